@@ -1,0 +1,302 @@
+"""The config of an experiment: a tree of typed dataclasses, and nothing but values.
+
+Config files under `experiments/configs` return a `Config`; the command line overrides single
+fields (`--config.data.root=DIR`). `validate` checks the values, `to_json`/`from_json` carry them
+into a workdir and back.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+from mgr_jax.errors import UserError
+
+DATA_NAMES = ("band", "gtzan", "folder", "manifest")
+PROTOCOLS = ("holdout", "listed", "fault_filtered")
+FEATURE_KINDS = ("logmel", "mfcc_stats")
+MODEL_NAMES = ("bbnn", "logistic")
+NETWORKS = ("bbnn",)
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine", "plateau")
+
+
+@dataclasses.dataclass
+class Data:
+    """What is learned from: the tracks, their split and the piece of each that is used.
+
+    Attributes:
+      name: `band` (embedded), `gtzan`, `folder` (`root/<class>/*`) or `manifest` (a CSV).
+      root: folder of the tracks, or the CSV file for `manifest`.
+      facts: CSV of further facts about GTZAN (`track_id,md5,...`), read by `prepare --verify`.
+      protocol: how tracks are split: `holdout`, `listed` or `fault_filtered`.
+      fold: which fold is the test part, for protocols that have folds.
+      seed: seed of the split, and of the composition of the `band`.
+      clip_seconds: length of a clip in seconds; longer tracks are cut, shorter ones padded.
+      clip_samples: the same in samples, exactly; 0 means `clip_seconds`.
+      window_seconds: length of the window that a model sees, in seconds; 0 means the clip.
+      num_grooves: `band` only: grooves per genre.
+      clips_per_groove: `band` only: clips per groove.
+      cache: folder for decoded clips; empty means `~/.cache/mgr_jax` (`$XDG_CACHE_HOME`).
+      num_workers: processes that decode; 0 means one per core.
+    """
+
+    name: str = "band"
+    root: str = ""
+    facts: str = ""
+    protocol: str = "listed"
+    fold: int = 0
+    seed: int = 0
+    clip_seconds: float = 30.0
+    clip_samples: int = 0
+    window_seconds: float = 0.0
+    num_grooves: int = 12
+    clips_per_groove: int = 2
+    cache: str = ""
+    num_workers: int = 0
+
+
+@dataclasses.dataclass
+class Features:
+    """The front end: waveform -> model input. librosa's words and defaults.
+
+    Attributes:
+      kind: `logmel` ([F, M] decibels) or `mfcc_stats` (mean and covariance of the MFCCs).
+      sample_rate: rate in Hz that every track is resampled to.
+      n_fft: samples of a frame. hop_length: samples between frames.
+      n_mels: mel bands. fmin, fmax: their range in Hz; `fmax` 0 means half the sample rate.
+      n_mfcc: cepstral coefficients.
+      top_db: decibels kept below the loudest value of a clip.
+    """
+
+    kind: str = "logmel"
+    sample_rate: int = 22050
+    n_fft: int = 2048
+    hop_length: int = 1024
+    n_mels: int = 128
+    fmin: float = 0.0
+    fmax: float = 0.0
+    n_mfcc: int = 14
+    top_db: float = 80.0
+
+
+@dataclasses.dataclass
+class Model:
+    """The system. Fields that a system does not have are ignored by it.
+
+    Attributes:
+      name: `bbnn` or `logistic`.
+      width: `bbnn`: channels of a broadcast branch (32 in the paper).
+      num_modules: `bbnn`: broadcast modules (3 in the paper).
+      batch_norm_momentum: share of the running statistics kept at a step (0.99 in Keras).
+      l2: `logistic`: penalties to choose from on the validation part; the loss is
+        mean cross entropy + l2/2 * |W|^2 on standardised features.
+    """
+
+    name: str = "bbnn"
+    width: int = 32
+    num_modules: int = 3
+    batch_norm_momentum: float = 0.99
+    l2: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+
+@dataclasses.dataclass
+class Optim:
+    """How a network is fitted.
+
+    Attributes:
+      name: `adam`, `adamw` or `sgd`.
+      learning_rate: peak learning rate.
+      schedule: `constant`, `cosine` (to zero over the run) or `plateau`: the rate is multiplied
+        by `plateau_factor` after `plateau_patience` epochs without a lower training loss.
+      weight_decay: `adamw` only.
+      early_stop_patience: epochs without a training loss lower by `early_stop_min_delta` after
+        which training ends; 0 means never.
+    """
+
+    name: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    plateau_factor: float = 0.5
+    plateau_patience: int = 3
+    weight_decay: float = 0.0
+    early_stop_patience: int = 0
+    early_stop_min_delta: float = 0.01
+
+
+@dataclasses.dataclass
+class Train:
+    """The run. `seed` draws the initial parameters, the batches and the augmentation.
+
+    Attributes:
+      num_epochs: passes over the training part.
+      batch_size: windows per step, over all devices.
+      parallelism: `jit` (a mesh over all devices).
+      seed: seed of everything random in training.
+    """
+
+    num_epochs: int = 10
+    batch_size: int = 8
+    parallelism: str = "jit"
+    seed: int = 0
+
+
+@dataclasses.dataclass
+class Config:
+    """One experiment."""
+
+    data: Data = dataclasses.field(default_factory=Data)
+    features: Features = dataclasses.field(default_factory=Features)
+    model: Model = dataclasses.field(default_factory=Model)
+    optim: Optim = dataclasses.field(default_factory=Optim)
+    train: Train = dataclasses.field(default_factory=Train)
+
+
+def clip_length(config: Config) -> int:
+    """Samples of a clip."""
+    samples = config.data.clip_samples
+    return samples or round(config.data.clip_seconds * config.features.sample_rate)
+
+
+def window_length(config: Config) -> int:
+    """Samples of the window that a model sees."""
+    seconds = config.data.window_seconds
+    return round(seconds * config.features.sample_rate) if seconds else clip_length(config)
+
+
+def validate(config: Config) -> Config:
+    """Returns `config` unchanged, or raises `UserError` with the first field that is wrong."""
+    data, features, model = config.data, config.features, config.model
+    optim, train = config.optim, config.train
+    choices = {
+        "data.name": (data.name, DATA_NAMES),
+        "data.protocol": (data.protocol, PROTOCOLS),
+        "features.kind": (features.kind, FEATURE_KINDS),
+        "model.name": (model.name, MODEL_NAMES),
+        "optim.name": (optim.name, OPTIMIZERS),
+        "optim.schedule": (optim.schedule, SCHEDULES),
+        "train.parallelism": (train.parallelism, ("jit",)),
+    }
+    for field, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise UserError(f"{field} is {value!r}; it must be one of {', '.join(allowed)}")
+    positive = {
+        "data.clip_seconds": data.clip_seconds,
+        "data.num_grooves": data.num_grooves,
+        "data.clips_per_groove": data.clips_per_groove,
+        "features.sample_rate": features.sample_rate,
+        "features.n_fft": features.n_fft,
+        "features.hop_length": features.hop_length,
+        "features.n_mels": features.n_mels,
+        "features.n_mfcc": features.n_mfcc,
+        "features.top_db": features.top_db,
+        "model.width": model.width,
+        "model.num_modules": model.num_modules,
+        "optim.learning_rate": optim.learning_rate,
+        "optim.plateau_patience": optim.plateau_patience,
+        "train.num_epochs": train.num_epochs,
+        "train.batch_size": train.batch_size,
+    }
+    for field, value in positive.items():
+        if not value > 0 or value == float("inf"):
+            raise UserError(f"{field} is {value}; it must be greater than 0 and finite")
+    not_negative = {
+        "data.fold": data.fold,
+        "data.seed": data.seed,
+        "data.clip_samples": data.clip_samples,
+        "data.window_seconds": data.window_seconds,
+        "data.num_workers": data.num_workers,
+        "features.fmin": features.fmin,
+        "features.fmax": features.fmax,
+        "optim.weight_decay": optim.weight_decay,
+        "optim.early_stop_patience": optim.early_stop_patience,
+        "optim.early_stop_min_delta": optim.early_stop_min_delta,
+        "train.seed": train.seed,
+    }
+    for field, value in not_negative.items():
+        if not value >= 0 or value == float("inf"):
+            raise UserError(f"{field} is {value}; it must be 0 or more and finite")
+    fractions = {
+        "model.batch_norm_momentum": model.batch_norm_momentum,
+        "optim.plateau_factor": optim.plateau_factor,
+    }
+    for field, value in fractions.items():
+        if not 0 < value < 1:
+            raise UserError(f"{field} is {value}; it must lie between 0 and 1")
+    if not model.l2 or not all(0 <= value < float("inf") for value in model.l2):
+        raise UserError(f"model.l2 is {model.l2}; give one or more penalties of 0 or more")
+    if window_length(config) > clip_length(config):
+        raise UserError(
+            f"data.window_seconds is {data.window_seconds} s, longer than a clip of"
+            f" {clip_length(config) / features.sample_rate:g} s; shorten the window"
+        )
+    if features.fmax and features.fmin >= features.fmax:
+        raise UserError(f"features.fmin is {features.fmin}; it must be below features.fmax")
+    if features.fmax > features.sample_rate / 2:
+        raise UserError(
+            f"features.fmax is {features.fmax} Hz; it must not exceed half of"
+            f" features.sample_rate ({features.sample_rate / 2:g} Hz)"
+        )
+    if features.n_mfcc > features.n_mels:
+        raise UserError(
+            f"features.n_mfcc is {features.n_mfcc}; it must not exceed features.n_mels"
+            f" ({features.n_mels})"
+        )
+    vector = features.kind == "mfcc_stats"
+    if vector == (model.name in NETWORKS):
+        raise UserError(
+            f"features.kind is {features.kind!r}, which model.name {model.name!r} cannot read;"
+            f" use {'mfcc_stats' if not vector else 'logmel'}"
+        )
+    if data.name in ("gtzan", "folder", "manifest") and not data.root:
+        raise UserError(f"data.root is empty; data.name {data.name!r} needs a path")
+    return config
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """`config` as nested dicts of JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_json(values: dict[str, Any]) -> Config:
+    """The config of `to_json`; raises `UserError` for an unknown field or a wrong type."""
+    return _build(Config, values, "")
+
+
+def _build(cls: type, values: Any, path: str) -> Any:
+    if not isinstance(values, dict):
+        raise UserError(f"config field {path.rstrip('.') or 'config'} must be a mapping")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for name in values:
+        if name not in fields:
+            raise UserError(f"config field {path}{name} is unknown; remove it or correct its name")
+    built = {}
+    for name, value in values.items():
+        kind = fields[name].type
+        if dataclasses.is_dataclass(kind):
+            built[name] = _build(kind, value, f"{path}{name}.")
+        elif kind == tuple[float, ...]:
+            if not isinstance(value, list | tuple) or not all(_is(v, float) for v in value):
+                raise UserError(f"config field {path}{name} must be a list of numbers")
+            built[name] = tuple(float(v) for v in value)
+        elif not _is(value, kind):
+            raise UserError(f"config field {path}{name} is {value!r}; it must be {kind.__name__}")
+        else:
+            built[name] = kind(value)
+    return cls(**built)
+
+
+def _is(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Dotted names of the fields in which two `to_json` trees differ."""
+    found = []
+    for section in sorted(ours.keys() | theirs.keys()):
+        left, right = ours.get(section, {}), theirs.get(section, {})
+        for name in sorted(left.keys() | right.keys()):
+            if left.get(name) != right.get(name):
+                found.append(f"{section}.{name}")
+    return found
