@@ -1,0 +1,1 @@
+"""Config files: `get_config()` returns one `mgr_jax.config.Config`."""

@@ -1,0 +1,1 @@
+"""Systems that are fitted in one call."""

@@ -1,0 +1,1 @@
+"""Tracks, splits, decoding and batches."""

@@ -1,0 +1,1 @@
+"""From waveform to model input, as pure functions."""

@@ -1,0 +1,1 @@
+"""One pure train step, and the loop around it."""
