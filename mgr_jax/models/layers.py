@@ -1,0 +1,316 @@
+"""Layers that the networks share, with the initialisers and conventions of Keras.
+
+Kernels are Glorot uniform and biases zero; parameters stay in float32 (their own type), while
+`dtype` is the type of the arithmetic. Every layer is a module, so that a table of a network
+(`mgr_jax.models.table`) names it.
+"""
+
+import functools
+import zlib
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+BATCH_NORM_EPSILON = 1e-3  # Keras' default; Flax and PyTorch use 1e-5
+
+kernel_init = nn.initializers.glorot_uniform()
+
+
+class Conv(nn.Module):
+    """Two-dimensional convolution with bias, as `keras.layers.Conv2D`.
+
+    A 1x1 convolution of stride 1 runs as a matrix product, several times faster on CPU.
+
+    Attributes:
+      features: output channels.
+      kernel_size: (height, width).
+      strides: (height, width).
+      padding: `SAME` or `VALID`.
+      normalised: the output's mean is subtracted further on (batch normalisation), so that in
+        training the gradient of the bias is exactly zero. It is then set to zero: rounding noise
+        in its place would be scaled up to full steps by Adam.
+      dtype: type of the arithmetic.
+    """
+
+    features: int
+    kernel_size: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    padding: str = "SAME"
+    normalised: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, Cin] -> [B, H', W', features]."""
+        kernel = self.param("kernel", kernel_init, (*self.kernel_size, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        if self.normalised:
+            bias = lax.stop_gradient(bias)
+        return convolve(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            bias.astype(self.dtype),
+            strides=self.strides,
+            padding=self.padding,
+        )
+
+
+def convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    *,
+    strides: tuple[int, int] = (1, 1),
+    padding: str = "SAME",
+) -> jax.Array:
+    """`x` [B, H, W, Cin] convolved with `kernel` [h, w, Cin, Cout], plus `bias` [Cout].
+
+    Raises:
+      ValueError: the input is smaller than the kernel of a `VALID` convolution.
+    """
+    if kernel.shape[:2] == (1, 1) and strides == (1, 1):
+        y = lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
+    else:
+        y = lax.conv_general_dilated(
+            x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+    if 0 in y.shape:
+        raise ValueError(
+            f"x of {x.shape[1]}x{x.shape[2]} is too small for a {kernel.shape[0]}x"
+            f"{kernel.shape[1]} convolution; use a longer window or a larger image"
+        )
+    return y + bias.reshape(1, 1, 1, -1)
+
+
+class Dense(nn.Module):
+    """Fully connected layer, as `keras.layers.Dense`."""
+
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, D] -> [B, features]."""
+        kernel = self.param("kernel", kernel_init, (x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        return y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all axes but the last (Ioffe & Szegedy 2015), as Keras has it.
+
+    The variance is the biased one, from the differences to the mean (two passes: the mean of
+    squares less the squared mean loses digits on decibels). Running averages move by
+    `1 - momentum` a step and live in the collection `batch_stats`.
+
+    Attributes:
+      momentum: share of the running averages that is kept at a step.
+      axis_name: axis of `pmap` over which the statistics are taken; under `jit` they are global.
+      dtype: type of the output; statistics are in float32 or better.
+    """
+
+    momentum: float = 0.99
+    axis_name: str | None = None
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """[..., C] -> [..., C]."""
+        channels = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones_init(), channels)
+        bias = self.param("bias", nn.initializers.zeros_init(), channels)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
+        if train:
+            mean, var = moments(x, axis_name=self.axis_name)
+            if not self.is_initializing():
+                keep = self.momentum
+                running_mean.value = keep * running_mean.value + (1 - keep) * mean
+                running_var.value = keep * running_var.value + (1 - keep) * var
+        else:
+            mean, var = running_mean.value, running_var.value
+        factor = scale * lax.rsqrt(var + BATCH_NORM_EPSILON)
+        shape = (1,) * (x.ndim - 1) + channels
+        y = (x - mean.reshape(shape)) * factor.reshape(shape) + bias.reshape(shape)
+        return y.astype(self.dtype)
+
+
+def moments(x: jax.Array, *, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance [C] of `x` [..., C], over the devices of `axis_name` too."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    axes = tuple(range(x.ndim - 1))
+    mean = jnp.mean(x, axes)
+    if axis_name is not None:
+        mean = lax.pmean(mean, axis_name)
+    var = jnp.mean(jnp.square(x - mean.reshape((1,) * len(axes) + (-1,))), axes)
+    if axis_name is not None:
+        var = lax.pmean(var, axis_name)
+    return mean, var
+
+
+class Dropout(nn.Module):
+    """Dropout with a draw of its own for every example (Srivastava et al. 2014).
+
+    The draw depends on the example's key and on this layer's place in the network, so that it
+    does not depend on how the rows of a batch are spread over devices.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, *, train: bool = False, row_keys: jax.Array | None = None
+    ) -> jax.Array:
+        """[B, ...] -> [B, ...]; `row_keys` are typed PRNG keys [B].
+
+        Raises:
+          ValueError: `train` without `row_keys`, at a rate above 0.
+        """
+        if not train or self.rate == 0.0 or self.is_initializing():
+            return x
+        if row_keys is None:
+            raise ValueError("row_keys is None; dropout in training needs one key per row")
+        salt = zlib.crc32("/".join(self.path).encode())
+        keep = 1.0 - self.rate
+
+        def draw(key: jax.Array) -> jax.Array:
+            return jax.random.bernoulli(jax.random.fold_in(key, salt), keep, x.shape[1:])
+
+        return jnp.where(jax.vmap(draw)(row_keys), x / keep, jnp.zeros_like(x))
+
+
+class MaxPool(nn.Module):
+    """`max_pool` as a layer."""
+
+    window: tuple[int, int]
+    strides: tuple[int, int]
+    padding: str = "VALID"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H', W', C]."""
+        return max_pool(x, window=self.window, strides=self.strides, padding=self.padding)
+
+
+class AveragePool(nn.Module):
+    """Mean over windows that do not overlap; rows and columns left over are dropped."""
+
+    window: tuple[int, int] = (2, 2)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H // h, W // w, C].
+
+        Raises:
+          ValueError: `x` is smaller than the window.
+        """
+        height, width = self.window
+        rows, columns = x.shape[1] // height, x.shape[2] // width
+        if rows == 0 or columns == 0:
+            raise ValueError(
+                f"x of {x.shape[1]}x{x.shape[2]} is too small for {height}x{width} pooling;"
+                " use a longer window or a larger image"
+            )
+        x = x[:, : rows * height, : columns * width]
+        return x.reshape(x.shape[0], rows, height, columns, width, x.shape[-1]).mean((2, 4))
+
+
+class GlobalAveragePool(nn.Module):
+    """Mean over height and width, taken in float32."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, C]."""
+        return x.astype(jnp.promote_types(jnp.float32, x.dtype)).mean((1, 2))
+
+
+class Flatten(nn.Module):
+    """All axes from `start` on become one, in row-major order."""
+
+    start: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, ...] -> [B, D]."""
+        return x.reshape(*x.shape[: self.start], -1)
+
+
+def max_pool(
+    x: jax.Array, *, window: tuple[int, int], strides: tuple[int, int], padding: str
+) -> jax.Array:
+    """Maximum over windows, equal to `flax.linen.max_pool` with its gradient.
+
+    Written as maxima of shifted slices, one axis after the other: XLA's gradient of a windowed
+    maximum (select-and-scatter) is several times slower on CPU. Of equal values the first in
+    row-major order gets the gradient; taking columns before rows keeps that order.
+
+    Args:
+      x: [B, H, W, C].
+      window: (height, width) of the window.
+      strides: (height, width) between windows.
+      padding: `SAME` or `VALID`.
+
+    Returns:
+      [B, H', W', C].
+    """
+    return _max_pool(x, window, strides, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _max_pool(x, window, strides, padding):
+    for axis in (2, 1):
+        slices = _shifted(x, axis, window[axis - 1], strides[axis - 1], padding)
+        x = functools.reduce(jnp.maximum, slices)
+    return x
+
+
+def _max_pool_forward(x, window, strides, padding):
+    return _max_pool(x, window, strides, padding), x
+
+
+def _max_pool_backward(window, strides, padding, x, gradient):
+    inputs, outputs = [], [x]
+    for axis in (2, 1):
+        inputs.append(_shifted(outputs[-1], axis, window[axis - 1], strides[axis - 1], padding))
+        outputs.append(functools.reduce(jnp.maximum, inputs[-1]))
+    for axis, slices, maximum in ((1, inputs[1], outputs[2]), (2, inputs[0], outputs[1])):
+        step, length = strides[axis - 1], outputs[2 - axis].shape[axis]
+        before, _ = _margins(length, window[axis - 1], step, padding)
+        total, free = 0, jnp.ones(maximum.shape, bool)
+        for shift, piece in enumerate(slices):
+            first = free & (piece == maximum)
+            free &= ~first
+            config = [(0, 0, 0)] * 4
+            low = shift - before
+            config[axis] = (low, length - low - 1 - step * (maximum.shape[axis] - 1), step - 1)
+            zero = jnp.zeros((), gradient.dtype)
+            total += lax.pad(jnp.where(first, gradient, zero), zero, config)
+        gradient = total
+    return (gradient,)
+
+
+_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _margins(length: int, window: int, stride: int, padding: str) -> tuple[int, int]:
+    return lax.padtype_to_pads((length,), (window,), (stride,), padding)[0]
+
+
+def _shifted(x: jax.Array, axis: int, window: int, stride: int, padding: str) -> Sequence:
+    """The windows' first, second, ... elements along `axis`, each as one array."""
+    before, after = _margins(x.shape[axis], window, stride, padding)
+    config = [(0, 0, 0)] * x.ndim
+    config[axis] = (before, after, 0)
+    x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), config)
+    count = (x.shape[axis] - window) // stride + 1
+    if count < 1:
+        raise ValueError(
+            f"x has {x.shape[axis]} values along axis {axis}, fewer than the pooling window's"
+            f" {window}; use a longer window or a larger image"
+        )
+    last = stride * (count - 1) + 1
+    return [lax.slice_in_dim(x, shift, shift + last, stride, axis=axis) for shift in range(window)]
