@@ -1,0 +1,319 @@
+"""Short-time spectra of waveforms: STFT, mel, decibels, MFCC, as librosa computes them.
+
+All functions take any leading batch dimensions, work in float32 whatever the model computes in,
+and put frames before bins: `[..., F, K]` where librosa has `[..., K, F]`. A clip is what the
+leading dimensions count: `power_to_db` takes maxima within a clip, never over a batch.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mgr_jax.features import filters
+
+PAD_MODES = ("constant", "reflect")
+
+
+def frame(x: ArrayLike, *, frame_length: int, hop_length: int) -> jax.Array:
+    """Overlapping frames of `x` `[..., T]` -> `[..., F, frame_length]` (`librosa.util.frame`).
+
+    Frame `i` starts at sample `i * hop_length`; samples after the last whole frame are dropped.
+
+    Raises:
+      ValueError: a length is not positive, or `x` is shorter than a frame.
+    """
+    x = jnp.asarray(x)
+    filters.require_positive(frame_length=frame_length, hop_length=hop_length)
+    if x.ndim < 1:
+        raise ValueError("x is a scalar; it must have shape [..., T]")
+    if x.shape[-1] < frame_length:
+        raise ValueError(f"x has {x.shape[-1]} samples; frame_length is {frame_length}")
+    count = 1 + (x.shape[-1] - frame_length) // hop_length
+    parts = -(-frame_length // hop_length)
+    if parts > 64:
+        starts = hop_length * np.arange(count)[:, None] + np.arange(frame_length)
+        return x[..., starts]
+    # Copies of whole hops instead of a gather, which is several times slower on CPU.
+    padded = (count + parts - 1) * hop_length
+    x = _resize(x, padded).reshape(*x.shape[:-1], count + parts - 1, hop_length)
+    pieces = [x[..., i : i + count, :] for i in range(parts)]
+    return jnp.concatenate(pieces, axis=-1)[..., :frame_length]
+
+
+def stft(
+    waveform: ArrayLike,
+    *,
+    n_fft: int = 2048,
+    hop_length: int = 512,
+    win_length: int | None = None,
+    window: str | ArrayLike = "hann",
+    center: bool = True,
+    pad_mode: str = "constant",
+) -> jax.Array:
+    """Short-time Fourier transform, complex64 `[..., F, 1 + n_fft // 2]` (`librosa.stft`).
+
+    Args:
+      waveform: `[..., T]`, floating point.
+      n_fft: samples of a frame. hop_length: samples between frames.
+      win_length: samples of the window, centred in the frame; None is `n_fft`.
+      window: `hann`, `hamming`, `boxcar` or an array `[win_length]`.
+      center: frame `i` is centred on sample `i * hop_length`, the ends being padded by
+        `n_fft // 2`; otherwise it starts there.
+      pad_mode: `constant` (zeros) or `reflect`.
+
+    Raises:
+      ValueError: an argument is out of its range, the waveform is not `[..., T]` floating
+        point, empty, or shorter than a frame when it is not centred.
+    """
+    frames = _frames(waveform, n_fft, hop_length, win_length, window, center, pad_mode)
+    return jnp.fft.rfft(frames)
+
+
+def spectrogram(
+    waveform: ArrayLike,
+    *,
+    n_fft: int = 2048,
+    hop_length: int = 512,
+    win_length: int | None = None,
+    window: str | ArrayLike = "hann",
+    center: bool = True,
+    pad_mode: str = "constant",
+    power: float = 2.0,
+) -> jax.Array:
+    """Magnitudes of `stft` to the given power, `[..., F, 1 + n_fft // 2]`.
+
+    Args:
+      power: 2 for power, 1 for magnitude. The other arguments and errors are those of `stft`.
+    """
+    filters.require_positive(power=power)
+    spectrum = stft(
+        waveform,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=win_length,
+        window=window,
+        center=center,
+        pad_mode=pad_mode,
+    )
+    return _magnitude(spectrum, power)
+
+
+def mel_spectrogram(
+    waveform: ArrayLike,
+    *,
+    sample_rate: float,
+    n_fft: int = 2048,
+    hop_length: int = 512,
+    win_length: int | None = None,
+    window: str | ArrayLike = "hann",
+    center: bool = True,
+    pad_mode: str = "constant",
+    power: float = 2.0,
+    n_mels: int = 128,
+    fmin: float = 0.0,
+    fmax: float | None = None,
+    htk: bool = False,
+    norm: str | None = "slaney",
+) -> jax.Array:
+    """Mel spectrogram `[..., T]` -> `[..., F, M]` (`librosa.feature.melspectrogram`).
+
+    The arguments and errors are those of `spectrogram` and `filters.mel_filter_bank`.
+    """
+    bank = filters.mel_filter_bank(
+        sample_rate=sample_rate,
+        n_fft=n_fft,
+        n_mels=n_mels,
+        fmin=fmin,
+        fmax=fmax,
+        htk=htk,
+        norm=norm,
+    )
+    magnitudes = spectrogram(
+        waveform,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=win_length,
+        window=window,
+        center=center,
+        pad_mode=pad_mode,
+        power=power,
+    )
+    return jnp.matmul(magnitudes, bank.T, precision="highest")
+
+
+def power_to_db(
+    power: ArrayLike,
+    *,
+    ref: float | str = 1.0,
+    amin: float = 1e-10,
+    top_db: float | None = 80.0,
+) -> jax.Array:
+    """`10 log10(power / ref)` of `[..., F, K]`, clip by clip (`librosa.power_to_db`).
+
+    Args:
+      power: values of 0 or more; a clip is the last two axes (all of them if there are fewer).
+      ref: power that becomes 0 dB; `max` is the largest value of the clip.
+      amin: values and reference below it are raised to it.
+      top_db: values more than this below the clip's loudest are raised to that; None keeps them.
+
+    Raises:
+      ValueError: `amin` is not positive, `top_db` negative, `ref` an unknown word, or `power`
+        complex.
+    """
+    power = jnp.asarray(power)
+    if jnp.iscomplexobj(power):
+        raise ValueError("power is complex; pass abs(spectrum) ** 2")
+    power = power.astype(jnp.float32)
+    filters.require_positive(amin=amin)
+    if top_db is not None and top_db < 0:
+        raise ValueError(f"top_db is {top_db}; it must be 0 or more, or None")
+    if isinstance(ref, str):
+        if ref != "max":
+            raise ValueError(f"ref is {ref!r}; it must be a number or 'max'")
+        reference = _clip_max(power)
+    else:
+        reference = jnp.abs(jnp.asarray(ref, jnp.float32))
+    decibels = _decibels(power, amin) - _decibels(reference, amin)
+    if top_db is None:
+        return decibels
+    return jnp.maximum(decibels, _clip_max(decibels) - top_db)
+
+
+def amplitude_to_db(
+    amplitude: ArrayLike,
+    *,
+    ref: float | str = 1.0,
+    amin: float = 1e-5,
+    top_db: float | None = 80.0,
+) -> jax.Array:
+    """`20 log10(amplitude / ref)`, clip by clip (`librosa.amplitude_to_db`).
+
+    The arguments and errors are those of `power_to_db`, for amplitudes.
+    """
+    amplitude = jnp.asarray(amplitude)
+    if jnp.iscomplexobj(amplitude):
+        raise ValueError("amplitude is complex; pass abs(spectrum)")
+    filters.require_positive(amin=amin)
+    ref = ref if isinstance(ref, str) else jnp.asarray(ref, jnp.float32) ** 2
+    return power_to_db(amplitude.astype(jnp.float32) ** 2, ref=ref, amin=amin**2, top_db=top_db)
+
+
+def db_to_power(decibels: ArrayLike, *, ref: float = 1.0) -> jax.Array:
+    """`ref * 10 ** (decibels / 10)`, any shape (`librosa.db_to_power`)."""
+    return ref * jnp.power(10.0, jnp.asarray(decibels, jnp.float32) / 10)
+
+
+def db_to_amplitude(decibels: ArrayLike, *, ref: float = 1.0) -> jax.Array:
+    """`ref * 10 ** (decibels / 20)`, any shape (`librosa.db_to_amplitude`)."""
+    return ref * jnp.power(10.0, jnp.asarray(decibels, jnp.float32) / 20)
+
+
+def cepstrum(
+    log_mel: ArrayLike,
+    *,
+    n_mfcc: int = 20,
+    dct_type: int = 2,
+    norm: str | None = "ortho",
+    lifter: float = 0.0,
+) -> jax.Array:
+    """MFCCs `[..., F, n_mfcc]` of log-mel `[..., F, M]` (`librosa.feature.mfcc(S=...)`).
+
+    Args:
+      log_mel: mel spectrogram in decibels.
+      n_mfcc: coefficients kept. dct_type: 2 or 3. norm: `ortho` or None.
+      lifter: 0 for none, else coefficient `i` (from 1) is scaled by
+        `1 + lifter / 2 * sin(pi * i / lifter)`.
+
+    Raises:
+      ValueError: `lifter` is negative or another argument is out of its range.
+    """
+    log_mel = jnp.asarray(log_mel)
+    if log_mel.ndim < 1:
+        raise ValueError("log_mel is a scalar; it must have shape [..., F, M]")
+    if not lifter >= 0:
+        raise ValueError(f"lifter is {lifter}; it must be 0 or more")
+    basis = filters.dct_basis(n_mels=log_mel.shape[-1], n_mfcc=n_mfcc, dct_type=dct_type, norm=norm)
+    if lifter:
+        rows = np.arange(1, 1 + n_mfcc)[:, None]
+        basis = (basis * (1 + lifter / 2 * np.sin(np.pi * rows / lifter))).astype(np.float32)
+    return jnp.matmul(log_mel.astype(jnp.float32), basis.T, precision="highest")
+
+
+def mfcc(
+    waveform: ArrayLike,
+    *,
+    sample_rate: float,
+    n_mfcc: int = 20,
+    dct_type: int = 2,
+    norm: str | None = "ortho",
+    lifter: float = 0.0,
+    mel_norm: str | None = "slaney",
+    **mel,
+) -> jax.Array:
+    """MFCCs of a waveform, `[..., T]` -> `[..., F, n_mfcc]` (`librosa.feature.mfcc`).
+
+    The mel spectrogram is taken to decibels by the defaults of `power_to_db`, as in librosa.
+
+    Args:
+      mel_norm: `norm` of `mel_spectrogram`. mel: its other options.
+      The other arguments and errors are those of `cepstrum`.
+    """
+    power = mel_spectrogram(waveform, sample_rate=sample_rate, norm=mel_norm, **mel)
+    return cepstrum(power_to_db(power), n_mfcc=n_mfcc, dct_type=dct_type, norm=norm, lifter=lifter)
+
+
+def checked(waveform: ArrayLike) -> jax.Array:
+    """`waveform` as float32 `[..., T]`; raises ValueError if it is something else."""
+    waveform = jnp.asarray(waveform)
+    if waveform.ndim < 1 or waveform.shape[-1] == 0:
+        raise ValueError(f"waveform has shape {waveform.shape}; it must be [..., T] with T > 0")
+    if not jnp.issubdtype(waveform.dtype, jnp.floating):
+        raise ValueError(f"waveform is {waveform.dtype}; scale it to floating point in [-1, 1]")
+    return waveform.astype(jnp.float32)
+
+
+def _frames(waveform, n_fft, hop_length, win_length, window, center, pad_mode):
+    waveform = checked(waveform)
+    filters.require_positive(n_fft=n_fft, hop_length=hop_length)
+    win_length = n_fft if win_length is None else win_length
+    if not 0 < win_length <= n_fft:
+        raise ValueError(f"win_length is {win_length}; it must be in 1..n_fft ({n_fft})")
+    if pad_mode not in PAD_MODES:
+        raise ValueError(f"pad_mode is {pad_mode!r}; it must be one of {', '.join(PAD_MODES)}")
+    if center:
+        widths = [(0, 0)] * (waveform.ndim - 1) + [(n_fft // 2, n_fft // 2)]
+        waveform = jnp.pad(waveform, widths, mode=pad_mode)
+    elif waveform.shape[-1] < n_fft:
+        raise ValueError(
+            f"waveform has {waveform.shape[-1]} samples, fewer than n_fft ({n_fft});"
+            " pad it or set center"
+        )
+    weights = filters.pad_center(filters.window(window, win_length), n_fft).astype(np.float32)
+    frames = frame(waveform, frame_length=n_fft, hop_length=hop_length)
+    return frames * weights.reshape((1,) * (frames.ndim - 1) + (n_fft,))
+
+
+def _magnitude(spectrum: jax.Array, power: float) -> jax.Array:
+    squared = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+    if power == 2:
+        return squared
+    # The root has an infinite slope at 0: silence would turn gradients into NaN.
+    silent = squared == 0
+    return jnp.where(silent, 0.0, jnp.where(silent, 1.0, squared) ** (power / 2))
+
+
+def _decibels(power: jax.Array, amin: float) -> jax.Array:
+    return 10.0 * jnp.log10(jnp.maximum(power, amin))
+
+
+def _clip_max(values: jax.Array) -> jax.Array:
+    axes = tuple(range(-min(values.ndim, 2), 0))
+    return jnp.max(values, axis=axes, keepdims=True)
+
+
+def _resize(x: jax.Array, length: int) -> jax.Array:
+    missing = length - x.shape[-1]
+    if missing <= 0:
+        return x[..., :length]
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])
