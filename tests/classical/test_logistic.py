@@ -1,0 +1,139 @@
+"""Logistic regression against scikit-learn, and its own laws."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from mgr_jax.classical import logistic
+
+NUM_CLASSES = 4
+L2 = (1e-4, 1e-2, 1.0)
+
+
+@pytest.fixture(scope="module", name="data")
+def _data():
+    """Features [120, 12] of very different scales, far from zero, and labels."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, NUM_CLASSES, 120)
+    x = rng.normal(size=(NUM_CLASSES, 12))[y] + rng.normal(size=(120, 12))
+    return x * 10.0 ** rng.uniform(-2, 2, 12) + 100 * rng.normal(size=12), y
+
+
+def _objective(kernel, bias, x, y, l2):
+    z = x @ kernel + bias
+    z -= z.max(1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
+    return -log_p[np.arange(len(y)), y].mean() + l2 / 2 * (kernel**2).sum()
+
+
+def _reference(x, y, l2):
+    model = LogisticRegression(C=1 / (l2 * len(y)), tol=1e-10, max_iter=10_000)
+    return model.fit(StandardScaler().fit_transform(x), y)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-6), ("float32", 1e-4)])
+def test_fit_reaches_the_loss_of_scikit_learn(data, dtype, tolerance):
+    x, y = data
+    scaled = StandardScaler().fit_transform(x)
+    with jax.enable_x64(dtype == "float64"):
+        params = logistic.fit(x.astype(dtype), y, num_classes=NUM_CLASSES, l2=L2)
+        assert params["kernel"].dtype == dtype
+    for i, l2 in enumerate(L2):
+        model = _reference(x, y, l2)
+        expected = _objective(model.coef_.T, model.intercept_, scaled, y, l2)
+        kernel, bias = (np.asarray(params[k][i], np.float64) for k in ("kernel", "bias"))
+        assert _objective(kernel, bias, scaled, y, l2) == pytest.approx(expected, rel=tolerance)
+        assert float(params["loss"][i]) == pytest.approx(expected, rel=tolerance)
+
+
+def test_log_probabilities_equal_scikit_learns(data):
+    x, y = data
+    x_test = x[::7] + 0.1
+    with jax.enable_x64(True):
+        params = logistic.fit(x, y, num_classes=NUM_CLASSES, l2=L2[1:2])
+        ours = logistic.log_probabilities(jax.tree.map(lambda a: a[0], params), x_test)
+    scaler = StandardScaler().fit(x)
+    theirs = _reference(x, y, L2[1]).predict_log_proba(scaler.transform(x_test))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_fit_of_a_path_equals_separate_fits(data):
+    x, y = data
+    path = logistic.fit(x, y, num_classes=NUM_CLASSES, l2=L2)
+    alone = logistic.fit(x, y, num_classes=NUM_CLASSES, l2=L2[2:])
+    np.testing.assert_allclose(path["kernel"][2:], alone["kernel"], atol=1e-4)
+
+
+def test_fit_without_weight_equals_fit_without_rows(data):
+    x, y = data
+    weight = np.ones(len(y), np.float32)
+    weight[40:] = 0
+
+    def weighted(w):
+        return logistic.fit(x, y, num_classes=NUM_CLASSES, l2=(0.1,), sample_weight=w)
+
+    folds = jax.vmap(weighted)(jnp.stack([weight, 3 * weight]))
+    fewer = logistic.fit(x[:40], y[:40], num_classes=NUM_CLASSES, l2=(0.1,))
+    for name in ("mean", "scale", "kernel", "bias", "loss"):
+        np.testing.assert_allclose(folds[name][0], fewer[name], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(folds[name][1], fewer[name], rtol=1e-3, atol=1e-4)
+
+
+def test_fit_separates_what_can_be_separated():
+    x = np.eye(3, dtype=np.float32).repeat(5, 0)
+    y = np.arange(3).repeat(5)
+    params = logistic.fit(x, y, num_classes=3, l2=(1e-6,))
+    log_p = logistic.log_probabilities(jax.tree.map(lambda a: a[0], params), x)
+    assert (np.argmax(log_p, 1) == y).all() and np.exp(log_p).max(1).min() > 0.99
+
+
+def test_fit_ignores_a_constant_feature(data):
+    x, y = data
+    more = np.concatenate([x, np.full((len(x), 1), 7.0)], 1)
+    params = logistic.fit(more, y, num_classes=NUM_CLASSES, l2=(0.1,))
+    np.testing.assert_array_equal(params["kernel"][0, -1], 0)
+    assert np.isfinite(params["loss"]).all()
+
+
+def test_fit_ends_at_max_iterations(data):
+    x, y = data
+    params = logistic.fit(x, y, num_classes=NUM_CLASSES, l2=(1e-4,), max_iterations=3)
+    assert int(params["iterations"][0]) == 3 and float(params["gradient"][0]) > 1e-4
+
+
+def test_select_prefers_accuracy_then_loss_then_the_stronger_penalty():
+    kernel = np.zeros((4, 1, 2), np.float32)
+    kernel[0, 0] = 5, -5  # always wrong
+    kernel[1, 0] = -1, 1  # right
+    kernel[2:, 0] = -2, 2  # right and more certain, twice
+    paths = {
+        "l2": jnp.array([1.0, 1.0, 0.1, 0.2]),
+        "mean": jnp.zeros((4, 1)),
+        "scale": jnp.ones((4, 1)),
+        "kernel": jnp.asarray(kernel),
+        "bias": jnp.zeros((4, 2)),
+    }
+    x, y = np.array([[1.0], [-1.0]], np.float32), np.array([1, 0])
+    assert float(logistic.select(paths, x, y)["l2"]) == np.float32(0.2)
+    assert float(logistic.select(paths, x, 1 - y)["l2"]) == 1.0
+    assert logistic.select(paths, x, y)["kernel"].shape == (1, 2)
+    with pytest.raises(ValueError, match="x_valid is empty"):
+        logistic.select(paths, x[:0], y[:0])
+
+
+def test_fit_refuses_bad_arguments(data):
+    x, y = data
+    for message, arguments in {
+        "l2": {"l2": ()},
+        "l2 is": {"l2": (-1.0,)},
+        "num_classes": {"num_classes": 3},
+        "x is": {"x": x[:, 0]},
+        "y is": {"y": y[:5]},
+        "N > 0": {"x": x[:0], "y": y[:0]},
+    }.items():
+        given = {"x": x, "y": y, "num_classes": NUM_CLASSES, "l2": L2} | arguments
+        with pytest.raises(ValueError, match=message):
+            logistic.fit(given.pop("x"), given.pop("y"), **given)
