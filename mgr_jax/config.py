@@ -14,8 +14,8 @@ from mgr_jax.errors import UserError
 DATA_NAMES = ("band", "gtzan", "folder", "manifest")
 PROTOCOLS = ("holdout", "listed", "fault_filtered")
 FEATURE_KINDS = ("logmel", "mfcc_stats")
-MODEL_NAMES = ("bbnn", "logistic")
-NETWORKS = ("bbnn",)
+MODEL_NAMES = ("bbnn", "cnn", "cnn_lstm", "rnn", "logistic", "svm")
+NETWORKS = ("bbnn", "cnn", "cnn_lstm", "rnn")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "plateau")
 
@@ -84,19 +84,44 @@ class Model:
     """The system. Fields that a system does not have are ignored by it.
 
     Attributes:
-      name: `bbnn` or `logistic`.
+      name: `bbnn`, `cnn`, `cnn_lstm`, `rnn`, `logistic` or `svm`.
       width: `bbnn`: channels of a broadcast branch (32 in the paper).
       num_modules: `bbnn`: broadcast modules (3 in the paper).
       batch_norm_momentum: share of the running statistics kept at a step (0.99 in Keras).
+      width_multiplier: `cnn`, `cnn_lstm`: factor on the channels and units of every layer but
+        the last.
+      scan_axis: `cnn_lstm`: what the LSTM steps along, `frequency` (image rows, as in the
+        presentation) or `time`.
+      cell: `rnn`: `simple`, `gru` or `lstm`.
+      hidden_size: `rnn`: units of a layer, in each direction.
+      num_layers: `rnn`: stacked layers. bidirectional: `rnn`: read both ways.
+      dropout: `cnn`, `cnn_lstm`, `rnn`: share of values dropped in training.
+      dtype: networks: arithmetic in `float32` or `bfloat16`; parameters stay float32.
       l2: `logistic`: penalties to choose from on the validation part; the loss is
         mean cross entropy + l2/2 * |W|^2 on standardised features.
+      kernel: `svm`: `rbf` or `linear`.
+      c: `svm`: penalties C to choose from on the validation part.
+      gamma: `svm`: widths of the RBF kernel to choose from, in units of scikit-learn's `scale`.
+      num_components: `svm`: principal components (at most the training tracks less one).
     """
 
     name: str = "bbnn"
     width: int = 32
     num_modules: int = 3
     batch_norm_momentum: float = 0.99
+    width_multiplier: float = 1.0
+    scan_axis: str = "frequency"
+    cell: str = "simple"
+    hidden_size: int = 128
+    num_layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.25
+    dtype: str = "float32"
     l2: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    kernel: str = "rbf"
+    c: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
+    gamma: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
+    num_components: int = 100
 
 
 @dataclasses.dataclass
@@ -172,6 +197,10 @@ def validate(config: Config) -> Config:
         "data.protocol": (data.protocol, PROTOCOLS),
         "features.kind": (features.kind, FEATURE_KINDS),
         "model.name": (model.name, MODEL_NAMES),
+        "model.scan_axis": (model.scan_axis, ("frequency", "time")),
+        "model.cell": (model.cell, ("simple", "gru", "lstm")),
+        "model.dtype": (model.dtype, ("float32", "bfloat16")),
+        "model.kernel": (model.kernel, ("rbf", "linear")),
         "optim.name": (optim.name, OPTIMIZERS),
         "optim.schedule": (optim.schedule, SCHEDULES),
         "train.parallelism": (train.parallelism, ("jit",)),
@@ -191,6 +220,10 @@ def validate(config: Config) -> Config:
         "features.top_db": features.top_db,
         "model.width": model.width,
         "model.num_modules": model.num_modules,
+        "model.width_multiplier": model.width_multiplier,
+        "model.hidden_size": model.hidden_size,
+        "model.num_layers": model.num_layers,
+        "model.num_components": model.num_components,
         "optim.learning_rate": optim.learning_rate,
         "optim.plateau_patience": optim.plateau_patience,
         "train.num_epochs": train.num_epochs,
@@ -224,6 +257,11 @@ def validate(config: Config) -> Config:
             raise UserError(f"{field} is {value}; it must lie between 0 and 1")
     if not model.l2 or not all(0 <= value < float("inf") for value in model.l2):
         raise UserError(f"model.l2 is {model.l2}; give one or more penalties of 0 or more")
+    for field, values in {"model.c": model.c, "model.gamma": model.gamma}.items():
+        if not values or not all(0 < value < float("inf") for value in values):
+            raise UserError(f"{field} is {values}; give one or more values greater than 0")
+    if not 0 <= model.dropout < 1:
+        raise UserError(f"model.dropout is {model.dropout}; it must be 0 or more and below 1")
     if window_length(config) > clip_length(config):
         raise UserError(
             f"data.window_seconds is {data.window_seconds} s, longer than a clip of"
