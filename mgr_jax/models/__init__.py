@@ -6,10 +6,11 @@ All share one signature: `model(x, *, train=False, row_keys=None, num_frames=Non
 Running averages of batch normalisation are the collection `batch_stats`.
 """
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from mgr_jax import config
-from mgr_jax.models import bbnn
+from mgr_jax.models import bbnn, cnn, cnn_lstm, rnn
 
 
 def make_model(model: config.Model, *, num_classes: int, axis_name: str | None = None) -> nn.Module:
@@ -30,12 +31,48 @@ def make_model(model: config.Model, *, num_classes: int, axis_name: str | None =
 
 def _bbnn(model: config.Model, num_classes: int, axis_name: str | None) -> nn.Module:
     return bbnn.BBNN(
-        num_classes=num_classes,
+        num_classes,
         width=model.width,
         num_modules=model.num_modules,
         momentum=model.batch_norm_momentum,
         axis_name=axis_name,
+        dtype=jnp.dtype(model.dtype),
     )
 
 
-_NETWORKS = {"bbnn": _bbnn}
+def _cnn(model: config.Model, num_classes: int, axis_name: str | None) -> nn.Module:
+    del axis_name
+    return cnn.CNN(
+        num_classes,
+        width_multiplier=model.width_multiplier,
+        dropout=model.dropout,
+        dtype=jnp.dtype(model.dtype),
+    )
+
+
+def _cnn_lstm(model: config.Model, num_classes: int, axis_name: str | None) -> nn.Module:
+    del axis_name
+    return cnn_lstm.CNNLSTM(
+        num_classes,
+        width_multiplier=model.width_multiplier,
+        scan_axis=model.scan_axis,
+        dropout=model.dropout,
+        dtype=jnp.dtype(model.dtype),
+    )
+
+
+def _rnn(model: config.Model, num_classes: int, axis_name: str | None) -> nn.Module:
+    return rnn.RNN(
+        num_classes,
+        cell=model.cell,
+        hidden_size=model.hidden_size,
+        num_layers=model.num_layers,
+        bidirectional=model.bidirectional,
+        dropout=model.dropout,
+        momentum=model.batch_norm_momentum,
+        axis_name=axis_name,
+        dtype=jnp.dtype(model.dtype),
+    )
+
+
+_NETWORKS = {"bbnn": _bbnn, "cnn": _cnn, "cnn_lstm": _cnn_lstm, "rnn": _rnn}

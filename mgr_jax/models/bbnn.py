@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mgr_jax.models import layers
+from mgr_jax.models import layers, pooling
 
 
 class Unit(nn.Module):
@@ -44,7 +44,7 @@ class BroadcastModule(nn.Module):
             )
             return module(inputs, train=train)
 
-        pooled = layers.MaxPool((3, 3), (1, 1), "SAME", name="pool")(x)
+        pooled = pooling.MaxPool((3, 3), (1, 1), "SAME", name="pool")(x)
         return jnp.concatenate(
             [
                 x,
@@ -99,12 +99,12 @@ class BBNN(nn.Module):
         shared = {"momentum": self.momentum, "axis_name": self.axis_name, "dtype": self.dtype}
         x = layers.Conv(self.width, (3, 3), normalised=train, dtype=self.dtype, name="stem_conv")(x)
         x = nn.relu(layers.BatchNorm(**shared, name="stem_norm")(x, train=train))
-        x = layers.MaxPool((4, 1), (4, 1), name="stem_pool")(x)
+        x = pooling.MaxPool((4, 1), (4, 1), name="stem_pool")(x)
         for i in range(self.num_modules):
             x = BroadcastModule(self.width, **shared, name=f"broadcast_{i}")(x, train=train)
         x = Unit(self.width, 1, **shared, name="transition")(x, train=train)
-        x = layers.AveragePool((2, 2), name="transition_pool")(x)
+        x = pooling.AveragePool((2, 2), name="transition_pool")(x)
         x = nn.relu(layers.BatchNorm(**shared, name="final_norm")(x, train=train))
-        x = layers.GlobalAveragePool(name="global_pool")(x)
+        x = pooling.GlobalAveragePool(name="global_pool")(x)
         logits = layers.Dense(self.num_classes, self.dtype, name="classifier")(x)
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))

@@ -5,9 +5,7 @@ Kernels are Glorot uniform and biases zero; parameters stay in float32 (their ow
 (`mgr_jax.models.table`) names it.
 """
 
-import functools
 import zlib
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -118,15 +116,17 @@ class BatchNorm(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """[..., C] -> [..., C]."""
+    def __call__(
+        self, x: jax.Array, *, train: bool = False, mask: jax.Array | None = None
+    ) -> jax.Array:
+        """[..., C] -> [..., C]; only where `mask` [...] holds does `x` enter the statistics."""
         channels = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones_init(), channels)
         bias = self.param("bias", nn.initializers.zeros_init(), channels)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
         if train:
-            mean, var = moments(x, axis_name=self.axis_name)
+            mean, var = moments(x, mask=mask, axis_name=self.axis_name)
             if not self.is_initializing():
                 keep = self.momentum
                 running_mean.value = keep * running_mean.value + (1 - keep) * mean
@@ -139,16 +139,28 @@ class BatchNorm(nn.Module):
         return y.astype(self.dtype)
 
 
-def moments(x: jax.Array, *, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance [C] of `x` [..., C], over the devices of `axis_name` too."""
+def moments(
+    x: jax.Array, *, mask: jax.Array | None = None, axis_name: str | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance [C] of `x` [..., C], over the devices of `axis_name` too.
+
+    With a `mask` [...] only the values where it holds are counted.
+    """
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     axes = tuple(range(x.ndim - 1))
-    mean = jnp.mean(x, axes)
-    if axis_name is not None:
-        mean = lax.pmean(mean, axis_name)
-    var = jnp.mean(jnp.square(x - mean.reshape((1,) * len(axes) + (-1,))), axes)
-    if axis_name is not None:
-        var = lax.pmean(var, axis_name)
+    share = None
+    if mask is not None:
+        count = jnp.sum(mask, dtype=x.dtype)
+        if axis_name is not None:
+            count = lax.pmean(count, axis_name)
+        share = (mask / jnp.maximum(count, 1))[..., None]
+
+    def average(values: jax.Array) -> jax.Array:
+        local = jnp.mean(values, axes) if share is None else jnp.sum(values * share, axes)
+        return local if axis_name is None else lax.pmean(local, axis_name)
+
+    mean = average(x)
+    var = average(jnp.square(x - mean.reshape((1,) * len(axes) + (-1,))))
     return mean, var
 
 
@@ -183,49 +195,35 @@ class Dropout(nn.Module):
         return jnp.where(jax.vmap(draw)(row_keys), x / keep, jnp.zeros_like(x))
 
 
-class MaxPool(nn.Module):
-    """`max_pool` as a layer."""
+def conv_pair(
+    x: jax.Array,
+    features: int,
+    *,
+    kernel_size: int,
+    stride: int,
+    first: int,
+    dtype: jnp.dtype,
+) -> jax.Array:
+    """Two convolutions with ReLU, `same` then `valid`, named conv2d_<first> and the next.
 
-    window: tuple[int, int]
-    strides: tuple[int, int]
-    padding: str = "VALID"
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, H', W', C]."""
-        return max_pool(x, window=self.window, strides=self.strides, padding=self.padding)
-
-
-class AveragePool(nn.Module):
-    """Mean over windows that do not overlap; rows and columns left over are dropped."""
-
-    window: tuple[int, int] = (2, 2)
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, H // h, W // w, C].
-
-        Raises:
-          ValueError: `x` is smaller than the window.
-        """
-        height, width = self.window
-        rows, columns = x.shape[1] // height, x.shape[2] // width
-        if rows == 0 or columns == 0:
-            raise ValueError(
-                f"x of {x.shape[1]}x{x.shape[2]} is too small for {height}x{width} pooling;"
-                " use a longer window or a larger image"
-            )
-        x = x[:, : rows * height, : columns * width]
-        return x.reshape(x.shape[0], rows, height, columns, width, x.shape[-1]).mean((2, 4))
+    To be called inside the compact method of a network; [B, H, W, C] -> [B, H', W', features].
+    """
+    for number, padding in ((first, "SAME"), (first + 1, "VALID")):
+        conv = Conv(
+            features,
+            (kernel_size, kernel_size),
+            (stride, stride),
+            padding,
+            dtype=dtype,
+            name=f"conv2d_{number}",
+        )
+        x = nn.relu(conv(x))
+    return x
 
 
-class GlobalAveragePool(nn.Module):
-    """Mean over height and width, taken in float32."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, C]."""
-        return x.astype(jnp.promote_types(jnp.float32, x.dtype)).mean((1, 2))
+def scaled(units: int, multiplier: float) -> int:
+    """`units` times `multiplier`, at least 1."""
+    return max(1, round(units * multiplier))
 
 
 class Flatten(nn.Module):
@@ -237,80 +235,3 @@ class Flatten(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, ...] -> [B, D]."""
         return x.reshape(*x.shape[: self.start], -1)
-
-
-def max_pool(
-    x: jax.Array, *, window: tuple[int, int], strides: tuple[int, int], padding: str
-) -> jax.Array:
-    """Maximum over windows, equal to `flax.linen.max_pool` with its gradient.
-
-    Written as maxima of shifted slices, one axis after the other: XLA's gradient of a windowed
-    maximum (select-and-scatter) is several times slower on CPU. Of equal values the first in
-    row-major order gets the gradient; taking columns before rows keeps that order.
-
-    Args:
-      x: [B, H, W, C].
-      window: (height, width) of the window.
-      strides: (height, width) between windows.
-      padding: `SAME` or `VALID`.
-
-    Returns:
-      [B, H', W', C].
-    """
-    return _max_pool(x, window, strides, padding)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _max_pool(x, window, strides, padding):
-    for axis in (2, 1):
-        slices = _shifted(x, axis, window[axis - 1], strides[axis - 1], padding)
-        x = functools.reduce(jnp.maximum, slices)
-    return x
-
-
-def _max_pool_forward(x, window, strides, padding):
-    return _max_pool(x, window, strides, padding), x
-
-
-def _max_pool_backward(window, strides, padding, x, gradient):
-    inputs, outputs = [], [x]
-    for axis in (2, 1):
-        inputs.append(_shifted(outputs[-1], axis, window[axis - 1], strides[axis - 1], padding))
-        outputs.append(functools.reduce(jnp.maximum, inputs[-1]))
-    for axis, slices, maximum in ((1, inputs[1], outputs[2]), (2, inputs[0], outputs[1])):
-        step, length = strides[axis - 1], outputs[2 - axis].shape[axis]
-        before, _ = _margins(length, window[axis - 1], step, padding)
-        total, free = 0, jnp.ones(maximum.shape, bool)
-        for shift, piece in enumerate(slices):
-            first = free & (piece == maximum)
-            free &= ~first
-            config = [(0, 0, 0)] * 4
-            low = shift - before
-            config[axis] = (low, length - low - 1 - step * (maximum.shape[axis] - 1), step - 1)
-            zero = jnp.zeros((), gradient.dtype)
-            total += lax.pad(jnp.where(first, gradient, zero), zero, config)
-        gradient = total
-    return (gradient,)
-
-
-_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
-
-
-def _margins(length: int, window: int, stride: int, padding: str) -> tuple[int, int]:
-    return lax.padtype_to_pads((length,), (window,), (stride,), padding)[0]
-
-
-def _shifted(x: jax.Array, axis: int, window: int, stride: int, padding: str) -> Sequence:
-    """The windows' first, second, ... elements along `axis`, each as one array."""
-    before, after = _margins(x.shape[axis], window, stride, padding)
-    config = [(0, 0, 0)] * x.ndim
-    config[axis] = (before, after, 0)
-    x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), config)
-    count = (x.shape[axis] - window) // stride + 1
-    if count < 1:
-        raise ValueError(
-            f"x has {x.shape[axis]} values along axis {axis}, fewer than the pooling window's"
-            f" {window}; use a longer window or a larger image"
-        )
-    last = stride * (count - 1) + 1
-    return [lax.slice_in_dim(x, shift, shift + last, stride, axis=axis) for shift in range(window)]

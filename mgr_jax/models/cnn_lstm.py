@@ -1,0 +1,82 @@
+"""The CNN-LSTM of the presentation: a CNN over the image, an LSTM over what it leaves."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from mgr_jax.models import layers, pooling, rnn
+
+
+class CNNLSTM(nn.Module):
+    """Three pairs of convolutions, two LSTMs along one axis of the image, three dense layers.
+
+    27 013 436 parameters for a 480x640x3 image and 10 classes. Activations of convolutions and
+    dense layers (not given in the source) are ReLU; the LSTM is that of Keras.
+
+    Attributes:
+      num_classes: C.
+      width_multiplier: factor on the channels and units of every layer but the last.
+      scan_axis: `frequency` steps along image rows, as in the presentation; `time` along columns.
+      dropout: share of values dropped in training, after poolings and dense layers.
+      dtype: type of the arithmetic; parameters stay float32.
+    """
+
+    num_classes: int
+    width_multiplier: float = 1.0
+    scan_axis: str = "frequency"
+    dropout: float = 0.25
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        *,
+        train: bool = False,
+        row_keys: jax.Array | None = None,
+        num_frames: jax.Array | None = None,
+    ) -> jax.Array:
+        """Logits [B, C] of `x`: image [B, H, W, 3], or log-mel [B, F, M] laid out as an image.
+
+        `row_keys` [B] draw the dropout; `num_frames` is not used.
+
+        Raises:
+          ValueError: the input is too small, or `scan_axis` is unknown.
+        """
+        del num_frames
+        if self.scan_axis not in ("frequency", "time"):
+            raise ValueError(f"scan_axis is {self.scan_axis!r}; it must be frequency or time")
+        if x.ndim == 3:
+            x = x.swapaxes(1, 2)[..., None]  # rows are frequency, as in an image
+
+        def drop(x: jax.Array, number: int) -> jax.Array:
+            layer = layers.Dropout(self.dropout, name=f"dropout_{number}")
+            return layer(x, train=train, row_keys=row_keys)
+
+        for i, (channels, kernel) in enumerate(((32, 3), (64, 4), (64, 4))):
+            x = layers.conv_pair(
+                x,
+                layers.scaled(channels, self.width_multiplier),
+                kernel_size=kernel,
+                stride=1,
+                first=2 * i + 1,
+                dtype=self.dtype,
+            )
+            x = pooling.AveragePool((2, 2), name=f"average_pooling2d_{i + 1}")(x)
+            x = drop(x, i + 1)
+        if self.scan_axis == "time":
+            x = x.swapaxes(1, 2)
+        x = layers.Flatten(start=2, name="time_distributed_1")(x)
+        for i, units in enumerate((1000, 500)):
+            x = rnn.Recurrent(
+                layers.scaled(units, self.width_multiplier),
+                cell="lstm",
+                return_sequences=i == 0,
+                dtype=self.dtype,
+                name=f"lstm_{i + 1}",
+            )(x)
+        for i, units in enumerate((100, 50)):
+            units = layers.scaled(units, self.width_multiplier)
+            x = drop(nn.relu(layers.Dense(units, self.dtype, name=f"dense_{i + 1}")(x)), i + 4)
+        logits = layers.Dense(self.num_classes, self.dtype, name="dense_3")(x)
+        return logits.astype(jnp.promote_types(jnp.float32, self.dtype))

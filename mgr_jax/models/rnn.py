@@ -1,0 +1,184 @@
+"""Recurrent networks on a sequence of frames: SimpleRNN, GRU and LSTM, as Keras has them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from mgr_jax.models import layers
+
+CELLS = {"simple": 1, "gru": 3, "lstm": 4}  # name -> gates
+
+
+class Recurrent(nn.Module):
+    """One recurrent layer, read in one direction by `lax.scan`.
+
+    Kernels of the input are Glorot uniform, recurrent kernels orthogonal, biases zero but for
+    the LSTM's forget gate at 1, with one bias vector per gate. Gates lie side by side in the
+    columns of `kernel` [D, G H], `recurrent_kernel` [H, G H] and `bias` [G H]:
+      simple: h = tanh(x W + h U + b)
+      gru:  z, r, candidate; h = z h + (1 - z) tanh(x W + (r h) U + b)  (Cho et al. 2014; Keras'
+        `reset_after=False`)
+      lstm: i, f, candidate, o; c = f c + i tanh(.), h = o tanh(c)  (Hochreiter & Schmidhuber
+        1997, Gers et al. 2000)
+
+    Attributes:
+      features: H.
+      cell: `simple`, `gru` or `lstm`.
+      return_sequences: all states instead of the last.
+      reverse: read from the last valid frame to the first.
+      dtype: type of the products; states and gates are in float32 or better.
+    """
+
+    features: int
+    cell: str = "lstm"
+    return_sequences: bool = False
+    reverse: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, num_frames: jax.Array | None = None) -> jax.Array:
+        """States of `x` [B, F, D]: [B, F, H], or the last one [B, H].
+
+        Frames from `num_frames` [B] on leave the state as it is.
+
+        Raises:
+          ValueError: `cell` is unknown.
+        """
+        if self.cell not in CELLS:
+            raise ValueError(f"cell is {self.cell!r}; it must be one of {', '.join(CELLS)}")
+        size, width = self.features, CELLS[self.cell] * self.features
+        kernel = self.param("kernel", layers.kernel_init, (x.shape[-1], width))
+        recurrent = self.param("recurrent_kernel", nn.initializers.orthogonal(), (size, width))
+        bias = self.param("bias", _bias_init, (width,), self.cell)
+        # The product with the input needs no state: one large product ahead of the scan.
+        inputs = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        wide = jnp.promote_types(jnp.float32, self.dtype)
+        inputs = inputs.astype(wide) + bias.astype(wide)[None, None]
+        valid = jnp.ones(x.shape[:2], bool)
+        if num_frames is not None:
+            valid = jnp.arange(x.shape[1])[None] < num_frames[:, None]
+        update = functools.partial(_UPDATES[self.cell], recurrent.astype(self.dtype))
+
+        def step(state, frame):
+            projected, keep = frame
+            new = update(state, projected)
+            state = jax.tree.map(lambda a, b: jnp.where(keep[:, None], a, b), new, state)
+            return state, state[0] if self.return_sequences else None
+
+        zero = jnp.zeros((x.shape[0], size), wide)
+        start = (zero, zero) if self.cell == "lstm" else (zero,)
+        frames = inputs.swapaxes(0, 1), valid.swapaxes(0, 1)
+        end, states = lax.scan(step, start, frames, reverse=self.reverse)
+        return states.swapaxes(0, 1) if self.return_sequences else end[0]
+
+
+def _bias_init(key, shape, cell, dtype=jnp.float32):
+    del key
+    bias = jnp.zeros(shape, dtype)
+    if cell == "lstm":
+        size = shape[0] // 4
+        bias = bias.at[size : 2 * size].set(1)
+    return bias
+
+
+def _product(h, kernel):
+    return (h.astype(kernel.dtype) @ kernel).astype(h.dtype)
+
+
+def _simple(kernel, state, x):
+    (h,) = state
+    return (jnp.tanh(x + _product(h, kernel)),)
+
+
+def _gru(kernel, state, x):
+    (h,) = state
+    size = h.shape[-1]
+    gates = nn.sigmoid(x[:, : 2 * size] + _product(h, kernel[:, : 2 * size]))
+    update, reset = jnp.split(gates, 2, axis=-1)
+    candidate = jnp.tanh(x[:, 2 * size :] + _product(reset * h, kernel[:, 2 * size :]))
+    return (update * h + (1 - update) * candidate,)
+
+
+def _lstm(kernel, state, x):
+    h, c = state
+    i, f, candidate, o = jnp.split(x + _product(h, kernel), 4, axis=-1)
+    c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(candidate)
+    return nn.sigmoid(o) * jnp.tanh(c), c
+
+
+_UPDATES = {"simple": _simple, "gru": _gru, "lstm": _lstm}
+
+
+class RNN(nn.Module):
+    """Stacked recurrent layers on a sequence, the last state to a classifier.
+
+    The presentation says only "SimpleRNN and others"; sizes are options. The input is batch
+    normalised first, over valid frames: raw cepstra would saturate the gates.
+
+    Attributes:
+      num_classes: C.
+      cell: `simple`, `gru` or `lstm`.
+      hidden_size: units of a layer, in each direction.
+      num_layers: recurrent layers.
+      bidirectional: every layer reads both ways; its two outputs are concatenated.
+      dropout: share of values dropped in training after each recurrent layer.
+      momentum: of the running averages of batch normalisation.
+      axis_name: axis of `pmap`, for batch normalisation.
+      dtype: type of the arithmetic; parameters stay float32.
+    """
+
+    num_classes: int
+    cell: str = "simple"
+    hidden_size: int = 128
+    num_layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.25
+    momentum: float = 0.99
+    axis_name: str | None = None
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        *,
+        train: bool = False,
+        row_keys: jax.Array | None = None,
+        num_frames: jax.Array | None = None,
+    ) -> jax.Array:
+        """Logits [B, C] of `x` [B, F, D], of which the first `num_frames` [B] frames count.
+
+        Raises:
+          ValueError: `x` is not a sequence, or `cell` is unknown.
+        """
+        if x.ndim != 3:
+            raise ValueError(f"x is {x.shape}; an rnn reads sequences [B, F, D], not images")
+        mask = None
+        if num_frames is not None:
+            mask = jnp.arange(x.shape[1])[None] < num_frames[:, None]
+        x = layers.BatchNorm(self.momentum, self.axis_name, name="input_norm")(
+            x, train=train, mask=mask
+        )
+        for i in range(self.num_layers):
+            layer = functools.partial(
+                Recurrent,
+                self.hidden_size,
+                cell=self.cell,
+                return_sequences=i < self.num_layers - 1,
+                dtype=self.dtype,
+            )
+            name = f"{self.cell}_{i + 1}"
+            if self.bidirectional:
+                forward = layer(name=f"{name}_forward")(x, num_frames)
+                backward = layer(reverse=True, name=f"{name}_backward")(x, num_frames)
+                x = jnp.concatenate([forward, backward], axis=-1)
+            else:
+                x = layer(name=name)(x, num_frames)
+            x = layers.Dropout(self.dropout, name=f"dropout_{i + 1}")(
+                x, train=train, row_keys=row_keys
+            )
+        logits = layers.Dense(self.num_classes, self.dtype, name="dense_1")(x)
+        return logits.astype(jnp.promote_types(jnp.float32, self.dtype))
