@@ -1,0 +1,111 @@
+"""What all commands share: the `--config` flags, and mistakes that end in one line.
+
+Heavy imports stay inside the commands' functions, so that `--help` and a mistyped flag answer at
+once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from mgr_jax import config as config_lib
+from mgr_jax.errors import UserError
+
+INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+PREEMPTED = 75  # EX_TEMPFAIL: try again; a zero would count as done on a cluster
+
+
+def run(main: Callable[[Sequence[str]], int | None]) -> None:
+    """Runs a command: parses the flags, and turns mistakes into one line and exit code 1."""
+    app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse)
+
+
+def define_config() -> flags.FlagHolder:
+    """The required flag `--config=FILE.py`, with overrides such as `--config.data.root=DIR`."""
+    holder = config_flags.DEFINE_config_file("config", None, "Config file with get_config().")
+    flags.mark_flag_as_required("config")
+    return holder
+
+
+def read_config(holder: flags.FlagHolder) -> config_lib.Config:
+    """The config of the flag, checked.
+
+    Raises:
+      UserError: if the file gives no `Config`, or a field is unknown, of a wrong type or value.
+    """
+    value = holder.value
+    if not isinstance(value, config_lib.Config):
+        try:
+            reason = f"get_config() returned {type(value.data).__name__}"
+        except Exception as error:  # Whatever the user's file raised.
+            reason = " ".join(str(error).split())
+        raise UserError(f"--config: {reason}; give a file whose get_config() returns a Config")
+    return config_lib.validate(config_lib.from_json(config_lib.to_json(value)))
+
+
+def define_overrides() -> flags.FlagHolder:
+    """Flags `--config.data.FIELD=VALUE` on top of the config of a workdir."""
+    try:
+        return config_flags.DEFINE_config_dataclass("config", config_lib.Config())
+    except KeyError as error:
+        _fail(f"a flag --config...: {_unknown_field(error)}")
+
+
+def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> config_lib.Config:
+    """`config` with the overrides of `define_overrides`.
+
+    Raises:
+      UserError: for a field outside `data`: the rest belongs to the trained model.
+    """
+    values = config_lib.to_json(config)
+    for name, value in config_flags.get_override_values(flags.FLAGS[holder.name]).items():
+        section, _, field = name.partition(".")
+        if section != "data" or not field:
+            raise UserError(
+                f"--config.{name}: belongs to the trained model and cannot be changed here; only"
+                " --config.data.* can"
+            )
+        values["data"][field] = value
+    return config_lib.validate(config_lib.from_json(values))
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except KeyError as error:
+        _fail(f"a flag --config...: {_unknown_field(error)}")
+    except (flags.Error, ValueError, TypeError) as error:
+        _fail(" ".join(str(error).split()) + "; see --help")
+
+
+def _unknown_field(error: KeyError) -> str:
+    """ml_collections raises a bare KeyError for a field that the dataclass does not have."""
+    text = str(error.args[0])
+    words = text.replace("'", " ").split()
+    if text.startswith("Field "):
+        section = text.rpartition("config.")[2].rstrip("'>").lower()
+        return f"{section} has no field {words[1]!r}; see mgr_jax/config.py for the fields"
+    lookup = text.rpartition("lookup: ")[2]
+    return f"no config field {lookup!r}; see mgr_jax/config.py for the fields"
+
+
+def _guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
+    logging.set_verbosity(logging.WARNING)  # JAX tells of every backend that is not there.
+    try:
+        return main(argv) or 0
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # The reader of a pipe has what it wanted: `predict ... | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)

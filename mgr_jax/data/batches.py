@@ -1,0 +1,148 @@
+"""Batches of windows: the batch of a step is a function of (seed, step) and of nothing else."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import grain
+import numpy as np
+
+from mgr_jax.data.clips import Clips
+
+# A batch is a dict of arrays:
+#   waveform     float32 [B, T]  windows, full scale at +-1, zeros after the end of the audio
+#   num_samples  int32   [B]     how much of each window is audio
+#   label        int32   [B]     class
+#   row          int32   [B]     training: row of the global batch; evaluation: index of the track
+#   mask         float32 [B]     0 for the rows that only fill up the last batch
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The tracks of one part that can be read: rows of the clip store, and classes, `[N]`."""
+
+    clips: Clips
+    ids: tuple[str, ...]
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+def make_part(
+    clips: Clips, ids: Sequence[str], label_of: dict[str, str], labels: Sequence[str]
+) -> Part:
+    """The part with the tracks `ids`; their labels are looked up and numbered as in `labels`."""
+    return Part(
+        clips,
+        tuple(ids),
+        np.array([clips.row[name] for name in ids], np.int32),
+        np.array([labels.index(label_of[name]) for name in ids], np.int32),
+    )
+
+
+def steps_per_epoch(part: Part, batch_size: int) -> int:
+    """Whole batches that one pass over the tracks gives, at least one."""
+    return max(1, len(part.ids) // batch_size)
+
+
+def train_batches(
+    part: Part,
+    *,
+    batch_size: int,
+    window: int,
+    seed: int,
+    start_step: int,
+    num_steps: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Batches of the steps `start_step` to `num_steps - 1`: one random window per track.
+
+    The tracks are shuffled anew for every pass, and batches run on over the end of a pass, so that
+    none is left out. Each process gets contiguous rows of the global batch.
+
+    Args:
+      part: the tracks to learn from.
+      batch_size: B, rows of the global batch. window: T, samples of a window.
+      seed: seed of the order and of the windows.
+      start_step: first step, 0 or where a run resumes. num_steps: end of the run.
+      process_index, process_count: which rows of the batch to read.
+    """
+    order = grain.MapDataset.range(len(part.ids)).seed(seed).shuffle().repeat()
+    local = batch_size // process_count
+    first_row = process_index * local
+
+    def batch_at(step: int) -> Batch:
+        rows = range(first_row, first_row + local)
+        return _stack([example(step * batch_size + row, row) for row in rows])
+
+    def example(position: int, row: int) -> tuple:
+        index = int(order[position])
+        length = part.clips.records[part.rows[index]].length
+        start = _random_start(seed, position, length - window)
+        return _window(part, index, start, window, row)
+
+    steps = grain.MapDataset.range(start_step, num_steps).map(batch_at)
+    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+    return iter(steps.to_iter_dataset(options))
+
+
+def windows_of(part: Part, window: int) -> np.ndarray:
+    """Windows to judge the tracks by, `[W, 2]`: index of the track and first sample.
+
+    They follow one another without a gap; the last one ends where the audio does, so that every
+    sample is heard. A track shorter than a window has one, padded.
+    """
+    windows = []
+    for index, row in enumerate(part.rows):
+        length = part.clips.records[row].length
+        windows += [(index, start) for start in window_starts(length, window)]
+    return np.array(windows, np.int64).reshape(-1, 2)
+
+
+def window_starts(length: int, window: int) -> list[int]:
+    """First samples of the windows that cover `length` samples: see `windows_of`."""
+    last = max(0, length - window)
+    return [*range(0, last, window), last]
+
+
+def eval_batches(part: Part, *, batch_size: int, window: int) -> Iterator[Batch]:
+    """All windows of all tracks, in order; the last batch is filled up with masked rows."""
+    grid = windows_of(part, window)
+
+    def batch_at(index: int) -> Batch:
+        chosen = grid[index * batch_size : (index + 1) * batch_size]
+        batch = _stack([_window(part, i, start, window, i) for i, start in chosen])
+        missing = batch_size - len(chosen)
+        batch["mask"] = np.ones(len(chosen), np.float32)
+        return {
+            name: np.concatenate([x, np.zeros((missing, *x.shape[1:]), x.dtype)])
+            for name, x in batch.items()
+        }
+
+    steps = grain.MapDataset.range(-(-len(grid) // batch_size)).map(batch_at)
+    return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
+
+
+def _random_start(seed: int, position: int, last: int) -> int:
+    """Uniform in 0..last, from a counter-based generator: any position at once."""
+    if last <= 0:
+        return 0
+    generator = np.random.Generator(np.random.Philox(key=[seed, position]))
+    return int(generator.integers(last + 1))
+
+
+def _window(part: Part, index: int, start: int, window: int, row: int) -> tuple:
+    clip = part.rows[index]
+    length = part.clips.records[clip].length
+    waveform = part.clips.waveform(clip, start, window)
+    return waveform, min(window, length - start), part.labels[index], row
+
+
+def _stack(examples: Sequence[tuple]) -> Batch:
+    waveforms, num_samples, labels, rows = zip(*examples, strict=True)
+    return {
+        "waveform": np.stack(waveforms),
+        "num_samples": np.array(num_samples, np.int32),
+        "label": np.array(labels, np.int32),
+        "row": np.array(rows, np.int32),
+    }

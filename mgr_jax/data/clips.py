@@ -1,0 +1,262 @@
+"""The clip store: every track decoded once, to int16 rows of one memory-mapped file."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import hashlib
+import importlib.resources
+import json
+import multiprocessing
+import os
+import pathlib
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+import tqdm
+
+from mgr_jax.data import audio
+from mgr_jax.data.catalog import Catalog, Track
+from mgr_jax.errors import UserError
+
+_FULL_SCALE = 32768.0
+# Below this many tracks, starting worker processes takes longer than they save.
+_FEW_TRACKS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What became of one track.
+
+    Attributes:
+      id: the track.
+      length: samples of the clip that are audio; the rest is padding.
+      scale: full scale of the row: above 1 for a file whose samples exceed +-1.
+      note: what is odd about a file that was read; empty if nothing.
+      error: why the track is skipped; empty if it was read.
+    """
+
+    id: str
+    length: int = 0
+    scale: float = 1.0
+    note: str = ""
+    error: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips:
+    """Decoded clips: `samples` int16 `[N, T]` on disk, one `Record` a row, and the rate in Hz."""
+
+    samples: np.ndarray
+    records: tuple[Record, ...]
+    sample_rate: int
+    folder: pathlib.Path
+
+    @functools.cached_property
+    def row(self) -> dict[str, int]:
+        """Track id -> row, for the tracks that could be read."""
+        return {record.id: i for i, record in enumerate(self.records) if not record.error}
+
+    def errors(self) -> dict[str, str]:
+        """Track id -> why it is skipped."""
+        return {record.id: record.error for record in self.records if record.error}
+
+    def notes(self) -> dict[str, str]:
+        """Track id -> what is odd about it, for tracks that were read."""
+        return {r.id: r.note for r in self.records if r.note and not r.error}
+
+    def waveform(self, row: int, start: int = 0, length: int | None = None) -> np.ndarray:
+        """Samples `start:start + length` of a row, float32 `[length]`, zeros past its end."""
+        length = self.samples.shape[1] - start if length is None else length
+        piece = self.samples[row, start : start + length]
+        scale = np.float32(self.records[row].scale / _FULL_SCALE)
+        return audio.fit(piece.astype(np.float32) * scale, length)
+
+
+def open_clips(
+    catalog: Catalog,
+    *,
+    sample_rate: int,
+    clip_samples: int,
+    cache: str = "",
+    num_workers: int = 0,
+) -> Clips:
+    """Opens the clip store of a catalog; decodes first what is not in it yet.
+
+    The store lies in a folder named by what it was made from (tracks, sizes and dates of the
+    files, rate, length), so that a changed file makes a new one. A decode that was killed goes on
+    where it was; of two processes that need the same store one decodes and the other waits.
+
+    Args:
+      catalog: the tracks.
+      sample_rate: rate in Hz. clip_samples: length T of a clip, cut or padded at the end.
+      cache: folder of stores; empty means `$XDG_CACHE_HOME/mgr_jax` or `~/.cache/mgr_jax`.
+      num_workers: processes that decode; 0 means one per core.
+
+    Raises:
+      UserError: if the store cannot be written.
+    """
+    key = hashlib.sha256(json.dumps([sample_rate, clip_samples]).encode())
+    for track in catalog.tracks:
+        key.update(json.dumps([track.id, *_signature(track.path)]).encode())
+    folder = _cache_folder(cache) / "clips" / key.hexdigest()[:20]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / "lock"):
+            if not (folder / "store.json").exists():
+                _fill(folder, catalog, sample_rate, clip_samples, num_workers)
+    except OSError as error:
+        raise UserError(
+            f"data.cache {folder}: cannot be written ({error.strerror}); set data.cache to a"
+            " folder with room"
+        ) from error
+    values = json.loads((folder / "store.json").read_text())
+    records = tuple(Record(**record) for record in values["records"])
+    shape = (len(records), clip_samples)
+    samples = np.memmap(folder / "clips.int16", dtype=np.int16, mode="r", shape=shape)
+    return Clips(samples, records, sample_rate, folder)
+
+
+def _cache_folder(cache: str) -> pathlib.Path:
+    if cache:
+        return pathlib.Path(cache).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(base).expanduser() / "mgr_jax"
+
+
+def _signature(path: str) -> list:
+    """What changes when the audio behind `path` does."""
+    if path.startswith("band:"):
+        return [path, _band_version()]
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return [path, "missing"]
+    return [path, stat.st_size, stat.st_mtime_ns]
+
+
+@functools.cache
+def _band_version() -> str:
+    files = importlib.resources.files("mgr_jax.data").iterdir()
+    sources = sorted((f.name, f.read_text()) for f in files if f.name.startswith("band"))
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(path: pathlib.Path) -> Iterator[None]:
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fill(
+    folder: pathlib.Path, catalog: Catalog, sample_rate: int, clip_samples: int, num_workers: int
+) -> None:
+    """Decodes the tracks that `progress.jsonl` does not name yet, then writes `store.json`."""
+    shape = (len(catalog.tracks), clip_samples)
+    target, log = folder / "clips.int16", folder / "progress.jsonl"
+    with open(target, "ab") as file:  # Grown, never emptied: rows of an earlier run stay.
+        file.truncate(shape[0] * shape[1] * 2)
+    done = {record.id: record for record in _read_progress(log)}
+    jobs = [
+        (track, str(target), row, shape, sample_rate)
+        for row, track in enumerate(catalog.tracks)
+        if track.id not in done
+    ]
+    with (
+        open(log, "a", encoding="utf-8") as file,
+        tqdm.tqdm(
+            total=shape[0], initial=len(done), desc="decode", unit="track", disable=None
+        ) as bar,
+    ):
+        for record in _run(jobs, num_workers):
+            done[record.id] = record
+            file.write(json.dumps(dataclasses.asdict(record)) + "\n")
+            file.flush()
+            bar.update()
+    records = [dataclasses.asdict(done[track.id]) for track in catalog.tracks]
+    values = {"sample_rate": sample_rate, "clip_samples": clip_samples, "records": records}
+    partial = folder / "store.json.partial"
+    partial.write_text(json.dumps(values, indent=1))
+    os.replace(partial, folder / "store.json")
+    log.unlink()
+
+
+def _read_progress(log: pathlib.Path) -> Iterator[Record]:
+    if log.exists():
+        for line in log.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(json.JSONDecodeError, TypeError):  # A line cut by a kill.
+                yield Record(**json.loads(line))
+
+
+def _run(jobs: list[tuple], num_workers: int) -> Iterator[Record]:
+    """Records of the jobs in any order; a file that kills its decoder costs only itself."""
+    num_workers = min(num_workers or os.cpu_count() or 1, len(jobs))
+    if len(jobs) <= _FEW_TRACKS or num_workers == 1:
+        yield from map(_decode_row, jobs)
+        return
+    left = {job[0].id: job for job in jobs}
+    try:
+        with _pool(num_workers) as pool:
+            futures = [pool.submit(_decode_row, job) for job in jobs]
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    record = future.result()
+                    del left[record.id]
+                    yield record
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    except BrokenProcessPool:
+        for job in left.values():
+            try:
+                with _pool(1) as pool:
+                    yield pool.submit(_decode_row, job).result()
+            except BrokenProcessPool:
+                yield Record(job[0].id, error="crashed the decoder")
+
+
+def _pool(num_workers: int) -> concurrent.futures.ProcessPoolExecutor:
+    # Spawned, not forked: JAX's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(num_workers, context, initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    """Leaves Ctrl-C to the parent, ends with it, and keeps decoders off the terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _decode_row(job: tuple[Track, str, int, tuple[int, int], int]) -> Record:
+    """Reads one track and writes its row; the row is complete before the record is returned."""
+    track, target, row, shape, sample_rate = job
+    try:
+        waveform, note = _read_track(track.path, sample_rate, shape[1])
+    except audio.AudioError as error:
+        return Record(track.id, error=str(error))
+    if len(waveform) < shape[1] and not note:
+        seconds = len(waveform) / sample_rate
+        # A tenth of the clip and less is the usual spread of a collection, not worth a word.
+        if len(waveform) < 0.9 * shape[1]:
+            note = f"short: {seconds:.2f} s, padded to {shape[1] / sample_rate:g} s"
+    scale = max(1.0, float(np.abs(waveform).max()))
+    steps = np.clip(np.rint(waveform / scale * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
+    rows = np.memmap(target, dtype=np.int16, mode="r+", shape=shape)
+    rows[row] = audio.fit(steps.astype(np.int16), shape[1])
+    rows.flush()
+    return Record(track.id, length=len(waveform), scale=scale, note=note)
+
+
+def _read_track(path: str, sample_rate: int, num_samples: int) -> tuple[np.ndarray, str]:
+    if path.startswith("band:"):
+        from mgr_jax.data import band  # Here: its renderer is needed for no other data set.
+
+        seconds = num_samples / sample_rate
+        return band.render(path, sample_rate=sample_rate, seconds=seconds)[:num_samples], ""
+    return audio.decode(path, sample_rate=sample_rate, max_samples=num_samples)

@@ -1,0 +1,115 @@
+"""A data set ready to learn from: catalog, clip store, split and the parts that can be read."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from mgr_jax import config as config_lib
+from mgr_jax.data import batches, clips, splits
+from mgr_jax.data.catalog import PARTS, Catalog, make_catalog
+from mgr_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """`catalog` has every track, `split` only those that can be read; `parts` follows `split`."""
+
+    catalog: Catalog
+    clips: clips.Clips
+    split: splits.Split
+    parts: Mapping[str, batches.Part]
+
+
+def open_catalog(config: config_lib.Config) -> tuple[Catalog, clips.Clips]:
+    """The tracks that `config.data` names, and their clip store, decoded where needed.
+
+    Raises:
+      UserError: if there are no tracks, or none can be read.
+    """
+    catalog = make_catalog(config.data)
+    store = clips.open_clips(
+        catalog,
+        sample_rate=config.features.sample_rate,
+        clip_samples=config_lib.clip_length(config),
+        cache=config.data.cache,
+        num_workers=config.data.num_workers,
+    )
+    if not store.row:
+        name, error = next(iter(store.errors().items()))
+        raise UserError(
+            f"data.root {config.data.root}: none of {len(catalog.tracks)} files can be read"
+            f" ({name}: {error}); check the folder"
+        )
+    return catalog, store
+
+
+def open_dataset(config: config_lib.Config) -> Dataset:
+    """Decodes what is not decoded yet, and splits the tracks that can be read.
+
+    Raises:
+      UserError: see `open_catalog` and `splits.make_split`.
+    """
+    catalog, store = open_catalog(config)
+    readable = tuple(track for track in catalog.tracks if track.id in store.row)
+    split = splits.make_split(
+        dataclasses.replace(catalog, tracks=readable),
+        protocol=config.data.protocol,
+        fold=config.data.fold,
+        seed=config.data.seed,
+    )
+    parts = {part: _part(catalog, store, getattr(split, part)) for part in PARTS}
+    return Dataset(catalog, store, split, parts)
+
+
+def open_part(config: config_lib.Config, split: splits.Split, part: str) -> Dataset:
+    """The data set of an earlier run: its own split, and only `part` of it as `parts`.
+
+    Tracks of the part that are missing now, or cannot be read, stand in `clips.errors()` or are
+    absent from `catalog`; the caller reports them.
+
+    Raises:
+      UserError: if none of the tracks of the part is there.
+    """
+    catalog, store = open_catalog(config)
+    ids = [name for name in getattr(split, part) if name in store.row]
+    if not ids:
+        raise UserError(
+            f"data.root {config.data.root}: it has no track of part {part!r} of this workdir;"
+            " point data.root at the data set that the model was split on"
+        )
+    return Dataset(catalog, store, split, {part: _part(catalog, store, ids)})
+
+
+def _part(catalog: Catalog, store: clips.Clips, ids: tuple[str, ...] | list[str]) -> batches.Part:
+    label_of = {track.id: track.label for track in catalog.tracks}
+    return batches.make_part(store, ids, label_of, catalog.labels)
+
+
+def describe(dataset: Dataset) -> str:
+    """What was found, lines for a terminal: counts, every skipped file, what crosses the parts."""
+    catalog, store, split = dataset.catalog, dataset.clips, dataset.split
+    seconds = store.samples.shape[1] / store.sample_rate
+    lines = [
+        f"data      {catalog.name}: {len(store.row)} of {len(catalog.tracks)} tracks of"
+        f" {seconds:g} s, {len(catalog.labels)} classes"
+    ]
+    lines += [
+        f"          {count} file(s) left aside: {reason}" for reason, count in catalog.skipped
+    ]
+    errors, notes = store.errors(), store.notes()
+    if errors:
+        lines.append(f"          {len(errors)} track(s) skipped:")
+        lines += [f"            {name}: {reason}" for name, reason in errors.items()]
+    if notes:
+        lines.append(f"          {len(notes)} track(s) used although odd:")
+        lines += [f"            {name}: {note}" for name, note in notes.items()]
+    sizes = ", ".join(f"{len(getattr(split, part))} {part}" for part in PARTS)
+    lines.append(f"split     {split.protocol}: {sizes}" + _crossing(split))
+    return "\n".join(lines)
+
+
+def _crossing(split: splits.Split) -> str:
+    artists, recordings = len(split.shared_artists), len(split.shared_recordings)
+    left = f", {len(split.left_out)} left out" if split.left_out else ""
+    if not artists and not recordings:
+        return left
+    return f"{left}; LEAKS: {artists} artist(s) and {recordings} recording(s) on both sides of test"

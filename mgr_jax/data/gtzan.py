@@ -1,0 +1,71 @@
+"""Facts about GTZAN (Tzanetakis & Cook 2002): genres, artists, recordings, the published split.
+
+`gtzan_groups.csv` is our own grouping of the 1000 tracks. `artist_group` and `recording_group`
+number the artists and the recordings: tracks of one recording are byte-identical files, the same
+artist and title, or matching spectrograms, starting from Sturm's index of the data set ("The GTZAN
+dataset: its contents, its faults, their effects on evaluation, and its future use", 2013,
+arXiv 1306.1461). A track of unknown artist is a group by itself. `fault_filtered` is the part in
+the split of Kereliuk, Sturm and Larsen ("Deep Learning and Music Adversaries", 2015,
+arXiv 1507.04761): 443 tracks to train on, 197 to validate, 290 to test, 70 left out.
+"""
+
+import csv
+import functools
+import importlib.resources
+from typing import NamedTuple
+
+from mgr_jax.errors import UserError
+
+# Alphabetical, which is also the order of the labels 0..9.
+GENRES = (
+    "blues",
+    "classical",
+    "country",
+    "disco",
+    "hiphop",
+    "jazz",
+    "metal",
+    "pop",
+    "reggae",
+    "rock",
+)
+
+
+class Facts(NamedTuple):
+    """What is known of one track; `part` is empty for a track that the split leaves out."""
+
+    artist: str
+    recording: str
+    part: str
+
+
+@functools.cache
+def facts() -> dict[str, Facts]:
+    """Track id (`blues.00000`) -> `Facts`, for all 1000 tracks."""
+    table = importlib.resources.files("mgr_jax.data") / "gtzan_groups.csv"
+    with table.open(encoding="utf-8", newline="") as file:
+        return {
+            row["track_id"]: Facts(
+                artist=f"artist {row['artist_group']}",
+                recording=f"recording {row['recording_group']}",
+                part=row["fault_filtered"],
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+def read_checksums(path: str) -> dict[str, str]:
+    """Track id -> MD5 of its WAV file, from a CSV with the columns `track_id` and `md5`.
+
+    Raises:
+      UserError: if the file cannot be read or lacks a column.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = {"track_id", "md5"} - set(rows.fieldnames or ())
+            if missing:
+                raise UserError(f"data.facts {path}: column {min(missing)!r} is missing; add it")
+            return {row["track_id"]: row["md5"].lower() for row in rows if row["md5"]}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"data.facts {path}: cannot be read ({error}); give a CSV file") from error

@@ -1,0 +1,169 @@
+"""Protocols: pure functions from a catalog to disjoint train, valid and test parts.
+
+Random protocols order the tracks by a SHA-256 of seed and id, so that a split is the same on every
+machine and with every version of any library.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mgr_jax.data.catalog import PARTS, Catalog, Track
+from mgr_jax.errors import UserError
+
+TEST_SHARE = 0.1
+VALID_SHARE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Track ids of the three parts, each sorted, and what the split leaves out or lets cross.
+
+    Attributes:
+      protocol: name of the protocol that every accuracy on this split carries.
+      left_out: ids in no part.
+      shared_artists: artists that stand in the test part and in train or valid.
+      shared_recordings: likewise for recordings.
+    """
+
+    protocol: str
+    train: tuple[str, ...]
+    valid: tuple[str, ...]
+    test: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    shared_artists: tuple[str, ...] = ()
+    shared_recordings: tuple[str, ...] = ()
+
+    def hash(self) -> str:
+        """SHA-256 of the protocol's name and the ids of the parts."""
+        parts = [self.protocol, self.train, self.valid, self.test]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def make_split(catalog: Catalog, *, protocol: str, fold: int = 0, seed: int = 0) -> Split:
+    """Splits the tracks of `catalog` into train, valid and test.
+
+    Args:
+      catalog: the tracks.
+      protocol: `holdout` (10 % of each class to test on and 10 % to validate on, drawn by `seed`),
+        `listed` (the split that comes with the data) or `fault_filtered` (the published split of
+        GTZAN by Kereliuk, Sturm and Larsen).
+      fold: which fold is tested; these protocols have only fold 0.
+      seed: seed of the draw.
+
+    Raises:
+      UserError: if a part would be empty, or a class has no track to train on; with `holdout`, if
+        any part would lack a class.
+    """
+    if fold:
+        raise UserError(f"data.fold is {fold}, but data.protocol {protocol!r} has only fold 0")
+    if protocol == "fault_filtered" and catalog.name != "gtzan":
+        raise UserError(
+            f"data.protocol 'fault_filtered' is a split of GTZAN, not of data.name"
+            f" {catalog.name!r}; use 'holdout' or 'listed'"
+        )
+    if protocol == "holdout":
+        parts = _holdout(catalog, seed)
+    else:
+        parts = {track.id: track.part for track in catalog.tracks}
+    split = _from_parts(catalog, protocol, parts)
+    _check_classes(catalog, split)
+    return split
+
+
+def _holdout(catalog: Catalog, seed: int) -> dict[str, str]:
+    parts = {}
+    for label in catalog.labels:
+        ids = [track.id for track in catalog.tracks if track.label == label]
+        if len(ids) < 3:
+            raise UserError(
+                f"data.protocol 'holdout': class {label!r} has {len(ids)} readable track(s); it"
+                " needs 3 or more, one each to train, validate and test on"
+            )
+        ids.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+        num_test, num_valid = (max(1, _round(len(ids) * s)) for s in (TEST_SHARE, VALID_SHARE))
+        for rank, name in enumerate(ids):
+            parts[name] = PARTS[(rank < num_test + num_valid) + (rank < num_test)]
+    return parts
+
+
+def _round(value: float) -> int:
+    """Half up: Python's `round` takes 2.5 to 2 and 3.5 to 4."""
+    return math.floor(value + 0.5)
+
+
+def _from_parts(catalog: Catalog, protocol: str, parts: dict[str, str]) -> Split:
+    ids = {part: tuple(sorted(n for n, p in parts.items() if p == part)) for part in ("", *PARTS)}
+    by_id = {track.id: track for track in catalog.tracks}
+    learned = [by_id[name] for part in ("train", "valid") for name in ids[part]]
+    tested = [by_id[name] for name in ids["test"]]
+    return Split(
+        protocol=protocol,
+        train=ids["train"],
+        valid=ids["valid"],
+        test=ids["test"],
+        left_out=ids[""],
+        shared_artists=_shared(learned, tested, "artist"),
+        shared_recordings=_shared(learned, tested, "recording"),
+    )
+
+
+def _shared(learned: Sequence[Track], tested: Sequence[Track], field: str) -> tuple[str, ...]:
+    left = {getattr(track, field) for track in learned}
+    right = {getattr(track, field) for track in tested}
+    return tuple(sorted((left & right) - {""}))
+
+
+def _check_classes(catalog: Catalog, split: Split) -> None:
+    label_of = {track.id: track.label for track in catalog.tracks}
+    for part in PARTS:
+        ids = getattr(split, part)
+        if not ids:
+            raise UserError(
+                f"data.protocol {split.protocol!r}: no track in part {part!r}; the data set"
+                " lists none, so use 'holdout' or add a split"
+            )
+        # A published split of a partial copy may lack a class to test on, never one to learn.
+        missing = set(catalog.labels) - {label_of[name] for name in ids}
+        if missing and (part == "train" or split.protocol == "holdout"):
+            raise UserError(
+                f"data.protocol {split.protocol!r}: part {part!r} has no track of class"
+                f" {min(missing)!r}; add tracks or use another protocol"
+            )
+
+
+def to_json(split: Split) -> dict[str, Any]:
+    """`split` as JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(split)))
+
+
+def from_json(values: dict[str, Any]) -> Split:
+    """The split of `to_json`; refuses overlapping parts.
+
+    Raises:
+      UserError: if a field is missing or a track stands in two parts.
+    """
+    fields = [field.name for field in dataclasses.fields(Split)]
+    missing = [name for name in fields if name not in values]
+    if missing:
+        raise UserError(f"split file: field {missing[0]!r} is missing; restore the file")
+    split = Split(**{k: values[k] if k == "protocol" else tuple(values[k]) for k in fields})
+    sizes = [len(getattr(split, part)) for part in PARTS]
+    if len({*split.train, *split.valid, *split.test}) != sum(sizes):
+        raise UserError("split file: a track stands in two parts; remove it from one")
+    return split
+
+
+def to_csv(split: Split) -> str:
+    """`track_id,part` lines, for use elsewhere."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["track_id", "part"])
+    for part in PARTS:
+        writer.writerows((name, part) for name in getattr(split, part))
+    return text.getvalue()

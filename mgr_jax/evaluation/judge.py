@@ -1,0 +1,31 @@
+"""From windows to tracks: a track's class is judged by the mean over its windows."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mgr_jax.data import batches
+
+# A batch of windows -> log-probabilities [B, C].
+Predict = Callable[[batches.Batch], np.ndarray]
+
+
+def judge(predict: Predict, part: batches.Part, *, batch_size: int, window: int) -> np.ndarray:
+    """Log-probabilities of the tracks of a part, `[N, C]`.
+
+    Each is the mean over the log-probabilities of the track's windows, normalised again: the
+    geometric mean of their probabilities.
+    """
+    totals, counts = None, np.zeros(len(part.ids))
+    for batch in batches.eval_batches(part, batch_size=batch_size, window=window):
+        scores = np.asarray(predict(batch), np.float64) * batch["mask"][:, None]
+        if totals is None:
+            totals = np.zeros((len(part.ids), scores.shape[1]))
+        np.add.at(totals, batch["row"], scores)
+        np.add.at(counts, batch["row"], batch["mask"])
+    return normalize(totals / counts[:, None])
+
+
+def normalize(scores: np.ndarray) -> np.ndarray:
+    """Log-probabilities `[..., C]` that sum to 1 from scores that are off by a constant."""
+    return scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True)

@@ -1,0 +1,162 @@
+"""Checkpoints: the latest and the best, asynchronous and atomic. The only file that knows Orbax."""
+
+import contextlib
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+
+import orbax.checkpoint as ocp
+from absl import logging
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from mgr_jax.errors import UserError
+from mgr_jax.training.state import TrainState
+
+# What a damaged checkpoint makes Orbax raise; tensorstore's errors are ValueErrors.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError)
+
+
+def rank(metrics: dict[str, float]) -> tuple[float, float]:
+    """Order of checkpoints: by accuracy on the validation part, then by a lower loss there."""
+    return metrics["valid_accuracy"], -metrics["valid_loss"]
+
+
+@contextlib.contextmanager
+def open_checkpoints(workdir: pathlib.Path) -> Iterator[ocp.CheckpointManager]:
+    """The checkpoints of a workdir to add to; on leaving, waits until all are written.
+
+    Raises:
+      UserError: if the folder cannot be written.
+    """
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=preservation_policy.AnyPreservationPolicy(
+            [
+                preservation_policy.LatestN(1),
+                preservation_policy.BestN(
+                    get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False
+                ),
+            ]
+        ),
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=True,
+    )
+    with _quiet():
+        try:
+            manager = ocp.CheckpointManager(_folder(workdir), options=options)
+        except OSError as error:
+            raise UserError(
+                f"{_folder(workdir)}: cannot be written ({error.strerror}); choose another workdir"
+            ) from error
+        with contextlib.closing(manager):
+            yield manager
+
+
+def save(
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    progress: dict[str, float],
+    metrics: dict[str, float] | None,
+) -> None:
+    """Starts to save; `metrics` rank the checkpoint and are None in the middle of an epoch."""
+    args = ocp.args.Composite(
+        state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress)
+    )
+    manager.save(int(state.step), args=args, metrics=metrics, force=True)
+
+
+def restore_latest(
+    manager: ocp.CheckpointManager,
+    workdir: pathlib.Path,
+    abstract_state: TrainState,
+    say: Callable[[str], None],
+) -> tuple[TrainState, dict[str, float]] | None:
+    """The newest state that can be read, with its progress; None if there is none.
+
+    A checkpoint that cannot be read is moved to `damaged/` and named through `say`, so that the
+    same command always goes on.
+    """
+    for step in sorted(manager.all_steps(), reverse=True):
+        try:
+            return _restore(manager, step, abstract_state)
+        except _DAMAGED as error:
+            damaged = workdir / "damaged" / str(step)
+            shutil.rmtree(damaged, ignore_errors=True)
+            damaged.parent.mkdir(exist_ok=True)
+            shutil.move(_folder(workdir) / str(step), damaged)
+            say(f"checkpoint {step} cannot be read ({_first_line(error)}); moved to {damaged}")
+            manager.reload()
+    return None
+
+
+def restore(
+    workdir: pathlib.Path, which: str, abstract_state: TrainState
+) -> tuple[int, TrainState]:
+    """Step and state of a checkpoint: `best`, `latest` or a step.
+
+    Raises:
+      UserError: if there is no such checkpoint, or it cannot be read.
+    """
+    if not _folder(workdir).is_dir():
+        raise UserError(f"--workdir {workdir}: no checkpoint in it yet; train first")
+    with (
+        _quiet(),
+        contextlib.closing(
+            ocp.CheckpointManager(
+                _folder(workdir), options=ocp.CheckpointManagerOptions(read_only=True)
+            )
+        ) as manager,
+    ):
+        step = _find(manager, workdir, which)
+        try:
+            state, _ = _restore(manager, step, abstract_state)
+        except _DAMAGED as error:
+            raise UserError(
+                f"{_folder(workdir) / str(step)}: cannot be read ({_first_line(error)}); choose"
+                " another --checkpoint, or train on to write it anew"
+            ) from error
+    return step, state
+
+
+def _find(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: str) -> int:
+    steps = sorted(manager.all_steps())
+    if not steps:
+        raise UserError(f"--workdir {workdir}: no checkpoint in it yet; train first")
+    if which == "latest":
+        return steps[-1]
+    if which == "best":
+        ranked = [(rank(metrics), s) for s in steps if (metrics := manager.metrics(s))]
+        return max(ranked)[1] if ranked else steps[-1]
+    if which.isdecimal() and int(which) in steps:
+        return int(which)
+    listed = ", ".join(map(str, steps))
+    raise UserError(f"--checkpoint {which}: not there; give best, latest or one of {listed}")
+
+
+def _restore(
+    manager: ocp.CheckpointManager, step: int, abstract_state: TrainState
+) -> tuple[TrainState, dict[str, float]]:
+    args = ocp.args.Composite(
+        state=ocp.args.StandardRestore(abstract_state), progress=ocp.args.JsonRestore()
+    )
+    restored = manager.restore(step, args=args)
+    return restored["state"], restored["progress"]
+
+
+def _folder(workdir: pathlib.Path) -> pathlib.Path:
+    return workdir.absolute() / "checkpoints"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax's log off the terminal, where progress is shown."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

@@ -1,0 +1,48 @@
+"""The state of a training run: one pytree with everything that a step reads and writes."""
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """What a checkpoint holds.
+
+    Attributes:
+      step: int32, steps taken so far.
+      params, batch_stats: variables of the model.
+      opt_state: state of the optimiser, with that of its schedule.
+      metrics: sums over the steps of this epoch: `loss`, `correct`, `count`.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    metrics: dict[str, jax.Array]
+
+
+def zero_metrics() -> dict[str, jax.Array]:
+    """Sums of an epoch that has not begun."""
+    return {name: jnp.zeros((), jnp.float32) for name in ("loss", "correct", "count")}
+
+
+def create_state(
+    key: jax.Array,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    inputs: jax.Array,
+) -> TrainState:
+    """The state before the first step; `inputs` `[B, ...]` is what the front end gives."""
+    variables = model.init(key, inputs)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(variables["params"]),
+        metrics=zero_metrics(),
+    )

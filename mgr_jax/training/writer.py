@@ -1,0 +1,51 @@
+"""What a run writes down: `metrics.jsonl` and TensorBoard events, one record per epoch."""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import tensorboardX
+
+_FILE = "metrics.jsonl"
+
+
+def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """Records written so far, oldest first; a last line cut by a kill is left out."""
+    path = workdir / _FILE
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+class MetricsWriter:
+    """Appends records; opened at `step`, it first drops those that a restored run repeats."""
+
+    def __init__(self, workdir: pathlib.Path, *, step: int):
+        kept = [record for record in read_metrics(workdir) if record["step"] <= step]
+        partial = workdir / (_FILE + ".partial")
+        partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        os.replace(partial, workdir / _FILE)
+        self._file = open(workdir / _FILE, "a", encoding="utf-8")  # noqa: SIM115 (closed below)
+        self._events = tensorboardX.SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=step + 1, flush_secs=10
+        )
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Writes one record, which names its `step`."""
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        for name, value in record.items():
+            if name != "step":
+                self._events.add_scalar(name, value, record["step"])
+
+    def close(self) -> None:
+        """Flushes and closes both files."""
+        self._file.close()
+        self._events.close()

@@ -1,0 +1,143 @@
+"""The folder of one run: what was asked for, on which data, and how far it got.
+
+`config.json`, `split.json` and `split.csv` are written when a run starts; `STATUS` says `running`,
+`done`, `preempted` or `diverged`. A workdir belongs to one config: another one is refused.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import subprocess
+from typing import Any
+
+from mgr_jax import config as config_lib
+from mgr_jax.data import splits
+from mgr_jax.data.dataset import Dataset
+from mgr_jax.errors import UserError
+
+# Where the data lie and how they are decoded changes no number.
+_FREE_FIELDS = ("data.root", "data.cache", "data.facts", "data.num_workers")
+_PACKAGES = ("mgr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "librosa")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a workdir says of its run."""
+
+    path: pathlib.Path
+    config: config_lib.Config
+    labels: tuple[str, ...]
+    split: splits.Split
+    record: dict[str, Any]
+
+
+def create(path: str, config: config_lib.Config, dataset: Dataset) -> Run:
+    """Opens `path` for training: writes its facts, or checks that they are those of this run.
+
+    Raises:
+      UserError: if the folder cannot be written, or belongs to another config or other data.
+    """
+    folder = pathlib.Path(path)
+    record = {
+        "config": config_lib.to_json(config),
+        "labels": list(dataset.catalog.labels),
+        "data_hash": dataset.catalog.hash(),
+        "split_hash": dataset.split.hash(),
+        "versions": _versions(),
+        "git_commit": _git_commit(),
+    }
+    if (folder / "config.json").exists():
+        _check_same(folder, record)
+        return load(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / "split.csv", splits.to_csv(dataset.split))
+        _write(folder / "split.json", json.dumps(splits.to_json(dataset.split), indent=1))
+        _write(folder / "config.json", json.dumps(record, indent=1))
+    except OSError as error:
+        raise UserError(
+            f"--workdir {path}: cannot be written ({error.strerror}); choose another folder"
+        ) from error
+    return load(path)
+
+
+def load(path: str) -> Run:
+    """Reads back what `create` wrote.
+
+    Raises:
+      UserError: if `path` is not the workdir of a run, or its files are damaged.
+    """
+    folder = pathlib.Path(path)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"--workdir {path}: no config.json in it; give the workdir of a training")
+    record = _read_json(folder / "config.json")
+    for field in ("config", "labels", "data_hash", "split_hash"):
+        if field not in record:
+            raise UserError(f"{folder / 'config.json'}: field {field!r} is missing; train anew")
+    return Run(
+        path=folder,
+        config=config_lib.validate(config_lib.from_json(record["config"])),
+        labels=tuple(record["labels"]),
+        split=splits.from_json(_read_json(folder / "split.json")),
+        record=record,
+    )
+
+
+def set_status(path: pathlib.Path, status: str) -> None:
+    """Writes `STATUS`."""
+    _write(path / "STATUS", status + "\n")
+
+
+def _check_same(folder: pathlib.Path, record: dict[str, Any]) -> None:
+    theirs = _read_json(folder / "config.json")
+    changed = config_lib.differences(record["config"], theirs.get("config", {}))
+    changed = [name for name in changed if name not in _FREE_FIELDS]
+    if changed:
+        section, name = changed[0].split(".")
+        old = theirs.get("config", {}).get(section, {}).get(name)
+        new = record["config"].get(section, {}).get(name)
+        more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
+        raise UserError(
+            f"--workdir {folder}: made with {changed[0]}={old!r}, not {new!r}{more}; use another"
+            " workdir, or the same config to go on"
+        )
+    for field, what in (("data_hash", "data.root"), ("split_hash", "data.protocol")):
+        if theirs.get(field) != record[field]:
+            raise UserError(
+                f"--workdir {folder}: made with other tracks than {what} gives now; use another"
+                " workdir, or restore the data"
+            )
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    """Whole or not at all, also when killed."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); restore it or train anew") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: is not a JSON object; restore it or train anew")
+    return values
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def _git_commit() -> str:
+    """Commit of the code, `+changes` if the checkout is not clean; empty outside a checkout."""
+    here = pathlib.Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
