@@ -1,0 +1,192 @@
+"""Support vector machine: standardise -> principal components -> SVC of scikit-learn.
+
+What is kept is plain arrays: decisions are computed here from the support vectors, so that a
+saved model needs neither pickle nor a particular version of scikit-learn. An SVC has no
+probabilities; ours are a softmax of its one-against-rest decision values times a slope that is
+fitted on the validation part (temperature scaling, Guo et al. 2017).
+"""
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+Params = Mapping[str, np.ndarray]
+
+KERNELS = ("rbf", "linear")
+SLOPES = (1e-2, 20.0)  # range of the calibration; the upper end binds if validation is separable
+FLOOR = np.log(1e-12)  # log-probability of a class that training has no example of
+
+
+def fit(
+    x: np.ndarray,
+    y: np.ndarray,
+    x_valid: np.ndarray,
+    y_valid: np.ndarray,
+    *,
+    num_classes: int,
+    kernel: str = "rbf",
+    c: Sequence[float] = (0.1, 1.0, 10.0, 100.0),
+    gamma: Sequence[float] = (0.1, 0.3, 1.0, 3.0),
+    num_components: int = 100,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Fits one SVC for every `c` and `gamma` and keeps the best on the validation part.
+
+    Highest validation accuracy wins, then lower cross entropy, then the smaller `c` and `gamma`.
+    Principal components: min(num_components, N - 1, D), by scikit-learn's choice of method (for
+    large matrices a randomised one, drawn from `seed`).
+
+    Args:
+      x: features [N, D]. y: labels [N], integers below `num_classes`.
+      x_valid: features [V, D]. y_valid: labels [V].
+      num_classes: C; classes without a training row get next to no probability.
+      kernel: `rbf` or `linear`.
+      c: penalties to choose from.
+      gamma: for `rbf`: widths to choose from, as multiples of 1 / (components x variance).
+      num_components: principal components wanted.
+      seed: of the randomised PCA.
+
+    Returns:
+      Arrays by name, for the functions of this module; `c`, `gamma` (absolute) and `slope` are
+      what was chosen.
+
+    Raises:
+      ValueError: shapes that do not fit, labels out of range or of one class only, an unknown
+        kernel, an empty grid or an empty validation part.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    x_valid, y_valid = np.asarray(x_valid), np.asarray(y_valid)
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel is {kernel!r}; it must be one of {', '.join(KERNELS)}")
+    if not len(c) or not len(gamma) or min(c) <= 0 or min(gamma) <= 0:
+        raise ValueError(f"c is {c} and gamma is {gamma}; give values greater than 0")
+    for name, rows, labels in (("x", x, y), ("x_valid", x_valid, y_valid)):
+        if rows.ndim != 2 or labels.shape != rows.shape[:1] or not len(labels):
+            raise ValueError(f"{name} is {rows.shape}, its labels {labels.shape}; need [N, D], [N]")
+        if labels.min() < 0 or labels.max() >= num_classes:
+            raise ValueError(f"labels of {name} must lie between 0 and {num_classes - 1}")
+    if len(np.unique(y)) < 2:
+        raise ValueError("y has one class only; training needs at least two")
+    scaler = StandardScaler().fit(x)
+    pca = PCA(min(num_components, len(x) - 1, x.shape[1]), random_state=seed)
+    reduced = pca.fit_transform(scaler.transform(x)).astype(np.float64)
+    common = {
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+        "components": pca.components_.astype(np.float64),
+        "center": pca.mean_.astype(np.float64),
+        "num_classes": np.asarray(num_classes),
+        "kernel": np.asarray(kernel),
+    }
+    reduced_valid = _reduce(common, x_valid)
+    unit = 1 / (reduced.shape[1] * max(reduced.var(), np.finfo(float).tiny))
+    widths = sorted(gamma) if kernel == "rbf" else [1.0]
+    best, best_rank = None, None
+    for penalty, width in itertools.product(sorted(c), widths):
+        svc = SVC(C=penalty, kernel=kernel, gamma=width * unit, random_state=seed).fit(reduced, y)
+        params = common | {
+            "classes": svc.classes_,
+            "support_vectors": svc.support_vectors_,
+            "num_support": svc.n_support_,
+            "dual": svc.dual_coef_,
+            "intercept": svc.intercept_,
+            "c": np.asarray(float(penalty)),
+            "gamma": np.asarray(float(width * unit)),
+        }
+        decision = _decide(params, reduced_valid)
+        params["slope"], loss = _calibrate(decision, y_valid)
+        rank = (np.mean(decision.argmax(1) == y_valid), -loss)
+        if best_rank is None or rank > best_rank:
+            best, best_rank = params, rank
+    return best
+
+
+def decision_function(params: Params, x: np.ndarray) -> np.ndarray:
+    """One-against-rest decision values [N, C] of features `x` [N, D], as scikit-learn's.
+
+    Between two classes they are -d and d of scikit-learn's single d; a class without a training
+    row has -inf.
+    """
+    return _decide(params, _reduce(params, np.asarray(x)))
+
+
+def log_probabilities(params: Params, x: np.ndarray) -> np.ndarray:
+    """Calibrated log-probabilities [N, C] of features `x` [N, D]."""
+    return _log_probabilities(decision_function(params, x), params["slope"])
+
+
+def save(path: str | os.PathLike, params: Params) -> None:
+    """Writes `params` to one `.npz` file of plain arrays."""
+    with open(path, "wb") as file:
+        np.savez(file, **params)
+
+
+def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads what `save` wrote; object arrays, which could run code, are refused.
+
+    Raises:
+      ValueError: the file is not one that `save` wrote.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        params = {name: file[name] for name in file.files}
+    if "support_vectors" not in params or "slope" not in params:
+        raise ValueError(f"{path} does not hold a support vector machine")
+    return params
+
+
+def _reduce(params: Params, x: np.ndarray) -> np.ndarray:
+    scaled = (x - params["mean"]) / params["scale"]
+    return (scaled - params["center"]) @ params["components"].T
+
+
+def _decide(params: Params, x: np.ndarray) -> np.ndarray:
+    """Decision values [N, C] of principal components `x` [N, K]."""
+    support, dual = params["support_vectors"], params["dual"]
+    products = x @ support.T
+    if params["kernel"] == "rbf":
+        squares = (x**2).sum(1)[:, None] + (support**2).sum(1)[None] - 2 * products
+        products = np.exp(-params["gamma"] * np.maximum(squares, 0))
+    ends = np.cumsum(params["num_support"])
+    rows = [slice(end - n, end) for end, n in zip(ends, params["num_support"], strict=True)]
+    present = params["classes"]
+    votes = np.zeros((len(x), len(present)))
+    sums = np.zeros_like(votes)
+    # libsvm's layout: `dual` of class i's support vectors against class j > i is in row j - 1,
+    # that of class j's against i in row i.
+    for k, (i, j) in enumerate(itertools.combinations(range(len(present)), 2)):
+        value = products[:, rows[i]] @ dual[j - 1, rows[i]]
+        value += products[:, rows[j]] @ dual[i, rows[j]] + params["intercept"][k]
+        if len(present) == 2:
+            # scikit-learn turns the sign of two classes so that the second is positive.
+            sums[:, 0], sums[:, 1] = -value, value
+            break
+        votes[:, i] += value > 0
+        votes[:, j] += value <= 0
+        sums[:, i] += value
+        sums[:, j] -= value
+    if len(present) > 2:
+        sums = votes + sums / (3 * (np.abs(sums) + 1))
+    decision = np.full((len(x), int(params["num_classes"])), -np.inf)
+    decision[:, present] = sums
+    return decision
+
+
+def _log_probabilities(decision: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    return np.maximum(log_softmax(decision * slope, axis=1), FLOOR)
+
+
+def _calibrate(decision: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+    """Slope with the lowest cross entropy on labels `y`, and that cross entropy."""
+
+    def loss(log_slope: float) -> float:
+        return -_log_probabilities(decision, np.exp(log_slope))[np.arange(len(y)), y].mean()
+
+    found = minimize_scalar(loss, bounds=np.log(SLOPES), method="bounded")
+    return np.exp(found.x), float(found.fun)
