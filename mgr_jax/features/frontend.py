@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from mgr_jax.config import Features
 from mgr_jax.errors import UserError
-from mgr_jax.features import filters, spectral, summary
+from mgr_jax.features import filters, framing, spectral, summary
 
 Frontend = Callable[[jax.Array], jax.Array]
 
@@ -32,7 +32,7 @@ def make_frontend(features: Features) -> Frontend:
             f" features.n_fft {features.n_fft}; use fewer bands or a longer frame"
         )
     function = FRONTENDS[features.kind]
-    return lambda waveform: function(spectral.checked(waveform), features)
+    return lambda waveform: function(framing.checked(waveform), features)
 
 
 def num_frames(features: Features, num_samples: ArrayLike) -> ArrayLike:

@@ -5,40 +5,30 @@ and put frames before bins: `[..., F, K]` where librosa has `[..., K, F]`. A cli
 leading dimensions count: `power_to_db` takes maxima within a clip, never over a batch.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mgr_jax.features import filters
+from mgr_jax.features import filters, framing
+from mgr_jax.features.framing import frame
 
-PAD_MODES = ("constant", "reflect")
+__all__ = [
+    "amplitude_to_db",
+    "cepstrum",
+    "db_to_amplitude",
+    "db_to_power",
+    "frame",
+    "mel_spectrogram",
+    "mfcc",
+    "power_to_db",
+    "spectrogram",
+    "stft",
+]
 
-
-def frame(x: ArrayLike, *, frame_length: int, hop_length: int) -> jax.Array:
-    """Overlapping frames of `x` `[..., T]` -> `[..., F, frame_length]` (`librosa.util.frame`).
-
-    Frame `i` starts at sample `i * hop_length`; samples after the last whole frame are dropped.
-
-    Raises:
-      ValueError: a length is not positive, or `x` is shorter than a frame.
-    """
-    x = jnp.asarray(x)
-    filters.require_positive(frame_length=frame_length, hop_length=hop_length)
-    if x.ndim < 1:
-        raise ValueError("x is a scalar; it must have shape [..., T]")
-    if x.shape[-1] < frame_length:
-        raise ValueError(f"x has {x.shape[-1]} samples; frame_length is {frame_length}")
-    count = 1 + (x.shape[-1] - frame_length) // hop_length
-    parts = -(-frame_length // hop_length)
-    if parts > 64:
-        starts = hop_length * np.arange(count)[:, None] + np.arange(frame_length)
-        return x[..., starts]
-    # Copies of whole hops instead of a gather, which is several times slower on CPU.
-    padded = (count + parts - 1) * hop_length
-    x = _resize(x, padded).reshape(*x.shape[:-1], count + parts - 1, hop_length)
-    pieces = [x[..., i : i + count, :] for i in range(parts)]
-    return jnp.concatenate(pieces, axis=-1)[..., :frame_length]
+BAND = 16
 
 
 def stft(
@@ -66,8 +56,10 @@ def stft(
       ValueError: an argument is out of its range, the waveform is not `[..., T]` floating
         point, empty, or shorter than a frame when it is not centred.
     """
-    frames = _frames(waveform, n_fft, hop_length, win_length, window, center, pad_mode)
-    return jnp.fft.rfft(frames)
+    waveform = framing.checked(waveform)
+    cut = framing.checked_framing(waveform, n_fft, hop_length, center, pad_mode)
+    weights = _padded_window(window, win_length, n_fft)
+    return jnp.fft.rfft(_scaled(framing.frames(waveform, cut), weights))
 
 
 def spectrogram(
@@ -129,17 +121,12 @@ def mel_spectrogram(
         htk=htk,
         norm=norm,
     )
-    magnitudes = spectrogram(
-        waveform,
-        n_fft=n_fft,
-        hop_length=hop_length,
-        win_length=win_length,
-        window=window,
-        center=center,
-        pad_mode=pad_mode,
-        power=power,
-    )
-    return jnp.matmul(magnitudes, bank.T, precision="highest")
+    filters.require_positive(power=power)
+    waveform = framing.checked(waveform)
+    cut = framing.checked_framing(waveform, n_fft, hop_length, center, pad_mode)
+    weights = _padded_window(window, win_length, n_fft)
+    bands, rows = _bands(bank)
+    return _mel(waveform, weights, rows, cut=cut, bands=bands, power=power)
 
 
 def power_to_db(
@@ -263,35 +250,46 @@ def mfcc(
     return cepstrum(power_to_db(power), n_mfcc=n_mfcc, dct_type=dct_type, norm=norm, lifter=lifter)
 
 
-def checked(waveform: ArrayLike) -> jax.Array:
-    """`waveform` as float32 `[..., T]`; raises ValueError if it is something else."""
-    waveform = jnp.asarray(waveform)
-    if waveform.ndim < 1 or waveform.shape[-1] == 0:
-        raise ValueError(f"waveform has shape {waveform.shape}; it must be [..., T] with T > 0")
-    if not jnp.issubdtype(waveform.dtype, jnp.floating):
-        raise ValueError(f"waveform is {waveform.dtype}; scale it to floating point in [-1, 1]")
-    return waveform.astype(jnp.float32)
-
-
-def _frames(waveform, n_fft, hop_length, win_length, window, center, pad_mode):
-    waveform = checked(waveform)
-    filters.require_positive(n_fft=n_fft, hop_length=hop_length)
+def _padded_window(window: str | ArrayLike, win_length: int | None, n_fft: int) -> np.ndarray:
     win_length = n_fft if win_length is None else win_length
     if not 0 < win_length <= n_fft:
         raise ValueError(f"win_length is {win_length}; it must be in 1..n_fft ({n_fft})")
-    if pad_mode not in PAD_MODES:
-        raise ValueError(f"pad_mode is {pad_mode!r}; it must be one of {', '.join(PAD_MODES)}")
-    if center:
-        widths = [(0, 0)] * (waveform.ndim - 1) + [(n_fft // 2, n_fft // 2)]
-        waveform = jnp.pad(waveform, widths, mode=pad_mode)
-    elif waveform.shape[-1] < n_fft:
-        raise ValueError(
-            f"waveform has {waveform.shape[-1]} samples, fewer than n_fft ({n_fft});"
-            " pad it or set center"
-        )
-    weights = filters.pad_center(filters.window(window, win_length), n_fft).astype(np.float32)
-    frames = frame(waveform, frame_length=n_fft, hop_length=hop_length)
-    return frames * weights.reshape((1,) * (frames.ndim - 1) + (n_fft,))
+    weights = filters.window(window, win_length)
+    return filters.pad_center(weights, n_fft).astype(np.float32)
+
+
+@functools.partial(jax.jit, static_argnames=("bands", "cut", "power"))
+def _mel(waveform, weights, rows, *, cut, bands, power):
+    # Compiled as one unit: op by op, the loop over blocks would be compiled at every call.
+    def mel_of(frames):
+        spectrum = jnp.fft.rfft(_scaled(frames, weights).reshape(-1, cut.n_fft))
+        parts = [
+            jnp.matmul(_magnitude(spectrum[:, low:high], power), row, precision="highest")
+            for (low, high), row in zip(bands, rows, strict=True)
+        ]
+        return jnp.concatenate(parts, axis=-1).reshape(*frames.shape[:-1], -1)
+
+    return framing.map_frames(mel_of, waveform, cut)
+
+
+def _bands(bank: np.ndarray) -> tuple[tuple[tuple[int, int], ...], list[np.ndarray]]:
+    """A mel bank `[M, K]` as groups of filters, each with the range of bins that it needs.
+
+    Mel filters are narrow: all but a few percent of the bank is zero, and the products with
+    `[high - low, BAND]` pieces cost a third of the product with the whole.
+    """
+    bands, rows = [], []
+    for start in range(0, len(bank), BAND):
+        group = bank[start : start + BAND]
+        used = np.flatnonzero(group.any(axis=0))
+        low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 1)
+        bands.append((low, high))
+        rows.append(group[:, low:high].T)
+    return tuple(bands), rows
+
+
+def _scaled(frames: jax.Array, weights: jax.Array) -> jax.Array:
+    return frames * weights.reshape((1,) * (frames.ndim - 1) + weights.shape)
 
 
 def _magnitude(spectrum: jax.Array, power: float) -> jax.Array:
@@ -310,10 +308,3 @@ def _decibels(power: jax.Array, amin: float) -> jax.Array:
 def _clip_max(values: jax.Array) -> jax.Array:
     axes = tuple(range(-min(values.ndim, 2), 0))
     return jnp.max(values, axis=axes, keepdims=True)
-
-
-def _resize(x: jax.Array, length: int) -> jax.Array:
-    missing = length - x.shape[-1]
-    if missing <= 0:
-        return x[..., :length]
-    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])
