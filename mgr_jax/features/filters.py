@@ -1,10 +1,13 @@
 """Windows and filter banks as NumPy constants: built in float64, returned as float32 banks.
 
-Nothing here is traced. The banks follow librosa's definitions, which the tests hold them to.
+Nothing here is traced, but for chroma filters of an estimated tuning. The banks follow librosa's
+definitions, which the tests hold them to.
 """
 
 import functools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -138,6 +141,57 @@ def dct_basis(
         basis *= np.sqrt(1 / (2 * n_mels))
         basis[first] *= np.sqrt(1 / 2) if dct_type == 2 else np.sqrt(2)
     return _constant(basis)
+
+
+def chroma_filter_bank(
+    *,
+    sample_rate: float,
+    n_fft: int,
+    n_chroma: int = 12,
+    tuning: float | jax.Array = 0.0,
+    ctroct: float = 5.0,
+    octwidth: float | None = 2.0,
+    base_c: bool = True,
+) -> np.ndarray | jax.Array:
+    """Pitch class filters, float32 `[..., n_chroma, 1 + n_fft // 2]` (`librosa.filters.chroma`).
+
+    Args:
+      tuning: deviation from A440 in chroma bins: a number, or a traced array `[...]` of them, for
+        which the banks are computed where it lives.
+      ctroct, octwidth: centre and width in octaves of the weight over octaves; `octwidth` None
+        weighs all alike.
+      base_c: the first class is C, else A.
+
+    Raises:
+      ValueError: `sample_rate`, `n_fft`, `n_chroma` or `octwidth` is not positive.
+    """
+    require_positive(sample_rate=sample_rate, n_fft=n_fft, n_chroma=n_chroma)
+    if octwidth is not None:
+        require_positive(octwidth=octwidth)
+    bins = n_chroma * np.log2(np.arange(1, n_fft) * (sample_rate / n_fft) / 27.5)
+    # Bin 0 has no pitch: it stands one and a half octaves below bin 1.
+    bins = np.concatenate([[bins[0] - 1.5 * n_chroma], bins])
+    widths = np.concatenate([np.maximum(np.diff(bins), 1), [1]])
+    half = np.round(n_chroma / 2)
+    distance = np.mod(bins - np.arange(n_chroma)[:, None] + half, n_chroma) - half
+    kept = slice(1 + n_fft // 2)
+    distance, bins, widths = distance[:, kept], bins[kept], widths[kept]
+    if isinstance(tuning, jax.Array):
+        xp, tuning = jnp, tuning[..., None, None]
+        distance, bins, widths = (
+            x.astype(np.float32).reshape((1,) * (tuning.ndim - 2) + np.atleast_2d(x).shape)
+            for x in (distance, bins, widths)
+        )
+    else:
+        xp = np
+    distance = xp.mod(distance - tuning + half, n_chroma) - half
+    bank = xp.exp(-0.5 * xp.square(2 * distance / widths))
+    bank = bank / xp.sqrt(xp.sum(bank**2, axis=-2, keepdims=True))
+    if octwidth is not None:
+        bank = bank * xp.exp(-0.5 * (((bins - tuning) / n_chroma - ctroct) / octwidth) ** 2)
+    if base_c:
+        bank = xp.roll(bank, -3 * (n_chroma // 12), axis=-2)
+    return bank.astype(np.float32)
 
 
 def require_positive(**values: float) -> None:

@@ -1,0 +1,98 @@
+"""Normalisers: what is subtracted from and divided out of the features before the model.
+
+`global` and `bin` are fitted, on the training part only; the result is a small dict of arrays
+that travels with the model:
+
+    moments = None
+    for batch in training_part:
+        moments = accumulate(moments, features(batch), kind="bin")
+    normalizer = finish(moments)
+    x = apply(normalizer, features(batch), kind="bin")
+
+`clip` needs no fit, `none` does nothing. Moments are kept as count, mean and summed squared
+deviation and merged by the formula of Chan et al. (1979): sums of squares of decibels would lose
+half the digits of float32.
+"""
+
+import jax
+import jax.numpy as jnp
+from numpy.typing import ArrayLike
+
+NORMALIZERS = ("none", "clip", "global", "bin")
+FITTED = ("global", "bin")
+
+Moments = dict[str, jax.Array]
+Normalizer = dict[str, jax.Array]
+
+
+def accumulate(
+    moments: Moments | None, x: ArrayLike, *, kind: str, mask: ArrayLike | None = None
+) -> Moments:
+    """`moments` (None at the start) with the examples of `x` `[B, ..., K]` added.
+
+    Args:
+      kind: `global` (one value for all) or `bin` (one for each of the K last-axis bins).
+      mask: `[B]`, false for rows that only fill up the batch; None counts all.
+
+    Raises:
+      ValueError: `kind` is not one that is fitted.
+    """
+    if kind not in FITTED:
+        raise ValueError(f"kind is {kind!r}; only {' and '.join(FITTED)} are fitted")
+    x = jnp.asarray(x, jnp.float32)
+    axes = tuple(range(x.ndim if kind == "global" else x.ndim - 1))
+    weights = jnp.ones(x.shape[:1]) if mask is None else jnp.asarray(mask, jnp.float32)
+    weights = weights.reshape(-1, *(1,) * (x.ndim - 1))
+    per_example = x[0].size if kind == "global" else x[0].size // x.shape[-1]
+    count = jnp.sum(weights) * per_example
+    total = jnp.maximum(count, 1.0)
+    # Masked rows may hold anything, NaN included.
+    x = jnp.where(weights > 0, x, 0.0)
+    mean = jnp.sum(x * weights, axis=axes, keepdims=True) / total
+    deviation = jnp.sum(weights * jnp.square(x - mean), axis=axes)
+    added = {"count": count, "mean": mean.reshape(deviation.shape), "deviation": deviation}
+    return added if moments is None else merge(moments, added)
+
+
+def merge(one: Moments, other: Moments) -> Moments:
+    """The moments of two sets of examples together."""
+    count = one["count"] + other["count"]
+    total = jnp.maximum(count, 1.0)
+    shift = other["mean"] - one["mean"]
+    return {
+        "count": count,
+        "mean": one["mean"] + shift * (other["count"] / total),
+        "deviation": one["deviation"]
+        + other["deviation"]
+        + jnp.square(shift) * (one["count"] * other["count"] / total),
+    }
+
+
+def finish(moments: Moments) -> Normalizer:
+    """`{"mean", "scale"}` of the moments; `scale` is the standard deviation, 1 where it is 0."""
+    scale = jnp.sqrt(moments["deviation"] / jnp.maximum(moments["count"], 1.0))
+    return {"mean": moments["mean"], "scale": jnp.where(scale == 0, 1.0, scale)}
+
+
+def apply(normalizer: Normalizer | None, x: ArrayLike, *, kind: str) -> jax.Array:
+    """`x` `[B, ..., K]` normalised, in its shape.
+
+    `clip` gives every example mean 0 and standard deviation 1 (0 where it does not vary).
+
+    Raises:
+      ValueError: `kind` is unknown, or is fitted and `normalizer` is None.
+    """
+    x = jnp.asarray(x)
+    if kind not in NORMALIZERS:
+        raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(NORMALIZERS)}")
+    if kind == "none":
+        return x
+    if kind == "clip":
+        axes = tuple(range(1, x.ndim))
+        centred = x - jnp.mean(x, axis=axes, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), axis=axes, keepdims=True)
+        return centred / jnp.sqrt(jnp.where(variance == 0, 1.0, variance))
+    if normalizer is None:
+        raise ValueError(f"normalizer is None; {kind!r} must be fitted on the training part")
+    shape = (1,) * (x.ndim - normalizer["mean"].ndim) + normalizer["mean"].shape
+    return (x - normalizer["mean"].reshape(shape)) / normalizer["scale"].reshape(shape)
