@@ -112,7 +112,7 @@ def decision_function(params: Params, x: np.ndarray) -> np.ndarray:
     """One-against-rest decision values [N, C] of features `x` [N, D], as scikit-learn's.
 
     Between two classes they are -d and d of scikit-learn's single d; a class without a training
-    row has -inf.
+    row has -inf. The largest one is the class, as with scikit-learn's `break_ties=True`.
     """
     return _decide(params, _reduce(params, np.asarray(x)))
 

@@ -159,9 +159,9 @@ class RNN(nn.Module):
         mask = None
         if num_frames is not None:
             mask = jnp.arange(x.shape[1])[None] < num_frames[:, None]
-        x = layers.BatchNorm(self.momentum, self.axis_name, name="input_norm")(
-            x, train=train, mask=mask
-        )
+        wide = jnp.promote_types(jnp.float32, self.dtype)
+        norm = layers.BatchNorm(self.momentum, self.axis_name, wide, name="input_norm")
+        x = norm(x, train=train, mask=mask)
         for i in range(self.num_layers):
             layer = functools.partial(
                 Recurrent,
@@ -181,4 +181,4 @@ class RNN(nn.Module):
                 x, train=train, row_keys=row_keys
             )
         logits = layers.Dense(self.num_classes, self.dtype, name="dense_1")(x)
-        return logits.astype(jnp.promote_types(jnp.float32, self.dtype))
+        return logits.astype(wide)

@@ -1,0 +1,116 @@
+"""Layers against Flax's and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from mgr_jax.models import layers
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "strides", "padding"),
+    [
+        ((1, 1), (1, 1), "SAME"),  # a dot
+        ((1, 1), (2, 2), "SAME"),
+        ((3, 3), (1, 1), "SAME"),
+        ((4, 4), (2, 2), "SAME"),
+        ((4, 4), (2, 2), "VALID"),
+    ],
+)
+def test_conv_equals_flax_with_its_gradient(kernel_size, strides, padding):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 9, 8, 3)), jnp.float32)
+    ours = layers.Conv(5, kernel_size, strides, padding)
+    flax = nn.Conv(5, kernel_size, strides, padding)
+    params = ours.init(jax.random.key(0), x)["params"]
+    params["bias"] = jnp.arange(5.0)
+    results = []
+    for module in (ours, flax):
+
+        def loss(params, x, module=module):
+            y = module.apply({"params": params}, x)
+            return jnp.sum(jnp.sin(y)), y
+
+        results.append(jax.grad(loss, argnums=(0, 1), has_aux=True)(params, x))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *results)
+
+
+def test_conv_kernel_is_glorot_uniform_as_in_keras():
+    x = jax.ShapeDtypeStruct((1, 8, 8, 30), jnp.float32)
+    for size in (1, 5):
+        params = layers.Conv(40, (size, size)).init(jax.random.key(0), jnp.zeros(x.shape))["params"]
+        limit = np.sqrt(6 / (size * size * (30 + 40)))
+        assert 0.98 * limit < np.abs(params["kernel"]).max() <= limit
+        assert params["kernel"].std() == pytest.approx(limit / np.sqrt(3), rel=0.05)
+        np.testing.assert_array_equal(params["bias"], 0)
+
+
+def test_moments_keep_their_digits_far_from_zero():
+    x = np.random.default_rng(0).normal(size=(5000, 2)).astype(np.float32) + 1000
+    mean, var = layers.moments(jnp.asarray(x))
+    np.testing.assert_allclose(mean, x.astype(np.float64).mean(0), rtol=1e-6)
+    np.testing.assert_allclose(var, x.astype(np.float64).var(0), rtol=1e-4)
+
+
+def test_moments_under_a_mask_are_those_of_what_is_left():
+    x = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32)
+    mask = np.arange(6)[None] < np.array([[6], [2], [0], [5]])
+    for ours, theirs in zip(
+        layers.moments(jnp.asarray(x), mask=jnp.asarray(mask)),
+        (x[mask].mean(0), x[mask].var(0)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    parts = (jnp.asarray(a).reshape(2, 2, *a.shape[1:]) for a in (x, mask))
+    mean, var = jax.pmap(lambda x, m: layers.moments(x, mask=m, axis_name="d"), "d")(*parts)
+    np.testing.assert_allclose(mean[1], x[mask].mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(var[1], x[mask].var(0), rtol=1e-5, atol=1e-6)
+    mean, var = layers.moments(jnp.asarray(x), mask=jnp.zeros((4, 6), bool))
+    assert bool((mean == 0).all() and (var == 0).all())
+
+
+def _keys(count):
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(7), jnp.arange(count))
+
+
+def test_dropout_does_not_depend_on_the_layout_of_rows():
+    layer = layers.Dropout(0.3, name="drop")
+    x, keys = jnp.ones((8, 50, 3)), _keys(8)
+
+    def drop(x, keys):
+        return layer.apply({}, x, train=True, row_keys=keys)
+
+    alone = drop(x, keys)
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    spread = jax.jit(drop)(jax.device_put(x, sharding), jax.device_put(keys, sharding))
+    np.testing.assert_array_equal(spread, alone)
+    mapped = jax.pmap(drop)(x.reshape(4, 2, 50, 3), keys.reshape(4, 2))
+    np.testing.assert_array_equal(mapped.reshape(8, 50, 3), alone)
+    np.testing.assert_array_equal(drop(x[5:6], keys[5:6]), alone[5:6])
+
+
+def test_dropout_keeps_the_mean_and_differs_by_row_and_layer():
+    x, keys = jnp.ones((2, 20_000)), _keys(2)
+
+    class Two(nn.Module):
+        @nn.compact
+        def __call__(self, x, keys):
+            return [layers.Dropout(0.3)(x, train=True, row_keys=keys) for _ in range(2)]
+
+    first, second = Two().apply({}, x, keys)
+    assert set(np.unique(first).tolist()) == {0.0, float(np.float32(1) / np.float32(0.7))}
+    assert float(first.mean()) == pytest.approx(1, abs=0.02)
+    for a, b in ((first[0], first[1]), (first, second)):
+        assert float(((a > 0) == (b > 0)).mean()) == pytest.approx(0.7**2 + 0.3**2, abs=0.02)
+
+
+def test_dropout_needs_keys_only_in_training_at_a_rate():
+    x = jnp.ones((2, 3))
+    np.testing.assert_array_equal(layers.Dropout(0.5).apply({}, x), x)
+    np.testing.assert_array_equal(layers.Dropout(0.0).apply({}, x, train=True), x)
+    with pytest.raises(ValueError, match="row_keys is None"):
+        layers.Dropout(0.5).apply({}, x, train=True)
