@@ -13,7 +13,11 @@ from mgr_jax.errors import UserError
 
 DATA_NAMES = ("band", "gtzan", "folder", "manifest")
 PROTOCOLS = ("holdout", "listed", "fault_filtered")
-FEATURE_KINDS = ("logmel", "mfcc_stats")
+FEATURE_KINDS = ("logmel", "mel_image", "mfcc", "mfcc_stats", "flattened")
+VECTOR_KINDS = ("mfcc_stats", "flattened")
+COLORMAPS = ("viridis", "magma", "grey")
+TIME_AXES = ("horizontal", "vertical")
+NORMALIZERS = ("none", "clip", "global", "bin")
 MODEL_NAMES = ("bbnn", "cnn", "cnn_lstm", "rnn", "logistic", "svm")
 NETWORKS = ("bbnn", "cnn", "cnn_lstm", "rnn")
 OPTIMIZERS = ("adam", "adamw", "sgd")
@@ -60,12 +64,19 @@ class Features:
     """The front end: waveform -> model input. librosa's words and defaults.
 
     Attributes:
-      kind: `logmel` ([F, M] decibels) or `mfcc_stats` (mean and covariance of the MFCCs).
+      kind: `logmel` ([F, M] decibels), `mel_image` (a picture of them, [H, W, C] in [0, 1]),
+        `mfcc` ([F, n_mfcc]), `mfcc_stats` (their mean and covariance) or `flattened` (a picture
+        of 203x200x3 as one vector).
       sample_rate: rate in Hz that every track is resampled to.
       n_fft: samples of a frame. hop_length: samples between frames.
       n_mels: mel bands. fmin, fmax: their range in Hz; `fmax` 0 means half the sample rate.
       n_mfcc: cepstral coefficients.
       top_db: decibels kept below the loudest value of a clip.
+      image_height, image_width: `mel_image`: pixels; 288x432 or 480x640 in the presentation.
+      colormap: images: `viridis`, `magma` (three channels) or `grey` (one).
+      time_axis: images: `horizontal`, or `vertical` with frequency to the right.
+      normalize: `none`; `clip` (each clip to mean 0, deviation 1); `global` or `bin` (the mean
+        and deviation of the training part, of all values or of each bin).
     """
 
     kind: str = "logmel"
@@ -77,6 +88,11 @@ class Features:
     fmax: float = 0.0
     n_mfcc: int = 14
     top_db: float = 80.0
+    image_height: int = 288
+    image_width: int = 432
+    colormap: str = "viridis"
+    time_axis: str = "horizontal"
+    normalize: str = "none"
 
 
 @dataclasses.dataclass
@@ -196,6 +212,9 @@ def validate(config: Config) -> Config:
         "data.name": (data.name, DATA_NAMES),
         "data.protocol": (data.protocol, PROTOCOLS),
         "features.kind": (features.kind, FEATURE_KINDS),
+        "features.colormap": (features.colormap, COLORMAPS),
+        "features.time_axis": (features.time_axis, TIME_AXES),
+        "features.normalize": (features.normalize, NORMALIZERS),
         "model.name": (model.name, MODEL_NAMES),
         "model.scan_axis": (model.scan_axis, ("frequency", "time")),
         "model.cell": (model.cell, ("simple", "gru", "lstm")),
@@ -218,6 +237,8 @@ def validate(config: Config) -> Config:
         "features.n_mels": features.n_mels,
         "features.n_mfcc": features.n_mfcc,
         "features.top_db": features.top_db,
+        "features.image_height": features.image_height,
+        "features.image_width": features.image_width,
         "model.width": model.width,
         "model.num_modules": model.num_modules,
         "model.width_multiplier": model.width_multiplier,
@@ -279,12 +300,18 @@ def validate(config: Config) -> Config:
             f"features.n_mfcc is {features.n_mfcc}; it must not exceed features.n_mels"
             f" ({features.n_mels})"
         )
-    vector = features.kind == "mfcc_stats"
-    if vector == (model.name in NETWORKS):
+    readable = [kind for kind in FEATURE_KINDS if kind not in VECTOR_KINDS]
+    if model.name not in NETWORKS:
+        readable = VECTOR_KINDS
+    elif model.name == "rnn":
+        readable.remove("mel_image")
+    if features.kind not in readable:
         raise UserError(
             f"features.kind is {features.kind!r}, which model.name {model.name!r} cannot read;"
-            f" use {'mfcc_stats' if not vector else 'logmel'}"
+            f" use one of {', '.join(readable)}"
         )
+    if features.colormap == "grey" and features.kind == "flattened":
+        raise UserError("features.colormap is 'grey'; features.kind 'flattened' is a colour image")
     if data.name in ("gtzan", "folder", "manifest") and not data.root:
         raise UserError(f"data.root is empty; data.name {data.name!r} needs a path")
     return config
