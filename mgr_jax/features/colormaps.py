@@ -48,7 +48,7 @@ MAGMA = (
     "fbfcbf"
 )
 
-COLORMAPS = {
+TABLES = {
     name: np.frombuffer(bytes.fromhex(table), np.uint8).reshape(256, 3)
     for name, table in (("viridis", VIRIDIS), ("magma", MAGMA))
 }

@@ -1,30 +1,50 @@
 """`make_frontend(features)`: the function from a batch of waveforms to a model's input."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Iterable
+from typing import Protocol
 
 import jax
 from numpy.typing import ArrayLike
 
 from mgr_jax.config import Features
 from mgr_jax.errors import UserError
-from mgr_jax.features import filters, framing, spectral, summary
+from mgr_jax.features import filters, framing, image, normalize, spectral, summary
 
-Frontend = Callable[[jax.Array], jax.Array]
+# 203 * 200 * 3 = 121 800 values, the length of the vectors in the presentation's SVM log.
+FLATTENED_IMAGE = (203, 200)
+
+
+class Frontend(Protocol):
+    """A pure function: waveform `[B, T]` and the fitted normaliser, if any, -> model input."""
+
+    def __call__(
+        self, waveform: ArrayLike, normalizer: normalize.Normalizer | None = None
+    ) -> jax.Array: ...
 
 
 def make_frontend(features: Features) -> Frontend:
     """The pure function `waveform [B, T] -> model input` that `features` describes.
 
-    It works in float32 under `jit`, `vmap` and `grad`. By `features.kind`:
+    It works in float32 under `jit`, `vmap` and `grad`, on batches sharded along B. By
+    `features.kind`:
 
     - `logmel`: `[B, F, M]` decibels, per clip at most `top_db` below its loudest value.
+    - `mel_image`: `[B, H, W, C]` in [0, 1], the picture of the log-mel (`image`).
+    - `mfcc`: `[B, F, n_mfcc]`.
     - `mfcc_stats`: `[B, K + K (K + 1) / 2]` mean and covariance of `n_mfcc` = K coefficients.
+    - `flattened`: `[B, 121800]`, a 203x200x3 picture as a vector.
+
+    With `features.normalize` `global` or `bin` the function also needs the `normalizer` of
+    `fit_normalizer`, and raises ValueError without it.
 
     Raises:
       UserError: `features` asks for mel bands that no FFT bin falls into, or for an unknown kind.
     """
     if features.kind not in FRONTENDS:
-        raise UserError(f"features.kind is {features.kind!r}; it must be one of {list(FRONTENDS)}")
+        raise UserError(
+            f"features.kind is {features.kind!r}; it must be one of {', '.join(FRONTENDS)}"
+        )
     empty = int((filters.mel_filter_bank(**_bank(features)).max(axis=1) == 0).sum())
     if empty:
         raise UserError(
@@ -32,7 +52,37 @@ def make_frontend(features: Features) -> Frontend:
             f" features.n_fft {features.n_fft}; use fewer bands or a longer frame"
         )
     function = FRONTENDS[features.kind]
-    return lambda waveform: function(framing.checked(waveform), features)
+
+    def frontend(waveform: ArrayLike, normalizer: normalize.Normalizer | None = None) -> jax.Array:
+        x = function(framing.checked(waveform), features)
+        return normalize.apply(normalizer, x, kind=features.normalize)
+
+    return frontend
+
+
+def fit_normalizer(features: Features, batches: Iterable[ArrayLike]) -> normalize.Normalizer | None:
+    """The normaliser that `features.normalize` asks for, None if it needs none.
+
+    Args:
+      batches: waveforms `[B, T]`: of the training part, and of nothing else.
+
+    Raises:
+      ValueError: there is no batch.
+    """
+    if features.normalize not in normalize.FITTED:
+        return None
+    frontend = make_frontend(dataclasses.replace(features, normalize="none"))
+
+    @jax.jit
+    def add(moments, waveform):
+        return normalize.accumulate(moments, frontend(waveform), kind=features.normalize)
+
+    moments = None
+    for waveform in batches:
+        moments = add(moments, waveform)
+    if moments is None:
+        raise ValueError("batches is empty; a normalizer is fitted on the training part")
+    return normalize.finish(moments)
 
 
 def num_frames(features: Features, num_samples: ArrayLike) -> ArrayLike:
@@ -41,22 +91,49 @@ def num_frames(features: Features, num_samples: ArrayLike) -> ArrayLike:
 
 
 def log_mel(waveform: jax.Array, features: Features) -> jax.Array:
-    """Log-mel spectrogram in decibels, `[..., T]` -> `[..., F, M]`."""
+    """Log-mel spectrogram in decibels, `[..., T] -> [..., F, M]`."""
     power = spectral.mel_spectrogram(waveform, hop_length=features.hop_length, **_bank(features))
     return spectral.power_to_db(power, top_db=features.top_db)
 
 
+def mel_image(waveform: jax.Array, features: Features) -> jax.Array:
+    """Picture of the log-mel spectrogram, `[..., T] -> [..., H, W, C]`."""
+    return _image(waveform, features, features.image_height, features.image_width)
+
+
 def mfcc(waveform: jax.Array, features: Features) -> jax.Array:
-    """MFCCs, `[..., T]` -> `[..., F, n_mfcc]`."""
+    """MFCCs, `[..., T] -> [..., F, n_mfcc]`."""
     return spectral.cepstrum(log_mel(waveform, features), n_mfcc=features.n_mfcc)
 
 
 def mfcc_stats(waveform: jax.Array, features: Features) -> jax.Array:
-    """Mean and covariance of the MFCCs, `[..., T]` -> `[..., D]`."""
+    """Mean and covariance of the MFCCs, `[..., T] -> [..., D]`."""
     return summary.mean_covariance(mfcc(waveform, features))
 
 
-FRONTENDS = {"logmel": log_mel, "mfcc_stats": mfcc_stats}
+def flattened(waveform: jax.Array, features: Features) -> jax.Array:
+    """A picture of 203x200x3 as a vector, `[..., T] -> [..., 121800]`."""
+    pixels = _image(waveform, features, *FLATTENED_IMAGE)
+    return pixels.reshape(*pixels.shape[:-3], -1)
+
+
+FRONTENDS = {
+    "logmel": log_mel,
+    "mel_image": mel_image,
+    "mfcc": mfcc,
+    "mfcc_stats": mfcc_stats,
+    "flattened": flattened,
+}
+
+
+def _image(waveform: jax.Array, features: Features, height: int, width: int) -> jax.Array:
+    return image.spectrogram_image(
+        log_mel(waveform, features),
+        height=height,
+        width=width,
+        colormap=features.colormap,
+        time_axis=features.time_axis,
+    )
 
 
 def _bank(features: Features) -> dict:

@@ -4,10 +4,8 @@ import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
-from mgr_jax.features.colormaps import COLORMAPS
-
-COLORS = (*COLORMAPS, "grey")
-TIME_AXES = ("horizontal", "vertical")
+from mgr_jax.config import COLORMAPS, TIME_AXES
+from mgr_jax.features.colormaps import TABLES
 
 
 def spectrogram_image(
@@ -43,8 +41,8 @@ def spectrogram_image(
     for name, value in (("height", height), ("width", width)):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be a positive number of pixels")
-    if colormap not in COLORS:
-        raise ValueError(f"colormap is {colormap!r}; it must be one of {', '.join(COLORS)}")
+    if colormap not in COLORMAPS:
+        raise ValueError(f"colormap is {colormap!r}; it must be one of {', '.join(COLORMAPS)}")
     if time_axis not in TIME_AXES:
         raise ValueError(f"time_axis is {time_axis!r}; it must be one of {', '.join(TIME_AXES)}")
     decibels = decibels.astype(jnp.float32)
@@ -57,5 +55,5 @@ def spectrogram_image(
     levels = jnp.clip(jax.image.resize(levels, shape, method="linear"), 0, 1)
     if colormap == "grey":
         return levels[..., None]
-    table = jnp.asarray(COLORMAPS[colormap], jnp.float32) / 255
+    table = jnp.asarray(TABLES[colormap], jnp.float32) / 255
     return table[jnp.minimum(levels * 256, 255).astype(jnp.int32)]

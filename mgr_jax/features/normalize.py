@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
-NORMALIZERS = ("none", "clip", "global", "bin")
+from mgr_jax.config import NORMALIZERS
+
 FITTED = ("global", "bin")
 
 Moments = dict[str, jax.Array]

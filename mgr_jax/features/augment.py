@@ -1,0 +1,305 @@
+"""Augmentation: `fn(key, x, ...)` on a batch, pure, with shape and type kept.
+
+Every example draws from `fold_in(key, row)`. With `key = fold_in(key, step)` and `rows` the
+positions in the global batch, the draws do not depend on how the rows are spread over devices.
+Two functions applied in a row need two keys. At strength 0 (`max_db`, `probability`, `alpha`,
+... = 0) each returns its input.
+
+Waveforms are `[B, T]`, spectrograms `[B, F, M]`. Bad arguments raise ValueError.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from numpy.typing import ArrayLike
+
+from mgr_jax.features.filters import require_positive
+
+# Policies of the SpecAugment paper (arXiv 1904.08779, table 1) for `spec_augment`.
+_POLICY = ("max_warp", "bins", "bin_masks", "frames", "frame_masks", "max_share")
+SPEC_AUGMENT = {
+    "LB": dict(zip(_POLICY, (80, 27, 1, 100, 1, 1.0), strict=True)),
+    "LD": dict(zip(_POLICY, (80, 27, 2, 100, 2, 1.0), strict=True)),
+    "SM": dict(zip(_POLICY, (40, 15, 2, 70, 2, 0.2), strict=True)),
+    "SS": dict(zip(_POLICY, (40, 27, 2, 70, 2, 0.2), strict=True)),
+}
+
+
+def random_crop(
+    key: jax.Array, x: ArrayLike, *, length: int, rows: ArrayLike | None = None
+) -> jax.Array:
+    """A window at a random place, `[B, T, ...] -> [B, length, ...]`."""
+    x = _batch(x)
+    if not 0 < length <= x.shape[1]:
+        raise ValueError(f"length is {length}; it must be in 1..{x.shape[1]}")
+
+    def crop(key, x):
+        start = jax.random.randint(key, (), 0, x.shape[0] - length + 1)
+        return jax.lax.dynamic_slice_in_dim(x, start, length)
+
+    return _each(crop, key, x, rows)
+
+
+def gain(
+    key: jax.Array, x: ArrayLike, *, max_db: float, rows: ArrayLike | None = None
+) -> jax.Array:
+    """Level changed by up to `max_db` decibels either way, uniformly."""
+    _not_negative(max_db=max_db)
+
+    def scale(key, x):
+        decibels = jax.random.uniform(key, minval=-max_db, maxval=max_db)
+        return x * 10 ** (decibels / 20)
+
+    return _each(scale, key, _batch(x), rows)
+
+
+def polarity(
+    key: jax.Array, x: ArrayLike, *, probability: float = 0.5, rows: ArrayLike | None = None
+) -> jax.Array:
+    """Sign flipped with `probability`."""
+    _share(probability=probability)
+    return _each(lambda key, x: _maybe(key, probability, -x, x), key, _batch(x), rows)
+
+
+def time_shift(
+    key: jax.Array, x: ArrayLike, *, max_shift: int, rows: ArrayLike | None = None
+) -> jax.Array:
+    """Shift along axis 1 by up to `max_shift` places either way; what leaves comes in again."""
+    _not_negative(max_shift=max_shift)
+
+    def shift(key, x):
+        return jnp.roll(x, jax.random.randint(key, (), -max_shift, max_shift + 1), axis=0)
+
+    return _each(shift, key, _batch(x), rows)
+
+
+def noise(
+    key: jax.Array,
+    x: ArrayLike,
+    *,
+    min_snr_db: float,
+    max_snr_db: float,
+    probability: float = 1.0,
+    rows: ArrayLike | None = None,
+) -> jax.Array:
+    """White noise added at a signal-to-noise ratio drawn uniformly in decibels.
+
+    The ratio is that of the mean squares over the example; silence stays silent.
+    """
+    _share(probability=probability)
+    _ordered(min_snr_db=min_snr_db, max_snr_db=max_snr_db)
+
+    def add(key, x):
+        key_choice, key_level, key_noise = jax.random.split(key, 3)
+        white = jax.random.normal(key_noise, x.shape)
+        snr = jax.random.uniform(key_level, minval=min_snr_db, maxval=max_snr_db)
+        ratio = jnp.mean(jnp.square(x)) / jnp.mean(jnp.square(white))
+        return _maybe(key_choice, probability, x + white * jnp.sqrt(ratio * 10 ** (-snr / 10)), x)
+
+    return _each(add, key, _batch(x), rows)
+
+
+def low_pass(
+    key: jax.Array,
+    x: ArrayLike,
+    *,
+    sample_rate: float,
+    min_hz: float,
+    max_hz: float,
+    probability: float = 1.0,
+    rows: ArrayLike | None = None,
+) -> jax.Array:
+    """Frequencies above a random cut-off (uniform on a log scale) damped by 12 dB an octave.
+
+    `[B, T]`. The filter has the magnitude of a second-order Butterworth and no phase; it runs
+    over the whole example by FFT, as if its end met its beginning.
+    """
+    return _filter(key, x, rows, sample_rate, min_hz, max_hz, probability, 1.0)
+
+
+def high_pass(
+    key: jax.Array,
+    x: ArrayLike,
+    *,
+    sample_rate: float,
+    min_hz: float,
+    max_hz: float,
+    probability: float = 1.0,
+    rows: ArrayLike | None = None,
+) -> jax.Array:
+    """As `low_pass`, for the frequencies below the cut-off."""
+    return _filter(key, x, rows, sample_rate, min_hz, max_hz, probability, -1.0)
+
+
+def spec_augment(
+    key: jax.Array,
+    x: ArrayLike,
+    *,
+    max_warp: int = 0,
+    bins: int = 27,
+    bin_masks: int = 1,
+    frames: int = 100,
+    frame_masks: int = 1,
+    max_share: float = 1.0,
+    rows: ArrayLike | None = None,
+) -> jax.Array:
+    """SpecAugment (Park et al. 2019, arXiv 1904.08779) on `[B, F, M]`.
+
+    The frames are warped in time, then stripes of bins and of frames are set to the example's
+    mean. `SPEC_AUGMENT` holds the paper's policies.
+
+    Args:
+      max_warp: frames that a point at least this far from the ends moves at most (W); the
+        frames between it and the ends are stretched linearly. Too few frames are not warped.
+      bins, bin_masks: largest width (F) and number of stripes of bins.
+      frames, frame_masks: largest width (T) and number of stripes of frames.
+      max_share: largest width of a stripe of frames as a share of all (p).
+    """
+    x = _batch(x)
+    if x.ndim != 3:
+        raise ValueError(f"x has shape {x.shape}; it must be [B, F, M]")
+    _not_negative(
+        max_warp=max_warp, bins=bins, bin_masks=bin_masks, frames=frames, frame_masks=frame_masks
+    )
+    _share(max_share=max_share)
+    widest = {1: (bins, bin_masks), 0: (min(frames, int(max_share * x.shape[1])), frame_masks)}
+
+    def augment(key, x):
+        key_warp, *keys = jax.random.split(key, 3)
+        x = _warp(key_warp, x, max_warp)
+        fill = jnp.mean(x)
+        for (axis, (width, count)), key_axis in zip(widest.items(), keys, strict=True):
+            for key_mask in jax.random.split(key_axis, count):
+                x = _stripe(key_mask, x, axis, min(width, x.shape[axis]), fill)
+        return x
+
+    return _each(augment, key, x, rows)
+
+
+def mixup(
+    key: jax.Array,
+    x: ArrayLike,
+    targets: ArrayLike,
+    *,
+    alpha: float = 0.2,
+    rows: ArrayLike | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Each example mixed with the next of the batch (Zhang et al. 2018, arXiv 1710.09412).
+
+    The share of the example itself is drawn from Beta(alpha, alpha). The next example is that of
+    the batch as given, so that under `pmap` it is the next on the device.
+
+    Args:
+      x: `[B, ...]`. targets: `[B, C]` class probabilities.
+    """
+    x, targets = _batch(x), _batch(targets)
+    _not_negative(alpha=alpha)
+    if targets.ndim != 2 or targets.shape[0] != x.shape[0]:
+        raise ValueError(f"targets has shape {targets.shape}; it must be [{x.shape[0]}, C]")
+    if alpha == 0:
+        return x, targets
+    share = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(_keys(key, x, rows))
+
+    def mix(values):
+        own = share.reshape(-1, *(1,) * (values.ndim - 1))
+        return (own * values + (1 - own) * jnp.roll(values, -1, axis=0)).astype(values.dtype)
+
+    return mix(x), mix(targets)
+
+
+def _keys(key: jax.Array, x: jax.Array, rows: ArrayLike | None) -> jax.Array:
+    rows = jnp.arange(x.shape[0]) if rows is None else jnp.asarray(rows)
+    if rows.shape != x.shape[:1]:
+        raise ValueError(f"rows has shape {rows.shape}; it must be ({x.shape[0]},)")
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
+
+
+def _each(
+    function: Callable[[jax.Array, jax.Array], jax.Array],
+    key: jax.Array,
+    x: jax.Array,
+    rows: ArrayLike | None,
+) -> jax.Array:
+    return jax.vmap(function)(_keys(key, x, rows), x).astype(x.dtype)
+
+
+def _maybe(key: jax.Array, probability: float, changed: jax.Array, x: jax.Array) -> jax.Array:
+    return jnp.where(jax.random.uniform(key) < probability, changed, x)
+
+
+def _filter(key, x, rows, sample_rate, min_hz, max_hz, probability, side):
+    x = _batch(x)
+    if x.ndim != 2:
+        raise ValueError(f"x has shape {x.shape}; it must be [B, T]")
+    _share(probability=probability)
+    require_positive(sample_rate=sample_rate, min_hz=min_hz)
+    _ordered(min_hz=min_hz, max_hz=max_hz)
+    frequencies = jnp.fft.rfftfreq(x.shape[1], 1 / sample_rate)
+
+    def damp(key, x):
+        key_choice, key_cut = jax.random.split(key)
+        low, high = jnp.log(min_hz), jnp.log(max_hz)
+        cut = jnp.exp(jax.random.uniform(key_cut, minval=low, maxval=high))
+        # Kept away from 0, where the high-pass is 0 and its slope is not needed.
+        ratio = jnp.maximum(frequencies / cut, 1e-6) ** (4 * side)
+        filtered = jnp.fft.irfft(jnp.fft.rfft(x) / jnp.sqrt(1 + ratio), n=x.shape[0])
+        return _maybe(key_choice, probability, filtered, x)
+
+    return _each(damp, key, x, rows)
+
+
+def _warp(key: jax.Array, x: jax.Array, most: int) -> jax.Array:
+    count = x.shape[0]
+    if most == 0 or count <= 2 * most + 1:
+        return x
+    key_point, key_distance = jax.random.split(key)
+    point = jax.random.randint(key_point, (), most, count - most).astype(jnp.float32)
+    target = point + jax.random.uniform(key_distance, minval=-most, maxval=most)
+    last = count - 1.0
+    places = jnp.arange(count, dtype=jnp.float32)
+    source = jnp.where(
+        places <= target,
+        places * point / jnp.maximum(target, 1e-6),
+        last - (last - places) * (last - point) / jnp.maximum(last - target, 1e-6),
+    )
+    source = jnp.clip(source, 0.0, last)
+    below = jnp.floor(source).astype(jnp.int32)
+    share = (source - below)[:, None]
+    return x[below] * (1 - share) + x[jnp.minimum(below + 1, count - 1)] * share
+
+
+def _stripe(key: jax.Array, x: jax.Array, axis: int, widest: int, fill: jax.Array) -> jax.Array:
+    key_width, key_start = jax.random.split(key)
+    size = x.shape[axis]
+    width = jax.random.randint(key_width, (), 0, widest + 1)
+    start = jax.random.randint(key_start, (), 0, size - width + 1)
+    places = jnp.arange(size).reshape((size, 1) if axis == 0 else (1, size))
+    return jnp.where((places >= start) & (places < start + width), fill, x)
+
+
+def _batch(x: ArrayLike) -> jax.Array:
+    x = jnp.asarray(x)
+    if x.ndim < 2 or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"x is {x.dtype} of shape {x.shape}; it must be a batch [B, ...] of floating point"
+        )
+    return x
+
+
+def _not_negative(**values: float) -> None:
+    for name, value in values.items():
+        if not value >= 0:
+            raise ValueError(f"{name} is {value}; it must be 0 or more")
+
+
+def _share(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value}; it must be in 0..1")
+
+
+def _ordered(**values: float) -> None:
+    (low, low_value), (high, high_value) = values.items()
+    if not low_value <= high_value:
+        raise ValueError(f"{low} is {low_value}; it must not exceed {high} ({high_value})")
