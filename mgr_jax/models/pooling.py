@@ -87,22 +87,28 @@ def _max_pool_forward(x, window, strides, padding):
 
 
 def _max_pool_backward(window, strides, padding, x, gradient):
-    inputs, outputs = [], [x]
+    # Where each maximum came from is decided by comparing neighbours, never by `== maximum`: XLA
+    # may compute `x` twice in a fused program, rounded differently, and then nothing is equal.
+    values, winners = x, []
     for axis in (2, 1):
-        inputs.append(_shifted(outputs[-1], axis, window[axis - 1], strides[axis - 1], padding))
-        outputs.append(functools.reduce(jnp.maximum, inputs[-1]))
-    for axis, slices, maximum in ((1, inputs[1], outputs[2]), (2, inputs[0], outputs[1])):
-        step, length = strides[axis - 1], outputs[2 - axis].shape[axis]
+        slices = _shifted(values, axis, window[axis - 1], strides[axis - 1], padding)
+        best, winner = slices[0], jnp.zeros(slices[0].shape, jnp.int8)
+        for shift, piece in enumerate(slices[1:], start=1):
+            larger = piece > best
+            best = jnp.where(larger, piece, best)
+            winner = jnp.where(larger, jnp.int8(shift), winner)
+        winners.append((axis, values.shape[axis], winner))
+        values = best
+    zero = jnp.zeros((), gradient.dtype)
+    for axis, length, winner in reversed(winners):
+        step = strides[axis - 1]
         before, _ = _margins(length, window[axis - 1], step, padding)
-        total, free = 0, jnp.ones(maximum.shape, bool)
-        for shift, piece in enumerate(slices):
-            first = free & (piece == maximum)
-            free &= ~first
+        total = 0
+        for shift in range(window[axis - 1]):
             config = [(0, 0, 0)] * 4
             low = shift - before
-            config[axis] = (low, length - low - 1 - step * (maximum.shape[axis] - 1), step - 1)
-            zero = jnp.zeros((), gradient.dtype)
-            total += lax.pad(jnp.where(first, gradient, zero), zero, config)
+            config[axis] = (low, length - low - 1 - step * (winner.shape[axis] - 1), step - 1)
+            total += lax.pad(jnp.where(winner == shift, gradient, zero), zero, config)
         gradient = total
     return (gradient,)
 
