@@ -1,16 +1,32 @@
 """Decoding: any file that libsndfile reads -> mono float32 at the rate that is asked for."""
 
+import os
+import stat
 import warnings
 
 import numpy as np
 import soundfile
 import soxr
 
-_BLOCK_SECONDS = 10.0
+# Values of a block, over all channels: what a header claims must not decide on the memory, and of
+# a damaged file no more than a block is lost before the damage.
+_BLOCK_SIZE = 1 << 14
+# A rate outside of this is a damaged header, and resampling from it would take all memory.
+_MIN_RATE, _MAX_RATE = 1000, 1_000_000
+# libsndfile shortens `frames` of a damaged file without an error; only its log of the headers
+# tells: of WAV, AU and AIFF, and of the Ogg formats.
+_SIGNS_OF_DAMAGE = ("(should be ", "lacks an end-of-stream bit", "Corrupted bitstream")
 
 
 class AudioError(Exception):
     """Why a file gives no waveform; the message is for the list of skipped files."""
+
+
+class _Stream(soundfile.SoundFile):
+    """Reads on from block to block: soundfile seeks after each, which no MP3 survives unharmed."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 def decode(
@@ -31,13 +47,19 @@ def decode(
       AudioError: if the file cannot be read, is empty or silent, or holds NaN or Inf.
     """
     try:
-        with soundfile.SoundFile(path) as file:
-            waveform, note = _read(file, sample_rate, max_samples)
+        # Opening a pipe would wait for a writer for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise AudioError("is not a file")
+        # As bytes, since a name may not be valid UTF-8.
+        with _Stream(os.fsencode(path)) as file:
             source_rate = file.samplerate
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+            if not _MIN_RATE <= source_rate <= _MAX_RATE:
+                raise AudioError(f"cannot be decoded (sample rate of {source_rate} Hz)")
+            waveform, note = _read(file, sample_rate, max_samples)
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:
         raise AudioError(f"cannot be decoded ({_reason(error)})") from error
     if not waveform.size:
-        raise AudioError("has no samples")
+        raise AudioError(note or "has no samples")
     if not np.isfinite(waveform).all():
         raise AudioError("holds NaN or Inf samples")
     if source_rate != sample_rate:
@@ -54,22 +76,20 @@ def fit(waveform: np.ndarray, length: int) -> np.ndarray:
     return np.pad(waveform[:length], (0, max(0, length - len(waveform))))
 
 
-def _read(
-    file: soundfile.SoundFile, sample_rate: int, max_samples: int | None
-) -> tuple[np.ndarray, str]:
+def _read(file: _Stream, sample_rate: int, max_samples: int | None) -> tuple[np.ndarray, str]:
     """Mono samples at the file's own rate, with one second more than asked for to resample."""
     wanted = file.frames
     if max_samples is not None:
         wanted = min(wanted, int((max_samples / sample_rate + 1.0) * file.samplerate))
-    blocks, count, broken = [], 0, ""
+    blocks, count, broken = [], 0, False
     while count < wanted:
-        size = min(wanted - count, int(_BLOCK_SECONDS * file.samplerate))
+        size = min(wanted - count, max(1, _BLOCK_SIZE // file.channels))
         try:
             block = file.read(size, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
+        except soundfile.LibsndfileError:
             if not blocks:
                 raise
-            broken = _reason(error)
+            broken = True
             break
         if not len(block):
             break
@@ -79,12 +99,18 @@ def _read(
             blocks.append(block.mean(axis=1))
         count += len(block)
     waveform = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    if not broken and count == wanted:
+        if not any(sign in file.extra_info for sign in _SIGNS_OF_DAMAGE):
+            return waveform, ""
+        count = file.frames
     seconds = count / file.samplerate
-    # libsndfile shortens `frames` of a cut file silently; only its parse log tells.
-    if broken or count < wanted or "(should be " in file.extra_info:
-        return waveform, f"truncated or damaged: only {seconds:.2f} s could be read"
-    return waveform, ""
+    return waveform, f"truncated or damaged: only {seconds:.2f} s of it can be read"
 
 
-def _reason(error: Exception) -> str:
-    return str(error).split(": ", 1)[-1].strip().rstrip(".") or type(error).__name__
+def _reason(error: soundfile.LibsndfileError | OSError | TypeError) -> str:
+    """Without the path, which the list of skipped files names anyway."""
+    if isinstance(error, soundfile.LibsndfileError):
+        return error.error_string.strip().rstrip(".")
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error)  # soundfile's, for the suffix of raw samples.
