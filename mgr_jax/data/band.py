@@ -1,6 +1,6 @@
 """The embedded data set: a procedural band that plays the ten genres of GTZAN.
 
-Every clip is composed, played and mixed from its path alone, `band:v1/<seed>/<genre>/<groove>/
+Every clip is composed, played and mixed from its path alone, `band:v2/<seed>/<genre>/<groove>/
 <take>`. A groove is what an artist is in a real collection: it has a tempo, a drum pattern, a chord
 progression and instruments of its own, and no two parts share one. A take of a groove has another
 key, melody, place in the form, fills and timing. The mix comes from one distribution for all
@@ -24,9 +24,10 @@ from mgr_jax.errors import UserError
 if TYPE_CHECKING:
     import pretty_midi
 
-VERSION = "v1"  # part of every path: a change of the music must change the paths
+VERSION = "v2"  # part of every path: a change of the music must change the paths
 PATH = re.compile(r"band:(\w+)/(\d+)/([a-z]+)/(\d+)/(\d+)")
 GUITARS = range(24, 32)
+GOLDEN = (5**0.5 - 1) / 2
 
 
 def tracks(*, num_grooves: int, clips_per_groove: int, seed: int) -> tuple[Track, ...]:
@@ -91,7 +92,9 @@ def parse(path: str) -> tuple[int, str, int, int]:
 def compose(path: str, *, seconds: float) -> band_score.Score:
     """Writes the score of a track."""
     seed, genre, groove, take = parse(path)
-    drawn = band_score.draw_groove(STYLES[genre], _rng(seed, "groove", genre, groove))
+    # Multiples of the golden ratio spread the grooves of a genre evenly over its feels.
+    where = float((_rng(seed, "feels", genre).random() + groove * GOLDEN) % 1)
+    drawn = band_score.draw_groove(STYLES[genre], where, _rng(seed, "groove", genre, groove))
     return band_score.write(drawn, _rng(seed, "take", genre, groove, take), seconds=seconds)
 
 

@@ -48,16 +48,16 @@ def draw_mix(album: np.random.Generator, clip: np.random.Generator) -> Mix:
     One distribution for all genres: the arguments are all it sees.
     """
     return Mix(
-        balance={part: float(album.normal(0, 2.5)) for part in PARTS},
-        tilt_db=float(album.normal(0, 0.8)),
-        bass_db=float(album.normal(0, 2.5)),
-        treble_db=float(album.normal(0, 2.5)),
+        balance={part: float(album.normal(0, 1.5)) for part in PARTS},
+        tilt_db=float(album.normal(0, 0.3)),
+        bass_db=float(album.normal(0, 1.2)),
+        treble_db=float(album.normal(0, 1.2)),
         highpass_hz=float(np.exp(album.uniform(np.log(20), np.log(70)))),
-        lowpass_hz=float(np.exp(album.uniform(np.log(5000), np.log(14000)))),
-        reverb_seconds=float(album.uniform(0.2, 1.4)),
-        reverb_db=float(album.uniform(-24, -9)),
-        drive_db=float(album.uniform(-12, 6)),
-        noise_db=float(album.uniform(-70, -42)),
+        lowpass_hz=float(np.exp(album.uniform(np.log(8000), np.log(13000)))),
+        reverb_seconds=float(album.uniform(0.4, 1.2)),
+        reverb_db=float(album.uniform(-22, -11)),
+        drive_db=float(album.uniform(-14, 0)),
+        noise_db=float(album.uniform(-70, -52)),
         rms_db=float(clip.uniform(-28, -18)),
         noise_seed=int(clip.integers(2**32)),
     )

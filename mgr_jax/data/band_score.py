@@ -66,10 +66,14 @@ class Score:
     offset: float
 
 
-def draw_groove(feels: tuple[Feel, ...], rng: np.random.Generator) -> Groove:
-    """Chooses a feel and, within it, tempo, patterns, instruments, chords and form."""
-    weights = np.array([feel.weight for feel in feels])
-    feel = feels[rng.choice(len(feels), p=weights / weights.sum())]
+def draw_groove(feels: tuple[Feel, ...], where: float, rng: np.random.Generator) -> Groove:
+    """Draws what the takes of a groove share.
+
+    `where` in [0, 1) says which feel, each having a share as long as its weight; `rng` draws tempo,
+    patterns, instruments, chords and form from what the feel offers.
+    """
+    shares = np.cumsum([feel.weight for feel in feels])
+    feel = feels[int(np.searchsorted(shares / shares[-1], where, side="right"))]
     layers = [
         (layer, _pick(layer.programs, rng), _pick(layer.rhythms, rng))
         for layer in feel.layers

@@ -3,7 +3,6 @@
 from mgr_jax.data.band_styles.notation import (
     BLUESY,
     FINGERED,
-    PICKED,
     TRIPLET,
     UPRIGHT,
     Feel,
@@ -30,16 +29,15 @@ BLUES = (
         ),
         bass=("R.3.5.6.|8.6.5.3.", "R.3.5.6.", "RR335566", "R.R.5.a."),
         layers=(
-            Layer((26, 27, 29), ("x-x-x-x-", "xxxxxxxx", "x.x.x.x."), "boogie", low=43),
-            Layer((0, 3, 16, 17), (".x.x.x.x", "..x...x.", "x-------", ".x-...x-"), chance=0.7),
-            Layer((61, 66), ("x.......", "......xx"), low=58, chance=0.2),
+            Layer((26, 26, 27), ("x-x-x-x-", "xxxxxxxx", "x.x.x.x."), "boogie", low=43),
+            Layer((3, 17), (".x.x.x.x", "..x...x.", "x-------", ".x-...x-"), chance=0.7),
         ),
         leads=(
-            Lead((22, 26, 27, 29), BLUESY, "blues", rest=0.35, bend=0.4),
-            Lead((0, 65, 66, 53), BLUESY, "blues", low=55, rest=0.35, bend=0.2),
+            Lead((22, 22, 26, 27), BLUESY, "blues", rest=0.35, bend=0.4),
+            Lead((26, 22, 66), BLUESY, "blues", low=55, rest=0.35, bend=0.2),
         ),
         progressions=TWELVE_BARS,
-        basses=(UPRIGHT, FINGERED, PICKED),
+        basses=(UPRIGHT, FINGERED),
         weight=2.0,
     ),
     Feel(
@@ -51,15 +49,16 @@ BLUES = (
         ),
         bass=("R--3--5--6--", "R-----R--5-a", "R-RR-R5-56-a"),
         layers=(
-            Layer((0, 16, 18), ("xooxooxooxoo", "x-----------", "...x-....x-."), low=52),
+            Layer((3, 17, 18), ("xooxooxooxoo", "x-----------", "...x-....x-."), low=52),
             Layer((26, 27), ("...x.....x..", "x--...x--..."), low=55, chance=0.7),
         ),
         leads=(
-            Lead((26, 27, 29), TRIPLET, "blues", rest=0.3, bend=0.5),
-            Lead((22, 66, 53), TRIPLET, "blues", low=55, rest=0.4, bend=0.3),
+            Lead((26, 27, 22), TRIPLET, "blues", rest=0.3, bend=0.5),
+            Lead((22, 26), TRIPLET, "blues", low=55, rest=0.4, bend=0.3),
         ),
         progressions=TWELVE_BARS,
         basses=(UPRIGHT, FINGERED),
+        weight=1.0,
     ),
     Feel(
         "boogaloo",
@@ -73,13 +72,14 @@ BLUES = (
             Layer(
                 (27, 29), ("x.x.x.x.x.x.x.x.", "..x...x...x...x.", "x--x--x---------"), "boogie", 43
             ),
-            Layer((0, 3, 17, 18), ("..x...x...x...x.", "x---------------"), chance=0.6),
+            Layer((3, 17), ("..x...x...x...x.", "x---------------"), chance=0.6),
         ),
         leads=(
-            Lead((22, 27, 29, 30), BLUESY, "blues", rest=0.3, bend=0.4),
-            Lead((66, 53, 0), BLUESY, "blues", low=55, rest=0.4, bend=0.2),
+            Lead((22, 22, 27, 29), BLUESY, "blues", rest=0.3, bend=0.4),
+            Lead((26, 22), BLUESY, "blues", low=55, rest=0.4, bend=0.2),
         ),
         progressions=TWELVE_BARS,
+        weight=0.4,
     ),
     Feel(
         "solo",
@@ -87,10 +87,11 @@ BLUES = (
         swing=(0.56, 0.68),
         drums=({}, {"kick": "o.o.o.o."}),
         bass=("R.R.R.R.", "R.5.R.5.", "R.8.R.8."),
-        layers=(Layer((24, 25, 26, 3, 0), (".x.x.x.x", "..xx..x.", "x---.x.x"), low=50),),
-        leads=(Lead((25, 24, 22, 26, 3, 0), BLUESY, "blues", rest=0.25, bend=0.2),),
+        layers=(Layer((25, 26, 3), (".x.x.x.x", "..xx..x.", "x---.x.x"), low=50),),
+        leads=(Lead((25, 22, 26), BLUESY, "blues", rest=0.25, bend=0.2),),
         progressions=TWELVE_BARS,
-        basses=(24, 25, 26, 0),
+        basses=(25, 26),
         rubato=0.03,
+        weight=0.2,
     ),
 )

@@ -33,7 +33,7 @@ CLASSICAL = (
         ),
         basses=(0, 42),
         rubato=0.06,
-        weight=1.5,
+        weight=1.3,
     ),
     Feel(
         "quartet",
@@ -57,6 +57,7 @@ CLASSICAL = (
         ),
         basses=(42, 43),
         rubato=0.06,
+        weight=1.0,
     ),
     Feel(
         "orchestra",
@@ -84,6 +85,7 @@ CLASSICAL = (
         kits=(ORCHESTRA,),
         basses=(43, 42, 48),
         rubato=0.05,
+        weight=1.0,
     ),
     Feel(
         "waltz",
@@ -105,5 +107,6 @@ CLASSICAL = (
         kits=(ORCHESTRA,),
         basses=(43, 0, 42),
         rubato=0.05,
+        weight=0.5,
     ),
 )

@@ -3,9 +3,7 @@
 from mgr_jax.data.band_styles.notation import (
     BRUSHES,
     FINGERED,
-    PICKED,
     RIFFS,
-    ROOM,
     STANDARD,
     SUNG,
     UPRIGHT,
@@ -25,13 +23,13 @@ COUNTRY = (
         ),
         bass=("R...5...", "R...5...|R...5.wa", "R...5...|R.w.5.a."),
         layers=(
-            Layer((24, 25, 27), ("..x-..x-", "..xx..xx", "..x-..xo"), low=55),
-            Layer((25, 105, 27), ("13231323", "12321232", "1.2.3.2."), low=57, chance=0.5),
+            Layer((24, 25), ("..x-..x-", "..xx..xx", "..x-..xo"), low=55),
+            Layer((105, 25, 105), ("13231323", "12321232", "1.2.3.2."), low=57, chance=0.9),
             Layer((0, 3, 110), ("..x...x.", "x-------"), low=58, chance=0.5),
         ),
         leads=(
-            Lead((110, 27, 22, 105, 54), SUNG + RIFFS, "pentatonic", rest=0.25, bend=0.15),
-            Lead((26, 27, 0, 53), SUNG, "pentatonic", rest=0.3, bend=0.15),
+            Lead((110, 110, 25, 53), SUNG + RIFFS, "pentatonic", rest=0.25, bend=0.15),
+            Lead((110, 25, 105), SUNG, "pentatonic", rest=0.3, bend=0.15),
         ),
         progressions=(
             "I I IV I I I V7 V7 I I IV I V7 V7 I I",
@@ -40,9 +38,9 @@ COUNTRY = (
             "I V IV I",
             "I I IIm V",
         ),
-        kits=(STANDARD, ROOM, BRUSHES),
-        basses=(UPRIGHT, FINGERED, PICKED),
-        weight=1.5,
+        kits=(STANDARD, BRUSHES),
+        basses=(UPRIGHT, FINGERED),
+        weight=1.6,
     ),
     Feel(
         "train",
@@ -53,16 +51,17 @@ COUNTRY = (
         ),
         bass=("R...5...", "R.R.5.5.", "R...5.wa"),
         layers=(
-            Layer((24, 25, 27), ("..x...x...x...x.", "x.xxx.xxx.xxx.xx"), low=55),
-            Layer((105, 25, 110), ("1323132313231323", "1.231.231.231.23"), low=60, chance=0.6),
+            Layer((24, 25), ("..x...x...x...x.", "x.xxx.xxx.xxx.xx"), low=55),
+            Layer((105, 25), ("1323132313231323", "1.231.231.231.23"), low=60, chance=0.9),
         ),
         leads=(
-            Lead((27, 110, 22, 54), RIFFS + SUNG, "pentatonic", rest=0.25, bend=0.2),
-            Lead((105, 27, 53), RIFFS, "pentatonic", rest=0.3),
+            Lead((110, 25, 53), RIFFS + SUNG, "pentatonic", rest=0.25, bend=0.2),
+            Lead((105, 110), RIFFS, "pentatonic", rest=0.3),
         ),
         progressions=("I I IV IV I I V7 V7", "I IV I V7", "I bVII IV I", "I I V7 I"),
         kits=(STANDARD, BRUSHES),
         basses=(UPRIGHT, FINGERED),
+        weight=1.2,
     ),
     Feel(
         "waltz",
@@ -75,16 +74,17 @@ COUNTRY = (
         ),
         bass=("R-....|5-....", "R-....", "R-..w.|R-..a."),
         layers=(
-            Layer((24, 25, 0), ("..x.x.", "..xxx."), low=55),
+            Layer((24, 25), ("..x.x.", "..xxx."), low=55),
             Layer((110, 48, 22), ("x-----",), low=58, velocity=58, chance=0.5),
         ),
         leads=(
-            Lead((110, 22, 27, 54), ("x---x-", "x-x-x-", "..x-x-", "x-----"), "pentatonic", 60, 79),
-            Lead((0, 26, 53), ("x---x-", "x-----", "..xxx-"), "pentatonic", 60, 79, 0.3),
+            Lead((110, 110, 53), ("x---x-", "x-x-x-", "..x-x-", "x-----"), "pentatonic", 60, 79),
+            Lead((110, 25), ("x---x-", "x-----", "..xxx-"), "pentatonic", 60, 79, 0.3),
         ),
         progressions=("I I IV IV V7 V7 I I", "I IV I I I V7 V7 V7", "I I V7 V7 V7 V7 I I"),
         kits=(STANDARD, BRUSHES),
         basses=(UPRIGHT, FINGERED),
+        weight=0.7,
     ),
     Feel(
         "ballad",
@@ -105,10 +105,11 @@ COUNTRY = (
             ),
         ),
         leads=(
-            Lead((54, 53, 110, 22), SUNG, "pentatonic", rest=0.2, bend=0.15),
+            Lead((53, 110), SUNG, "pentatonic", rest=0.2, bend=0.15),
             Lead((27, 0, 110), SUNG, "pentatonic", rest=0.35, bend=0.25),
         ),
         progressions=("I IV V I", "I VIm IV V", "I V IIm IV", "I IIIm IV V7"),
         basses=(FINGERED, UPRIGHT),
+        weight=0.2,
     ),
 )

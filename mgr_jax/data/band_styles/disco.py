@@ -88,12 +88,12 @@ DISCO = (
             ),
         ),
         leads=(
-            Lead((54, 53, 52, 48), SUNG, "modal", rest=0.2),
-            Lead((65, 56, 73, 48, 62), SUNG + RIFFS, "modal", rest=0.3),
+            Lead((52, 53, 48), SUNG, "modal", rest=0.2),
+            Lead((56, 48), SUNG + RIFFS, "modal", rest=0.3),
         ),
         progressions=DISCO_CHORDS,
-        basses=(FINGERED, SLAPPED, PICKED, SYNTH_BASS),
-        weight=2.0,
+        basses=(FINGERED, SLAPPED),
+        weight=2.2,
     ),
     Feel(
         "philly",
@@ -111,15 +111,16 @@ DISCO = (
         layers=(
             Layer((27, 4), ("..x...x...x...x.", "x.xo.xo.x.xo.xo."), "close", 58),
             Layer((48, 49), ("x---------------", "x-------x---x---"), "wide", 58, 70),
-            Layer((46, 11, 0), ("1234321-........", "x---------------"), "close", 62, 64, 0.5),
+            Layer((46, 11), ("1234321-........", "x---------------"), "close", 62, 64, 0.5),
             Layer((61, 60), ("x-..............|....x-x-x-......",), "close", 58, 74, 0.6),
         ),
         leads=(
-            Lead((53, 54, 52), SUNG, "modal", rest=0.2),
-            Lead((48, 73, 65), CANTABILE + SUNG, "modal", rest=0.3),
+            Lead((52, 53), SUNG, "modal", rest=0.2),
+            Lead((48, 73), CANTABILE + SUNG, "modal", rest=0.3),
         ),
         progressions=DISCO_CHORDS,
         basses=(FINGERED, PICKED),
+        weight=1.0,
     ),
     Feel(
         "electro",
@@ -146,6 +147,6 @@ DISCO = (
         progressions=DISCO_CHORDS,
         kits=(ELECTRONIC, STANDARD, TR_808),
         basses=(SYNTH_BASS, 39),
-        weight=0.8,
+        weight=0.2,
     ),
 )

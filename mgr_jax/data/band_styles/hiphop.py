@@ -5,9 +5,7 @@ from mgr_jax.data.band_styles.notation import (
     ELECTRONIC,
     FINGERED,
     RAPPED,
-    ROOM,
     SLAPPED,
-    STANDARD,
     SYNTH_BASS,
     TR_808,
     UPRIGHT,
@@ -27,8 +25,8 @@ LOOPS = (
 )
 
 RAPS = (
-    Lead((54, 85, 53), RAPPED, "spoken", 52, 66, 0.05),
-    Lead((54, 85, 53, 66), RAPPED, "spoken", 55, 69, 0.1),
+    Lead((85, 54), RAPPED, "spoken", 52, 66, 0.05),
+    Lead((85, 54), RAPPED, "spoken", 55, 69, 0.1),
 )
 
 HIPHOP = (
@@ -59,8 +57,8 @@ HIPHOP = (
         ),
         leads=RAPS,
         progressions=LOOPS,
-        kits=(STANDARD, ROOM, ELECTRONIC, TR_808),
-        basses=(FINGERED, UPRIGHT, SYNTH_BASS),
+        kits=(TR_808, ELECTRONIC),
+        basses=(FINGERED, UPRIGHT),
         weight=1.6,
     ),
     Feel(
@@ -84,6 +82,7 @@ HIPHOP = (
         progressions=LOOPS,
         kits=(TR_808, ELECTRONIC),
         basses=(SYNTH_BASS, 39),
+        weight=0.3,
     ),
     Feel(
         "half_time",
@@ -109,8 +108,9 @@ HIPHOP = (
         ),
         leads=RAPS,
         progressions=LOOPS,
-        kits=(TR_808, STANDARD, ELECTRONIC),
-        basses=(SYNTH_BASS, 39, FINGERED),
+        kits=(TR_808,),
+        basses=(SYNTH_BASS, FINGERED),
+        weight=1.0,
     ),
     Feel(
         "funk_break",
@@ -135,5 +135,6 @@ HIPHOP = (
         leads=RAPS,
         progressions=("I9 I9", "Im7 IV9", "I7 I7 IV7 I7", "Im7 Im7 Im7 V7"),
         basses=(FINGERED, SLAPPED),
+        weight=0.35,
     ),
 )

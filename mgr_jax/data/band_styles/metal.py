@@ -8,7 +8,6 @@ from mgr_jax.data.band_styles.notation import (
     POWER,
     RAPPED,
     ROOM,
-    STANDARD,
     SUNG,
     Feel,
     Layer,
@@ -36,7 +35,7 @@ METAL = (
         bass=("RRRRRRRR", "R.RRR.RRR.RRR.RR", "RRRRRRRRRRRRRRRR"),
         layers=(
             Layer(
-                (30, 30, 29),
+                (30,),
                 ("xoxxxoxxxoxxxoxx", "X-xxxxX-xxxxX-xx", "xxxxxxxxxxxxxxxx"),
                 "power",
                 38,
@@ -56,9 +55,9 @@ METAL = (
             Lead((53, 54, 30, 85), SUNG + RAPPED, "harmonic", low=55, high=72, rest=0.3),
         ),
         progressions=METAL_CHORDS,
-        kits=(POWER, ROOM, STANDARD),
+        kits=(POWER, ROOM),
         basses=(PICKED, FINGERED),
-        weight=1.4,
+        weight=1.3,
     ),
     Feel(
         "heavy",
@@ -70,16 +69,15 @@ METAL = (
         ),
         bass=("RRRRRRRR", "R.RRR.RR", "R-RRR-RR"),
         layers=(
-            Layer((30, 29), ("X-xxX-xx", "x.xxx.xxx.xxx.xx", "X--x--X-X--x--X-"), "power", 40, 84),
-            Layer((30, 29, 27), ("X-------", "X---X---"), "power", 47, 76, 0.8),
-            Layer((48, 18), ("x---------------",), "triad", 58, 54, 0.2),
+            Layer((30,), ("X-xxX-xx", "x.xxx.xxx.xxx.xx", "X--x--X-X--x--X-"), "power", 40, 84),
+            Layer((30, 30, 29), ("X-------", "X---X---"), "power", 47, 76),
         ),
         leads=(
             Lead((30, 29), FAST_LINES + SUNG, "harmonic", low=62, high=88, rest=0.3, bend=0.3),
             Lead((54, 53, 85), SUNG, "harmonic", low=60, high=79, rest=0.2),
         ),
         progressions=METAL_CHORDS,
-        kits=(POWER, ROOM, STANDARD),
+        kits=(POWER, ROOM),
         basses=(PICKED, FINGERED),
         weight=1.4,
     ),
@@ -99,7 +97,7 @@ METAL = (
                 36,
                 84,
             ),
-            Layer((30, 27), ("1-3-2-3-1-3-2-3-", "X---------------"), "triad", 52, 70, 0.7),
+            Layer((30, 30, 27), ("1-3-2-3-1-3-2-3-", "X---------------"), "triad", 52, 70, 0.7),
         ),
         leads=(
             Lead((30, 29), SUNG, "phrygian", low=58, high=82, rest=0.35, bend=0.3),
@@ -108,6 +106,7 @@ METAL = (
         progressions=METAL_CHORDS,
         kits=(POWER, ROOM),
         basses=(PICKED, FINGERED),
+        weight=0.8,
     ),
     Feel(
         "clean",
@@ -129,8 +128,8 @@ METAL = (
             Lead((54, 53), SUNG, "harmonic", low=57, high=74, rest=0.25),
         ),
         progressions=("Im bVI bIII bVII", "Im bVII bVI V7", "Im IVm bVI V7"),
-        kits=(POWER, ROOM, STANDARD),
+        kits=(POWER, ROOM),
         basses=(PICKED, FINGERED),
-        weight=0.7,
+        weight=0.2,
     ),
 )

@@ -10,35 +10,23 @@ sixteenths, 12 are triplet eighths, 8 are eighths, 4 are beats.
           `w` walk along the scale, `a` approach the next root by a semitone or a step, `-`, `.`
   chords  one chord per word, `,` splits the bar: Roman degree of the key and quality (`bVIIm7`)
 
-Programs are General MIDI numbers counted from 0, kits those of General Standard.
+Instruments are General MIDI programs counted from 0; those that occur here: 0 piano, 3 honky-tonk,
+4 5 electric pianos, 6 harpsichord, 7 clavinet, 11 vibraphone, 16-18 organs, 22 harmonica, 24 nylon
+and 25 steel guitar, 26 jazz, 27 clean, 28 muted, 29 overdriven and 30 distorted guitar, 32-39
+basses, 40-46 violin, viola, cello, contrabass, tremolo, pizzicato, harp, 48-50 string ensembles,
+52-54 voices, 56 trumpet, 57 trombone, 59 muted trumpet, 60 horn, 61 62 brass sections, 64-66 saxes,
+68 oboe, 70 bassoon, 71 clarinet, 73 flute, 80 81 85 synthetic leads, 89 warm pad, 105 banjo,
+110 fiddle. Kits are programs of the drum channel.
 """
 
 import dataclasses
 
-PIANOS = (0, 1)
-E_PIANOS = (4, 5)
-ORGANS = (16, 17, 18)
-ACOUSTIC_GUITARS = (24, 25)
-CLEAN_GUITARS = (26, 27)
-DRIVEN_GUITARS = (29, 30)
 STRINGS = (48, 49)
 BRASS = (56, 57, 61)
 SAXES = (64, 65, 66)
-WINDS = (68, 71, 73)
-VOICES = (52, 53, 54)
-SYNTHS = (80, 81, 50, 62)
-PADS = (48, 50, 52, 89)
 UPRIGHT, FINGERED, PICKED, FRETLESS, SLAPPED, SYNTH_BASS = 32, 33, 34, 35, 36, 38
-STANDARD, ROOM, POWER, ELECTRONIC, TR_808, JAZZ_KIT, BRUSHES, ORCHESTRA = (
-    0,
-    8,
-    16,
-    24,
-    25,
-    32,
-    40,
-    48,
-)
+STANDARD, ROOM, POWER, ELECTRONIC = 0, 8, 16, 24
+TR_808, JAZZ_KIT, BRUSHES, ORCHESTRA = 25, 32, 40, 48
 
 
 @dataclasses.dataclass(frozen=True)

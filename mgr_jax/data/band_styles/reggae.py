@@ -6,7 +6,6 @@ from mgr_jax.data.band_styles.notation import (
     FINGERED,
     FRETLESS,
     RAPPED,
-    ROOM,
     SAXES,
     STANDARD,
     SUNG,
@@ -27,9 +26,9 @@ REGGAE_CHORDS = (
     "Im bVI bVII Im",
 )
 
-SKANK = Layer((27, 28, 16, 0), (".x.x", "..x...x.", "..xx..xx", "..xo..x."), "close", 57, 84)
+SKANK = Layer((27, 27, 28), (".x.x", "..x...x.", "..xx..xx", "..xo..x."), "close", 59, 96)
 
-BUBBLE = Layer((16, 17, 18), ("..o.o.o.|..o.ooo.", ".ooo.ooo", "..x-..x-"), "close", 53, 66, 0.7)
+BUBBLE = Layer((16, 17, 18), ("..o.o.o.|..o.ooo.", ".ooo.ooo", "..x-..x-"), "close", 53, 70)
 
 HORNS = Layer(
     BRASS + SAXES,
@@ -41,8 +40,8 @@ HORNS = Layer(
 )
 
 REGGAE_LEADS = (
-    Lead((53, 54, 54, 22), SUNG, "pentatonic", rest=0.2, bend=0.1),
-    Lead((27, 57, 66, 22, 16), SUNG, "pentatonic", rest=0.35),
+    Lead((53, 54), SUNG, "pentatonic", rest=0.2, bend=0.1),
+    Lead((57, 66, 16), SUNG, "pentatonic", rest=0.35),
 )
 
 REGGAE_BASS = (
@@ -72,7 +71,7 @@ REGGAE = (
         layers=(SKANK, BUBBLE, HORNS),
         leads=REGGAE_LEADS,
         progressions=REGGAE_CHORDS,
-        basses=(FINGERED, FINGERED, FRETLESS),
+        basses=(FINGERED, FRETLESS),
         weight=1.6,
     ),
     Feel(
@@ -86,8 +85,8 @@ REGGAE = (
         layers=(SKANK, BUBBLE, HORNS),
         leads=REGGAE_LEADS,
         progressions=REGGAE_CHORDS,
-        basses=(FINGERED, SYNTH_BASS),
-        kits=(STANDARD, ROOM, ELECTRONIC),
+        basses=(FINGERED, FRETLESS),
+        weight=1.0,
     ),
     Feel(
         "rockers",
@@ -107,6 +106,7 @@ REGGAE = (
         leads=REGGAE_LEADS,
         progressions=REGGAE_CHORDS,
         basses=(FINGERED, FRETLESS),
+        weight=1.0,
     ),
     Feel(
         "dancehall",
@@ -127,6 +127,6 @@ REGGAE = (
         progressions=("Im Im Im Im", "Im bVII Im bVII", "I IIm I IIm"),
         basses=(SYNTH_BASS, FINGERED),
         kits=(STANDARD, ELECTRONIC),
-        weight=0.6,
+        weight=0.2,
     ),
 )

@@ -5,7 +5,6 @@ from mgr_jax.data.band_styles.notation import (
     FAST_LINES,
     FINGERED,
     PICKED,
-    POWER,
     ROOM,
     STANDARD,
     SUNG,
@@ -38,7 +37,7 @@ ROCK = (
         bass=("RRRRRRRR", "R.RRR.RR", "RRRRRRRR|RRRRRR5a"),
         layers=(
             Layer(
-                (29, 27, 30),
+                (29, 29, 27),
                 ("x-xxx-xx", "X---x-x-X---x-x-", "xxxxxxxx", "X--x--x-X-------"),
                 "power",
                 43,
@@ -52,14 +51,14 @@ ROCK = (
                 70,
                 0.8,
             ),
-            Layer((18, 0, 16), ("x---------------", "x.x.x.x."), "triad", 57, 62, 0.4),
+            Layer((18, 0), ("x---------------", "x.x.x.x."), "triad", 57, 62, 0.3),
         ),
         leads=(
-            Lead((54, 53, 85), SUNG, "pentatonic", low=60, high=79, rest=0.15, bend=0.1),
-            Lead((29, 30, 27), FAST_LINES + BLUESY + SUNG, "pentatonic", 60, 86, 0.3, 0.35),
+            Lead((54, 54, 53), SUNG, "pentatonic", low=60, high=79, rest=0.15, bend=0.1),
+            Lead((29, 29, 27), FAST_LINES + BLUESY + SUNG, "pentatonic", 60, 86, 0.3, 0.35),
         ),
         progressions=ROCK_CHORDS,
-        kits=(STANDARD, ROOM, POWER),
+        kits=(STANDARD, ROOM),
         basses=(PICKED, FINGERED),
         weight=1.6,
     ),
@@ -72,17 +71,17 @@ ROCK = (
         ),
         bass=("R.R8.R57", "R-.RR-57", "R..RR.5a"),
         layers=(
-            Layer((29, 30, 27), ("x.xx.x.x", "X--x--x-..x-x---", "x-.xx-x."), "power", 43, 82),
-            Layer((18, 0, 25), ("x---------------", "x-------x-------"), "triad", 55, 66, 0.5),
+            Layer((29, 29, 27), ("x.xx.x.x", "X--x--x-..x-x---", "x-.xx-x."), "power", 43, 82),
+            Layer((27, 29, 25), ("x-------x-------", "x.x.x.x."), "triad", 55, 70),
         ),
         leads=(
-            Lead((54, 53, 22), SUNG, "pentatonic", low=60, high=79, rest=0.2, bend=0.1),
+            Lead((54, 54, 53), SUNG, "pentatonic", low=60, high=79, rest=0.2, bend=0.1),
             Lead((29, 27), BLUESY + SUNG, "blues", low=60, high=84, rest=0.3, bend=0.4),
         ),
         progressions=ROCK_CHORDS,
-        kits=(STANDARD, ROOM, POWER),
+        kits=(STANDARD, ROOM),
         basses=(PICKED, FINGERED),
-        weight=1.2,
+        weight=1.3,
     ),
     Feel(
         "acoustic",
@@ -106,6 +105,7 @@ ROCK = (
         ),
         progressions=ROCK_CHORDS,
         basses=(FINGERED, PICKED),
+        weight=0.3,
     ),
     Feel(
         "rock_and_roll",
@@ -117,7 +117,7 @@ ROCK = (
         ),
         bass=("R.3.5.6.", "RR335566", "RRRRRRRR"),
         layers=(
-            Layer((27, 29), ("xxxxxxxx", "x-x-x-x-"), "boogie", 43, 80),
+            Layer((29, 27), ("xxxxxxxx", "x-x-x-x-"), "boogie", 43, 80),
             Layer((0, 3), ("xxxxxxxx", "..x...x."), "triad", 62, 74, 0.7),
             Layer((66,), ("x-......", "......xx"), "triad", 55, 70, 0.3),
         ),
@@ -127,6 +127,6 @@ ROCK = (
         ),
         progressions=("I I I I IV IV I I V IV I V", "I VIm IV V", "I7 I7 IV7 IV7 I7 I7 V7 V7"),
         basses=(UPRIGHT, FINGERED, PICKED),
-        weight=0.7,
+        weight=0.35,
     ),
 )
