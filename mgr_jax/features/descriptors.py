@@ -5,6 +5,7 @@ waveform `[..., T]`, with any leading batch dimensions, and give `[..., F]` wher
 `[..., 1, F]`.
 """
 
+import functools
 import math
 
 import jax
@@ -241,32 +242,40 @@ def estimate_tuning(
     filters.require_positive(sample_rate=sample_rate, bins_per_octave=bins_per_octave)
     if not 0 < resolution < 1:
         raise ValueError(f"resolution is {resolution}; it must lie between 0 and 1")
-    steps = np.linspace(-0.5, 0.5, math.ceil(1 / resolution) + 1)
+    return _winning_step(
+        spectrogram,
+        sample_rate=sample_rate,
+        resolution=resolution,
+        bins_per_octave=bins_per_octave,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("bins_per_octave", "resolution", "sample_rate"))
+def _winning_step(spectrogram, *, sample_rate, resolution, bins_per_octave):
+    steps = jnp.linspace(-0.5, 0.5, math.ceil(1 / resolution) + 1)
     frequencies = _frequencies(spectrogram, sample_rate)
-    width = frequencies[1]
     band = np.flatnonzero((frequencies >= 150) & (frequencies < min(4000, sample_rate / 2)))
     band = band[(band > 0) & (band < len(frequencies) - 1)]
     if band.size == 0:
         return jnp.zeros(spectrogram.shape[:-2])
+    low, high = int(band[0]), int(band[-1]) + 1
 
     def one(clip):
         loud = jnp.where(clip > 0.1 * jnp.max(clip, axis=-1, keepdims=True), clip, 0)
-        below, here, above = (clip[:, band + i] for i in (-1, 0, 1))
-        peak = (loud[:, band] > loud[:, band - 1]) & (loud[:, band] >= loud[:, band + 1])
+        peak = (loud[:, low:high] > loud[:, low - 1 : high - 1]) & (
+            loud[:, low:high] >= loud[:, low + 1 : high + 1]
+        )
+        below, here, above = (clip[:, low + i : high + i] for i in (-1, 0, 1))
         slope, bend = (above - below) / 2, above + below - 2 * here
         flat = jnp.abs(slope) >= jnp.abs(bend)
         shift = jnp.where(flat, 0.0, -slope / jnp.where(flat, 1.0, bend))
-        pitch = (jnp.asarray(band, jnp.float32)[None] + shift) * width
+        pitch = (jnp.asarray(band, jnp.float32)[None] + shift) * frequencies[1]
         height = here + 0.5 * slope * shift
-        peak &= pitch > 0
-        median = jnp.nanmedian(jnp.where(peak, height, jnp.nan))
-        voting = peak & (height >= median)
-        cents = jnp.mod(bins_per_octave * jnp.log2(jnp.where(peak, pitch, 440.0) / 27.5), 1.0)
-        cents = jnp.where(cents >= 0.5, cents - 1, cents)
-        votes = jnp.histogram(
-            cents.ravel(), jnp.asarray(steps), weights=voting.ravel().astype(jnp.float32)
-        )[0]
-        return jnp.where(jnp.any(voting), jnp.asarray(steps)[jnp.argmax(votes)], 0.0)
+        voting = peak & (height >= jnp.nanmedian(jnp.where(peak, height, jnp.nan)))
+        place = jnp.mod(bins_per_octave * jnp.log2(jnp.where(peak, pitch, 440.0) / 27.5), 1.0)
+        place = jnp.where(place >= 0.5, place - 1, place)
+        votes, _ = jnp.histogram(place.ravel(), steps, weights=voting.ravel().astype(jnp.float32))
+        return jnp.where(jnp.any(voting), steps[jnp.argmax(votes)], 0.0)
 
     return jnp.vectorize(one, signature="(f,k)->()")(spectrogram)
 

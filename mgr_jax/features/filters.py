@@ -33,6 +33,8 @@ def window(name: str | ArrayLike, length: int) -> np.ndarray:
         return values
     if name not in WINDOWS:
         raise ValueError(f"window is {name!r}; it must be an array or one of {', '.join(WINDOWS)}")
+    if length == 1:
+        return np.ones(1)
     offset, depth = WINDOWS[name]
     return offset - depth * np.cos(2 * np.pi * np.arange(length) / length)
 

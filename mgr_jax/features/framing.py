@@ -90,28 +90,33 @@ def frames(waveform: jax.Array, framing: Framing) -> jax.Array:
 
 
 def map_frames(
-    function: Callable[[jax.Array], jax.Array], waveform: jax.Array, framing: Framing
+    function: Callable[[jax.Array], jax.Array],
+    waveform: jax.Array,
+    framing: Framing,
+    *,
+    block_samples: int = BLOCK_SAMPLES,
 ) -> jax.Array:
     """`function(frames(waveform, framing))`, on CPU computed in blocks of frames.
 
     Args:
       function: `[..., F, n_fft] -> [..., F, K]`, each frame by itself.
       waveform: `[..., T]`. Blocks run along time, so that a batch may be sharded over devices.
+      block_samples: about how many samples the frames of a block hold, over the whole batch.
     """
     return jax.lax.platform_dependent(
         waveform,
-        cpu=functools.partial(_in_blocks, function, framing=framing),
+        cpu=functools.partial(_in_blocks, function, framing=framing, block_samples=block_samples),
         default=lambda waveform: function(frames(waveform, framing)),
     )
 
 
-def _in_blocks(function, waveform, *, framing):
+def _in_blocks(function, waveform, *, framing, block_samples):
     n_fft, hop_length, center, pad_mode = framing
     batch, samples = waveform.shape[:-1], waveform.shape[-1]
     half = n_fft // 2 if center else 0
     # A batch of unknown size (jax.export) is taken to be 16.
     clips = math.prod(batch) if all(isinstance(size, int) for size in batch) else 16
-    length = max(1, BLOCK_SAMPLES // (n_fft * max(clips, 1)))
+    length = max(1, block_samples // (n_fft * max(clips, 1)))
     # Frames that lie inside the waveform need no padding, hence no padded copy of it.
     first = -(-half // hop_length)
     inside = (samples - n_fft - first * hop_length + half) // hop_length + 1

@@ -35,7 +35,7 @@ def stft(
     waveform: ArrayLike,
     *,
     n_fft: int = 2048,
-    hop_length: int = 512,
+    hop_length: int | None = None,
     win_length: int | None = None,
     window: str | ArrayLike = "hann",
     center: bool = True,
@@ -45,7 +45,8 @@ def stft(
 
     Args:
       waveform: `[..., T]`, floating point.
-      n_fft: samples of a frame. hop_length: samples between frames.
+      n_fft: samples of a frame.
+      hop_length: samples between frames; None is `win_length // 4`.
       win_length: samples of the window, centred in the frame; None is `n_fft`.
       window: `hann`, `hamming`, `boxcar` or an array `[win_length]`.
       center: frame `i` is centred on sample `i * hop_length`, the ends being padded by
@@ -57,6 +58,8 @@ def stft(
         point, empty, or shorter than a frame when it is not centred.
     """
     waveform = framing.checked(waveform)
+    if hop_length is None:
+        hop_length = (win_length or n_fft) // 4
     cut = framing.checked_framing(waveform, n_fft, hop_length, center, pad_mode)
     weights = _padded_window(window, win_length, n_fft)
     return jnp.fft.rfft(_scaled(framing.frames(waveform, cut), weights))
@@ -66,7 +69,7 @@ def spectrogram(
     waveform: ArrayLike,
     *,
     n_fft: int = 2048,
-    hop_length: int = 512,
+    hop_length: int | None = None,
     win_length: int | None = None,
     window: str | ArrayLike = "hann",
     center: bool = True,

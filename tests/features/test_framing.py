@@ -1,0 +1,72 @@
+"""Frames, and work on them block by block."""
+
+import jax
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import pytest
+
+from mgr_jax.features import framing, spectral
+
+NOISE = np.random.default_rng(0).normal(size=(3, 5000)).astype(np.float32)
+
+
+@pytest.mark.parametrize("frame_length", [1, 7, 64, 100])
+@pytest.mark.parametrize("hop_length", [1, 7, 50, 64, 101])
+def test_frame_equals_librosas_frames(frame_length, hop_length):
+    ours = framing.frame(NOISE, frame_length=frame_length, hop_length=hop_length)
+    theirs = librosa.util.frame(NOISE, frame_length=frame_length, hop_length=hop_length)
+    np.testing.assert_array_equal(ours, np.swapaxes(theirs, -1, -2))
+
+
+@pytest.mark.parametrize(
+    "center,pad_mode", [(True, "constant"), (True, "reflect"), (False, "constant")]
+)
+@pytest.mark.parametrize("n_fft,hop_length", [(64, 16), (64, 64), (63, 20), (32, 100), (512, 5)])
+def test_map_frames_in_blocks_equals_all_frames_at_once(n_fft, hop_length, center, pad_mode):
+    cut = framing.Framing(n_fft, hop_length, center, pad_mode)
+
+    def function(frames):
+        return jnp.stack([frames.sum(-1), frames[..., 0], frames[..., -1]], axis=-1)
+
+    for samples in (663, 4999):
+        waveform = jnp.asarray(NOISE[:, :samples])
+        whole = function(framing.frames(waveform, cut))
+        blocks = jax.jit(
+            lambda x: framing.map_frames(function, x, cut, block_samples=3 * 4 * n_fft)
+        )(waveform)
+        np.testing.assert_allclose(blocks, whole, atol=2e-5)
+
+
+def test_map_frames_really_works_in_blocks():
+    cut = framing.Framing(64, 16, True, "constant")
+    seen = []
+
+    def function(frames):
+        seen.append(frames.shape)
+        return frames[..., :1]
+
+    framing.map_frames(function, jnp.asarray(NOISE), cut, block_samples=3 * 10 * 64)
+    assert (3, 10, 64) in seen
+
+
+@pytest.mark.parametrize("samples", [1, 2, 100, 1023, 1024, 1025])
+@pytest.mark.parametrize("pad_mode", framing.PAD_MODES)
+def test_stft_of_a_clip_shorter_than_the_pad_is_librosas(samples, pad_mode):
+    clip = NOISE[0, :samples]
+    ours = np.asarray(spectral.stft(clip, pad_mode=pad_mode)).T
+    with pytest.warns(UserWarning, match="too large"):
+        theirs = librosa.stft(clip, pad_mode=pad_mode)
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
+
+
+def test_frame_raises_for_bad_arguments():
+    with pytest.raises(ValueError, match="frame_length is 0"):
+        framing.frame(NOISE, frame_length=0, hop_length=1)
+    with pytest.raises(ValueError, match="hop_length is 0"):
+        framing.frame(NOISE, frame_length=4, hop_length=0)
+    with pytest.raises(ValueError, match="fewer than frame_length 6000"):
+        framing.frame(NOISE, frame_length=6000, hop_length=1)
+    with pytest.raises(ValueError, match="scalar"):
+        framing.frame(np.float32(0), frame_length=1, hop_length=1)
