@@ -25,21 +25,18 @@ class Predictor:
       run: its workdir: config, labels, split.
       step: step of the checkpoint; 0 for a system that is fitted in one call.
       predict_windows: batch of windows -> log-probabilities `[B, C]`.
+      batch_size: B.
     """
 
     run: workdir.Run
     step: int
     predict_windows: judge.Predict
+    batch_size: int
 
     def judge(self, part: batches.Part) -> np.ndarray:
         """Log-probabilities of the tracks of a part, `[N, C]`."""
-        config = self.run.config
-        return judge.judge(
-            self.predict_windows,
-            part,
-            batch_size=config.train.batch_size,
-            window=config_lib.window_length(config),
-        )
+        window = config_lib.window_length(self.run.config)
+        return judge.judge(self.predict_windows, part, batch_size=self.batch_size, window=window)
 
     def predict(self, path: str) -> tuple[dict[str, float], str]:
         """Probability of each label for an audio file, best first, and a note on the file.
@@ -56,8 +53,7 @@ class Predictor:
 
     def predict_waveform(self, waveform: np.ndarray) -> np.ndarray:
         """Log-probabilities `[C]` of a mono waveform `[T]` at the sample rate of the model."""
-        config = self.run.config
-        window, batch_size = config_lib.window_length(config), config.train.batch_size
+        window, batch_size = config_lib.window_length(self.run.config), self.batch_size
         starts = batches.window_starts(len(waveform), window)
         scores = []
         for first in range(0, len(starts), batch_size):
@@ -83,10 +79,11 @@ def load(path: str, *, checkpoint_name: str = "best") -> Predictor:
       UserError: if it is not a workdir, or nothing in it is trained or can be read.
     """
     run = workdir.load(path)
+    mesh = parallel.make_mesh()
+    batch_size = parallel.padded_batch_size(run.config.train.batch_size, mesh)
     if run.config.model.name not in config_lib.NETWORKS:
-        return Predictor(run, 0, fitting.load(run))
+        return Predictor(run, 0, fitting.load(run), batch_size)
     network = loop.make_network(run.config, num_classes=len(run.labels))
-    parallel.check_batch_size(run.config.train.batch_size, network.mesh)
-    abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
+    abstract = parallel.abstract(jax.eval_shape(network.init), mesh)
     step, state = checkpoint.restore(run.path, checkpoint_name, abstract)
-    return Predictor(run, step, loop.predictor(network, state))
+    return Predictor(run, step, loop.predictor(network, state), batch_size)

@@ -76,8 +76,9 @@ def load(run: workdir_lib.Run) -> judge.Predict:
 def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, np.ndarray]:
     """Features `[W, D]` and labels `[W]` of all windows of a part."""
     features, window = _features(config), config_lib.window_length(config)
+    batch_size = parallel.padded_batch_size(config.train.batch_size, parallel.make_mesh())
     rows, labels = [], []
-    for batch in batches.eval_batches(part, batch_size=config.train.batch_size, window=window):
+    for batch in batches.eval_batches(part, batch_size=batch_size, window=window):
         real = batch["mask"] > 0
         rows.append(features(batch)[real])
         labels.append(batch["label"][real])
@@ -88,7 +89,6 @@ def _features(config: config_lib.Config):
     """The front end, compiled, from a batch to its feature vectors `[B, D]`."""
     frontend = make_frontend(config.features)
     mesh = parallel.make_mesh()
-    parallel.check_batch_size(config.train.batch_size, mesh)
     step = parallel.jit_predict_step(lambda _, batch: frontend(batch["waveform"]), mesh)
     return lambda batch: np.asarray(step({}, parallel.shard({"waveform": batch["waveform"]}, mesh)))
 

@@ -1,6 +1,8 @@
 """Checkpoints: the latest and the best, asynchronous and atomic. The only file that knows Orbax."""
 
 import contextlib
+import json
+import logging as std_logging
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,8 +24,12 @@ def rank(metrics: dict[str, float]) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def open_checkpoints(workdir: pathlib.Path) -> Iterator[ocp.CheckpointManager]:
+def open_checkpoints(
+    workdir: pathlib.Path, say: Callable[[str], None]
+) -> Iterator[ocp.CheckpointManager]:
     """The checkpoints of a workdir to add to; on leaving, waits until all are written.
+
+    A checkpoint whose metrics cannot be read is moved to `damaged/` and named through `say`.
 
     Raises:
       UserError: if the folder cannot be written.
@@ -37,9 +43,15 @@ def open_checkpoints(workdir: pathlib.Path) -> Iterator[ocp.CheckpointManager]:
                 ),
             ]
         ),
+        best_fn=rank,  # Without it, Orbax does not write the metrics down.
         cleanup_tmp_directories=True,
         enable_async_checkpointing=True,
     )
+    for metrics in sorted(_folder(workdir).glob("*/metrics/metrics")):
+        try:
+            rank(json.loads(metrics.read_text()))
+        except _DAMAGED as error:
+            _set_aside(workdir, metrics.parents[1].name, error, say)
     with _quiet():
         try:
             manager = ocp.CheckpointManager(_folder(workdir), options=options)
@@ -79,11 +91,7 @@ def restore_latest(
         try:
             return _restore(manager, step, abstract_state)
         except _DAMAGED as error:
-            damaged = workdir / "damaged" / str(step)
-            shutil.rmtree(damaged, ignore_errors=True)
-            damaged.parent.mkdir(exist_ok=True)
-            shutil.move(_folder(workdir) / str(step), damaged)
-            say(f"checkpoint {step} cannot be read ({_first_line(error)}); moved to {damaged}")
+            _set_aside(workdir, str(step), error, say)
             manager.reload()
     return None
 
@@ -98,23 +106,19 @@ def restore(
     """
     if not _folder(workdir).is_dir():
         raise UserError(f"--workdir {workdir}: no checkpoint in it yet; train first")
-    with (
-        _quiet(),
-        contextlib.closing(
-            ocp.CheckpointManager(
-                _folder(workdir), options=ocp.CheckpointManagerOptions(read_only=True)
-            )
-        ) as manager,
-    ):
-        step = _find(manager, workdir, which)
-        try:
-            state, _ = _restore(manager, step, abstract_state)
-        except _DAMAGED as error:
-            raise UserError(
-                f"{_folder(workdir) / str(step)}: cannot be read ({_first_line(error)}); choose"
-                " another --checkpoint, or train on to write it anew"
-            ) from error
-    return step, state
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    try:
+        with (
+            _quiet(),
+            contextlib.closing(ocp.CheckpointManager(_folder(workdir), options=options)) as manager,
+        ):
+            step = _find(manager, workdir, which)
+            return step, _restore(manager, step, abstract_state)[0]
+    except _DAMAGED as error:
+        raise UserError(
+            f"{_folder(workdir)}: checkpoint {which} cannot be read ({_first_line(error)}); run"
+            " the training again to repair it, or choose another --checkpoint"
+        ) from error
 
 
 def _find(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: str) -> int:
@@ -142,6 +146,17 @@ def _restore(
     return restored["state"], restored["progress"]
 
 
+def _set_aside(
+    workdir: pathlib.Path, step: str, error: Exception, say: Callable[[str], None]
+) -> None:
+    """Moves a damaged checkpoint out of the way, to be looked at."""
+    damaged = workdir / "damaged" / step
+    shutil.rmtree(damaged, ignore_errors=True)
+    damaged.parent.mkdir(exist_ok=True)
+    shutil.move(_folder(workdir) / step, damaged)
+    say(f"checkpoint {step} cannot be read ({_first_line(error)}); moved to {damaged}")
+
+
 def _folder(workdir: pathlib.Path) -> pathlib.Path:
     return workdir.absolute() / "checkpoints"
 
@@ -153,10 +168,15 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Orbax's log off the terminal, where progress is shown."""
+    """Keeps Orbax off the terminal, where progress is shown; what goes wrong is raised anyway."""
     before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    # It leaves the futures of a failed restore behind, and asyncio prints one traceback for each.
+    tasks = std_logging.getLogger("asyncio")
+    level = tasks.level
+    logging.set_verbosity(logging.FATAL)
+    tasks.setLevel(std_logging.CRITICAL + 1)
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        tasks.setLevel(level)

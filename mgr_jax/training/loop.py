@@ -1,11 +1,11 @@
 """The training loop of the networks: epochs, validation, checkpoints, and what is shown."""
 
+import contextlib
 import dataclasses
 import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -89,52 +89,28 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
         config, num_classes=len(dataset.catalog.labels), steps_per_epoch=per_epoch
     )
     parallel.check_batch_size(config.train.batch_size, network.mesh)
-    with checkpoint.open_checkpoints(run.path) as manager, _signals() as received:
-        abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
-        restored = checkpoint.restore_latest(manager, run.path, abstract, print)
-        if restored:
-            state, progress = restored
-            print(f"resume    from step {int(state.step)} of {num_steps}")
-        else:
-            state, progress = parallel.jit_init(network.init, network.mesh), dict(_START)
-        if _stops(config.optim, progress):
-            num_steps = int(state.step)
+    with contextlib.ExitStack() as stack:
+        manager = stack.enter_context(checkpoint.open_checkpoints(run.path, print))
+        state, progress = _start(network, manager, run, num_steps)
+        step = int(state.step)
+        if step == num_steps or _stops(config.optim, progress):
+            workdir_lib.set_status(run.path, "done")
+            return
         workdir_lib.set_status(run.path, "running")
-        writer = MetricsWriter(run.path, step=int(state.step))
-        try:
-            _run_epochs(
-                config, dataset, run, network, manager, writer, state, progress, num_steps, received
-            )
-        finally:
-            writer.close()
-    workdir_lib.set_status(run.path, "done")
-
-
-def _run_epochs(
-    config: config_lib.Config,
-    dataset: Dataset,
-    run: workdir_lib.Run,
-    network: Network,
-    manager: Any,
-    writer: MetricsWriter,
-    state: TrainState,
-    progress: dict[str, float],
-    num_steps: int,
-    received: list[int],
-) -> None:
-    part = dataset.parts["train"]
-    per_epoch = batches.steps_per_epoch(part, config.train.batch_size)
-    step = int(state.step)
-    source = batches.train_batches(
-        part,
-        batch_size=config.train.batch_size,
-        window=config_lib.window_length(config),
-        seed=config.train.seed,
-        start_step=step,
-        num_steps=num_steps,
-    )
-    began, shown = time.monotonic(), 0.0
-    with tqdm.tqdm(total=num_steps, initial=step, desc="train", unit="step", disable=None) as bar:
+        received = stack.enter_context(_signals())
+        writer = stack.enter_context(contextlib.closing(MetricsWriter(run.path, step=step)))
+        bar = stack.enter_context(
+            tqdm.tqdm(total=num_steps, initial=step, desc="train", unit="step", disable=None)
+        )
+        source = batches.train_batches(
+            part,
+            batch_size=config.train.batch_size,
+            window=config_lib.window_length(config),
+            seed=config.train.seed,
+            start_step=step,
+            num_steps=num_steps,
+        )
+        began, shown = (time.monotonic(), step), 0.0
         for batch in source:
             state = network.train_step(state, parallel.shard(batch, network.mesh))
             step += 1
@@ -144,22 +120,17 @@ def _run_epochs(
                 shown = time.monotonic()
                 bar.set_postfix_str(_running(state.metrics, step, per_epoch))
             if step % per_epoch == 0:
-                record = _end_of_epoch(config, dataset, network, state, step, num_steps, began)
-                if not math.isfinite(record["train_loss"]):
-                    workdir_lib.set_status(run.path, "diverged")
-                    raise UserError(
-                        f"the training loss is {record['train_loss']} at step {step}; lower"
-                        " optim.learning_rate and use another workdir"
-                    )
-                progress = _early_stopping(config.optim, progress, record["train_loss"])
+                record = _end_of_epoch(config, dataset, network, state, step // per_epoch, began)
+                _check_finite(record, run)
                 writer.write(record)
+                bar.write(_line(config, record, len(dataset.parts["valid"].ids)))
+                progress = _early_stopping(config.optim, progress, record["train_loss"])
                 state = state.replace(metrics=parallel.replicate(zero_metrics(), network.mesh))
                 checkpoint.save(manager, state, progress, record)
-                bar.write(_line(config, record, len(dataset.parts["valid"].ids)))
-                began = time.monotonic()
+                began = time.monotonic(), step
                 if _stops(config.optim, progress):
                     bar.write(
-                        f"stop      no lower training loss for {progress['epochs_since']} epochs"
+                        f"stop      the training loss has settled, after epoch {record['epoch']}"
                     )
                     break
             if received:
@@ -167,6 +138,28 @@ def _run_epochs(
                     checkpoint.save(manager, state, progress, None)
                 workdir_lib.set_status(run.path, "preempted")
                 raise Interrupted(received[0], step)
+    workdir_lib.set_status(run.path, "done")
+
+
+def _start(
+    network: Network, manager: Any, run: workdir_lib.Run, num_steps: int
+) -> tuple[TrainState, dict[str, float]]:
+    """State and progress of the newest checkpoint, or those before the first step."""
+    abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
+    restored = checkpoint.restore_latest(manager, run.path, abstract, print)
+    if restored:
+        print(f"resume    from step {int(restored[0].step)} of {num_steps}", flush=True)
+        return restored
+    return parallel.jit_init(network.init, network.mesh), dict(_START)
+
+
+def _check_finite(record: dict[str, float], run: workdir_lib.Run) -> None:
+    if not math.isfinite(record["train_loss"]):
+        workdir_lib.set_status(run.path, "diverged")
+        raise UserError(
+            f"the training loss is {record['train_loss']} at step {record['step']}; lower"
+            " optim.learning_rate and use another workdir"
+        )
 
 
 def _end_of_epoch(
@@ -174,13 +167,12 @@ def _end_of_epoch(
     dataset: Dataset,
     network: Network,
     state: TrainState,
-    step: int,
-    num_steps: int,
-    began: float,
+    epoch: int,
+    began: tuple[float, int],
 ) -> dict[str, float]:
-    """The record of the epoch that ends at `step`."""
+    """The record of an epoch, with the validation part judged by the state at its end."""
     sums = {name: float(value) for name, value in jax.device_get(state.metrics).items()}
-    seconds = time.monotonic() - began
+    step, seconds = int(state.step), time.monotonic() - began[0]
     valid = dataset.parts["valid"]
     scores = judge.judge(
         predictor(network, state),
@@ -189,16 +181,17 @@ def _end_of_epoch(
         window=config_lib.window_length(config),
     )
     matrix = metrics.confusion_matrix(valid.labels, scores.argmax(axis=1), scores.shape[1])
+    num_steps = step // epoch * config.train.num_epochs
     rate = optimizer.learning_rate(config.optim, state.opt_state, step=step, num_steps=num_steps)
     return {
         "step": step,
-        "epoch": step * config.train.num_epochs // num_steps,
+        "epoch": epoch,
         "train_loss": sums["loss"] / sums["count"],
         "train_accuracy": sums["correct"] / sums["count"],
         "valid_loss": metrics.log_loss(scores, valid.labels),
         "valid_accuracy": metrics.accuracy(matrix),
         "learning_rate": float(rate),
-        "clips_per_second": sums["count"] / seconds,
+        "clips_per_second": (step - began[1]) * config.train.batch_size / seconds,
         "seconds": seconds,
     }
 
@@ -244,7 +237,7 @@ def _stops(optim: config_lib.Optim, progress: dict[str, float]) -> bool:
     return 0 < optim.early_stop_patience <= progress["epochs_since"]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
     """Collects SIGINT and SIGTERM, so that a step is never cut; a second one acts at once."""
     received: list[int] = []

@@ -27,6 +27,14 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
         )
 
 
+def padded_batch_size(batch_size: int, mesh: Mesh) -> int:
+    """The smallest size of at least `batch_size` that divides over the devices.
+
+    For evaluation, where masked rows fill a batch up and its size changes no result.
+    """
+    return -(-batch_size // mesh.size) * mesh.size
+
+
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """`tree` with a copy of every array on every device."""
     return jax.device_put(tree, _replicated(mesh))

@@ -1,0 +1,18 @@
+"""One clip store, and one trained workdir, for all tests of the commands."""
+
+import pytest
+
+from tests.experiments import commands
+
+
+@pytest.fixture(scope="session", name="cache")
+def _cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session", name="trained")
+def _trained(cache, tmp_path_factory):
+    """Workdir of an unbroken run."""
+    workdir = tmp_path_factory.mktemp("trained") / "run"
+    commands.run(cache, "train", *commands.TINY, f"--workdir={workdir}")
+    return workdir

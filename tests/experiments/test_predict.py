@@ -1,0 +1,68 @@
+"""Prediction for files and folders through the command line."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.experiments import commands
+
+
+@pytest.fixture(name="songs")
+def _songs(tmp_path):
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    noise = np.random.default_rng(0).normal(size=(30_000, 2)) * 0.1
+    soundfile.write(folder / "a stereo.wav", noise, 44_100)
+    soundfile.write(folder / "b short.flac", noise[:2000, 0], 22_050)
+    soundfile.write(folder / "c.mp3", noise[:, 0], 32_000)
+    return folder
+
+
+def test_predict_prints_ten_probabilities_that_sum_to_one_best_first(cache, trained, songs):
+    out, _ = commands.run(
+        cache, "predict", f"--workdir={trained}", "--format=json", songs / "a stereo.wav"
+    )
+    result = json.loads(out)
+    values = list(result["probabilities"].values())
+    assert len(values) == 10
+    assert sum(values) == pytest.approx(1, abs=1e-6)
+    assert values == sorted(values, reverse=True)
+    assert result["label"] == next(iter(result["probabilities"]))
+    assert result["path"].endswith("a stereo.wav")
+
+
+def test_predict_goes_on_after_a_bad_file_and_exits_with_1(cache, trained, songs):
+    (songs / "b bad.wav").write_text("this is text")
+    out, _ = commands.run(
+        cache, "predict", f"--workdir={trained}", "--format=json", songs, songs / "none.wav", code=1
+    )
+    results = [json.loads(line) for line in out.splitlines()]
+    assert ["error" in result for result in results] == [False, True, False, False, True]
+    assert [result["path"][-5:] for result in results] == [
+        "o.wav", "d.wav", ".flac", "c.mp3", "e.wav"
+    ]  # fmt: skip
+
+
+def test_predict_csv_has_one_row_for_each_file(cache, trained, songs):
+    out, _ = commands.run(cache, "predict", f"--workdir={trained}", "--format=csv", songs)
+    rows = list(csv.DictReader(out.splitlines()))
+    assert len(rows) == 3
+    for row in rows:
+        values = {name: float(row[name]) for name in list(row)[2:-1]}
+        assert sum(values.values()) == pytest.approx(1, abs=1e-5)
+        assert max(values, key=values.get) == row["label"]
+
+
+def test_predict_table_shows_the_top_genres(cache, trained, songs):
+    out, _ = commands.run(cache, "predict", f"--workdir={trained}", "--top_k=3", songs / "c.mp3")
+    assert len(out.splitlines()) == 4
+
+
+def test_predict_names_what_is_wrong_in_one_line(cache, trained, tmp_path):
+    assert "no audio file given" in commands.fails(cache, "predict", f"--workdir={trained}")
+    (tmp_path / "empty").mkdir()
+    line = commands.fails(cache, "predict", f"--workdir={trained}", tmp_path / "empty")
+    assert "no audio file in this folder" in line

@@ -1,0 +1,140 @@
+"""Training through the command line: whole, killed, interrupted, and asked for nonsense."""
+
+import json
+import random
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from mgr_jax import workdir as workdir_lib
+from mgr_jax.training import checkpoint, loop, parallel
+from mgr_jax.training.writer import read_metrics
+from tests.experiments import commands
+
+
+def final_state(workdir):
+    """Step and state of the newest checkpoint."""
+    run = workdir_lib.load(str(workdir))
+    # The optimiser's state does not depend on the number of steps.
+    network = loop.make_network(run.config, num_classes=len(run.labels))
+    abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
+    return checkpoint.restore(run.path, "latest", abstract)
+
+
+def assert_same_end(workdir, trained):
+    step, left = final_state(workdir)
+    expected_step, right = final_state(trained)
+    assert step == expected_step
+    jax.tree.map(np.testing.assert_array_equal, left, right)
+    drop = ("clips_per_second", "seconds")
+    strip = [{k: v for k, v in r.items() if k not in drop} for r in read_metrics(workdir)]
+    assert strip == [{k: v for k, v in r.items() if k not in drop} for r in read_metrics(trained)]
+    assert (workdir / "STATUS").read_text() == "done\n"
+
+
+def test_train_leaves_a_whole_workdir(trained):
+    record = json.loads((trained / "config.json").read_text())
+    assert record["labels"][0] == "blues" and len(record["labels"]) == 10
+    assert record["config"]["model"]["width"] == 2
+    assert {"jax", "flax", "mgr_jax"} <= record["versions"].keys()
+    split = json.loads((trained / "split.json").read_text())
+    assert [len(split[part]) for part in ("train", "valid", "test")] == [10, 10, 10]
+    records = read_metrics(trained)
+    assert [r["step"] for r in records] == [5, 10, 15, 20]
+    assert {"train_loss", "valid_accuracy", "learning_rate"} <= records[0].keys()
+    assert list((trained / "tensorboard").iterdir())
+    assert (trained / "STATUS").read_text() == "done\n"
+
+
+def test_train_again_does_nothing_more(cache, trained):
+    before = (trained / "metrics.jsonl").read_text()
+    out, _ = commands.run(cache, "train", *commands.TINY, f"--workdir={trained}")
+    assert "resume    from step 20 of 20" in out
+    assert (trained / "metrics.jsonl").read_text() == before
+
+
+def test_train_killed_at_a_random_step_ends_bitwise_the_same(cache, trained, tmp_path):
+    arguments = [*commands.TINY, f"--workdir={tmp_path / 'run'}"]
+    process = commands.start(cache, "train", *arguments)
+    for line in process.stdout:
+        if line.startswith("epoch   1"):
+            break
+    time.sleep(random.uniform(0, 0.6))
+    process.kill()
+    process.communicate()
+    assert process.returncode in (-signal.SIGKILL, 0)
+    commands.run(cache, "train", *arguments)
+    assert_same_end(tmp_path / "run", trained)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)], ids=["SIGINT", "SIGTERM"]
+)
+def test_train_interrupted_saves_and_goes_on_bitwise(cache, trained, tmp_path, number, code):
+    arguments = [*commands.TINY, f"--workdir={tmp_path / 'run'}"]
+    process = commands.start(cache, "train", *arguments)
+    for line in process.stdout:
+        if line.startswith("epoch   1"):
+            break
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code, err
+    assert "saved; the same command goes on from there" in out
+    assert (tmp_path / "run" / "STATUS").read_text() == "preempted\n"
+    out, _ = commands.run(cache, "train", *arguments)
+    assert "resume    from step" in out
+    assert_same_end(tmp_path / "run", trained)
+
+
+def test_train_goes_on_over_a_half_written_checkpoint(cache, trained, tmp_path):
+    arguments = [*commands.TINY, f"--workdir={tmp_path / 'run'}"]
+    commands.run(cache, "train", *arguments)
+    for path in (tmp_path / "run" / "checkpoints" / "20").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    out, _ = commands.run(cache, "train", *arguments)
+    assert "checkpoint 20 cannot be read" in out
+    assert_same_end(tmp_path / "run", trained)
+
+
+def test_train_refuses_the_workdir_of_another_config(cache, trained):
+    line = commands.fails(
+        cache, "train", *commands.TINY, "--config.model.width=3", f"--workdir={trained}"
+    )
+    assert "model.width=2, not 3" in line
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--config.data.colour=1", "no field 'colour'"),
+        ("--config.colour.name=1", "no config field 'colour.name'"),
+        ("--config.train.num_epochs=many", "many"),
+        ("--config.train.num_epochs=0", "train.num_epochs is 0"),
+        ("--config.model.name=vgg", "model.name is 'vgg'"),
+        ("--config.data.name=gtzan", "data.root is empty"),
+        ("--config=experiments/configs/none.py", "none.py"),
+        ("--workdri=x", "workdri"),
+    ],
+)
+def test_train_names_what_is_wrong_in_one_line(cache, tmp_path, argument, words):
+    line = commands.fails(cache, "train", *commands.TINY, f"--workdir={tmp_path / 'w'}", argument)
+    assert words in line
+    assert not (tmp_path / "w").exists()
+
+
+def test_train_names_a_workdir_that_cannot_be_written(cache, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    line = commands.fails(cache, "train", *commands.TINY, f"--workdir={tmp_path / 'file' / 'w'}")
+    assert "--workdir" in line and "cannot be written" in line
+
+
+def test_train_stops_when_the_loss_is_not_finite(cache, tmp_path):
+    workdir = tmp_path / "run"
+    arguments = [*commands.TINY, "--config.optim.name=sgd", "--config.optim.learning_rate=1e30"]
+    line = commands.fails(cache, "train", *arguments, f"--workdir={workdir}")
+    assert "lower optim.learning_rate" in line
+    assert (workdir / "STATUS").read_text() == "diverged\n"

@@ -1,0 +1,54 @@
+"""A tiny BBNN and tiny batches, for the tests of training."""
+
+import jax
+import numpy as np
+
+from mgr_jax import config as config_lib
+from mgr_jax.features.frontend import make_frontend
+from mgr_jax.models import make_model
+from mgr_jax.training import optimizer, steps
+from mgr_jax.training.state import create_state
+
+WINDOW = 4096
+
+
+def config(**optim) -> config_lib.Config:
+    values = config_lib.Config()
+    values.features.sample_rate = 8000
+    values.features.n_fft, values.features.hop_length = 256, 128
+    values.features.n_mels = 16
+    values.model.width, values.model.num_modules = 4, 1
+    values.data.clip_samples = WINDOW
+    for name, value in optim.items():
+        setattr(values.optim, name, value)
+    return values
+
+
+def parts(values, *, num_classes=3, axis_name=None):
+    """Front end, model, optimiser and initial state."""
+    frontend = make_frontend(values.features)
+    model = make_model(values.model, num_classes=num_classes, axis_name=axis_name)
+    tx = optimizer.make_optimizer(values.optim, num_steps=100, steps_per_epoch=5)
+    state = create_state(jax.random.key(0), model, tx, frontend(np.zeros((1, WINDOW), np.float32)))
+    return frontend, model, tx, state
+
+
+def train_step(values, **options):
+    """The train step and the state before it."""
+    frontend, model, tx, state = parts(values, **options)
+    return steps.make_train_step(frontend, values.features, model, tx, seed=0), state
+
+
+def batch(step: int, *, batch_size=8, num_classes=3):
+    """Tones whose pitch tells the class, in noise: a batch of `step`."""
+    random = np.random.default_rng(step)
+    labels = random.integers(num_classes, size=batch_size)
+    time = np.arange(WINDOW) / 8000
+    tones = np.sin(2 * np.pi * 400 * (1 + labels[:, None]) * time)
+    noise = random.normal(size=(batch_size, WINDOW))
+    return {
+        "waveform": (0.3 * tones + 0.1 * noise).astype(np.float32),
+        "num_samples": np.full(batch_size, WINDOW, np.int32),
+        "label": labels.astype(np.int32),
+        "row": np.arange(batch_size, dtype=np.int32),
+    }
