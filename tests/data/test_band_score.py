@@ -178,3 +178,13 @@ def test_write_keeps_chords_in_key_and_melody_in_range(genre):
         assert all(20 <= n.pitch <= 108 for n in score.notes)
         cycle = band_harmony.parse_progression(score.groove.progression, score.key)
         assert set(score.chords) <= set(cycle)
+
+
+def test_swung_stretches_the_beat_about_its_middle():
+    groove = band_score.draw_groove(
+        tuple(f for f in STYLES["jazz"] if f.name == "swing"), 0.0, np.random.default_rng(0)
+    )
+    s = groove.swing
+    expected = {0.0: 0.0, 0.25: s / 2, 0.5: s, 0.75: (1 + s) / 2, 1.0: 1.0, 2.5: 2 + s}
+    for beat, time in expected.items():
+        assert band_score._swung(beat, groove) == pytest.approx(time)
