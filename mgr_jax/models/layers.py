@@ -23,6 +23,7 @@ class Conv(nn.Module):
     A 1x1 convolution of stride 1 runs as a matrix product, several times faster on CPU.
 
     Attributes:
+      channels: input channels.
       features: output channels.
       kernel_size: (height, width).
       strides: (height, width).
@@ -33,6 +34,7 @@ class Conv(nn.Module):
       dtype: type of the arithmetic.
     """
 
+    channels: int
     features: int
     kernel_size: tuple[int, int]
     strides: tuple[int, int] = (1, 1)
@@ -40,20 +42,22 @@ class Conv(nn.Module):
     normalised: bool = False
     dtype: jnp.dtype = jnp.float32
 
-    @nn.compact
+    def setup(self) -> None:
+        shape = (*self.kernel_size, self.channels, self.features)
+        self.kernel = self.param("kernel", kernel_init, shape)
+        self.bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H, W, Cin] -> [B, H', W', features]."""
-        kernel = self.param("kernel", kernel_init, (*self.kernel_size, x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        if self.normalised:
-            bias = lax.stop_gradient(bias)
+        """[B, H, W, channels] -> [B, H', W', features]."""
+        kernel, bias = self.weights()
         return convolve(
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
-            bias.astype(self.dtype),
-            strides=self.strides,
-            padding=self.padding,
+            x.astype(self.dtype), kernel, bias, strides=self.strides, padding=self.padding
         )
+
+    def weights(self) -> tuple[jax.Array, jax.Array]:
+        """Kernel [h, w, channels, features] and bias [features] as the arithmetic takes them."""
+        bias = lax.stop_gradient(self.bias) if self.normalised else self.bias
+        return self.kernel.astype(self.dtype), bias.astype(self.dtype)
 
 
 def convolve(
@@ -106,37 +110,48 @@ class BatchNorm(nn.Module):
     `1 - momentum` a step and live in the collection `batch_stats`.
 
     Attributes:
+      channels: C.
       momentum: share of the running averages that is kept at a step.
       axis_name: axis of `pmap` over which the statistics are taken; under `jit` they are global.
       dtype: type of the output; statistics are in float32 or better.
     """
 
+    channels: int
     momentum: float = 0.99
     axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 
-    @nn.compact
+    def setup(self) -> None:
+        shape = (self.channels,)
+        self.scale = self.param("scale", nn.initializers.ones_init(), shape)
+        self.bias = self.param("bias", nn.initializers.zeros_init(), shape)
+        self.mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        self.var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+
     def __call__(
         self, x: jax.Array, *, train: bool = False, mask: jax.Array | None = None
     ) -> jax.Array:
         """[..., C] -> [..., C]; only where `mask` [...] holds does `x` enter the statistics."""
-        channels = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones_init(), channels)
-        bias = self.param("bias", nn.initializers.zeros_init(), channels)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
-        running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
-        if train:
-            mean, var = moments(x, mask=mask, axis_name=self.axis_name)
-            if not self.is_initializing():
-                keep = self.momentum
-                running_mean.value = keep * running_mean.value + (1 - keep) * mean
-                running_var.value = keep * running_var.value + (1 - keep) * var
-        else:
-            mean, var = running_mean.value, running_var.value
-        factor = scale * lax.rsqrt(var + BATCH_NORM_EPSILON)
-        shape = (1,) * (x.ndim - 1) + channels
-        y = (x - mean.reshape(shape)) * factor.reshape(shape) + bias.reshape(shape)
-        return y.astype(self.dtype)
+        batch = moments(x, mask=mask, axis_name=self.axis_name) if train else None
+        center, factor, shift = (
+            vector.reshape((1,) * (x.ndim - 1) + (-1,)) for vector in self.affine(batch)
+        )
+        return ((x - center) * factor + shift).astype(self.dtype)
+
+    def affine(
+        self, batch: tuple[jax.Array, jax.Array] | None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Center, factor and shift [C]: the output is (x - center) * factor + shift.
+
+        `batch` is the mean and the variance [C] of the batch, which enter the running averages;
+        None means evaluation, by the running averages.
+        """
+        mean, var = (self.mean.value, self.var.value) if batch is None else batch
+        if batch is not None and not self.is_initializing():
+            keep = self.momentum
+            self.mean.value = keep * self.mean.value + (1 - keep) * mean
+            self.var.value = keep * self.var.value + (1 - keep) * var
+        return mean, self.scale * lax.rsqrt(var + BATCH_NORM_EPSILON), self.bias
 
 
 def moments(
@@ -210,6 +225,7 @@ def conv_pair(
     """
     for number, padding in ((first, "SAME"), (first + 1, "VALID")):
         conv = Conv(
+            x.shape[-1],
             features,
             (kernel_size, kernel_size),
             (stride, stride),

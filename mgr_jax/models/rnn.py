@@ -160,7 +160,7 @@ class RNN(nn.Module):
         if num_frames is not None:
             mask = jnp.arange(x.shape[1])[None] < num_frames[:, None]
         wide = jnp.promote_types(jnp.float32, self.dtype)
-        norm = layers.BatchNorm(self.momentum, self.axis_name, wide, name="input_norm")
+        norm = layers.BatchNorm(x.shape[-1], self.momentum, self.axis_name, wide, name="input_norm")
         x = norm(x, train=train, mask=mask)
         for i in range(self.num_layers):
             layer = functools.partial(

@@ -23,7 +23,7 @@ from mgr_jax.models import layers
 def test_conv_equals_flax_with_its_gradient(kernel_size, strides, padding):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(2, 9, 8, 3)), jnp.float32)
-    ours = layers.Conv(5, kernel_size, strides, padding)
+    ours = layers.Conv(3, 5, kernel_size, strides, padding)
     flax = nn.Conv(5, kernel_size, strides, padding)
     params = ours.init(jax.random.key(0), x)["params"]
     params["bias"] = jnp.arange(5.0)
@@ -41,7 +41,7 @@ def test_conv_equals_flax_with_its_gradient(kernel_size, strides, padding):
 def test_conv_kernel_is_glorot_uniform_as_in_keras():
     x = jax.ShapeDtypeStruct((1, 8, 8, 30), jnp.float32)
     for size in (1, 5):
-        params = layers.Conv(40, (size, size)).init(jax.random.key(0), jnp.zeros(x.shape))["params"]
+        params = layers.Conv(30, 40, (size, size)).init(jax.random.key(0), jnp.zeros(x.shape))["params"]
         limit = np.sqrt(6 / (size * size * (30 + 40)))
         assert 0.98 * limit < np.abs(params["kernel"]).max() <= limit
         assert params["kernel"].std() == pytest.approx(limit / np.sqrt(3), rel=0.05)
