@@ -283,6 +283,18 @@ def validate(config: Config) -> Config:
             raise UserError(f"{field} is {values}; give one or more values greater than 0")
     if not 0 <= model.dropout < 1:
         raise UserError(f"model.dropout is {model.dropout}; it must be 0 or more and below 1")
+    for field, value in {"data.seed": data.seed, "train.seed": train.seed}.items():
+        if value >= 2**32:  # JAX would take its lower 32 bits.
+            raise UserError(f"{field} is {value}; it must be below 2**32")
+    rate = features.sample_rate
+    samples = {
+        "data.clip_seconds": data.clip_seconds * rate,
+        "data.clip_samples": data.clip_samples or 1,
+        "data.window_seconds": data.window_seconds * rate if data.window_seconds else 1,
+    }
+    for field, value in samples.items():
+        if not 0.5 < value < 2**31 - 1:
+            raise UserError(f"{field} gives {value:g} samples; it must give 1 to 2**31 - 2")
     if window_length(config) > clip_length(config):
         raise UserError(
             f"data.window_seconds is {data.window_seconds} s, longer than a clip of"
@@ -353,6 +365,8 @@ def _build(cls: type, values: Any, path: str) -> Any:
 def _is(value: Any, kind: type) -> bool:
     if isinstance(value, bool):
         return kind is bool
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return False
     return isinstance(value, int | float) if kind is float else isinstance(value, kind)
 
 
