@@ -1,10 +1,13 @@
 """Catalogs: which tracks a data set has, with their labels, artists and recordings."""
 
+import collections
 import csv
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
+import unicodedata
 from collections.abc import Iterable
 
 from mgr_jax import config as config_lib
@@ -43,7 +46,7 @@ class Track:
 class Catalog:
     """Tracks sorted by id and labels sorted by name; a track's class is its label's index.
 
-    `skipped` counts, by reason, the files that are no track (`._*` files, other formats).
+    `skipped` counts, by reason, what is no track (`._*` files, other formats, empty folders).
     """
 
     name: str
@@ -91,17 +94,31 @@ def _band(data: config_lib.Data) -> Catalog:
 def _folder(data: config_lib.Data) -> Catalog:
     """`root/<class>/**/*.{wav,au,...}`: the label is the folder below the root."""
     root = _existing_folder(data.root)
-    tracks, skipped = [], {}
-    classes = [path for path in root.iterdir() if path.is_dir() and not _is_hidden(path)]
+    skipped: dict[str, int] = {}
+    classes, found = [], []
+    for path in root.iterdir():
+        if _is_hidden(path.name):
+            continue
+        if path.is_dir() and root.resolve().is_relative_to(path.resolve()):
+            _count(skipped, "link back to the root")
+        elif path.is_dir():
+            classes.append(path)
+        elif _is_audio(path.name):
+            _count(skipped, "audio outside of a class folder")
     for folder in classes:
-        for path in _audio_files(folder, skipped):
-            name = path.relative_to(root).as_posix()
-            tracks.append(Track(id=name, path=str(path), label=folder.name))
-    if not tracks:
+        found += [(folder.name, path) for path in _audio_files(folder, skipped)]
+    if not found:
         raise UserError(
             f"data.root {root}: no audio file in {len(classes)} class folder(s); expected"
             " root/<class>/*.wav (or au, flac, ogg, mp3)"
         )
+    # Files that differ in their suffix alone are taken for one recording, encoded twice.
+    stems = collections.Counter(path.with_suffix("") for _, path in found)
+    tracks = []
+    for label, path in found:
+        name, stem = path.relative_to(root), path.with_suffix("")
+        recording = _text(stem.relative_to(root).as_posix()) if stems[stem] > 1 else ""
+        tracks.append(Track(_text(name.as_posix()), str(path), _text(label), recording=recording))
     return _make("folder", tracks, skipped)
 
 
@@ -122,7 +139,7 @@ def _gtzan(data: config_lib.Data) -> Catalog:
         for path in _audio_files(base / genre, skipped):
             name = path.stem
             if name not in known or not name.startswith(f"{genre}."):
-                skipped["not a GTZAN track name"] = skipped.get("not a GTZAN track name", 0) + 1
+                _count(skipped, "not a GTZAN track name")
                 continue
             paths.setdefault(name, []).append(path.name)
             fact = known[name]
@@ -145,25 +162,34 @@ def _manifest(data: config_lib.Data) -> Catalog:
 
     Paths are relative to the CSV. Every wrong row is listed, not only the first.
     """
-    root = pathlib.Path(data.root)
+    root = pathlib.Path(os.path.expanduser(data.root))
     if not root.is_file():
         raise UserError(f"data.root {root}: no such file; data.name 'manifest' needs a CSV file")
-    tracks, wrong, seen = [], [], set()
+    tracks: list[Track] = []
+    wrong: list[str] = []
     try:
         with open(root, encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             missing = {"path", "label"} - set(rows.fieldnames or ())
             if missing:
                 raise UserError(f"data.root {root}: column {min(missing)!r} is missing; add it")
+            ids, paths = set(), set()
             for row in rows:
-                track = _manifest_track(row, root.parent)
-                if track.id in seen:
-                    wrong.append(f"line {rows.line_num} repeats {track.id!r}")
-                if not track.label or not row["path"]:
-                    wrong.append(f"line {rows.line_num} has no path or no label")
-                if track.part not in ("", *PARTS):
-                    wrong.append(f"line {rows.line_num} has split {track.part!r}")
-                seen.add(track.id)
+                value = {name: (row[name] or "").strip() for name in rows.fieldnames}
+                track = _manifest_track(value, root.parent)
+                faults = {
+                    "has no path or no label": not value["path"] or not track.label,
+                    "has a path with a null character": "\0" in value["path"],
+                    f"repeats id {track.id!r}": track.id in ids,
+                    # Under another id it could stand in two parts.
+                    f"repeats path {value['path']!r}": track.path in paths and track.id not in ids,
+                    f"has split {track.part!r}": track.part not in ("", *PARTS),
+                }
+                wrong += [
+                    f"line {rows.line_num} {fault}" for fault, is_so in faults.items() if is_so
+                ]
+                ids.add(track.id)
+                paths.add(track.path)
                 tracks.append(track)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"data.root {root}: not a readable CSV ({error})") from error
@@ -174,12 +200,11 @@ def _manifest(data: config_lib.Data) -> Catalog:
     return _make("manifest", tracks, {})
 
 
-def _manifest_track(row: dict[str, str | None], folder: pathlib.Path) -> Track:
-    value = {name: (text or "").strip() for name, text in row.items() if name is not None}
+def _manifest_track(value: dict[str, str], folder: pathlib.Path) -> Track:
     return Track(
-        id=value.get("id") or value["path"],
+        id=_text(value.get("id") or value["path"]),
         path=str(folder / value["path"]),
-        label=value["label"],
+        label=_text(value["label"]),
         artist=value.get("artist", ""),
         recording=value.get("recording", ""),
         part=value.get("split", ""),
@@ -187,27 +212,52 @@ def _manifest_track(row: dict[str, str | None], folder: pathlib.Path) -> Track:
 
 
 def _existing_folder(root: str) -> pathlib.Path:
-    path = pathlib.Path(root).expanduser()
-    if not path.is_dir():
+    path = pathlib.Path(os.path.expanduser(root))
+    if not os.path.isdir(path):
         raise UserError(f"data.root {root}: no such folder; give the folder that holds the audio")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise UserError(f"data.root {root}: permission denied; make the folder readable")
     return path
 
 
 def _audio_files(folder: pathlib.Path, skipped: dict[str, int]) -> list[pathlib.Path]:
-    """Audio files below `folder`; counts in `skipped` what is left out, by reason."""
+    """Audio files below `folder`; counts in `skipped` what is left out, by reason.
+
+    A name is enough: a broken link or a pipe is for the decoder to refuse, by name. Links to
+    folders are not followed, since they may lead round in a circle.
+    """
     found = []
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file():
-            continue
-        if _is_hidden(path):
-            reason = "hidden file (._*, .DS_Store, ...)"
-        elif path.suffix.lower() not in AUDIO_SUFFIXES:
-            reason = f"not audio ({path.suffix.lower() or 'no suffix'})"
-        else:
-            found.append(path)
-            continue
-        skipped[reason] = skipped.get(reason, 0) + 1
-    return found
+
+    def refuse(error: OSError) -> None:
+        _count(skipped, f"folder that cannot be read ({_text(error.filename)}: {error.strerror})")
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        for name in folders:
+            if os.path.islink(os.path.join(parent, name)):
+                _count(skipped, "link to a folder")
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        for name in names:
+            if _is_hidden(name):
+                _count(skipped, "hidden file (._*, .DS_Store, ...)")
+            elif _is_audio(name):
+                found.append(pathlib.Path(parent, name))
+            else:
+                suffix = _text(pathlib.Path(name).suffix.lower())
+                _count(skipped, f"not audio ({suffix or 'no suffix'})")
+    if not found:
+        _count(skipped, f"folder without audio ({_text(folder.name)})")
+    return sorted(found)
+
+
+def _count(skipped: dict[str, int], reason: str) -> None:
+    skipped[reason] = skipped.get(reason, 0) + 1
+
+
+def _text(name: str) -> str:
+    """`name` as a line that any file and terminal takes: no line breaks, no stray bytes."""
+    name = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    breaks = {c for c in name if unicodedata.category(c) in ("Cc", "Zl", "Zp")}
+    return name.translate({ord(c): c.encode("unicode_escape").decode() for c in breaks})
 
 
 def _some(items: list[str]) -> str:
@@ -215,8 +265,12 @@ def _some(items: list[str]) -> str:
     return "; ".join(items[:5]) + (f"; and {len(items) - 5} more" if len(items) > 5 else "")
 
 
-def _is_hidden(path: pathlib.Path) -> bool:
-    return path.name.startswith(".")
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _is_audio(name: str) -> bool:
+    return pathlib.Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 _CATALOGS = {"band": _band, "gtzan": _gtzan, "folder": _folder, "manifest": _manifest}

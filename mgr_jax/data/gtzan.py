@@ -61,11 +61,11 @@ def read_checksums(path: str) -> dict[str, str]:
       UserError: if the file cannot be read or lacks a column.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             missing = {"track_id", "md5"} - set(rows.fieldnames or ())
             if missing:
                 raise UserError(f"data.facts {path}: column {min(missing)!r} is missing; add it")
-            return {row["track_id"]: row["md5"].lower() for row in rows if row["md5"]}
+            return {row["track_id"]: row["md5"].strip().lower() for row in rows if row["md5"]}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"data.facts {path}: cannot be read ({error}); give a CSV file") from error
