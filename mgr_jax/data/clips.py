@@ -1,12 +1,12 @@
 """The clip store: every track decoded once, to int16 rows of one memory-mapped file."""
 
+import collections
 import concurrent.futures
 import contextlib
 import dataclasses
 import fcntl
 import functools
 import hashlib
-import importlib.resources
 import json
 import multiprocessing
 import os
@@ -88,8 +88,8 @@ def open_clips(
     """Opens the clip store of a catalog; decodes first what is not in it yet.
 
     The store lies in a folder named by what it was made from (tracks, sizes and dates of the
-    files, rate, length), so that a changed file makes a new one. A decode that was killed goes on
-    where it was; of two processes that need the same store one decodes and the other waits.
+    files, rate, length, decoder), so that a changed file makes a new one. A decode that was killed
+    goes on where it was; of two processes that need the same store one decodes and the other waits.
 
     Args:
       catalog: the tracks.
@@ -98,40 +98,44 @@ def open_clips(
       num_workers: processes that decode; 0 means one per core.
 
     Raises:
-      UserError: if the store cannot be written.
+      UserError: if the store cannot be written, or no process can be started.
     """
-    key = hashlib.sha256(json.dumps([sample_rate, clip_samples]).encode())
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A worker that imports a script without a main guard: it would wait for its own parent.
+        raise RuntimeError("open_clips: call it below `if __name__ == '__main__':`")
+    key = hashlib.sha256(json.dumps([sample_rate, clip_samples, _version("audio.py")]).encode())
     for track in catalog.tracks:
         key.update(json.dumps([track.id, *_signature(track.path)]).encode())
     folder = _cache_folder(cache) / "clips" / key.hexdigest()[:20]
+    shape = (len(catalog.tracks), clip_samples)
+    store = _open_store(folder, shape, sample_rate)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / "lock"):
-            if not (folder / "store.json").exists():
-                _fill(folder, catalog, sample_rate, clip_samples, num_workers)
+        if store is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _locked(folder / "lock"):
+                # Another process may have decoded it meanwhile.
+                store = _open_store(folder, shape, sample_rate)
+                if store is None:
+                    store = _fill(folder, catalog, sample_rate, shape, num_workers)
     except OSError as error:
         raise UserError(
-            f"data.cache {folder}: cannot be written ({error.strerror}); set data.cache to a"
-            " folder with room"
+            f"data.cache {folder}: cannot be written ({error.strerror or error}); set data.cache"
+            " to a folder with room"
         ) from error
-    values = json.loads((folder / "store.json").read_text())
-    records = tuple(Record(**record) for record in values["records"])
-    shape = (len(records), clip_samples)
-    samples = np.memmap(folder / "clips.int16", dtype=np.int16, mode="r", shape=shape)
-    return Clips(samples, records, sample_rate, folder)
+    return store
 
 
 def _cache_folder(cache: str) -> pathlib.Path:
     if cache:
-        return pathlib.Path(cache).expanduser()
+        return pathlib.Path(os.path.expanduser(cache))
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(base).expanduser() / "mgr_jax"
+    return pathlib.Path(os.path.expanduser(base)) / "mgr_jax"
 
 
 def _signature(path: str) -> list:
     """What changes when the audio behind `path` does."""
     if path.startswith("band:"):
-        return [path, _band_version()]
+        return [path, _version("band*/*.py", "band*.py")]
     try:
         stat = os.stat(path)
     except OSError:
@@ -140,10 +144,22 @@ def _signature(path: str) -> list:
 
 
 @functools.cache
-def _band_version() -> str:
-    files = importlib.resources.files("mgr_jax.data").iterdir()
-    sources = sorted((f.name, f.read_text()) for f in files if f.name.startswith("band"))
-    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+def _version(*patterns: str) -> str:
+    """SHA-256 of the sources that make the waveforms: other code, other clips."""
+    here = pathlib.Path(__file__).parent
+    sources = [path for pattern in patterns for path in sorted(here.glob(pattern))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+def _open_store(folder: pathlib.Path, shape: tuple[int, int], sample_rate: int) -> Clips | None:
+    """The store in `folder`, or None if it is not finished, or damaged."""
+    try:
+        values = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+        records = tuple(Record(**record) for record in values["records"])
+        samples = np.memmap(folder / "clips.int16", dtype=np.int16, mode="r", shape=shape)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return Clips(samples, records, sample_rate, folder) if len(records) == shape[0] else None
 
 
 @contextlib.contextmanager
@@ -154,13 +170,19 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
 
 
 def _fill(
-    folder: pathlib.Path, catalog: Catalog, sample_rate: int, clip_samples: int, num_workers: int
-) -> None:
+    folder: pathlib.Path,
+    catalog: Catalog,
+    sample_rate: int,
+    shape: tuple[int, int],
+    num_workers: int,
+) -> Clips:
     """Decodes the tracks that `progress.jsonl` does not name yet, then writes `store.json`."""
-    shape = (len(catalog.tracks), clip_samples)
     target, log = folder / "clips.int16", folder / "progress.jsonl"
-    with open(target, "ab") as file:  # Grown, never emptied: rows of an earlier run stay.
-        file.truncate(shape[0] * shape[1] * 2)
+    num_bytes = shape[0] * shape[1] * 2
+    if not target.exists() or target.stat().st_size != num_bytes:
+        log.unlink(missing_ok=True)  # What it names would be rows of zeros.
+        with open(target, "ab") as file:
+            file.truncate(num_bytes)
     done = {record.id: record for record in _read_progress(log)}
     jobs = [
         (track, str(target), row, shape, sample_rate)
@@ -175,48 +197,83 @@ def _fill(
     ):
         for record in _run(jobs, num_workers):
             done[record.id] = record
-            file.write(json.dumps(dataclasses.asdict(record)) + "\n")
+            # The line break first: the last line may have been cut by a kill.
+            file.write("\n" + json.dumps(dataclasses.asdict(record)))
             file.flush()
             bar.update()
-    records = [dataclasses.asdict(done[track.id]) for track in catalog.tracks]
-    values = {"sample_rate": sample_rate, "clip_samples": clip_samples, "records": records}
+    records = tuple(done[track.id] for track in catalog.tracks)
+    values = {
+        "sample_rate": sample_rate,
+        "clip_samples": shape[1],
+        "records": [dataclasses.asdict(record) for record in records],
+    }
     partial = folder / "store.json.partial"
-    partial.write_text(json.dumps(values, indent=1))
+    partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
     os.replace(partial, folder / "store.json")
     log.unlink()
+    samples = np.memmap(target, dtype=np.int16, mode="r", shape=shape)
+    return Clips(samples, records, sample_rate, folder)
 
 
 def _read_progress(log: pathlib.Path) -> Iterator[Record]:
     if log.exists():
-        for line in log.read_text(encoding="utf-8").splitlines():
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(json.JSONDecodeError, TypeError):  # A line cut by a kill.
                 yield Record(**json.loads(line))
 
 
 def _run(jobs: list[tuple], num_workers: int) -> Iterator[Record]:
     """Records of the jobs in any order; a file that kills its decoder costs only itself."""
-    num_workers = min(num_workers or os.cpu_count() or 1, len(jobs))
-    if len(jobs) <= _FEW_TRACKS or num_workers == 1:
+    if len(jobs) <= _FEW_TRACKS:
         yield from map(_decode_row, jobs)
         return
-    left = {job[0].id: job for job in jobs}
-    try:
-        with _pool(num_workers) as pool:
-            futures = [pool.submit(_decode_row, job) for job in jobs]
-            try:
-                for future in concurrent.futures.as_completed(futures):
+    num_workers = min(num_workers or os.cpu_count() or 1, len(jobs))
+    waiting = collections.deque(jobs)
+    while waiting:
+        running: dict[concurrent.futures.Future, tuple] = {}
+        try:
+            yield from _run_in_pool(waiting, running, num_workers)
+        except BrokenProcessPool:
+            for job in running.values():  # One of these did it.
+                yield _run_alone(job)
+
+
+def _run_in_pool(
+    waiting: collections.deque[tuple],
+    running: dict[concurrent.futures.Future, tuple],
+    num_workers: int,
+) -> Iterator[Record]:
+    """Takes jobs from `waiting`; `running` holds those that a broken pool leaves undecided."""
+    with _pool(num_workers) as pool:
+        try:
+            while waiting or running:
+                while waiting and len(running) < 2 * num_workers:
+                    running[pool.submit(_decode_row, waiting[0])] = waiting[0]
+                    waiting.popleft()
+                done, _ = concurrent.futures.wait(
+                    running, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                for future in done:
                     record = future.result()
-                    del left[record.id]
+                    del running[future]
                     yield record
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-    except BrokenProcessPool:
-        for job in left.values():
-            try:
-                with _pool(1) as pool:
-                    yield pool.submit(_decode_row, job).result()
-            except BrokenProcessPool:
-                yield Record(job[0].id, error="crashed the decoder")
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _run_alone(job: tuple) -> Record:
+    with _pool(1) as pool:
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "no process to decode in can be started; in a script of your own, put the calls"
+                " below `if __name__ == '__main__':`"
+            ) from error
+        try:
+            return pool.submit(_decode_row, job).result()
+        except BrokenProcessPool:
+            return Record(job[0].id, error="crashed the decoder")
 
 
 def _pool(num_workers: int) -> concurrent.futures.ProcessPoolExecutor:
@@ -247,9 +304,12 @@ def _decode_row(job: tuple[Track, str, int, tuple[int, int], int]) -> Record:
             note = f"short: {seconds:.2f} s, padded to {shape[1] / sample_rate:g} s"
     scale = max(1.0, float(np.abs(waveform).max()))
     steps = np.clip(np.rint(waveform / scale * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
-    rows = np.memmap(target, dtype=np.int16, mode="r+", shape=shape)
-    rows[row] = audio.fit(steps.astype(np.int16), shape[1])
-    rows.flush()
+    # Written, not mapped: on a full disk a write is an error, a mapped page kills the process.
+    with open(target, "r+b") as file:
+        file.seek(row * shape[1] * 2)
+        file.write(audio.fit(steps.astype(np.int16), shape[1]).tobytes())
+        file.flush()
+        os.fsync(file.fileno())
     return Record(track.id, length=len(waveform), scale=scale, note=note)
 
 
