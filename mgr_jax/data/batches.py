@@ -66,7 +66,12 @@ def train_batches(
       seed: seed of the order and of the windows.
       start_step: first step, 0 or where a run resumes. num_steps: end of the run.
       process_index, process_count: which rows of the batch to read.
+
+    Raises:
+      ValueError: if the rows do not divide over the processes.
     """
+    if batch_size % process_count:
+        raise ValueError(f"batch_size {batch_size} does not divide by {process_count} processes")
     order = grain.MapDataset.range(len(part.ids)).seed(seed).shuffle().repeat()
     local = batch_size // process_count
     first_row = process_index * local

@@ -86,15 +86,20 @@ def _part(catalog: Catalog, store: clips.Clips, ids: tuple[str, ...] | list[str]
 
 def describe(dataset: Dataset) -> str:
     """What was found, lines for a terminal: counts, every skipped file, what crosses the parts."""
-    catalog, store, split = dataset.catalog, dataset.clips, dataset.split
+    split = dataset.split
+    sizes = ", ".join(f"{len(getattr(split, part))} {part}" for part in PARTS)
+    found = describe_clips(dataset.catalog, dataset.clips)
+    return f"{found}\nsplit     {split.protocol}: {sizes}{_crossing(split)}"
+
+
+def describe_clips(catalog: Catalog, store: clips.Clips) -> str:
+    """What was found and read, lines for a terminal: counts, and every skipped or odd file."""
     seconds = store.samples.shape[1] / store.sample_rate
     lines = [
         f"data      {catalog.name}: {len(store.row)} of {len(catalog.tracks)} tracks of"
         f" {seconds:g} s, {len(catalog.labels)} classes"
     ]
-    lines += [
-        f"          {count} file(s) left aside: {reason}" for reason, count in catalog.skipped
-    ]
+    lines += [f"          {count} left aside: {why}" for why, count in catalog.skipped]
     errors, notes = store.errors(), store.notes()
     if errors:
         lines.append(f"          {len(errors)} track(s) skipped:")
@@ -102,8 +107,6 @@ def describe(dataset: Dataset) -> str:
     if notes:
         lines.append(f"          {len(notes)} track(s) used although odd:")
         lines += [f"            {name}: {note}" for name, note in notes.items()]
-    sizes = ", ".join(f"{len(getattr(split, part))} {part}" for part in PARTS)
-    lines.append(f"split     {split.protocol}: {sizes}" + _crossing(split))
     return "\n".join(lines)
 
 

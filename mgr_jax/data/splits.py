@@ -146,12 +146,17 @@ def from_json(values: dict[str, Any]) -> Split:
     """The split of `to_json`; refuses overlapping parts.
 
     Raises:
-      UserError: if a field is missing or a track stands in two parts.
+      UserError: if a field is missing or of a wrong type, or a track stands in two parts.
     """
     fields = [field.name for field in dataclasses.fields(Split)]
     missing = [name for name in fields if name not in values]
     if missing:
         raise UserError(f"split file: field {missing[0]!r} is missing; restore the file")
+    for name in fields:
+        value = values[name]
+        listed = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        if not (isinstance(value, str) if name == "protocol" else listed):
+            raise UserError(f"split file: field {name!r} is damaged; restore the file")
     split = Split(**{k: values[k] if k == "protocol" else tuple(values[k]) for k in fields})
     sizes = [len(getattr(split, part)) for part in PARTS]
     if len({*split.train, *split.valid, *split.test}) != sum(sizes):

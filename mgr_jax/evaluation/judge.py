@@ -18,11 +18,13 @@ def judge(predict: Predict, part: batches.Part, *, batch_size: int, window: int)
     """
     totals, counts = None, np.zeros(len(part.ids))
     for batch in batches.eval_batches(part, batch_size=batch_size, window=window):
-        scores = np.asarray(predict(batch), np.float64) * batch["mask"][:, None]
+        # Chosen, not multiplied by the mask: the score of a window of zeros may be NaN.
+        real = batch["mask"] > 0
+        scores = np.asarray(predict(batch), np.float64)[real]
         if totals is None:
             totals = np.zeros((len(part.ids), scores.shape[1]))
-        np.add.at(totals, batch["row"], scores)
-        np.add.at(counts, batch["row"], batch["mask"])
+        np.add.at(totals, batch["row"][real], scores)
+        np.add.at(counts, batch["row"][real], 1)
     return normalize(totals / counts[:, None])
 
 
