@@ -15,6 +15,7 @@ from mgr_jax import config as config_lib
 from mgr_jax.errors import UserError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+_NOT_LOADED = "Configuration is not available because of an earlier failure to load:"
 PREEMPTED = 75  # EX_TEMPFAIL: try again; a zero would count as done on a cluster
 
 
@@ -72,13 +73,25 @@ def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> conf
     return config_lib.validate(config_lib.from_json(values))
 
 
+def keep_compiled_programs() -> None:
+    """Lets JAX keep what it compiles in the user's cache folder, so that a second start is fast."""
+    import jax
+
+    from mgr_jax.data.clips import cache_folder
+
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder("") / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except KeyError as error:
         _fail(f"a flag --config...: {_unknown_field(error)}")
-    except (flags.Error, ValueError, TypeError) as error:
-        _fail(" ".join(str(error).split()) + "; see --help")
+    except (flags.Error, ValueError, TypeError, OSError) as error:
+        # A config file that cannot be loaded raises OSError, with the reason at the end.
+        reason = " ".join(str(error).split()).removeprefix(_NOT_LOADED).strip()
+        _fail(reason.rstrip(".") + "; see --help")
 
 
 def _unknown_field(error: KeyError) -> str:

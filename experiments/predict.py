@@ -26,6 +26,7 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax import predictor as predictor_lib
     from mgr_jax.data.audio import AudioError
 
+    command.keep_compiled_programs()
     predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
     if _FORMAT.value == "csv":
         print(_csv_line(["path", "label", *predictor.run.labels, "error"]))

@@ -26,6 +26,7 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.training import loop
 
+    command.keep_compiled_programs()
     dataset = dataset_lib.open_dataset(config)
     print(dataset_lib.describe(dataset), flush=True)
     run = workdir.create(_WORKDIR.value, config, dataset)

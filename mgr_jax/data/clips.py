@@ -106,7 +106,7 @@ def open_clips(
     key = hashlib.sha256(json.dumps([sample_rate, clip_samples, _version("audio.py")]).encode())
     for track in catalog.tracks:
         key.update(json.dumps([track.id, *_signature(track.path)]).encode())
-    folder = _cache_folder(cache) / "clips" / key.hexdigest()[:20]
+    folder = cache_folder(cache) / "clips" / key.hexdigest()[:20]
     shape = (len(catalog.tracks), clip_samples)
     store = _open_store(folder, shape, sample_rate)
     try:
@@ -125,7 +125,7 @@ def open_clips(
     return store
 
 
-def _cache_folder(cache: str) -> pathlib.Path:
+def cache_folder(cache: str) -> pathlib.Path:
     if cache:
         return pathlib.Path(os.path.expanduser(cache))
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"

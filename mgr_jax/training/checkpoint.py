@@ -106,7 +106,7 @@ def restore(
     """
     if not _folder(workdir).is_dir():
         raise UserError(f"--workdir {workdir}: no checkpoint in it yet; train first")
-    options = ocp.CheckpointManagerOptions(read_only=True)
+    options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0, create=False)
     try:
         with (
             _quiet(),

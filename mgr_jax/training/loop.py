@@ -120,8 +120,9 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
                 shown = time.monotonic()
                 bar.set_postfix_str(_running(state.metrics, step, per_epoch))
             if step % per_epoch == 0:
-                record = _end_of_epoch(config, dataset, network, state, step // per_epoch, began)
-                _check_finite(record, run)
+                record = _end_of_epoch(
+                    config, dataset, run, network, state, step // per_epoch, began
+                )
                 writer.write(record)
                 bar.write(_line(config, record, len(dataset.parts["valid"].ids)))
                 progress = _early_stopping(config.optim, progress, record["train_loss"])
@@ -153,18 +154,10 @@ def _start(
     return parallel.jit_init(network.init, network.mesh), dict(_START)
 
 
-def _check_finite(record: dict[str, float], run: workdir_lib.Run) -> None:
-    if not math.isfinite(record["train_loss"]):
-        workdir_lib.set_status(run.path, "diverged")
-        raise UserError(
-            f"the training loss is {record['train_loss']} at step {record['step']}; lower"
-            " optim.learning_rate and use another workdir"
-        )
-
-
 def _end_of_epoch(
     config: config_lib.Config,
     dataset: Dataset,
+    run: workdir_lib.Run,
     network: Network,
     state: TrainState,
     epoch: int,
@@ -173,6 +166,12 @@ def _end_of_epoch(
     """The record of an epoch, with the validation part judged by the state at its end."""
     sums = {name: float(value) for name, value in jax.device_get(state.metrics).items()}
     step, seconds = int(state.step), time.monotonic() - began[0]
+    if not math.isfinite(sums["loss"]):
+        workdir_lib.set_status(run.path, "diverged")
+        raise UserError(
+            f"the training loss is {sums['loss']} at step {step}; lower optim.learning_rate and"
+            " use another workdir"
+        )
     valid = dataset.parts["valid"]
     scores = judge.judge(
         predictor(network, state),
