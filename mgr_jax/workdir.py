@@ -12,6 +12,7 @@ import pathlib
 import subprocess
 from typing import Any
 
+from mgr_jax import __version__
 from mgr_jax import config as config_lib
 from mgr_jax.data import splits
 from mgr_jax.data.dataset import Dataset
@@ -19,7 +20,7 @@ from mgr_jax.errors import UserError
 
 # Where the data lie and how they are decoded changes no number.
 _FREE_FIELDS = ("data.root", "data.cache", "data.facts", "data.num_workers")
-_PACKAGES = ("mgr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "librosa")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "librosa")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,8 @@ def create(path: str, config: config_lib.Config, dataset: Dataset) -> Run:
     Raises:
       UserError: if the folder cannot be written, or belongs to another config or other data.
     """
+    if not path:
+        raise UserError("--workdir is empty; name a folder for this run")
     folder = pathlib.Path(path)
     record = {
         "config": config_lib.to_json(config),
@@ -48,9 +51,10 @@ def create(path: str, config: config_lib.Config, dataset: Dataset) -> Run:
         "versions": _versions(),
         "git_commit": _git_commit(),
     }
-    if (folder / "config.json").exists():
-        _check_same(folder, record)
-        return load(path)
+    if os.path.exists(folder / "config.json"):
+        run = load(path)
+        _check_same(run, record)
+        return run
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "split.csv", splits.to_csv(dataset.split))
@@ -58,7 +62,8 @@ def create(path: str, config: config_lib.Config, dataset: Dataset) -> Run:
         _write(folder / "config.json", json.dumps(record, indent=1))
     except OSError as error:
         raise UserError(
-            f"--workdir {path}: cannot be written ({error.strerror}); choose another folder"
+            f"--workdir {path}: cannot be written ({error.strerror or error}); choose another"
+            " folder"
         ) from error
     return load(path)
 
@@ -70,16 +75,19 @@ def load(path: str) -> Run:
       UserError: if `path` is not the workdir of a run, or its files are damaged.
     """
     folder = pathlib.Path(path)
-    if not (folder / "config.json").is_file():
+    if not os.path.isfile(folder / "config.json"):
         raise UserError(f"--workdir {path}: no config.json in it; give the workdir of a training")
     record = _read_json(folder / "config.json")
     for field in ("config", "labels", "data_hash", "split_hash"):
         if field not in record:
             raise UserError(f"{folder / 'config.json'}: field {field!r} is missing; train anew")
+    labels = record["labels"]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise UserError(f"{folder / 'config.json'}: field 'labels' is damaged; train anew")
     return Run(
         path=folder,
         config=config_lib.validate(config_lib.from_json(record["config"])),
-        labels=tuple(record["labels"]),
+        labels=tuple(labels),
         split=splits.from_json(_read_json(folder / "split.json")),
         record=record,
     )
@@ -90,23 +98,21 @@ def set_status(path: pathlib.Path, status: str) -> None:
     _write(path / "STATUS", status + "\n")
 
 
-def _check_same(folder: pathlib.Path, record: dict[str, Any]) -> None:
-    theirs = _read_json(folder / "config.json")
-    changed = config_lib.differences(record["config"], theirs.get("config", {}))
-    changed = [name for name in changed if name not in _FREE_FIELDS]
+def _check_same(run: Run, record: dict[str, Any]) -> None:
+    """Fields that an older version did not have count as their defaults."""
+    ours, theirs = record["config"], config_lib.to_json(run.config)
+    changed = [n for n in config_lib.differences(ours, theirs) if n not in _FREE_FIELDS]
     if changed:
         section, name = changed[0].split(".")
-        old = theirs.get("config", {}).get(section, {}).get(name)
-        new = record["config"].get(section, {}).get(name)
         more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
         raise UserError(
-            f"--workdir {folder}: made with {changed[0]}={old!r}, not {new!r}{more}; use another"
-            " workdir, or the same config to go on"
+            f"--workdir {run.path}: made with {changed[0]}={theirs[section][name]!r}, not"
+            f" {ours[section][name]!r}{more}; use another workdir, or the same config to go on"
         )
     for field, what in (("data_hash", "data.root"), ("split_hash", "data.protocol")):
-        if theirs.get(field) != record[field]:
+        if run.record[field] != record[field]:
             raise UserError(
-                f"--workdir {folder}: made with other tracks than {what} gives now; use another"
+                f"--workdir {run.path}: made with other tracks than {what} gives now; use another"
                 " workdir, or restore the data"
             )
 
@@ -129,15 +135,24 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+    installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"mgr_jax": __version__} | installed
 
 
 def _git_commit() -> str:
     """Commit of the code, `+changes` if the checkout is not clean; empty outside a checkout."""
-    here = pathlib.Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
+    here = pathlib.Path(__file__)
+    # A package installed below somebody's own repository is not of that repository.
+    ours = ["ls-files", "--error-unmatch", here.name]
+    describe = ["describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        for command in (ours, describe):
+            done = subprocess.run(
+                ["git", "-C", str(here.parent), *command],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()

@@ -1,6 +1,7 @@
 """Figures of a report, as PNG files."""
 
 import pathlib
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,31 +19,34 @@ def confusion_matrix(
     """Heat map of counts `[C, C]`, shaded by the share of the true class, to `path`."""
     support = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     shares = matrix / support
-    size = 2.6 + 0.52 * len(labels)
+    cell = min(0.52, 20 / len(labels))  # Inches; with hundreds of classes, a page is enough.
+    size = max(5.0, 2.6 + cell * len(labels))  # Room for the title.
+    font = 9 * cell / 0.52
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(matrix > 0):
         color = "white" if shares[row, column] > 0.55 else _INK
-        axes.text(
-            column, row, str(matrix[row, column]), ha="center", va="center", color=color, size=9
-        )
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(labels)), labels)
+        count = str(matrix[row, column])
+        axes.text(column, row, count, ha="center", va="center", color=color, size=font)
+    names = [_short(label) for label in labels]
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(labels)), names, size=font + 1, parse_math=False, **slanted)
+    axes.set_yticks(range(len(labels)), names, size=font + 1, parse_math=False)
     axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="#dddddd", linewidth=0.6)
     axes.tick_params(which="both", length=0)
-    axes.set_xlabel("predicted")
+    axes.set_xlabel("predicted (shade: share of the true class)")
     axes.set_ylabel("true")
-    axes.set_title(title, size=10)
+    axes.set_title(title, size=10, parse_math=False)
     _save(figure, path)
 
 
 def learning_curves(path: pathlib.Path, records: Sequence[dict[str, Any]], title: str) -> None:
     """Loss and accuracy of the training and validation parts by epoch, to `path`."""
     epochs = [record["epoch"] for record in records]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3.9), layout="constrained")
     for axes, quantity, scale in zip(
         figure.subplots(1, 2), ("loss", "accuracy"), (1, 100), strict=True
     ):
@@ -54,33 +58,44 @@ def learning_curves(path: pathlib.Path, records: Sequence[dict[str, Any]], title
             axes.plot(epochs, values, color=color, marker=".", label=name)
         axes.set_xlabel("epoch")
         axes.set_ylabel("cross entropy (nats)" if quantity == "loss" else "accuracy (%)")
+        axes.set_xlim(0, epochs[-1] + max(0.5, 0.02 * epochs[-1]))
         axes.xaxis.get_major_locator().set_params(integer=True)
         _plain(axes)
     figure.axes[0].set_ylim(bottom=0)
     figure.axes[1].set_ylim(0, 102)
-    figure.axes[1].legend(frameon=False, loc="lower right")
-    figure.suptitle(title, size=10)
+    handles, names = figure.axes[1].get_legend_handles_labels()
+    figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=2)
+    figure.suptitle(title, size=10, parse_math=False)
     _save(figure, path)
 
 
 def regularisation_path(path: pathlib.Path, records: Sequence[dict[str, Any]], title: str) -> None:
     """Accuracy of the training and validation parts by penalty, to `path`."""
     penalties = [record["l2"] for record in records]
-    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    figure = Figure(figsize=(5.4, 3.9), layout="constrained")
     axes = figure.add_subplot()
-    for part, color in (("train", _TRAIN), ("valid", _VALID)):
+    for part, name, color in (("train", "train", _TRAIN), ("valid", "validation", _VALID)):
         values = [100 * record[f"{part}_accuracy"] for record in records]
-        axes.plot(penalties, values, color=color, marker="o", label=part)
+        axes.plot(penalties, values, color=color, marker="o", label=name)
     chosen = next(record for record in records if record["chosen"])
-    axes.axvline(chosen["l2"], color=_INK, linestyle=":", label="chosen")
-    axes.set_xscale("symlog", linthresh=min([p for p in penalties if p > 0], default=1.0))
+    axes.axvline(chosen["l2"], color=_INK, linestyle=":", label="chosen", zorder=0)
+    smallest = min([p for p in penalties if p > 0], default=1.0)
+    if min(penalties) > 0:
+        axes.set_xscale("log")
+    else:  # A log scale with a linear stretch for the 0.
+        axes.set_xscale("symlog", linthresh=smallest)
+        axes.set_xlim(-0.2 * smallest, 2 * max(*penalties, smallest))
     axes.set_xlabel("L2 penalty")
-    axes.set_ylabel("accuracy (%)")
+    axes.set_ylabel("accuracy of windows (%)")
     axes.set_ylim(0, 102)
     _plain(axes)
-    axes.legend(frameon=False, loc="lower left")
-    axes.set_title(title, size=10)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3)
+    axes.set_title(title, size=10, parse_math=False)
     _save(figure, path)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 24 else label[:23] + "…"
 
 
 def _plain(axes: Any) -> None:
@@ -90,4 +105,9 @@ def _plain(axes: Any) -> None:
 
 def _save(figure: Figure, path: pathlib.Path) -> None:
     # No pyplot: it keeps global state, and looks for a screen.
-    FigureCanvasAgg(figure).print_figure(path, dpi=120)
+    with warnings.catch_warnings():
+        # A label in a script that the font lacks shows as boxes, which is no reason to complain.
+        warnings.filterwarnings(
+            "ignore", message="Glyph .* missing from font", category=UserWarning
+        )
+        FigureCanvasAgg(figure).print_figure(path, dpi=120)

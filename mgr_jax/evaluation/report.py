@@ -2,14 +2,16 @@
 
 import csv
 import json
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mgr_jax import __version__
 from mgr_jax.data.dataset import Dataset
+from mgr_jax.errors import UserError
 from mgr_jax.evaluation import metrics, plots, stats
 from mgr_jax.training.writer import read_metrics
 from mgr_jax.workdir import Run
@@ -31,27 +33,49 @@ def write_report(
 
     Returns:
       The content of `report.json`.
+
+    Raises:
+      UserError: if the folder cannot be written.
     """
     folder = run.path / "eval" / part
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _write_report(folder, run, dataset, part, scores, checkpoint_step)
+    except OSError as error:
+        raise UserError(
+            f"--workdir {run.path}: {folder} cannot be written ({error.strerror or error}); make"
+            " it writable"
+        ) from error
+
+
+def _write_report(
+    folder: pathlib.Path,
+    run: Run,
+    dataset: Dataset,
+    part: str,
+    scores: np.ndarray,
+    checkpoint_step: int,
+) -> dict[str, Any]:
     report = make_report(run, dataset, part, scores, checkpoint_step=checkpoint_step)
     report["times_evaluated"] = _times_evaluated(folder) + 1
-    judged = dataset.parts[part]
-    headline = f"{run.config.model.name} on {dataset.catalog.name}, {part} part\n" + (
-        stats.describe_accuracy(report["num_correct"], report["n"], report["protocol"])
-    )
+    ids, truth = dataset.parts[part].ids, _truth(run, dataset, part)
+    system = f"{run.config.model.name} on {dataset.catalog.name}"
+    described = stats.describe_accuracy(report["num_correct"], report["n"], report["protocol"])
     matrix = np.array(report["confusion_matrix"])
-    plots.confusion_matrix(folder / "confusion_matrix.png", matrix, run.labels, headline)
+    title = f"{system}, {part} part\naccuracy {described}"
+    plots.confusion_matrix(folder / "confusion_matrix.png", matrix, run.labels, title)
     records = read_metrics(run.path)
-    if records:
-        networks = "epoch" in records[0]
-        draw = plots.learning_curves if networks else plots.regularisation_path
-        draw(folder / "learning_curves.png", records, headline.splitlines()[0])
-    _write_predictions(folder / "predictions.csv", judged.ids, judged.labels, scores, run.labels)
-    mistakes = _mistakes(judged.ids, judged.labels, scores, run.labels)
-    text = to_markdown(report, mistakes, has_curves=bool(records))
+    draw = _curves(records)
+    if draw:
+        draw(folder / "learning_curves.png", records, system)
+    _write_predictions(folder / "predictions.csv", ids, truth, scores, run.labels)
+    mistakes = _mistakes(ids, truth, scores, run.labels)
+    text = to_markdown(report, mistakes, has_curves=draw is not None)
     (folder / "report.md").write_text(text, encoding="utf-8")
-    (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    # Last and at once: it counts the evaluations.
+    partial = folder / "report.json.partial"
+    partial.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    os.replace(partial, folder / "report.json")
     return report
 
 
@@ -59,9 +83,9 @@ def make_report(
     run: Run, dataset: Dataset, part: str, scores: np.ndarray, *, checkpoint_step: int
 ) -> dict[str, Any]:
     """The facts of an evaluation as JSON values; see `write_report`."""
-    judged = dataset.parts[part]
-    matrix = metrics.confusion_matrix(judged.labels, scores.argmax(axis=1), len(run.labels))
-    num_correct, n = int(np.trace(matrix)), len(judged.ids)
+    ids, truth = dataset.parts[part].ids, _truth(run, dataset, part)
+    matrix = metrics.confusion_matrix(truth, scores.argmax(axis=1), len(run.labels))
+    num_correct, n = int(np.trace(matrix)), len(ids)
     wanted = getattr(run.split, part)
     errors = dataset.clips.errors()
     return {
@@ -73,7 +97,7 @@ def make_report(
         "ci95": list(stats.wilson_interval(num_correct, n)),
         "n": n,
         "num_correct": num_correct,
-        "log_loss": metrics.log_loss(scores, judged.labels),
+        "log_loss": metrics.log_loss(scores, truth),
         "labels": list(run.labels),
         "confusion_matrix": matrix.tolist(),
         "per_class": metrics.per_class(matrix, run.labels),
@@ -81,11 +105,29 @@ def make_report(
         "shared_artists": list(run.split.shared_artists),
         "shared_recordings": list(run.split.shared_recordings),
         "skipped": {name: errors[name] for name in wanted if name in errors},
-        "missing": sorted(set(wanted) - set(judged.ids) - errors.keys()),
+        "missing": sorted(set(wanted) - set(ids) - errors.keys()),
         "data_hash": run.record["data_hash"],
         "split_hash": run.record["split_hash"],
         "mgr_jax": __version__,
     }
+
+
+def _truth(run: Run, dataset: Dataset, part: str) -> np.ndarray:
+    """Classes of the tracks `[N]` as the model numbers them.
+
+    The data at hand may lack one of the model's classes, and would number the rest otherwise.
+    """
+    label_of = {track.id: track.label for track in dataset.catalog.tracks}
+    return np.array([run.labels.index(label_of[name]) for name in dataset.parts[part].ids], int)
+
+
+def _curves(records: Sequence[dict[str, Any]]) -> Callable[..., None] | None:
+    """The figure that shows the records of `metrics.jsonl`, if there is one."""
+    if not records:
+        return None
+    if "epoch" in records[0]:
+        return plots.learning_curves
+    return plots.regularisation_path if "l2" in records[0] else None
 
 
 def to_text(report: dict[str, Any]) -> str:
@@ -113,7 +155,7 @@ def to_markdown(
     ]
     for name, row in report["per_class"].items():
         values = " | ".join(f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
-        lines.append(f"| {name} | {values} | {row['support']} |")
+        lines.append(f"| {_cell(name)} | {values} | {row['support']} |")
     lines += ["", "![confusion matrix](confusion_matrix.png)"]
     if has_curves:
         lines += ["", "![learning curves](learning_curves.png)"]
@@ -126,12 +168,18 @@ def to_markdown(
         ]
         lines.append("| --- | --- | --- | --- |")
         lines += [
-            f"| {m['id']} | {m['true']} | {m['predicted']} | {m['probability']:.2f} |"
+            f"| {_cell(m['id'])} | {_cell(m['true'])} | {_cell(m['predicted'])}"
+            f" | {m['probability']:.2f} |"
             for m in mistakes
         ]
     hashes = f"data {report['data_hash'][:12]}, split {report['split_hash'][:12]}"
     lines += ["", f"mgr_jax {report['mgr_jax']}; {hashes}; `split.csv` lists the parts.", ""]
     return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """`text` in a Markdown table, where a bar would end the cell."""
+    return text.replace("|", r"\|")
 
 
 def _headline(report: dict[str, Any]) -> str:
