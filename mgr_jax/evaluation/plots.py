@@ -10,13 +10,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 _INK = "#222222"
+_MAX_NUMBERED = 40
 _TRAIN, _VALID = "#1f77b4", "#d95f02"
 
 
 def confusion_matrix(
     path: pathlib.Path, matrix: np.ndarray, labels: Sequence[str], title: str
 ) -> None:
-    """Heat map of counts `[C, C]`, shaded by the share of the true class, to `path`."""
+    """Heat map of counts `[C, C]`, shaded by the share of the true class, to `path`.
+
+    Up to 40 classes, the cells show their counts.
+    """
     support = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     shares = matrix / support
     cell = min(0.52, 20 / len(labels))  # Inches; with hundreds of classes, a page is enough.
@@ -25,7 +29,8 @@ def confusion_matrix(
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.argwhere(matrix > 0):
+    # Thousands of numbers are slow to draw and too small to read.
+    for row, column in np.argwhere(matrix > 0) if len(labels) <= _MAX_NUMBERED else ():
         color = "white" if shares[row, column] > 0.55 else _INK
         count = str(matrix[row, column])
         axes.text(column, row, count, ha="center", va="center", color=color, size=font)

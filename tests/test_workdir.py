@@ -1,0 +1,261 @@
+"""The workdir: what it holds, whom it refuses, and that nothing ends in a traceback."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mgr_jax import __version__, workdir
+from mgr_jax import config as config_lib
+from mgr_jax.data import catalog, clips, dataset, splits
+from mgr_jax.errors import UserError
+
+
+def _dataset(num_tracks=6, *, labels=("blues", "rock")):
+    tracks = tuple(
+        catalog.Track(f"{label}.{i}", "", label) for label in labels for i in range(num_tracks)
+    )
+    found = catalog.Catalog("folder", tracks, labels)
+    store = clips.Clips(np.zeros((1, 1), np.int16), (), 8000, pathlib.Path())
+    return dataset.Dataset(found, store, splits.make_split(found, protocol="holdout"), {})
+
+
+def _config(**fields):
+    config = config_lib.Config()
+    for name, value in fields.items():
+        section, field = name.split(".")
+        setattr(getattr(config, section), field, value)
+    return config
+
+
+def _refused(call, *args):
+    with pytest.raises(UserError) as caught:
+        call(*args)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = str(tmp_path / "deep" / "run")
+    workdir.create(path, _config(), _dataset())
+    return path
+
+
+def _edit(path, **fields):
+    file = pathlib.Path(path, "config.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def test_create_writes_what_a_number_is_checked_by(tmp_path):
+    config, data = _config(**{"train.seed": 7, "data.root": "ä b"}), _dataset()
+    run = workdir.create(str(tmp_path / "run"), config, data)
+    assert run.path == tmp_path / "run"
+    assert run.config == config
+    assert run.labels == ("blues", "rock")
+    assert run.split == data.split
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert record["config"] == config_lib.to_json(config)
+    assert record["data_hash"] == data.catalog.hash()
+    assert record["split_hash"] == data.split.hash()
+    assert record["versions"]["mgr_jax"] == __version__
+    assert record["versions"]["jax"].count(".") == 2
+    assert run.record == record
+    assert (tmp_path / "run" / "split.csv").read_text() == splits.to_csv(data.split)
+    assert not list((tmp_path / "run").glob("*.partial"))
+
+
+def test_load_gives_back_what_create_gave(path):
+    assert workdir.load(path) == workdir.create(path, _config(), _dataset())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "old"),
+    [
+        ("train.seed", 3, "0"),
+        ("optim.learning_rate", 0.5, "0.001"),
+        ("model.l2", (0.5,), "[0.0001, 0.001, 0.01, 0.1, 1.0]"),
+        ("data.protocol", "holdout", "'listed'"),
+    ],
+)
+def test_create_refuses_another_config_by_field_and_values(path, field, value, old):
+    message = _refused(workdir.create, path, _config(**{field: value}), _dataset())
+    shown = list(value) if isinstance(value, tuple) else value
+    assert message == (
+        f"--workdir {path}: made with {field}={old}, not {shown!r}; use another workdir, or the"
+        " same config to go on"
+    )
+
+
+def test_create_names_every_field_that_differs(path):
+    changed = _config(**{"train.seed": 3, "train.num_epochs": 99, "data.seed": 5})
+    message = _refused(workdir.create, path, changed, _dataset())
+    assert "made with data.seed=0, not 5 (and train.num_epochs, train.seed)" in message
+
+
+def test_create_goes_on_when_only_the_place_of_the_data_changes(path):
+    before = pathlib.Path(path, "config.json").read_bytes()
+    moved = {"data.root": "x", "data.cache": "y", "data.facts": "z", "data.num_workers": 3}
+    run = workdir.create(path, _config(**moved), _dataset())
+    assert run.config == _config()
+    assert pathlib.Path(path, "config.json").read_bytes() == before
+
+
+def test_create_refuses_other_data_and_another_split(path):
+    message = _refused(workdir.create, path, _config(), _dataset(7))
+    assert "made with other tracks than data.root gives now" in message
+    data = _dataset()
+    other = dataclasses.replace(data.split, train=data.split.valid, valid=data.split.train)
+    message = _refused(workdir.create, path, _config(), dataclasses.replace(data, split=other))
+    assert "made with other tracks than data.protocol gives now" in message
+
+
+def test_create_goes_on_with_a_workdir_from_before_a_field_was_added(path):
+    values = config_lib.to_json(_config())
+    del values["model"]["kernel"], values["optim"]
+    _edit(path, config=values)
+    assert workdir.create(path, _config(), _dataset()).config == _config()
+    message = _refused(workdir.create, path, _config(**{"model.kernel": "linear"}), _dataset())
+    assert "made with model.kernel='rbf', not 'linear'" in message
+
+
+def test_create_starts_anew_where_it_was_killed_before_the_config_was_written(path):
+    pathlib.Path(path, "config.json").unlink()
+    pathlib.Path(path, "split.json").write_text("{")
+    run = workdir.create(path, _config(**{"train.seed": 9}), _dataset())
+    assert run.config.train.seed == 9
+    assert run.split == _dataset().split
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", ""),
+        ("config.json", "{"),
+        ("config.json", "[]"),
+        ("config.json", "{}"),
+        ("config.json", '{"config": [], "labels": [], "data_hash": "", "split_hash": ""}'),
+        ("config.json", '{"config": {}, "labels": 3, "data_hash": "", "split_hash": ""}'),
+        ("config.json", '{"config": {}, "labels": [3], "data_hash": "", "split_hash": ""}'),
+        ("config.json", "\udcff"),
+        ("split.json", ""),
+        ("split.json", "[]"),
+        ("split.json", "{}"),
+        ("split.json", '{"protocol": 1}'),
+        ("split.json", None),
+    ],
+)
+def test_load_and_create_refuse_damaged_files_in_one_line(path, name, content):
+    file = pathlib.Path(path, name)
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert _refused(workdir.load, path)
+    assert _refused(workdir.create, path, _config(), _dataset())
+
+
+def test_load_names_a_field_that_is_unknown_or_wrong(path):
+    values = config_lib.to_json(_config())
+    _edit(path, config=values | {"data": values["data"] | {"colour": 1}})
+    assert "data.colour is unknown" in _refused(workdir.load, path)
+    _edit(path, config=values | {"data": values["data"] | {"protocol": "magic"}})
+    assert "data.protocol is 'magic'" in _refused(workdir.load, path)
+
+
+def test_load_refuses_what_is_no_workdir(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "none", tmp_path / "file", tmp_path / ("x" * 300)):
+        message = _refused(workdir.load, str(path))
+        assert message == f"--workdir {path}: no config.json in it; give the workdir of a training"
+
+
+def test_create_names_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    for path, reason in (
+        (tmp_path / "file", "File exists"),
+        (tmp_path / "file" / "run", "Not a directory"),
+        (tmp_path / ("x" * 300), "File name too long"),
+    ):
+        message = _refused(workdir.create, str(path), _config(), _dataset())
+        assert message == (f"--workdir {path}: cannot be written ({reason}); choose another folder")
+    assert _refused(workdir.create, "", _config(), _dataset()).startswith("--workdir is empty")
+
+
+def test_create_names_a_folder_that_is_not_ours(tmp_path_factory):
+    """In a process without the rights of root, who may write everywhere."""
+    folder = tmp_path_factory.mktemp("rights")
+    for parent in (folder, *folder.parents[:2]):  # pytest makes these for their owner alone.
+        parent.chmod(0o755)
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    folder.chmod(0o555)
+    script = (
+        "import os, sys\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "import test_workdir as t\n"
+        "if os.getuid() == 0:\n"
+        "    os.setgid(65534); os.setuid(65534)\n"
+        "else:\n"
+        "    os.chmod(sys.argv[3], 0)\n"
+        "for path in sys.argv[2:]:\n"
+        "    print(t._refused(t.workdir.create, path + '/run', t._config(), t._dataset()))\n"
+    )
+    here = str(pathlib.Path(__file__).parent)
+    command = [sys.executable, "-c", script, here, str(folder), str(closed)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    finally:
+        folder.chmod(0o755)
+        closed.chmod(0o700)
+    assert [line.split("run: ")[1] for line in done.stdout.splitlines()] == [
+        "cannot be written (Permission denied); choose another folder"
+    ] * 2
+
+
+def test_set_status_writes_one_word(path):
+    workdir.set_status(pathlib.Path(path), "running")
+    workdir.set_status(pathlib.Path(path), "done")
+    assert pathlib.Path(path, "STATUS").read_text() == "done\n"
+
+
+def _git(folder, *command):
+    identity = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b"}
+    identity |= {"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    done = subprocess.run(
+        ["git", "-C", str(folder), *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | identity,
+    )
+    return done.stdout.strip()
+
+
+def test_git_commit_is_that_of_the_code_and_of_nobody_else(tmp_path, monkeypatch):
+    """A package in the virtual environment inside of another project is not of that project."""
+    package = tmp_path / "package"
+    package.mkdir()
+    copy = package / "workdir.py"
+    shutil.copy(workdir.__file__, copy)
+    monkeypatch.setattr(workdir, "__file__", str(copy))
+    assert workdir._git_commit() == ""
+    _git(tmp_path, "init", "-q")
+    (tmp_path / "theirs.py").touch()
+    _git(tmp_path, "add", "theirs.py")
+    _git(tmp_path, "commit", "-q", "-m", "theirs")
+    assert workdir._git_commit() == ""
+    _git(tmp_path, "add", "package")
+    _git(tmp_path, "commit", "-q", "-m", "ours")
+    _git(tmp_path, "tag", "-a", "v1", "-m", "v1")
+    commit = _git(tmp_path, "rev-parse", "HEAD")
+    assert workdir._git_commit() == commit
+    with open(copy, "a") as file:
+        file.write("# changed\n")
+    assert workdir._git_commit() == commit + "+changes"
