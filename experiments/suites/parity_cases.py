@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import jax
 import librosa
 import numpy as np
 import scipy.signal
@@ -220,7 +221,7 @@ def _case(function, librosa_name, options, ours, theirs, **always) -> Case:
         librosa_name,
         options,
         RELATIVE,
-        functools.partial(ours, **always, **options),
+        jax.jit(functools.partial(ours, **always, **options)),
         reference,
     )
 

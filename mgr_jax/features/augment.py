@@ -221,7 +221,8 @@ def _each(
     x: jax.Array,
     rows: ArrayLike | None,
 ) -> jax.Array:
-    return jax.vmap(function)(_keys(key, x, rows), x).astype(x.dtype)
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return jax.vmap(function)(_keys(key, x, rows), wide).astype(x.dtype)
 
 
 def _maybe(key: jax.Array, probability: float, changed: jax.Array, x: jax.Array) -> jax.Array:

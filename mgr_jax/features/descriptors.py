@@ -110,6 +110,7 @@ def zero_crossing_rate(
       center: pads the ends by half a frame with the edge values.
       threshold: samples within it of 0 count as 0, which is positive.
     """
+    filters.require_positive(frame_length=frame_length)
     waveform = framing.checked(waveform)
     framing.checked_framing(waveform, frame_length, hop_length, center, "constant")
     if not threshold >= 0:
@@ -136,6 +137,7 @@ def rms(
     pad_mode: str = "constant",
 ) -> jax.Array:
     """Root mean square of a frame, `[..., T] -> [..., F]` (`librosa.feature.rms`)."""
+    filters.require_positive(frame_length=frame_length)
     waveform = framing.checked(waveform)
     cut = framing.checked_framing(waveform, frame_length, hop_length, center, pad_mode)
     return _power(jnp.mean(jnp.square(framing.frames(waveform, cut)), axis=-1), 0.5)

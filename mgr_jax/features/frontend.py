@@ -1,6 +1,7 @@
 """`make_frontend(features)`: the function from a batch of waveforms to a model's input."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -23,11 +24,10 @@ class Frontend(Protocol):
     ) -> jax.Array: ...
 
 
-def make_frontend(features: Features) -> Frontend:
+def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) -> Frontend:
     """The pure function `waveform [B, T] -> model input` that `features` describes.
 
-    It works in float32 under `jit`, `vmap` and `grad`, on batches sharded along B. By
-    `features.kind`:
+    It works in float32 under `jit`, `vmap` and `grad`. By `features.kind`:
 
     - `logmel`: `[B, F, M]` decibels, per clip at most `top_db` below its loudest value.
     - `mel_image`: `[B, H, W, C]` in [0, 1], the picture of the log-mel (`image`).
@@ -37,6 +37,12 @@ def make_frontend(features: Features) -> Frontend:
 
     With `features.normalize` `global` or `bin` the function also needs the `normalizer` of
     `fit_normalizer`, and raises ValueError without it.
+
+    Args:
+      features: the fields of the config.
+      mesh: devices over all axes of which the batch is sharded; each then works on its own clips
+        (B must be a multiple of their number). Without it a sharded batch gives the same result,
+        but XLA gathers all clips on every device: it cannot partition an FFT (jax#13081).
 
     Raises:
       UserError: `features` asks for mel bands that no FFT bin falls into, or for an unknown kind.
@@ -51,10 +57,13 @@ def make_frontend(features: Features) -> Frontend:
             f"features.n_mels {features.n_mels} leaves {empty} bands without an FFT bin at"
             f" features.n_fft {features.n_fft}; use fewer bands or a longer frame"
         )
-    function = FRONTENDS[features.kind]
+    function = functools.partial(FRONTENDS[features.kind], features=features)
+    if mesh is not None:
+        rows = jax.sharding.PartitionSpec(mesh.axis_names)
+        function = jax.shard_map(function, mesh=mesh, in_specs=rows, out_specs=rows)
 
     def frontend(waveform: ArrayLike, normalizer: normalize.Normalizer | None = None) -> jax.Array:
-        x = function(framing.checked(waveform), features)
+        x = function(framing.checked(waveform))
         return normalize.apply(normalizer, x, kind=features.normalize)
 
     return frontend

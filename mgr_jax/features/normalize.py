@@ -70,9 +70,13 @@ def merge(one: Moments, other: Moments) -> Moments:
 
 
 def finish(moments: Moments) -> Normalizer:
-    """`{"mean", "scale"}` of the moments; `scale` is the standard deviation, 1 where it is 0."""
+    """`{"mean", "scale"}` of the moments.
+
+    `scale` is the standard deviation, or 1 where nothing varies but the rounding of the mean.
+    """
     scale = jnp.sqrt(moments["deviation"] / jnp.maximum(moments["count"], 1.0))
-    return {"mean": moments["mean"], "scale": jnp.where(scale == 0, 1.0, scale)}
+    constant = scale <= 1e-6 * jnp.abs(moments["mean"])
+    return {"mean": moments["mean"], "scale": jnp.where(constant, 1.0, scale)}
 
 
 def apply(normalizer: Normalizer | None, x: ArrayLike, *, kind: str) -> jax.Array:

@@ -38,6 +38,25 @@ def test_map_frames_in_blocks_equals_all_frames_at_once(n_fft, hop_length, cente
         np.testing.assert_allclose(blocks, whole, atol=2e-5)
 
 
+def test_gradient_through_blocks_equals_that_through_all_frames():
+    cut = framing.Framing(64, 20, True, "reflect")
+    weights = np.random.default_rng(1).normal(size=(3, 250, 33)).astype(np.float32)
+
+    def power(frames):
+        spectrum = jnp.fft.rfft(frames)
+        return jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+
+    def blocks(waveform):
+        return jnp.sum(weights * framing.map_frames(power, waveform, cut, block_samples=3 * 640))
+
+    def whole(waveform):
+        return jnp.sum(weights * power(framing.frames(waveform, cut)))
+
+    waveform = jnp.asarray(NOISE[:, :4990])
+    gradient = jax.jit(jax.grad(blocks))(waveform)
+    np.testing.assert_allclose(gradient, jax.jit(jax.grad(whole))(waveform), rtol=1e-3, atol=1e-2)
+
+
 def test_map_frames_really_works_in_blocks():
     cut = framing.Framing(64, 16, True, "constant")
     seen = []
