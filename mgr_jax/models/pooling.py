@@ -87,10 +87,21 @@ def _max_pool_forward(x, window, strides, padding):
 
 
 def _max_pool_backward(window, strides, padding, x, gradient):
+    if window == strides and window[1] == 1 and padding == "VALID":
+        route = functools.partial(_route_by_rows, window[0])
+        formula = functools.partial(_route, window, strides, padding)
+        return (lax.platform_dependent(x, gradient, cpu=route, default=formula),)
+    return (_route(window, strides, padding, x, gradient),)
+
+
+def _route(window, strides, padding, x, gradient):
+    """Hands each gradient to the first of its window's largest elements."""
     # Where each maximum came from is decided by comparing neighbours, never by `== maximum`: XLA
     # may compute `x` twice in a fused program, rounded differently, and then nothing is equal.
     values, winners = x, []
     for axis in (2, 1):
+        if window[axis - 1] == strides[axis - 1] == 1:
+            continue
         slices = _shifted(values, axis, window[axis - 1], strides[axis - 1], padding)
         best, winner = slices[0], jnp.zeros(slices[0].shape, jnp.int8)
         for shift, piece in enumerate(slices[1:], start=1):
@@ -110,7 +121,27 @@ def _max_pool_backward(window, strides, padding, x, gradient):
             config[axis] = (low, length - low - 1 - step * (winner.shape[axis] - 1), step - 1)
             total += lax.pad(jnp.where(winner == shift, gradient, zero), zero, config)
         gradient = total
-    return (gradient,)
+    return gradient
+
+
+def _route_by_rows(size, x, gradient):
+    """`_route` for windows of `size` rows that do not overlap, one row of windows at a time.
+
+    As one formula XLA's CPU compiler recomputes all that leads to `gradient` for every row.
+    """
+
+    def body(index, routed):
+        rows = jnp.split(lax.dynamic_slice_in_dim(x, index * size, size, axis=1), size, axis=1)
+        row_gradient = lax.dynamic_slice_in_dim(gradient, index, 1, axis=1)
+        parts = []
+        for i, row in enumerate(rows):
+            largest = functools.reduce(jnp.logical_and, [row > r for r in rows[:i]], row == row)
+            largest = functools.reduce(jnp.logical_and, [row >= r for r in rows[i + 1 :]], largest)
+            parts.append(jnp.where(largest, row_gradient, jnp.zeros_like(row_gradient)))
+        block = jnp.concatenate(parts, axis=1)
+        return lax.dynamic_update_slice_in_dim(routed, block, index * size, axis=1)
+
+    return lax.fori_loop(0, gradient.shape[1], body, jnp.zeros(x.shape, gradient.dtype))
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)

@@ -41,7 +41,9 @@ def test_conv_equals_flax_with_its_gradient(kernel_size, strides, padding):
 def test_conv_kernel_is_glorot_uniform_as_in_keras():
     x = jax.ShapeDtypeStruct((1, 8, 8, 30), jnp.float32)
     for size in (1, 5):
-        params = layers.Conv(30, 40, (size, size)).init(jax.random.key(0), jnp.zeros(x.shape))["params"]
+        params = layers.Conv(30, 40, (size, size)).init(jax.random.key(0), jnp.zeros(x.shape))[
+            "params"
+        ]
         limit = np.sqrt(6 / (size * size * (30 + 40)))
         assert 0.98 * limit < np.abs(params["kernel"]).max() <= limit
         assert params["kernel"].std() == pytest.approx(limit / np.sqrt(3), rel=0.05)
