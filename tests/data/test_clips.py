@@ -93,6 +93,14 @@ def _decoded(tmp_path, cache="cache"):
     return path.read_text().split() if path.exists() else []
 
 
+def _wait_for(tmp_path, count):
+    """Until so many tracks are being decoded."""
+    deadline = time.monotonic() + 30
+    while len(_decoded(tmp_path)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def _same(one, two):
     np.testing.assert_array_equal(one.samples, two.samples)
     assert one.records == two.records
@@ -232,9 +240,7 @@ def test_open_clips_gives_the_same_with_any_number_of_processes(tmp_path):
 def test_open_clips_goes_on_after_a_kill(tmp_path):
     catalog = _write_tracks(tmp_path / "tracks", 16)
     process = _start(tmp_path, workers=2, delay=0.15)
-    deadline = time.monotonic() + 30
-    while len(_decoded(tmp_path)) < 7 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    _wait_for(tmp_path, 7)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     [log] = (tmp_path / "cache").rglob("progress.jsonl")
@@ -254,10 +260,9 @@ def test_open_clips_goes_on_after_a_kill(tmp_path):
 def test_workers_end_with_the_process_that_started_them(tmp_path):
     _write_tracks(tmp_path / "tracks", 16)
     process = _start(tmp_path, workers=2, delay=0.1)
-    while len(_decoded(tmp_path)) < 3:
-        time.sleep(0.02)
+    _wait_for(tmp_path, 3)
     process.kill()  # The parent alone, not its group.
-    process.communicate()  # The workers hold the other end of this pipe until they end.
+    process.communicate(timeout=30)  # The workers hold the other end of this pipe until they end.
     count = len(_decoded(tmp_path))
     time.sleep(0.3)
     assert len(_decoded(tmp_path)) == count < 16
