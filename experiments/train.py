@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments import command
+from mgr_jax import config as config_lib
 
 _CONFIG = command.define_config()
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_SUMMARY = flags.DEFINE_bool("summary", False, "Only print the table of layers, for ten classes.")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -19,19 +21,28 @@ def main(argv: Sequence[str]) -> int:
     if argv[1:]:
         raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
     config = command.read_config(_CONFIG)
+    network = config.model.name in config_lib.NETWORKS
+    if _SUMMARY.value and not network:
+        raise command.UserError(f"model.name {config.model.name!r} is no network; it has no layers")
+    if not _SUMMARY.value and not _WORKDIR.value:
+        raise command.UserError("--workdir is missing; give the folder of the run")
 
     from mgr_jax import workdir
     from mgr_jax.classical import fitting
-    from mgr_jax.config import NETWORKS
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.training import loop
 
+    if _SUMMARY.value:
+        print(loop.describe(config, num_classes=10))
+        return 0
     command.keep_compiled_programs()
     dataset = dataset_lib.open_dataset(config)
     print(dataset_lib.describe(dataset), flush=True)
+    if network:
+        print(loop.describe(config, num_classes=len(dataset.catalog.labels)), flush=True)
     run = workdir.create(_WORKDIR.value, config, dataset)
     try:
-        train = loop.train if config.model.name in NETWORKS else fitting.train
+        train = loop.train if network else fitting.train
         train(config, dataset, run)
     except loop.Interrupted as stopped:
         print(stopped)

@@ -3,13 +3,15 @@
 import json
 import os
 import pathlib
+import zipfile
+from typing import Any
 
 import jax
 import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import workdir as workdir_lib
-from mgr_jax.classical import logistic
+from mgr_jax.classical import logistic, svm
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
@@ -17,13 +19,15 @@ from mgr_jax.evaluation import judge
 from mgr_jax.features.frontend import make_frontend
 from mgr_jax.training import parallel
 
-_FILE = "model/logistic.npz"
+_FILE = "model/params.npz"
+
+Params = dict[str, np.ndarray]
 
 
 def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> None:
-    """Fits every penalty of `model.l2` on the training part; the validation part chooses one.
+    """Fits on the training part what the validation part then chooses from.
 
-    Writes `model/` and, one line for each penalty, `metrics.jsonl`.
+    Writes `model/` and, one line for each setting tried, `metrics.jsonl`.
     """
     if (run.path / _FILE).exists():
         print("resume    the model is fitted already")
@@ -32,19 +36,8 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     x, y = extract(config, dataset.parts["train"])
     x_valid, y_valid = extract(config, dataset.parts["valid"])
     print(f"features  {x.shape[0]} x {x.shape[1]} to train on, {len(x_valid)} to validate on")
-    num_classes = len(dataset.catalog.labels)
-    paths = jax.device_get(logistic.fit(x, y, num_classes=num_classes, l2=config.model.l2))
-    params = jax.device_get(logistic.select(paths, x_valid, y_valid))
-    records = []
-    for step, l2 in enumerate(config.model.l2):
-        one = {name: value[step] for name, value in paths.items()}
-        hits = {
-            part: np.asarray(logistic.log_probabilities(one, features)).argmax(axis=1) == labels
-            for part, features, labels in (("train", x, y), ("valid", x_valid, y_valid))
-        }
-        record = {"step": step, "l2": l2, "train_loss": float(one["loss"])}
-        record |= {f"{part}_accuracy": float(right.mean()) for part, right in hits.items()}
-        records.append(record | {"chosen": bool(one["l2"] == params["l2"])})
+    fit = {"logistic": _fit_logistic, "svm": _fit_svm}[config.model.name]
+    params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
     lines = "".join(json.dumps(record) + "\n" for record in records)
     (run.path / "metrics.jsonl").write_text(lines, encoding="utf-8")
     _save(run.path / _FILE, params)
@@ -60,17 +53,67 @@ def load(run: workdir_lib.Run) -> judge.Predict:
     path = run.path / _FILE
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            params = {name: arrays[name] for name in ("kernel", "bias", "mean", "scale")}
+            params = {name: arrays[name] for name in arrays.files}
     except FileNotFoundError as error:
         raise UserError(f"--workdir {run.path}: no model in it yet; train first") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: cannot be read ({error}); delete it and train anew") from error
     features = _features(run.config)
+    score = {"logistic": logistic.log_probabilities, "svm": svm.log_probabilities}[
+        run.config.model.name
+    ]
 
     def predict(batch: batches.Batch) -> np.ndarray:
-        return np.asarray(logistic.log_probabilities(params, features(batch)))
+        return np.asarray(score(params, features(batch)))
 
     return predict
+
+
+def _fit_logistic(
+    config: config_lib.Config,
+    num_classes: int,
+    x: np.ndarray,
+    y: np.ndarray,
+    x_valid: np.ndarray,
+    y_valid: np.ndarray,
+) -> tuple[Params, list[dict[str, Any]]]:
+    paths = jax.device_get(logistic.fit(x, y, num_classes=num_classes, l2=config.model.l2))
+    chosen = jax.device_get(logistic.select(paths, x_valid, y_valid))
+    records = []
+    for step, l2 in enumerate(config.model.l2):
+        one = {name: value[step] for name, value in paths.items()}
+        record = {"step": step, "l2": l2, "train_loss": float(one["loss"])}
+        for part, features, labels in (("train", x, y), ("valid", x_valid, y_valid)):
+            predicted = np.asarray(logistic.log_probabilities(one, features)).argmax(axis=1)
+            record[f"{part}_accuracy"] = float((predicted == labels).mean())
+        records.append(record | {"chosen": bool(one["l2"] == chosen["l2"])})
+    return chosen, records
+
+
+def _fit_svm(
+    config: config_lib.Config,
+    num_classes: int,
+    x: np.ndarray,
+    y: np.ndarray,
+    x_valid: np.ndarray,
+    y_valid: np.ndarray,
+) -> tuple[Params, list[dict[str, Any]]]:
+    model = config.model
+    params = svm.fit(
+        x,
+        y,
+        x_valid,
+        y_valid,
+        num_classes=num_classes,
+        kernel=model.kernel,
+        c=model.c,
+        gamma=model.gamma,
+        num_components=model.num_components,
+        seed=config.train.seed,
+    )
+    num_components = len(params["components"])
+    print(f"svm       {num_components} principal components, C = {params['c']:g}")
+    return params, []
 
 
 def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, np.ndarray]:

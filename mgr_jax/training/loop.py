@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tqdm
 
@@ -18,8 +19,8 @@ from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge, metrics, stats
-from mgr_jax.features.frontend import make_frontend
-from mgr_jax.models import make_model
+from mgr_jax.features.frontend import fit_normalizer, make_frontend
+from mgr_jax.models import make_model, table
 from mgr_jax.training import checkpoint, optimizer, parallel, steps
 from mgr_jax.training.state import TrainState, create_state, zero_metrics
 from mgr_jax.training.writer import MetricsWriter
@@ -51,7 +52,7 @@ def make_network(
 ) -> Network:
     """Builds front end, model, optimiser and the compiled steps over all devices."""
     mesh = parallel.make_mesh()
-    frontend = make_frontend(config.features)
+    frontend = make_frontend(config.features, mesh=mesh if mesh.size > 1 else None)
     model = make_model(config.model, num_classes=num_classes)
     tx = optimizer.make_optimizer(
         config.optim,
@@ -63,7 +64,10 @@ def make_network(
         waveform = np.zeros((1, config_lib.window_length(config)), np.float32)
         # Split, since the steps fold their number into the same key.
         key, _ = jax.random.split(jax.random.key(config.train.seed))
-        return create_state(key, model, tx, frontend(waveform))
+        # Fitted to silence, for its shape; `train` puts the real one in its place.
+        normalizer = fit_normalizer(config.features, [waveform])
+        inputs = make_frontend(config.features)(waveform, normalizer)
+        return create_state(key, model, tx, inputs, normalizer)
 
     train_step = steps.make_train_step(frontend, config.features, model, tx, seed=config.train.seed)
     predict_step = steps.make_predict_step(frontend, config.features, model)
@@ -73,6 +77,18 @@ def make_network(
         parallel.jit_train_step(train_step, mesh),
         parallel.jit_predict_step(predict_step, mesh),
     )
+
+
+def describe(config: config_lib.Config, *, num_classes: int) -> str:
+    """The table of the network: layers, output shapes, numbers of parameters."""
+
+    def inputs() -> jax.Array:
+        waveform = jnp.zeros((1, config_lib.window_length(config)))
+        normalizer = fit_normalizer(config.features, [waveform])
+        return make_frontend(config.features)(waveform, normalizer)
+
+    model = make_model(config.model, num_classes=num_classes)
+    return table.format_summary(table.summary(model, jax.eval_shape(inputs).shape[1:]))
 
 
 def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> None:
@@ -91,7 +107,7 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     parallel.check_batch_size(config.train.batch_size, network.mesh)
     with contextlib.ExitStack() as stack:
         manager = stack.enter_context(checkpoint.open_checkpoints(run.path, print))
-        state, progress = _start(network, manager, run, num_steps)
+        state, progress = _start(config, part, network, manager, run, num_steps)
         step = int(state.step)
         if step == num_steps or _stops(config.optim, progress):
             workdir_lib.set_status(run.path, "done")
@@ -143,7 +159,12 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
 
 
 def _start(
-    network: Network, manager: Any, run: workdir_lib.Run, num_steps: int
+    config: config_lib.Config,
+    part: batches.Part,
+    network: Network,
+    manager: Any,
+    run: workdir_lib.Run,
+    num_steps: int,
 ) -> tuple[TrainState, dict[str, float]]:
     """State and progress of the newest checkpoint, or those before the first step."""
     abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
@@ -151,7 +172,15 @@ def _start(
     if restored:
         print(f"resume    from step {int(restored[0].step)} of {num_steps}", flush=True)
         return restored
-    return parallel.jit_init(network.init, network.mesh), dict(_START)
+    state = parallel.jit_init(network.init, network.mesh)
+    if state.normalizer is not None:
+        windows = batches.eval_batches(
+            part, batch_size=config.train.batch_size, window=config_lib.window_length(config)
+        )
+        waveforms = (batch["waveform"][batch["mask"] > 0] for batch in windows)
+        normalizer = fit_normalizer(config.features, waveforms)
+        state = state.replace(normalizer=parallel.replicate(normalizer, network.mesh))
+    return state, dict(_START)
 
 
 def _end_of_epoch(
@@ -197,7 +226,11 @@ def _end_of_epoch(
 
 def predictor(network: Network, state: TrainState) -> judge.Predict:
     """The function from a batch of windows to log-probabilities, for the variables of `state`."""
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    variables = {
+        "params": state.params,
+        "batch_stats": state.batch_stats,
+        "normalizer": state.normalizer,
+    }
 
     def predict(batch: batches.Batch) -> np.ndarray:
         inputs = {name: batch[name] for name in ("waveform", "num_samples")}

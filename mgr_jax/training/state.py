@@ -16,6 +16,8 @@ class TrainState(flax.struct.PyTreeNode):
       step: int32, steps taken so far.
       params, batch_stats: variables of the model.
       opt_state: state of the optimiser, with that of its schedule.
+      normalizer: what the front end's features are normalised by, fitted on the training part
+        before the first step; None if the config asks for none.
       metrics: sums over the steps of this epoch: `loss`, `correct`, `count`.
     """
 
@@ -23,6 +25,7 @@ class TrainState(flax.struct.PyTreeNode):
     params: Any
     batch_stats: Any
     opt_state: Any
+    normalizer: Any
     metrics: dict[str, jax.Array]
 
 
@@ -36,6 +39,7 @@ def create_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     inputs: jax.Array,
+    normalizer: Any = None,
 ) -> TrainState:
     """The state before the first step; `inputs` `[B, ...]` is what the front end gives."""
     variables = model.init(key, inputs)
@@ -44,5 +48,6 @@ def create_state(
         params=variables["params"],
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(variables["params"]),
+        normalizer=normalizer,
         metrics=zero_metrics(),
     )

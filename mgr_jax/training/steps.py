@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import optax
 
 from mgr_jax import config as config_lib
-from mgr_jax.features.frontend import num_frames
+from mgr_jax.features.frontend import Frontend, num_frames
 from mgr_jax.training import objective
 from mgr_jax.training.state import TrainState
 
-Frontend = Callable[[jax.Array], jax.Array]
 TrainStep = Callable[[TrainState, dict[str, jax.Array]], TrainState]
 PredictStep = Callable[[Any, dict[str, jax.Array]], jax.Array]
 
@@ -35,7 +34,7 @@ def make_train_step(
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> TrainState:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         row_keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch["row"])
-        inputs = frontend(batch["waveform"])
+        inputs = frontend(batch["waveform"], state.normalizer)
 
         def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
             logits, updates = model.apply(
@@ -73,12 +72,15 @@ def make_train_step(
 def make_predict_step(
     frontend: Frontend, features: config_lib.Features, model: nn.Module
 ) -> PredictStep:
-    """`(variables, batch) -> log-probabilities [B, C]`, with running statistics, no dropout."""
+    """`(variables, batch) -> log-probabilities [B, C]`, with running statistics, no dropout.
+
+    `variables` holds `params`, `batch_stats` and `normalizer` of a `TrainState`.
+    """
 
     def predict_step(variables: Any, batch: dict[str, jax.Array]) -> jax.Array:
         logits = model.apply(
-            variables,
-            frontend(batch["waveform"]),
+            {name: variables[name] for name in ("params", "batch_stats")},
+            frontend(batch["waveform"], variables["normalizer"]),
             train=False,
             num_frames=num_frames(features, batch["num_samples"]),
         )

@@ -1,0 +1,24 @@
+"""Support vector machine: standardise, 100 principal components, SVC with an RBF kernel.
+
+On mean and covariance of 14 MFCCs (119 values); `svm.py:flattened` on the picture of the mel
+spectrogram as one vector (121 800 values), as the console output in the presentation shows. C and
+gamma are chosen on the validation part.
+"""
+
+from mgr_jax.config import Config
+from mgr_jax.errors import UserError
+
+
+def get_config(variant: str = "") -> Config:
+    """The embedded band by default; `--config.data.*` for another data set."""
+    config = Config()
+    config.features.kind = "mfcc_stats"
+    config.features.hop_length = 256
+    config.model.name = "svm"
+    config.model.kernel = "rbf"
+    if variant == "flattened":
+        config.features.kind = "flattened"
+        config.features.hop_length = 512
+    elif variant:
+        raise UserError(f"variant {variant!r} is unknown; use 'flattened' or none")
+    return config

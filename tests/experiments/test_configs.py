@@ -1,0 +1,60 @@
+"""Every config file gives a valid config of the system that it is named after."""
+
+import pytest
+
+from experiments.configs import bbnn, cnn, cnn_lstm, logistic, quickstart, rnn, svm
+from mgr_jax import config as config_lib
+from mgr_jax.errors import UserError
+from mgr_jax.training import loop
+
+WITH_FAST = (cnn, cnn_lstm, rnn)
+
+
+@pytest.mark.parametrize(
+    ("module", "system"),
+    [
+        (quickstart, "bbnn"),
+        (bbnn, "bbnn"),
+        (cnn, "cnn"),
+        (cnn_lstm, "cnn_lstm"),
+        (rnn, "rnn"),
+        (svm, "svm"),
+        (logistic, "logistic"),
+    ],
+)
+def test_get_config_is_valid_and_of_its_system(module, system):
+    config = module.get_config()
+    assert config_lib.validate(config).model.name == system
+    assert config_lib.from_json(config_lib.to_json(config)) == config
+
+
+@pytest.mark.parametrize("module", [*WITH_FAST, svm])
+def test_get_config_refuses_an_unknown_variant(module):
+    with pytest.raises(UserError, match="variant 'quick' is unknown"):
+        module.get_config("quick")
+
+
+@pytest.mark.parametrize("module", WITH_FAST)
+def test_get_config_fast_is_valid(module):
+    config_lib.validate(module.get_config("fast"))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "parameters"),
+    [
+        (bbnn, "(None, 647, 128, 32)", 185_642),
+        (cnn, "(None, 480, 640, 32)", 15_762_770),
+        (cnn_lstm, "(None, 480, 640, 32)", 27_013_436),
+    ],
+)
+def test_get_config_gives_the_network_of_the_source(module, shape, parameters):
+    text = loop.describe(module.get_config(), num_classes=10)
+    assert shape in text.splitlines()[2]
+    assert f"Trainable params: {parameters:,}" in text
+
+
+def test_get_config_gives_the_rnn_2584_frames_of_14_mfccs():
+    config = rnn.get_config()
+    assert config_lib.window_length(config) == 661_500
+    # 14 x 128 + 128 x 128 + 128 for the cell: the sequence has 14 values a frame.
+    assert f"{14 * 128 + 128 * 128 + 128:,}" in loop.describe(config, num_classes=10)
