@@ -267,8 +267,8 @@ def _run_alone(job: tuple) -> Record:
             pool.submit(os.getpid).result()
         except BrokenProcessPool as error:
             raise UserError(
-                "no process to decode in can be started; in a script of your own, put the calls"
-                " below `if __name__ == '__main__':`"
+                "no process to decode in can be started; put a script of your own in a file, and its"
+                " calls below `if __name__ == '__main__':`"
             ) from error
         try:
             return pool.submit(_decode_row, job).result()
