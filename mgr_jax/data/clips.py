@@ -267,7 +267,7 @@ def _run_alone(job: tuple) -> Record:
             pool.submit(os.getpid).result()
         except BrokenProcessPool as error:
             raise UserError(
-                "no process to decode in can be started; put a script of your own in a file, and its"
+                "no process to decode in can be started; put your own script in a file, and its"
                 " calls below `if __name__ == '__main__':`"
             ) from error
         try:
