@@ -6,7 +6,6 @@ librosa is called clip by clip, since its decibels are relative to the whole arr
 import os
 import pathlib
 import warnings
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,28 +117,52 @@ def bound(case: "Case", signal: str) -> float:
     return TOLERANCE[case.unit]
 
 
-def table(clips: dict[str, np.ndarray], cases: Iterable["Case"]) -> list[str]:
-    """Markdown: the largest error of every case, and every exception with its measured error."""
+def run(*, samples: int = 110_250) -> list[dict]:
+    """Every case on the synthetic signals and, where there are any, on four recordings."""
+    from experiments.suites import parity_cases
+
+    clips = {**signals(samples), **tracks(4, samples)}
+    return [
+        {
+            "case": case.name,
+            "function": case.function,
+            "librosa": case.librosa,
+            "signal": signal,
+            "error": error,
+            "bound": bound(case, signal),
+            "unit": case.unit,
+        }
+        for case in parity_cases.cases()
+        for signal, error in errors(case, clips).items()
+    ]
+
+
+def table(rows: list[dict]) -> list[str]:
+    """The largest error of every case, then every exception with its own, as Markdown."""
+    regular, special = {}, {}
+    for row in rows:
+        if row["bound"] == TOLERANCE[row["unit"]]:
+            key = (row["case"].replace("()", ""), row["librosa"], row["unit"])
+            regular[key] = max(regular.get(key, 0.0), row["error"])
+        else:
+            key = (row["function"], "track" if "." in row["signal"] else row["signal"])
+            special[key] = max(special.get(key, 0.0), row["error"])
+    names = ", ".join(dict.fromkeys(row["signal"] for row in rows))
     lines = [
+        f"On {names}:",
+        "",
         "| function | librosa | largest error | unit |",
         "| --- | --- | --- | --- |",
     ]
-    worst = {}
-    for case in cases:
-        regular = [0.0]
-        for name, error in errors(case, clips).items():
-            if bound(case, name) == TOLERANCE[case.unit]:
-                regular.append(error)
-            else:
-                key = (case.function, name if "." not in name else "track")
-                worst[key] = max(worst.get(key, 0.0), error)
-        shown = case.name.replace("()", "")
-        lines.append(f"| `{shown}` | `{case.librosa}` | {max(regular):.1e} | {case.unit} |")
-    lines += ["", "Left out above:", ""]
+    lines += [
+        f"| `{case}` | `{name}` | {error:.1e} | {unit} |"
+        for (case, name, unit), error in regular.items()
+    ]
+    lines += ["", "Left out above, since a step or rounding decides:", ""]
     lines += ["| function | signal | largest error | why |", "| --- | --- | --- | --- |"]
     lines += [
-        f"| `{function}` | {signal} | {worst[function, signal]:.1e} | {reason} |"
+        f"| `{function}` | {signal} | {special[function, signal]:.1e} | {reason} |"
         for function, signal, _, reason in EXCEPTIONS
-        if (function, signal) in worst
+        if (function, signal) in special
     ]
     return lines

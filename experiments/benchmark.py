@@ -1,0 +1,56 @@
+"""Measures the system beside its peers.
+
+    python -m experiments.benchmark --suite=frontend [--json=FILE]
+    python -m experiments.benchmark --suite=parity
+
+`frontend` times the features against librosa and, where installed, torch and essentia; `parity`
+measures their difference from librosa, function by function (with recordings where MGR_JAX_SHARED
+names a folder with data/gtzan_mini). `--json` writes what was measured as a list of objects.
+"""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+from experiments import command
+from mgr_jax.errors import UserError
+
+SUITE = flags.DEFINE_string("suite", None, "What to measure.", required=True)
+JSON = flags.DEFINE_string("json", None, "File to write the rows to.")
+
+
+def frontend() -> tuple[list[dict], list[str]]:
+    """Rows `{"case", "peer", "ours_s", "peer_s", "ratio", "spread", ...}` and their table."""
+    from experiments.suites import frontend
+
+    rows = frontend.run()
+    return rows, frontend.table(rows)
+
+
+def parity() -> tuple[list[dict], list[str]]:
+    """Rows `{"case", "librosa", "signal", "error", "bound", "unit"}` and their table."""
+    from experiments.suites import parity
+
+    rows = parity.run()
+    return rows, parity.table(rows)
+
+
+SUITES = {"frontend": frontend, "parity": parity}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the suite, prints its table and writes its rows."""
+    if len(argv) > 1:
+        raise UserError(f"{argv[1]} is not a flag; see --help")
+    if SUITE.value not in SUITES:
+        raise UserError(f"--suite is {SUITE.value}; it must be one of {', '.join(SUITES)}")
+    rows, lines = SUITES[SUITE.value]()
+    print("\n".join(lines))
+    if JSON.value:
+        pathlib.Path(JSON.value).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    command.run(main)
