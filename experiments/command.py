@@ -120,5 +120,5 @@ def _guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -
 
 
 def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print("error: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(1)

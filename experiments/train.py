@@ -36,6 +36,7 @@ def main(argv: Sequence[str]) -> int:
         print(loop.describe(config, num_classes=10))
         return 0
     command.keep_compiled_programs()
+    workdir.reserve(_WORKDIR.value, config)
     dataset = dataset_lib.open_dataset(config)
     print(dataset_lib.describe(dataset), flush=True)
     if network:

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import subprocess
+import tempfile
 from typing import Any
 
 from mgr_jax import __version__
@@ -40,8 +41,7 @@ def create(path: str, config: config_lib.Config, dataset: Dataset) -> Run:
     Raises:
       UserError: if the folder cannot be written, or belongs to another config or other data.
     """
-    if not path:
-        raise UserError("--workdir is empty; name a folder for this run")
+    reserve(path, config)
     folder = pathlib.Path(path)
     record = {
         "config": config_lib.to_json(config),
@@ -56,7 +56,6 @@ def create(path: str, config: config_lib.Config, dataset: Dataset) -> Run:
         _check_same(run, record)
         return run
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "split.csv", splits.to_csv(dataset.split))
         _write(folder / "split.json", json.dumps(splits.to_json(dataset.split), indent=1))
         _write(folder / "config.json", json.dumps(record, indent=1))
@@ -66,6 +65,39 @@ def create(path: str, config: config_lib.Config, dataset: Dataset) -> Run:
             " folder"
         ) from error
     return load(path)
+
+
+def reserve(path: str, config: config_lib.Config) -> None:
+    """Makes the folder, or checks that it belongs to `config`: before hours of decoding.
+
+    Fields of `config` that an older version did not have count as their defaults there.
+
+    Raises:
+      UserError: if the folder cannot be written, or belongs to another config.
+    """
+    if not path:
+        raise UserError("--workdir is empty; name a folder for this run")
+    folder = pathlib.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--workdir {path}: cannot be written ({error.strerror or error}); choose another"
+            " folder"
+        ) from error
+    if not os.path.exists(folder / "config.json"):
+        return
+    ours, theirs = config_lib.to_json(config), config_lib.to_json(load(path).config)
+    changed = [n for n in config_lib.differences(ours, theirs) if n not in _FREE_FIELDS]
+    if changed:
+        section, name = changed[0].split(".")
+        more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
+        raise UserError(
+            f"--workdir {folder}: made with {changed[0]}={theirs[section][name]!r}, not"
+            f" {ours[section][name]!r}{more}; use another workdir, or the same config to go on"
+        )
 
 
 def load(path: str) -> Run:
@@ -99,16 +131,6 @@ def set_status(path: pathlib.Path, status: str) -> None:
 
 
 def _check_same(run: Run, record: dict[str, Any]) -> None:
-    """Fields that an older version did not have count as their defaults."""
-    ours, theirs = record["config"], config_lib.to_json(run.config)
-    changed = [n for n in config_lib.differences(ours, theirs) if n not in _FREE_FIELDS]
-    if changed:
-        section, name = changed[0].split(".")
-        more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
-        raise UserError(
-            f"--workdir {run.path}: made with {changed[0]}={theirs[section][name]!r}, not"
-            f" {ours[section][name]!r}{more}; use another workdir, or the same config to go on"
-        )
     for field, what in (("data_hash", "data.root"), ("split_hash", "data.protocol")):
         if run.record[field] != record[field]:
             raise UserError(

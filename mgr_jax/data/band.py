@@ -18,7 +18,7 @@ import numpy as np
 
 from mgr_jax.data import band_mix, band_score
 from mgr_jax.data.band_styles import STYLES
-from mgr_jax.data.catalog import Track
+from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import unicodedata
 from collections.abc import Iterable
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import gtzan
+from mgr_jax.data import band, gtzan
+from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
 # What libsndfile decodes; other files in a data set are companions, not audio.
@@ -19,27 +20,6 @@ AUDIO_SUFFIXES = frozenset(
     (".wav", ".au", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".snd", ".caf")
 )
 PARTS = ("train", "valid", "test")
-
-
-@dataclasses.dataclass(frozen=True)
-class Track:
-    """One recording of a data set.
-
-    Attributes:
-      id: unique name, the same on every machine.
-      path: file that holds the audio, or `band:...` for the embedded data set.
-      label: genre.
-      artist: who plays; empty where unknown.
-      recording: tracks of the same recording share this; empty where unknown.
-      part: `train`, `valid` or `test` if the data set comes with a split, else empty.
-    """
-
-    id: str
-    path: str
-    label: str
-    artist: str = ""
-    recording: str = ""
-    part: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +63,6 @@ def _make(name: str, tracks: Iterable[Track], skipped: dict[str, int]) -> Catalo
 
 
 def _band(data: config_lib.Data) -> Catalog:
-    from mgr_jax.data import band  # Here, since the band makes `Track`s.
-
     tracks = band.tracks(
         num_grooves=data.num_grooves, clips_per_groove=data.clips_per_groove, seed=data.seed
     )

@@ -20,7 +20,8 @@ import numpy as np
 import tqdm
 
 from mgr_jax.data import audio
-from mgr_jax.data.catalog import Catalog, Track
+from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
 _FULL_SCALE = 32768.0

@@ -13,7 +13,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from mgr_jax.data.catalog import PARTS, Catalog, Track
+from mgr_jax.data.catalog import PARTS, Catalog
+from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
 TEST_SHARE = 0.1

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 BLOCK_ROWS = 1024  # rows (pixels) of a block; 128 channels of float32 are then 0.5 MB
@@ -114,6 +115,11 @@ def _backward(pieces, center, factor, shift, kernel, gradients):
     return list(to_pieces), *(jnp.concatenate(part, 2) for part in vectors)
 
 
+def _channels(pieces, array):
+    ends = np.cumsum([piece.shape[-1] for piece in pieces])
+    return jnp.split(array, ends[:-1].tolist(), axis=-1)
+
+
 def _block_height(x):
     """Image rows of a block: the most that divide the height and stay within `BLOCK_ROWS`."""
     batch, height, width = x.shape[:3]
@@ -136,8 +142,8 @@ def _forward_in_blocks(pieces, center, factor, shift, kernel):
     # Cut along the image's rows, never the batch, which may be spread over devices.
 
     def body(index, outputs):
-        blocks = [_block(x, index, height) for x in pieces]
-        new = _forward(blocks, center, factor, shift, kernel)
+        block = jnp.concatenate([_block(x, index, height) for x in pieces], axis=-1)
+        new = _forward([block], center, factor, shift, kernel)
         return tuple(_put(a, b, index, height) for a, b in zip(outputs, new, strict=True))
 
     shape = (*pieces[0].shape[:3], kernel.shape[-1])
@@ -150,9 +156,13 @@ def _backward_in_blocks(pieces, center, factor, shift, kernel, gradients):
 
     def body(index, carry):
         to_pieces, *sums = carry
-        blocks, cut = ([_block(a, index, height) for a in t] for t in (pieces, gradients))
-        new_pieces, *new = _backward(blocks, center, factor, shift, kernel, cut)
-        to_pieces = [_put(a, b, index, height) for a, b in zip(to_pieces, new_pieces, strict=True)]
+        block = jnp.concatenate([_block(x, index, height) for x in pieces], axis=-1)
+        cut = [_block(g, index, height) for g in gradients]
+        (to_block,), *new = _backward([block], center, factor, shift, kernel, cut)
+        to_pieces = [
+            _put(whole, part, index, height)
+            for whole, part in zip(to_pieces, _channels(pieces, to_block), strict=True)
+        ]
         return to_pieces, *(a + b for a, b in zip(sums, new, strict=True))
 
     batch = pieces[0].shape[0]

@@ -80,7 +80,11 @@ def make_network(
 
 
 def describe(config: config_lib.Config, *, num_classes: int) -> str:
-    """The table of the network: layers, output shapes, numbers of parameters."""
+    """The table of the network: layers, output shapes, numbers of parameters.
+
+    Raises:
+      UserError: if the window or the image is too small for the network.
+    """
 
     def inputs() -> jax.Array:
         waveform = jnp.zeros((1, config_lib.window_length(config)))
@@ -88,7 +92,11 @@ def describe(config: config_lib.Config, *, num_classes: int) -> str:
         return make_frontend(config.features)(waveform, normalizer)
 
     model = make_model(config.model, num_classes=num_classes)
-    return table.format_summary(table.summary(model, jax.eval_shape(inputs).shape[1:]))
+    try:
+        rows = table.summary(model, jax.eval_shape(inputs).shape[1:])
+    except ValueError as error:
+        raise UserError(f"model.name {config.model.name!r}: {error}") from error
+    return table.format_summary(rows)
 
 
 def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> None:

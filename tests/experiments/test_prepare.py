@@ -31,7 +31,7 @@ def test_prepare_names_every_file_that_it_skips(cache, root):
     out, _ = commands.run(cache, "prepare", *arguments)
     assert "6 of 7 tracks" in out
     assert "jazz.00054: cannot be decoded" in out
-    assert "2 file(s) left aside: hidden file" in out
+    assert "2 left aside: hidden file" in out
 
 
 def test_prepare_verify_compares_checksums(cache, root, tmp_path):

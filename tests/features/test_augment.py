@@ -39,8 +39,13 @@ FUNCTIONS = {
 each = pytest.mark.parametrize("function,x,options,none", FUNCTIONS.values(), ids=FUNCTIONS)
 
 
+@functools.cache
+def jitted(function, options):
+    return jax.jit(functools.partial(function, **dict(options)))
+
+
 def run(function, x, options, key=KEY, **more):
-    return jax.jit(functools.partial(function, **options))(key, x, **more)
+    return jitted(function, tuple(options.items()))(key, x, **more)
 
 
 @each

@@ -18,7 +18,7 @@ OF_SPECTROGRAM = {
     "rolloff": functools.partial(descriptors.spectral_rolloff, **RATE),
     "flatness": descriptors.spectral_flatness,
     "delta": descriptors.delta,
-    "chroma": functools.partial(descriptors.chroma_stft, **RATE),
+    "chroma": functools.partial(descriptors.chroma_stft, tuning=0.1, **RATE),
 }
 OF_WAVEFORM = {"rms": descriptors.rms, "zero_crossing_rate": descriptors.zero_crossing_rate}
 
