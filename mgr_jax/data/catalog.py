@@ -10,14 +10,18 @@ import pathlib
 import unicodedata
 from collections.abc import Iterable
 
+import soundfile
+
 from mgr_jax import config as config_lib
 from mgr_jax.data import band, gtzan
 from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
-# What libsndfile decodes; other files in a data set are companions, not audio.
+# What libsndfile decodes, with usual other names; all else in a data set is no audio. RAW has no
+# header to tell its rate.
 AUDIO_SUFFIXES = frozenset(
-    (".wav", ".au", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".snd", ".caf")
+    {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"}
+    | {".aif", ".aifc", ".oga", ".opus", ".snd"}
 )
 PARTS = ("train", "valid", "test")
 
