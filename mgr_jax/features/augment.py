@@ -163,16 +163,14 @@ def spec_augment(
         max_warp=max_warp, bins=bins, bin_masks=bin_masks, frames=frames, frame_masks=frame_masks
     )
     _share(max_share=max_share)
-    widest = {1: (bins, bin_masks), 0: (min(frames, int(max_share * x.shape[1])), frame_masks)}
+    widest = min(frames, int(max_share * x.shape[1]))
 
     def augment(key, x):
-        key_warp, *keys = jax.random.split(key, 3)
+        key_warp, key_bins, key_frames = jax.random.split(key, 3)
         x = _warp(key_warp, x, max_warp)
-        fill = jnp.mean(x)
-        for (axis, (width, count)), key_axis in zip(widest.items(), keys, strict=True):
-            for key_mask in jax.random.split(key_axis, count):
-                x = _stripe(key_mask, x, axis, min(width, x.shape[axis]), fill)
-        return x
+        in_bins = _stripes(key_bins, x.shape[1], bins, bin_masks)
+        in_frames = _stripes(key_frames, x.shape[0], widest, frame_masks)
+        return jnp.where(in_frames[:, None] | in_bins[None], jnp.mean(x), x)
 
     return _each(augment, key, x, rows)
 
@@ -270,13 +268,13 @@ def _warp(key: jax.Array, x: jax.Array, most: int) -> jax.Array:
     return x[below] * (1 - share) + x[jnp.minimum(below + 1, count - 1)] * share
 
 
-def _stripe(key: jax.Array, x: jax.Array, axis: int, widest: int, fill: jax.Array) -> jax.Array:
+def _stripes(key: jax.Array, size: int, widest: int, count: int) -> jax.Array:
+    """Which of `size` places lie in one of `count` stripes, each of up to `widest`."""
     key_width, key_start = jax.random.split(key)
-    size = x.shape[axis]
-    width = jax.random.randint(key_width, (), 0, widest + 1)
-    start = jax.random.randint(key_start, (), 0, size - width + 1)
-    places = jnp.arange(size).reshape((size, 1) if axis == 0 else (1, size))
-    return jnp.where((places >= start) & (places < start + width), fill, x)
+    width = jax.random.randint(key_width, (count,), 0, min(widest, size) + 1)
+    start = jax.random.randint(key_start, (count,), 0, size - width + 1)
+    places = jnp.arange(size)[:, None]
+    return jnp.any((places >= start[None]) & (places < (start + width)[None]), axis=1)
 
 
 def _batch(x: ArrayLike) -> jax.Array:

@@ -142,8 +142,9 @@ def test_spec_augment_warps_time_alone():
     assert 0 < np.abs(out - ramp).max() <= 10
 
 
-@pytest.mark.parametrize("policy", augment.SPEC_AUGMENT.values(), ids=augment.SPEC_AUGMENT)
-def test_spec_augment_takes_the_papers_policies(policy):
+@pytest.mark.parametrize("name", ["LB", "SM"])
+def test_spec_augment_takes_the_papers_policies(name):
+    policy = augment.SPEC_AUGMENT[name]
     out = run(augment.spec_augment, np.ones((2, 300, 80), np.float32), policy)
     np.testing.assert_allclose(out, 1, rtol=1e-5)
 
