@@ -63,8 +63,8 @@ def fit(
         jnp.asarray(weight, x.dtype),
         jnp.asarray(l2, x.dtype),
         jnp.asarray(tolerance, x.dtype),
+        max_iterations,
         num_classes=num_classes,
-        max_iterations=max_iterations,
     )
 
 
@@ -96,8 +96,8 @@ def select(paths: Params, x_valid: jax.Array, y_valid: jax.Array) -> dict[str, j
     return {name: value[best] for name, value in paths.items()}
 
 
-@jax.jit(static_argnames=("num_classes", "max_iterations"))
-def _fit(x, y, weight, l2, tolerance, *, num_classes, max_iterations):
+@jax.jit(static_argnames="num_classes")
+def _fit(x, y, weight, l2, tolerance, max_iterations, *, num_classes):
     weight = weight / weight.sum()
     # Relative to a row, and in two passes: features such as decibels lie far from zero, and one
     # that is constant must come out with a deviation of exactly zero.
