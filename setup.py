@@ -24,6 +24,7 @@ setuptools.setup(
         "absl-py>=2.1",
         "flax>=0.12",
         "grain>=0.2.12",
+        "h5py>=3.11",
         "jax>=0.10",
         "librosa>=0.11",
         "matplotlib>=3.9",

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     print(dataset_lib.describe(dataset), flush=True)
     if network:
         print(loop.describe(config, num_classes=len(dataset.catalog.labels)), flush=True)
-    run = workdir.create(_WORKDIR.value, config, dataset)
+    run = workdir.create(_WORKDIR.value, config, dataset.catalog, dataset.split)
     try:
         train = loop.train if network else fitting.train
         train(config, dataset, run)

@@ -16,7 +16,7 @@ from typing import Any
 from mgr_jax import __version__
 from mgr_jax import config as config_lib
 from mgr_jax.data import splits
-from mgr_jax.data.dataset import Dataset
+from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
 
 # Where the data lie and how they are decoded changes no number.
@@ -35,7 +35,7 @@ class Run:
     record: dict[str, Any]
 
 
-def create(path: str, config: config_lib.Config, dataset: Dataset) -> Run:
+def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits.Split) -> Run:
     """Opens `path` for training: writes its facts, or checks that they are those of this run.
 
     Raises:
@@ -45,9 +45,9 @@ def create(path: str, config: config_lib.Config, dataset: Dataset) -> Run:
     folder = pathlib.Path(path)
     record = {
         "config": config_lib.to_json(config),
-        "labels": list(dataset.catalog.labels),
-        "data_hash": dataset.catalog.hash(),
-        "split_hash": dataset.split.hash(),
+        "labels": list(catalog.labels),
+        "data_hash": catalog.hash(),
+        "split_hash": split.hash(),
         "versions": _versions(),
         "git_commit": _git_commit(),
     }
@@ -56,8 +56,8 @@ def create(path: str, config: config_lib.Config, dataset: Dataset) -> Run:
         _check_same(run, record)
         return run
     try:
-        _write(folder / "split.csv", splits.to_csv(dataset.split))
-        _write(folder / "split.json", json.dumps(splits.to_json(dataset.split), indent=1))
+        _write(folder / "split.csv", splits.to_csv(split))
+        _write(folder / "split.json", json.dumps(splits.to_json(split), indent=1))
         _write(folder / "config.json", json.dumps(record, indent=1))
     except OSError as error:
         raise UserError(

@@ -8,22 +8,20 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from mgr_jax import __version__, workdir
 from mgr_jax import config as config_lib
-from mgr_jax.data import catalog, clips, dataset, splits
+from mgr_jax.data import catalog, splits
+from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
 
-def _dataset(num_tracks=6, *, labels=("blues", "rock")):
-    tracks = tuple(
-        catalog.Track(f"{label}.{i}", "", label) for label in labels for i in range(num_tracks)
-    )
+def _data(num_tracks=6, *, labels=("blues", "rock")):
+    """A catalog and its split."""
+    tracks = tuple(Track(f"{label}.{i}", "", label) for label in labels for i in range(num_tracks))
     found = catalog.Catalog("folder", tracks, labels)
-    store = clips.Clips(np.zeros((1, 1), np.int16), (), 8000, pathlib.Path())
-    return dataset.Dataset(found, store, splits.make_split(found, protocol="holdout"), {})
+    return found, splits.make_split(found, protocol="holdout")
 
 
 def _config(**fields):
@@ -45,7 +43,7 @@ def _refused(call, *args):
 @pytest.fixture
 def path(tmp_path):
     path = str(tmp_path / "deep" / "run")
-    workdir.create(path, _config(), _dataset())
+    workdir.create(path, _config(), *_data())
     return path
 
 
@@ -55,25 +53,26 @@ def _edit(path, **fields):
 
 
 def test_create_writes_what_a_number_is_checked_by(tmp_path):
-    config, data = _config(**{"train.seed": 7, "data.root": "ä b"}), _dataset()
-    run = workdir.create(str(tmp_path / "run"), config, data)
+    config = _config(**{"train.seed": 7, "data.root": "ä b"})
+    found, split = _data()
+    run = workdir.create(str(tmp_path / "run"), config, found, split)
     assert run.path == tmp_path / "run"
     assert run.config == config
     assert run.labels == ("blues", "rock")
-    assert run.split == data.split
+    assert run.split == split
     record = json.loads((tmp_path / "run" / "config.json").read_text())
     assert record["config"] == config_lib.to_json(config)
-    assert record["data_hash"] == data.catalog.hash()
-    assert record["split_hash"] == data.split.hash()
+    assert record["data_hash"] == found.hash()
+    assert record["split_hash"] == split.hash()
     assert record["versions"]["mgr_jax"] == __version__
     assert record["versions"]["jax"].count(".") == 2
     assert run.record == record
-    assert (tmp_path / "run" / "split.csv").read_text() == splits.to_csv(data.split)
+    assert (tmp_path / "run" / "split.csv").read_text() == splits.to_csv(split)
     assert not list((tmp_path / "run").glob("*.partial"))
 
 
 def test_load_gives_back_what_create_gave(path):
-    assert workdir.load(path) == workdir.create(path, _config(), _dataset())
+    assert workdir.load(path) == workdir.create(path, _config(), *_data())
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_load_gives_back_what_create_gave(path):
     ],
 )
 def test_create_refuses_another_config_by_field_and_values(path, field, value, old):
-    message = _refused(workdir.create, path, _config(**{field: value}), _dataset())
+    message = _refused(workdir.create, path, _config(**{field: value}), *_data())
     shown = list(value) if isinstance(value, tuple) else value
     assert message == (
         f"--workdir {path}: made with {field}={old}, not {shown!r}; use another workdir, or the"
@@ -96,24 +95,24 @@ def test_create_refuses_another_config_by_field_and_values(path, field, value, o
 
 def test_create_names_every_field_that_differs(path):
     changed = _config(**{"train.seed": 3, "train.num_epochs": 99, "data.seed": 5})
-    message = _refused(workdir.create, path, changed, _dataset())
+    message = _refused(workdir.create, path, changed, *_data())
     assert "made with data.seed=0, not 5 (and train.num_epochs, train.seed)" in message
 
 
 def test_create_goes_on_when_only_the_place_of_the_data_changes(path):
     before = pathlib.Path(path, "config.json").read_bytes()
     moved = {"data.root": "x", "data.cache": "y", "data.facts": "z", "data.num_workers": 3}
-    run = workdir.create(path, _config(**moved), _dataset())
+    run = workdir.create(path, _config(**moved), *_data())
     assert run.config == _config()
     assert pathlib.Path(path, "config.json").read_bytes() == before
 
 
 def test_create_refuses_other_data_and_another_split(path):
-    message = _refused(workdir.create, path, _config(), _dataset(7))
+    message = _refused(workdir.create, path, _config(), *_data(7))
     assert "made with other tracks than data.root gives now" in message
-    data = _dataset()
-    other = dataclasses.replace(data.split, train=data.split.valid, valid=data.split.train)
-    message = _refused(workdir.create, path, _config(), dataclasses.replace(data, split=other))
+    found, split = _data()
+    other = dataclasses.replace(split, train=split.valid, valid=split.train)
+    message = _refused(workdir.create, path, _config(), found, other)
     assert "made with other tracks than data.protocol gives now" in message
 
 
@@ -121,17 +120,17 @@ def test_create_goes_on_with_a_workdir_from_before_a_field_was_added(path):
     values = config_lib.to_json(_config())
     del values["model"]["kernel"], values["optim"]
     _edit(path, config=values)
-    assert workdir.create(path, _config(), _dataset()).config == _config()
-    message = _refused(workdir.create, path, _config(**{"model.kernel": "linear"}), _dataset())
+    assert workdir.create(path, _config(), *_data()).config == _config()
+    message = _refused(workdir.create, path, _config(**{"model.kernel": "linear"}), *_data())
     assert "made with model.kernel='rbf', not 'linear'" in message
 
 
 def test_create_starts_anew_where_it_was_killed_before_the_config_was_written(path):
     pathlib.Path(path, "config.json").unlink()
     pathlib.Path(path, "split.json").write_text("{")
-    run = workdir.create(path, _config(**{"train.seed": 9}), _dataset())
+    run = workdir.create(path, _config(**{"train.seed": 9}), *_data())
     assert run.config.train.seed == 9
-    assert run.split == _dataset().split
+    assert run.split == _data()[1]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ def test_load_and_create_refuse_damaged_files_in_one_line(path, name, content):
     if content is not None:
         file.write_bytes(content.encode("utf-8", "surrogateescape"))
     assert _refused(workdir.load, path)
-    assert _refused(workdir.create, path, _config(), _dataset())
+    assert _refused(workdir.create, path, _config(), *_data())
 
 
 def test_load_names_a_field_that_is_unknown_or_wrong(path):
@@ -183,9 +182,9 @@ def test_create_names_a_folder_that_cannot_be_written(tmp_path):
         (tmp_path / "file" / "run", "Not a directory"),
         (tmp_path / ("x" * 300), "File name too long"),
     ):
-        message = _refused(workdir.create, str(path), _config(), _dataset())
+        message = _refused(workdir.create, str(path), _config(), *_data())
         assert message == (f"--workdir {path}: cannot be written ({reason}); choose another folder")
-    assert _refused(workdir.create, "", _config(), _dataset()).startswith("--workdir is empty")
+    assert _refused(workdir.create, "", _config(), *_data()).startswith("--workdir is empty")
 
 
 def test_create_names_a_folder_that_is_not_ours(tmp_path_factory):
@@ -205,7 +204,7 @@ def test_create_names_a_folder_that_is_not_ours(tmp_path_factory):
         "else:\n"
         "    os.chmod(sys.argv[3], 0)\n"
         "for path in sys.argv[2:]:\n"
-        "    print(t._refused(t.workdir.create, path + '/run', t._config(), t._dataset()))\n"
+        "    print(t._refused(t.workdir.create, path + '/run', t._config(), *t._data()))\n"
     )
     here = str(pathlib.Path(__file__).parent)
     command = [sys.executable, "-c", script, here, str(folder), str(closed)]

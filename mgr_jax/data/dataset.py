@@ -64,13 +64,15 @@ def open_part(config: config_lib.Config, split: splits.Split, part: str) -> Data
     """The data set of an earlier run: its own split, and only `part` of it as `parts`.
 
     Tracks of the part that are missing now, or cannot be read, stand in `clips.errors()` or are
-    absent from `catalog`; the caller reports them.
+    absent from `catalog`; the caller reports them. A model that was imported has no split: its
+    part is all tracks.
 
     Raises:
       UserError: if none of the tracks of the part is there.
     """
     catalog, store = open_catalog(config)
-    ids = [name for name in getattr(split, part) if name in store.row]
+    wanted = list(store.row) if split.protocol == splits.IMPORTED else getattr(split, part)
+    ids = [name for name in wanted if name in store.row]
     if not ids:
         raise UserError(
             f"data.root {config.data.root}: it has no track of part {part!r} of this workdir;"

@@ -17,6 +17,8 @@ from mgr_jax.data.catalog import PARTS, Catalog
 from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
+# Protocol of a model that was trained elsewhere, on nobody knows which tracks.
+IMPORTED = "imported"
 TEST_SHARE = 0.1
 VALID_SHARE = 0.1
 

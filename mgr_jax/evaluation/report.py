@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mgr_jax import __version__
+from mgr_jax.data import splits
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import metrics, plots, stats
@@ -189,6 +190,11 @@ def _headline(report: dict[str, Any]) -> str:
 
 def _warnings(report: dict[str, Any]) -> list[str]:
     lines = []
+    if report["protocol"] == splits.IMPORTED:
+        lines.append(
+            "the model was trained elsewhere, perhaps on these very tracks: this is no accuracy on"
+            " unseen music"
+        )
     if report["shared_artists"] or report["shared_recordings"]:
         lines.append(
             f"this split leaks: {len(report['shared_artists'])} artist(s) and"

@@ -26,7 +26,7 @@ from mgr_jax.training.state import TrainState, create_state, zero_metrics
 from mgr_jax.training.writer import MetricsWriter
 
 # What early stopping remembers from epoch to epoch, saved beside the state.
-_START = {"lowest_loss": math.inf, "epochs_since": 0}
+START = {"lowest_loss": math.inf, "epochs_since": 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _start(
         waveforms = (batch["waveform"][batch["mask"] > 0] for batch in windows)
         normalizer = fit_normalizer(config.features, waveforms)
         state = state.replace(normalizer=parallel.replicate(normalizer, network.mesh))
-    return state, dict(_START)
+    return state, dict(START)
 
 
 def _end_of_epoch(

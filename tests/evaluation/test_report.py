@@ -56,7 +56,7 @@ def data():
 
 @pytest.fixture
 def run(tmp_path, data):
-    return workdir.create(str(tmp_path / "run"), config_lib.Config(), data)
+    return workdir.create(str(tmp_path / "run"), config_lib.Config(), data.catalog, data.split)
 
 
 def _scores(n, seed=0):
