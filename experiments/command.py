@@ -7,6 +7,7 @@ once.
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -55,6 +56,11 @@ def define_overrides() -> flags.FlagHolder:
         _fail(f"a flag --config...: {_unknown_field(error)}")
 
 
+def override_values(holder: flags.FlagHolder) -> dict[str, Any]:
+    """Dotted field -> value, for the overrides of `define_overrides` on the command line."""
+    return config_flags.get_override_values(flags.FLAGS[holder.name])
+
+
 def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> config_lib.Config:
     """`config` with the overrides of `define_overrides`.
 
@@ -62,7 +68,7 @@ def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> conf
       UserError: for a field outside `data`: the rest belongs to the trained model.
     """
     values = config_lib.to_json(config)
-    for name, value in config_flags.get_override_values(flags.FLAGS[holder.name]).items():
+    for name, value in override_values(holder).items():
         section, _, field = name.partition(".")
         if section != "data" or not field:
             raise UserError(

@@ -150,6 +150,10 @@ class Optim:
       schedule: `constant`, `cosine` (to zero over the run) or `plateau`: the rate is multiplied
         by `plateau_factor` after `plateau_patience` epochs without a lower training loss.
       weight_decay: `adamw` only.
+      label_smoothing: share of the target that is spread over all classes.
+      class_weights: weigh each class by the inverse of its share of the training part.
+      ema_decay: share kept at a step of the moving average of the parameters that is evaluated
+        in their place; 0 means the parameters themselves.
       early_stop_patience: epochs without a training loss lower by `early_stop_min_delta` after
         which training ends; 0 means never.
     """
@@ -160,6 +164,9 @@ class Optim:
     plateau_factor: float = 0.5
     plateau_patience: int = 3
     weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    class_weights: bool = False
+    ema_decay: float = 0.0
     early_stop_patience: int = 0
     early_stop_min_delta: float = 0.01
 
@@ -171,12 +178,15 @@ class Train:
     Attributes:
       num_epochs: passes over the training part.
       batch_size: windows per step, over all devices.
+      mixup_alpha: each waveform is mixed with the next of its batch by a share drawn from
+        Beta(alpha, alpha); 0 means not.
       parallelism: `jit` (a mesh over all devices).
       seed: seed of everything random in training.
     """
 
     num_epochs: int = 10
     batch_size: int = 8
+    mixup_alpha: float = 0.0
     parallelism: str = "jit"
     seed: int = 0
 
@@ -264,6 +274,7 @@ def validate(config: Config) -> Config:
         "optim.weight_decay": optim.weight_decay,
         "optim.early_stop_patience": optim.early_stop_patience,
         "optim.early_stop_min_delta": optim.early_stop_min_delta,
+        "train.mixup_alpha": train.mixup_alpha,
         "train.seed": train.seed,
     }
     for field, value in not_negative.items():
@@ -281,8 +292,14 @@ def validate(config: Config) -> Config:
     for field, values in {"model.c": model.c, "model.gamma": model.gamma}.items():
         if not values or not all(0 < value < float("inf") for value in values):
             raise UserError(f"{field} is {values}; give one or more values greater than 0")
-    if not 0 <= model.dropout < 1:
-        raise UserError(f"model.dropout is {model.dropout}; it must be 0 or more and below 1")
+    shares = {
+        "model.dropout": model.dropout,
+        "optim.label_smoothing": optim.label_smoothing,
+        "optim.ema_decay": optim.ema_decay,
+    }
+    for field, value in shares.items():
+        if not 0 <= value < 1:
+            raise UserError(f"{field} is {value}; it must be 0 or more and below 1")
     for field, value in {"data.seed": data.seed, "train.seed": train.seed}.items():
         if value >= 2**32:  # JAX would take its lower 32 bits.
             raise UserError(f"{field} is {value}; it must be below 2**32")

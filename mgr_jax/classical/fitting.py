@@ -50,14 +50,7 @@ def load(run: workdir_lib.Run) -> judge.Predict:
     Raises:
       UserError: if the workdir has no fitted model, or its file is damaged.
     """
-    path = run.path / _FILE
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            params = {name: arrays[name] for name in arrays.files}
-    except FileNotFoundError as error:
-        raise UserError(f"--workdir {run.path}: no model in it yet; train first") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete it and train anew") from error
+    params = _load(run)
     features = _features(run.config)
     score = {"logistic": logistic.log_probabilities, "svm": svm.log_probabilities}[
         run.config.model.name
@@ -67,6 +60,27 @@ def load(run: workdir_lib.Run) -> judge.Predict:
         return np.asarray(score(params, features(batch)))
 
     return predict
+
+
+def count_parameters(run: workdir_lib.Run) -> int:
+    """Numbers that the fitted model keeps, its standardisation and components included.
+
+    Raises:
+      UserError: see `load`.
+    """
+    return sum(value.size for value in _load(run).values() if value.ndim)
+
+
+def _load(run: workdir_lib.Run) -> Params:
+    path = run.path / _FILE
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            params = {name: arrays[name] for name in arrays.files}
+    except FileNotFoundError as error:
+        raise UserError(f"--workdir {run.path}: no model in it yet; train first") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be read ({error}); delete it and train anew") from error
+    return params
 
 
 def _fit_logistic(

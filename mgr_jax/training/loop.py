@@ -21,7 +21,7 @@ from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge, metrics, stats
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model, table
-from mgr_jax.training import checkpoint, optimizer, parallel, steps
+from mgr_jax.training import checkpoint, objective, optimizer, parallel, steps
 from mgr_jax.training.state import TrainState, create_state, zero_metrics
 from mgr_jax.training.writer import MetricsWriter
 
@@ -48,7 +48,11 @@ class Interrupted(Exception):
 
 
 def make_network(
-    config: config_lib.Config, *, num_classes: int, steps_per_epoch: int = 1
+    config: config_lib.Config,
+    *,
+    num_classes: int,
+    steps_per_epoch: int = 1,
+    class_weights: jax.Array | None = None,
 ) -> Network:
     """Builds front end, model, optimiser and the compiled steps over all devices."""
     mesh = parallel.make_mesh()
@@ -67,9 +71,12 @@ def make_network(
         # Fitted to silence, for its shape; `train` puts the real one in its place.
         normalizer = fit_normalizer(config.features, [waveform])
         inputs = make_frontend(config.features)(waveform, normalizer)
-        return create_state(key, model, tx, inputs, normalizer)
+        averaged = config.optim.ema_decay > 0
+        return create_state(key, model, tx, inputs, normalizer=normalizer, averaged=averaged)
 
-    train_step = steps.make_train_step(frontend, config.features, model, tx, seed=config.train.seed)
+    train_step = steps.make_train_step(
+        config, frontend, model, tx, num_classes=num_classes, class_weights=class_weights
+    )
     predict_step = steps.make_predict_step(frontend, config.features, model)
     return Network(
         mesh,
@@ -85,7 +92,15 @@ def describe(config: config_lib.Config, *, num_classes: int) -> str:
     Raises:
       UserError: if the window or the image is too small for the network.
     """
+    return table.format_summary(_summary(config, num_classes))
 
+
+def count_parameters(config: config_lib.Config, *, num_classes: int) -> int:
+    """Trainable parameters of the network."""
+    return _summary(config, num_classes).trainable
+
+
+def _summary(config: config_lib.Config, num_classes: int) -> table.Summary:
     def inputs() -> jax.Array:
         waveform = jnp.zeros((1, config_lib.window_length(config)))
         normalizer = fit_normalizer(config.features, [waveform])
@@ -93,10 +108,9 @@ def describe(config: config_lib.Config, *, num_classes: int) -> str:
 
     model = make_model(config.model, num_classes=num_classes)
     try:
-        rows = table.summary(model, jax.eval_shape(inputs).shape[1:])
+        return table.summary(model, jax.eval_shape(inputs).shape[1:])
     except ValueError as error:
         raise UserError(f"model.name {config.model.name!r}: {error}") from error
-    return table.format_summary(rows)
 
 
 def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> None:
@@ -109,8 +123,14 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     part = dataset.parts["train"]
     per_epoch = batches.steps_per_epoch(part, config.train.batch_size)
     num_steps = config.train.num_epochs * per_epoch
+    num_classes, class_weights = len(dataset.catalog.labels), None
+    if config.optim.class_weights:
+        class_weights = np.asarray(objective.balanced_weights(part.labels, num_classes=num_classes))
     network = make_network(
-        config, num_classes=len(dataset.catalog.labels), steps_per_epoch=per_epoch
+        config,
+        num_classes=num_classes,
+        steps_per_epoch=per_epoch,
+        class_weights=class_weights,
     )
     parallel.check_batch_size(config.train.batch_size, network.mesh)
     with contextlib.ExitStack() as stack:
@@ -234,11 +254,7 @@ def _end_of_epoch(
 
 def predictor(network: Network, state: TrainState) -> judge.Predict:
     """The function from a batch of windows to log-probabilities, for the variables of `state`."""
-    variables = {
-        "params": state.params,
-        "batch_stats": state.batch_stats,
-        "normalizer": state.normalizer,
-    }
+    variables = state.variables()
 
     def predict(batch: batches.Batch) -> np.ndarray:
         inputs = {name: batch[name] for name in ("waveform", "num_samples")}

@@ -5,9 +5,35 @@ import jax.numpy as jnp
 import optax
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """-log p(label) of each example: `[B, C]`, int `[B]` -> `[B]`, in nats."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+def make_targets(labels: jax.Array, *, num_classes: int, label_smoothing: float = 0.0) -> jax.Array:
+    """Class probabilities `[B, C]` of int labels `[B]`.
+
+    `label_smoothing` is the share that is spread evenly over all classes (Szegedy et al. 2016).
+    """
+    return optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)
+
+
+def cross_entropy(
+    logits: jax.Array, targets: jax.Array, class_weights: jax.Array | None = None
+) -> jax.Array:
+    """-sum_c w_c t_c log p_c of each example, in nats: `[B, C]`, `[B, C]` -> `[B]`.
+
+    Args:
+      logits: `[B, C]`. targets: class probabilities `[B, C]`.
+      class_weights: w `[C]`; None weighs all classes alike.
+    """
+    if class_weights is not None:
+        targets = targets * class_weights[None]
+    return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
+
+
+def balanced_weights(labels: jax.Array, *, num_classes: int) -> jax.Array:
+    """Weights `[C]` by which every class counts alike: N / (C n_c), as scikit-learn's `balanced`.
+
+    A class without a label gets 0.
+    """
+    counts = jnp.bincount(labels, length=num_classes)
+    return jnp.where(counts > 0, len(labels) / (num_classes * jnp.maximum(counts, 1)), 0.0)
 
 
 def correct(logits: jax.Array, labels: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ class TrainState(flax.struct.PyTreeNode):
     Attributes:
       step: int32, steps taken so far.
       params, batch_stats: variables of the model.
+      average: moving average of `params`, None if the config asks for none.
       opt_state: state of the optimiser, with that of its schedule.
       normalizer: what the front end's features are normalised by, fitted on the training part
         before the first step; None if the config asks for none.
@@ -24,9 +25,19 @@ class TrainState(flax.struct.PyTreeNode):
     step: jax.Array
     params: Any
     batch_stats: Any
+    average: Any
     opt_state: Any
     normalizer: Any
     metrics: dict[str, jax.Array]
+
+    def variables(self) -> dict[str, Any]:
+        """What evaluation reads: `params` (their average, if there is one) and the rest."""
+        params = self.params if self.average is None else self.average
+        return {
+            "params": params,
+            "batch_stats": self.batch_stats,
+            "normalizer": self.normalizer,
+        }
 
 
 def zero_metrics() -> dict[str, jax.Array]:
@@ -39,7 +50,9 @@ def create_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     inputs: jax.Array,
+    *,
     normalizer: Any = None,
+    averaged: bool = False,
 ) -> TrainState:
     """The state before the first step; `inputs` `[B, ...]` is what the front end gives."""
     variables = model.init(key, inputs)
@@ -47,6 +60,8 @@ def create_state(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables.get("batch_stats", {}),
+        # A copy: a donated state must not hold one buffer twice.
+        average=jax.tree.map(jnp.copy, variables["params"]) if averaged else None,
         opt_state=optimizer.init(variables["params"]),
         normalizer=normalizer,
         metrics=zero_metrics(),

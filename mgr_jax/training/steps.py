@@ -9,32 +9,49 @@ import jax.numpy as jnp
 import optax
 
 from mgr_jax import config as config_lib
+from mgr_jax.features import augment
 from mgr_jax.features.frontend import Frontend, num_frames
 from mgr_jax.training import objective
 from mgr_jax.training.state import TrainState
+
+# Above any row of a batch: the keys of rows are folded from the same key.
+_MIXUP = 2**31
 
 TrainStep = Callable[[TrainState, dict[str, jax.Array]], TrainState]
 PredictStep = Callable[[Any, dict[str, jax.Array]], jax.Array]
 
 
 def make_train_step(
+    config: config_lib.Config,
     frontend: Frontend,
-    features: config_lib.Features,
     model: nn.Module,
     optimizer: optax.GradientTransformationExtraArgs,
     *,
-    seed: int,
+    num_classes: int,
+    class_weights: jax.Array | None = None,
 ) -> TrainStep:
     """One step of gradient descent: waveform -> features -> logits -> loss -> update.
 
-    The random draws of an example depend on `seed`, the step and its row in the global batch
-    alone, so that they are the same however the rows are spread over devices.
+    `config` gives the seed, mixup, label smoothing and the decay of the moving average;
+    `class_weights` `[C]` weigh the loss. The random draws of an example depend on the seed, the
+    step and its row in the global batch alone, so that they are the same however the rows are
+    spread over devices.
     """
 
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> TrainState:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        key = jax.random.fold_in(jax.random.key(config.train.seed), state.step)
         row_keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch["row"])
-        inputs = frontend(batch["waveform"], state.normalizer)
+        targets = objective.make_targets(
+            batch["label"], num_classes=num_classes, label_smoothing=config.optim.label_smoothing
+        )
+        waveform, targets = augment.mixup(
+            jax.random.fold_in(key, _MIXUP),
+            batch["waveform"],
+            targets,
+            alpha=config.train.mixup_alpha,
+            rows=batch["row"],
+        )
+        inputs = frontend(waveform, state.normalizer)
 
         def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
             logits, updates = model.apply(
@@ -42,16 +59,19 @@ def make_train_step(
                 inputs,
                 train=True,
                 row_keys=row_keys,
-                num_frames=num_frames(features, batch["num_samples"]),
+                num_frames=num_frames(config.features, batch["num_samples"]),
                 mutable=["batch_stats"],
             )
-            loss = objective.cross_entropy(logits, batch["label"]).mean()
+            loss = objective.cross_entropy(logits, targets, class_weights).mean()
             return loss, (updates.get("batch_stats", {}), logits)
 
         (loss, (batch_stats, logits)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, value=loss)
+        params = optax.apply_updates(state.params, updates)
+        decay = config.optim.ema_decay
+        average = optax.incremental_update(params, state.average, 1 - decay) if decay else None
         count = batch["label"].shape[0]
         added = {
             "loss": loss * count,
@@ -60,7 +80,8 @@ def make_train_step(
         }
         return state.replace(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
+            average=average,
             batch_stats=batch_stats,
             opt_state=opt_state,
             metrics=jax.tree.map(jnp.add, state.metrics, added),

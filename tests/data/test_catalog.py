@@ -2,8 +2,11 @@
 
 import dataclasses
 import os
+import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -220,11 +223,11 @@ except UserError as error:
 """
 
 
-def test_folder_names_what_it_may_not_read(tmp_path_factory):
+def test_folder_names_what_it_may_not_read():
     """In a process without the rights of root, who may read everything."""
-    root = tmp_path_factory.mktemp("rights")
-    for parent in (root, *root.parents[:2]):  # pytest makes these for their owner alone.
-        parent.chmod(0o755)
+    # Not pytest's folder: the ones above it are closed to others.
+    root = pathlib.Path(tempfile.mkdtemp())
+    root.chmod(0o755)
     _touch(root, "a/1.wav", "b/1.wav", "c/1.wav")
     (root / "c").chmod(0o000)
 
@@ -240,6 +243,7 @@ def test_folder_names_what_it_may_not_read(tmp_path_factory):
         assert run(root / "c").endswith("permission denied; make the folder readable")
     finally:
         (root / "c").chmod(0o755)
+        shutil.rmtree(root)
 
 
 # Manifests

@@ -12,16 +12,18 @@ from mgr_jax.training.state import create_state
 WINDOW = 4096
 
 
-def config(**optim) -> config_lib.Config:
+def config(**fields) -> config_lib.Config:
+    """The tiny config, with fields of `optim` by name and of other sections as `train__seed`."""
     values = config_lib.Config()
     values.features.sample_rate = 8000
     values.features.n_fft, values.features.hop_length = 256, 128
     values.features.n_mels = 16
     values.model.width, values.model.num_modules = 4, 1
     values.data.clip_samples = WINDOW
-    for name, value in optim.items():
-        setattr(values.optim, name, value)
-    return values
+    for name, value in fields.items():
+        section, _, field = name.rpartition("__")
+        setattr(getattr(values, section or "optim"), field, value)
+    return config_lib.validate(values)
 
 
 def parts(values, *, num_classes=3, axis_name=None):
@@ -29,14 +31,23 @@ def parts(values, *, num_classes=3, axis_name=None):
     frontend = make_frontend(values.features)
     model = make_model(values.model, num_classes=num_classes, axis_name=axis_name)
     tx = optimizer.make_optimizer(values.optim, num_steps=100, steps_per_epoch=5)
-    state = create_state(jax.random.key(0), model, tx, frontend(np.zeros((1, WINDOW), np.float32)))
-    return frontend, model, tx, state
+    inputs = frontend(np.zeros((1, WINDOW), np.float32))
+    averaged = values.optim.ema_decay > 0
+    return (
+        frontend,
+        model,
+        tx,
+        create_state(jax.random.key(0), model, tx, inputs, averaged=averaged),
+    )
 
 
-def train_step(values, **options):
+def train_step(values, *, num_classes=3, class_weights=None):
     """The train step and the state before it."""
-    frontend, model, tx, state = parts(values, **options)
-    return steps.make_train_step(frontend, values.features, model, tx, seed=0), state
+    frontend, model, tx, state = parts(values, num_classes=num_classes)
+    step = steps.make_train_step(
+        values, frontend, model, tx, num_classes=num_classes, class_weights=class_weights
+    )
+    return step, state
 
 
 def batch(step: int, *, batch_size=8, num_classes=3):

@@ -1,0 +1,103 @@
+"""Trains and scores all six systems on one data set, and writes their table.
+
+    python -m experiments.systems --workdir=DIR [--table=FILE.md] [--config.data.*=...]
+
+The networks run in their `fast` variants (BBNN: `quickstart`). Each system has a workdir of its own
+below DIR; run it again after a kill: what is done is not done again.
+"""
+
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from experiments import command
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
+_TABLE = flags.DEFINE_string("table", None, "File to write the table to.")
+_OVERRIDES = command.define_overrides()
+
+# System, its config here, and its test accuracy on GTZAN in the presentation (n = 100, random
+# split, no interval given there).
+SYSTEMS = (
+    ("CNN", "cnn.py:fast", "76 %"),
+    ("CNN-LSTM", "cnn_lstm.py:fast", "48 %"),
+    ("RNN (GRU)", "rnn.py:fast", '"inaccurate"'),
+    ("BBNN", "quickstart.py", "86 to 88 %"),
+    ("SVM on PCA", "svm.py", "60 %"),
+    ("logistic regression", "logistic.py", "78 %"),
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the commands one after the other, and prints the table."""
+    if argv[1:]:
+        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    values = command.override_values(_OVERRIDES)
+    overrides = [f"--config.{name}={value}" for name, value in values.items()]
+    lines = [
+        "| system | parameters | time per epoch | accuracy, 95 % interval | presentation, GTZAN |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, config, presented in SYSTEMS:
+        workdir = pathlib.Path(_WORKDIR.value) / config.replace(".py", "").replace(":", "_")
+        file = pathlib.Path(__file__).parent / "configs" / config
+        _run("train", f"--config={file}", f"--workdir={workdir}", *overrides)
+        if not (workdir / "eval" / "test" / "report.json").exists():
+            _run("evaluate", f"--workdir={workdir}")
+        lines.append(f"| {name} | {_parameters(workdir)} | {_time(workdir)} | {_score(workdir)} |")
+        lines[-1] += f" {presented} |"
+    table = "\n".join(lines)
+    print(table)
+    if _TABLE.value:
+        words = [f"--workdir={_WORKDIR.value}", f"--table={_TABLE.value}", *overrides]
+        made_by = f"    python -m experiments.systems {' '.join(words)}"
+        pathlib.Path(_TABLE.value).write_text(f"{table}\n\nMade by\n\n{made_by}\n")
+    return 0
+
+
+def _run(name: str, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", f"experiments.{name}", *arguments], check=False)
+    if done.returncode:
+        raise command.UserError(f"experiments.{name} {arguments[0]} failed; see above")
+
+
+def _parameters(workdir: pathlib.Path) -> str:
+    """Trainable parameters of a network, numbers kept by a classical system."""
+    from mgr_jax import workdir as workdir_lib
+    from mgr_jax.classical import fitting
+    from mgr_jax.config import NETWORKS
+    from mgr_jax.training import loop
+
+    run = workdir_lib.load(str(workdir))
+    if run.config.model.name in NETWORKS:
+        return f"{loop.count_parameters(run.config, num_classes=len(run.labels)):,}"
+    return f"{fitting.count_parameters(run):,}"
+
+
+def _time(workdir: pathlib.Path) -> str:
+    seconds = [record["seconds"] for record in _records(workdir) if "seconds" in record]
+    # The first epoch compiles.
+    return f"{statistics.median(seconds[1:]):.1f} s" if seconds[1:] else "fitted in one call"
+
+
+def _score(workdir: pathlib.Path) -> str:
+    from mgr_jax.evaluation import stats
+
+    report = json.loads((workdir / "eval" / "test" / "report.json").read_text())
+    return stats.describe_accuracy(report["num_correct"], report["n"], report["protocol"])
+
+
+def _records(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    from mgr_jax.training.writer import read_metrics
+
+    return read_metrics(workdir)
+
+
+if __name__ == "__main__":
+    command.run(main)
