@@ -4,7 +4,9 @@
 or dropout rate: Adam at 0.001, 8, ReLU and 0.25 here. Not run at full size here.
 
 `cnn.py:fast` is the same network on a 96x128x3 picture of 6 seconds with a quarter of the channels
-and units, which trains in minutes on two CPU cores.
+and units, which trains in minutes on two CPU cores. Its pixels are normalised by the mean and the
+deviation of the training part: on pixels in [0, 1] it stayed at the loss of guessing (2.303) for
+the first six epochs.
 """
 
 from mgr_jax.config import Config
@@ -24,9 +26,11 @@ def get_config(variant: str = "") -> Config:
     if variant == "fast":
         config.data.window_seconds = 6.0
         config.features.image_height, config.features.image_width = 96, 128
+        config.features.normalize = "global"
         config.model.width_multiplier = 0.25
+        config.model.dropout = 0.1
         config.optim.schedule = "cosine"
-        config.train.num_epochs = 20
+        config.train.num_epochs = 60
     elif variant:
         raise UserError(f"variant {variant!r} is unknown; use 'fast' or none")
     return config
