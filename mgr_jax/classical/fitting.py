@@ -74,7 +74,7 @@ def count_parameters(run: workdir_lib.Run) -> int:
 def _load(run: workdir_lib.Run) -> Params:
     path = run.path / _FILE
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             params = {name: arrays[name] for name in arrays.files}
     except FileNotFoundError as error:
         raise UserError(f"--workdir {run.path}: no model in it yet; train first") from error

@@ -48,5 +48,5 @@ def learning_rate(
     """The rate in force at `step`."""
     rate = make_schedule(optim, num_steps=num_steps)(step)
     if optim.schedule == "plateau":
-        rate *= optax.tree.get(opt_state, "scale")
+        rate *= opt_state[-1].scale  # The last of the chain in `make_optimizer`.
     return rate

@@ -1,0 +1,124 @@
+"""The loop in one process: early stopping, normalisers, weights; `tests/experiments` kills it."""
+
+import contextlib
+import io
+
+import jax
+import numpy as np
+import pytest
+
+from mgr_jax import config as config_lib
+from mgr_jax import workdir
+from mgr_jax.config import Optim
+from mgr_jax.data import dataset as dataset_lib
+from mgr_jax.errors import UserError
+from mgr_jax.features.frontend import fit_normalizer
+from mgr_jax.training import checkpoint, loop, parallel
+from mgr_jax.training.writer import read_metrics
+
+
+@pytest.fixture(name="config")
+def _config(tmp_path):
+    """A BBNN of one module on a second of the band, for four devices."""
+    config = config_lib.Config()
+    config.data.clip_seconds, config.data.window_seconds = 1.0, 0.5
+    config.data.num_grooves, config.data.clips_per_groove = 3, 1
+    config.data.cache, config.data.num_workers = str(tmp_path / "cache"), 1
+    config.features.sample_rate = 8000
+    config.features.n_fft, config.features.hop_length = 256, 128
+    config.features.n_mels = 16
+    config.model.width, config.model.num_modules = 2, 1
+    config.train.batch_size, config.train.num_epochs = 4, 3
+    return config
+
+
+def train(config, folder):
+    """Trains; returns what was printed, the run and its last state."""
+    data = dataset_lib.open_dataset(config)
+    run = workdir.create(str(folder), config, data.catalog, data.split)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        loop.train(config, data, run)
+    network = loop.make_network(config, num_classes=10)
+    abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
+    return out.getvalue(), data, checkpoint.restore(run.path, "latest", abstract)[1]
+
+
+def keras_stops(losses, *, patience, min_delta):
+    """Keras's EarlyStopping, from its documentation: the epoch after which it stops."""
+    best, waited = np.inf, 0
+    for epoch, loss in enumerate(losses, start=1):
+        waited += 1
+        if loss < best - min_delta:
+            best, waited = loss, 0
+        elif waited >= patience:
+            return epoch
+    return None
+
+
+def test_early_stopping_follows_keras():
+    random = np.random.default_rng(0)
+    stopped = 0
+    for patience in (1, 2, 4):
+        optim = Optim(early_stop_patience=patience, early_stop_min_delta=0.05)
+        for _ in range(20):
+            losses = np.cumsum(random.normal(-0.01, 0.06, 30)) + 2
+            progress, found = dict(loop.START), None
+            for epoch, loss in enumerate(losses, start=1):
+                progress = loop._early_stopping(optim, progress, loss)
+                if loop._stops(optim, progress):
+                    found = epoch
+                    break
+            assert found == keras_stops(losses, patience=patience, min_delta=0.05)
+            stopped += found is not None
+    assert stopped > 10
+
+
+def test_train_stops_early_and_stays_stopped(config, tmp_path):
+    config.optim.early_stop_patience, config.optim.early_stop_min_delta = 1, 100.0
+    out, _, state = train(config, tmp_path / "run")
+    # The first loss is lower than infinity; the second not lower by 100.
+    assert int(state.step) == 4
+    assert "settled, after epoch 2" in out
+    again, _, state = train(config, tmp_path / "run")
+    assert int(state.step) == 4
+    assert "epoch" not in again
+
+
+def test_train_fits_the_normaliser_on_the_training_part_alone(config, tmp_path):
+    config.features.normalize, config.train.num_epochs = "bin", 1
+    _, data, state = train(config, tmp_path / "run")
+    part = data.parts["train"]
+    windows = [part.clips.waveform(row, start, 4000) for row in part.rows for start in (0, 4000)]
+    expected = fit_normalizer(config.features, [np.stack(windows)])
+    for name in ("mean", "scale"):
+        np.testing.assert_allclose(state.normalizer[name], expected[name], rtol=1e-4)
+    other = fit_normalizer(config.features, [data.parts["test"].clips.waveform(0)[None]])
+    assert not np.allclose(state.normalizer["mean"], other["mean"], rtol=1e-2)
+
+
+def test_train_with_every_option_of_the_loss_writes_whole_records(config, tmp_path):
+    config.optim.label_smoothing, config.optim.ema_decay = 0.1, 0.9
+    config.optim.class_weights, config.train.mixup_alpha = True, 0.2
+    config.optim.schedule, config.train.num_epochs = "plateau", 2
+    _, _, state = train(config, tmp_path / "run")
+    records = read_metrics(tmp_path / "run")
+    assert [record["epoch"] for record in records] == [1, 2]
+    assert all(np.isfinite(value) for record in records for value in record.values())
+    differs = jax.tree.map(lambda a, b: bool((a != b).any()), state.average, state.params)
+    assert any(jax.tree.leaves(differs))
+
+
+def test_train_refuses_a_batch_that_does_not_divide_over_the_devices(config, tmp_path):
+    config.train.batch_size = 6
+    with pytest.raises(UserError, match=r"train.batch_size is 6"):
+        train(config, tmp_path / "run")
+
+
+def test_describe_names_a_window_that_is_too_short(config):
+    config.data.window_seconds = 0.01
+    with pytest.raises(UserError, match=r"model.name 'bbnn': .*use a longer window"):
+        loop.describe(config, num_classes=10)
+
+
+def test_count_parameters_is_the_trainable_total():
+    assert loop.count_parameters(config_lib.Config(), num_classes=10) == 185_642
