@@ -16,6 +16,7 @@ from mgr_jax import config as config_lib
 from mgr_jax.errors import UserError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+CLOSED = 141  # 128 + SIGPIPE
 _NOT_LOADED = "Configuration is not available because of an earlier failure to load:"
 PREEMPTED = 75  # EX_TEMPFAIL: try again; a zero would count as done on a cluster
 
@@ -43,7 +44,7 @@ def read_config(holder: flags.FlagHolder) -> config_lib.Config:
         try:
             reason = f"get_config() returned {type(value.data).__name__}"
         except Exception as error:  # Whatever the user's file raised.
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).split()).removeprefix(_NOT_LOADED).strip()
         raise UserError(f"--config: {reason}; give a file whose get_config() returns a Config")
     return config_lib.validate(config_lib.from_json(config_lib.to_json(value)))
 
@@ -118,11 +119,14 @@ def _guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+        print("interrupted; the same command goes on from here", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)  # The interpreter's own end crashes while XLA compiles in a thread.
     except BrokenPipeError:  # The reader of a pipe has what it wanted: `predict ... | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return CLOSED
+    except OSError as error:
+        _fail(f"{error.filename or 'file'}: {error.strerror or error}; free the path or the disk")
 
 
 def _fail(message: str) -> None:

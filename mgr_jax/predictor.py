@@ -13,6 +13,7 @@ from mgr_jax import config as config_lib
 from mgr_jax import workdir
 from mgr_jax.classical import fitting
 from mgr_jax.data import audio, batches
+from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge
 from mgr_jax.training import checkpoint, loop, parallel
 
@@ -48,6 +49,8 @@ class Predictor:
         """
         waveform, note = audio.decode(path, sample_rate=self.run.config.features.sample_rate)
         probabilities = np.exp(self.predict_waveform(waveform))
+        if not np.isfinite(probabilities).all():
+            raise audio.AudioError("gives probabilities that are not finite")
         order = np.argsort(-probabilities, kind="stable")
         return {self.run.labels[i]: float(probabilities[i]) for i in order}, note
 
@@ -82,6 +85,11 @@ def load(path: str, *, checkpoint_name: str = "best") -> Predictor:
     mesh = parallel.make_mesh()
     batch_size = parallel.padded_batch_size(run.config.train.batch_size, mesh)
     if run.config.model.name not in config_lib.NETWORKS:
+        if checkpoint_name not in ("best", "latest"):
+            raise UserError(
+                f"--checkpoint {checkpoint_name}: {run.config.model.name} has one model only; leave"
+                " the flag out"
+            )
         return Predictor(run, 0, fitting.load(run), batch_size)
     network = loop.make_network(run.config, num_classes=len(run.labels))
     abstract = parallel.abstract(jax.eval_shape(network.init), mesh)

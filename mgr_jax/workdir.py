@@ -116,11 +116,16 @@ def load(path: str) -> Run:
     labels = record["labels"]
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise UserError(f"{folder / 'config.json'}: field 'labels' is damaged; train anew")
+    split = splits.from_json(_read_json(folder / "split.json"))
+    if split.hash() != record["split_hash"]:
+        raise UserError(
+            f"{folder / 'split.json'}: not the split that this run was made with; restore it"
+        )
     return Run(
         path=folder,
         config=config_lib.validate(config_lib.from_json(record["config"])),
         labels=tuple(labels),
-        split=splits.from_json(_read_json(folder / "split.json")),
+        split=split,
         record=record,
     )
 

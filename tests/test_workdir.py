@@ -258,3 +258,11 @@ def test_git_commit_is_that_of_the_code_and_of_nobody_else(tmp_path, monkeypatch
     with open(copy, "a") as file:
         file.write("# changed\n")
     assert workdir._git_commit() == commit + "+changes"
+
+
+def test_load_refuses_a_split_that_the_run_was_not_made_with(path):
+    file = pathlib.Path(path, "split.json")
+    values = json.loads(file.read_text())
+    values["train"], values["test"] = values["test"], values["train"]
+    file.write_text(json.dumps(values))
+    assert "not the split that this run was made with" in _refused(workdir.load, path)

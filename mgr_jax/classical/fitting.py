@@ -23,6 +23,8 @@ _FILE = "model/params.npz"
 
 Params = dict[str, np.ndarray]
 
+_SCORES = {"logistic": logistic.log_probabilities, "svm": svm.log_probabilities}
+
 
 def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> None:
     """Fits on the training part what the validation part then chooses from.
@@ -30,12 +32,21 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     Writes `model/` and, one line for each setting tried, `metrics.jsonl`.
     """
     if (run.path / _FILE).exists():
-        print("resume    the model is fitted already")
-        return
+        try:
+            _load(run)
+        except UserError as error:
+            print(f"again     {error}")
+        else:
+            print("resume    the model is fitted already")
+            workdir_lib.set_status(run.path, "done")
+            return
     workdir_lib.set_status(run.path, "running")
     x, y = extract(config, dataset.parts["train"])
     x_valid, y_valid = extract(config, dataset.parts["valid"])
     print(f"features  {x.shape[0]} x {x.shape[1]} to train on, {len(x_valid)} to validate on")
+    for part, features in (("train", x), ("valid", x_valid)):
+        if not np.isfinite(features).all():
+            raise UserError(f"data: features of part {part!r} are not finite; check the recordings")
     fit = {"logistic": _fit_logistic, "svm": _fit_svm}[config.model.name]
     params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
     lines = "".join(json.dumps(record) + "\n" for record in records)
@@ -51,10 +62,7 @@ def load(run: workdir_lib.Run) -> judge.Predict:
       UserError: if the workdir has no fitted model, or its file is damaged.
     """
     params = _load(run)
-    features = _features(run.config)
-    score = {"logistic": logistic.log_probabilities, "svm": svm.log_probabilities}[
-        run.config.model.name
-    ]
+    features, score = _features(run.config), _SCORES[run.config.model.name]
 
     def predict(batch: batches.Batch) -> np.ndarray:
         return np.asarray(score(params, features(batch)))
@@ -76,10 +84,13 @@ def _load(run: workdir_lib.Run) -> Params:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             params = {name: arrays[name] for name in arrays.files}
+        shape = np.asarray(_SCORES[run.config.model.name](params, params["mean"][None])).shape
     except FileNotFoundError as error:
         raise UserError(f"--workdir {run.path}: no model in it yet; train first") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete it and train anew") from error
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: is damaged; train again to write it anew") from error
+    if shape != (1, len(run.labels)):
+        raise UserError(f"{path}: is damaged; train again to write it anew")
     return params
 
 

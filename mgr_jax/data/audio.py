@@ -16,6 +16,8 @@ _MIN_RATE, _MAX_RATE = 1000, 1_000_000
 # libsndfile shortens `frames` of a damaged file without an error; only its log of the headers
 # tells: of WAV, AU and AIFF, and of the Ogg formats.
 _SIGNS_OF_DAMAGE = ("(should be ", "lacks an end-of-stream bit", "Corrupted bitstream")
+# Float files of integer samples reach 2**31; squares of much more overflow float32.
+_LOUDEST = 2.0**31
 
 
 class AudioError(Exception):
@@ -62,6 +64,8 @@ def decode(
         raise AudioError(note or "has no samples")
     if not np.isfinite(waveform).all():
         raise AudioError("holds NaN or Inf samples")
+    if np.abs(waveform).max() > _LOUDEST:
+        raise AudioError("holds samples beyond +-2**31, which is no audio")
     if source_rate != sample_rate:
         waveform = soxr.resample(waveform, source_rate, sample_rate, quality="HQ")
     waveform = waveform[:max_samples]

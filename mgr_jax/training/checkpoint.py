@@ -1,10 +1,14 @@
 """Checkpoints: the latest and the best, asynchronous and atomic. The only file that knows Orbax."""
 
 import contextlib
+import gc
 import json
 import logging as std_logging
+import os
 import pathlib
 import shutil
+import sys
+import time
 from collections.abc import Callable, Iterator
 
 import orbax.checkpoint as ocp
@@ -142,7 +146,15 @@ def _restore(
     args = ocp.args.Composite(
         state=ocp.args.StandardRestore(abstract_state), progress=ocp.args.JsonRestore()
     )
-    restored = manager.restore(step, args=args)
+    # Of a damaged checkpoint every single read fails, with a traceback on the terminal from a
+    # thread in C++, some only later. What is wrong is raised here, once.
+    with _closed_stderr():
+        try:
+            restored = manager.restore(step, args=args)
+        except _DAMAGED:
+            gc.collect()
+            time.sleep(0.5)
+            raise
     return restored["state"], restored["progress"]
 
 
@@ -164,6 +176,20 @@ def _folder(workdir: pathlib.Path) -> pathlib.Path:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _closed_stderr() -> Iterator[None]:
+    """What threads in C++ write to the terminal goes nowhere."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -76,9 +76,20 @@ def test_train_again_keeps_the_model(config, data, run, capsys):
 def test_load_names_a_damaged_model(run, damage):
     path = run.path / "model" / "params.npz"
     path.write_bytes(path.read_bytes()[:200] if damage is None else damage)
-    with pytest.raises(UserError, match="cannot be read") as error:
+    with pytest.raises(UserError, match="is damaged; train again") as error:
         fitting.load(run)
     assert "\n" not in str(error.value)
+
+
+def test_train_fits_a_damaged_model_anew(config, data, run, capsys):
+    path = run.path / "model" / "params.npz"
+    with np.load(path) as arrays:
+        params = {name: arrays[name] for name in arrays.files}
+    np.savez(path, **(params | {"mean": params["mean"][:3]}))
+    fitting.train(config, data, run)
+    assert "is damaged" in capsys.readouterr().out
+    with np.load(path) as arrays:
+        np.testing.assert_array_equal(arrays["mean"], params["mean"])
 
 
 def test_load_without_a_model_says_to_train(run):

@@ -320,3 +320,15 @@ def test_fit_cuts_and_pads_at_the_end():
     np.testing.assert_array_equal(audio.fit(waveform, 4), waveform)
     np.testing.assert_array_equal(audio.fit(waveform, 6), [1, 2, 3, 4, 0, 0])
     assert audio.fit(waveform, 6).dtype == np.int16
+
+
+def test_decode_refuses_samples_that_no_recording_has(tmp_path):
+    for peak, good in ((2.0**31, True), (1e20, False)):
+        samples = np.linspace(-peak, peak, 1000)
+        soundfile.write(tmp_path / "loud.wav", samples, 8000, subtype="FLOAT")
+        if good:
+            waveform, _ = audio.decode(str(tmp_path / "loud.wav"), sample_rate=8000)
+            assert np.abs(waveform).max() == 2.0**31
+        else:
+            with pytest.raises(audio.AudioError, match=r"beyond \+-2\*\*31"):
+                audio.decode(str(tmp_path / "loud.wav"), sample_rate=8000)

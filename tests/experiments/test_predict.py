@@ -66,3 +66,10 @@ def test_predict_names_what_is_wrong_in_one_line(cache, trained, tmp_path):
     (tmp_path / "empty").mkdir()
     line = commands.fails(cache, "predict", f"--workdir={trained}", tmp_path / "empty")
     assert "no audio file in this folder" in line
+
+
+def test_predict_refuses_a_checkpoint_name_that_is_none(cache, trained, songs):
+    line = commands.fails(
+        cache, "predict", f"--workdir={trained}", "--checkpoint=foo", songs / "c.mp3"
+    )
+    assert "--checkpoint foo" in line

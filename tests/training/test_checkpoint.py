@@ -80,8 +80,8 @@ def test_restore_without_checkpoints_says_so(tmp_path, state):
 
 
 @failed_restore
-@pytest.mark.parametrize("damage", ["emptied", "cut", "no_state"])
-def test_restore_latest_goes_back_over_a_damaged_checkpoint(tmp_path, state, damage):
+@pytest.mark.parametrize("damage", ["emptied", "cut", "no_state", "no_data"])
+def test_restore_latest_goes_back_over_a_damaged_checkpoint(tmp_path, state, damage, capfd):
     abstract = save_all(tmp_path, state, [(1, 0.9, 1.0), (2, 0.2, 1.0)])
     newest = tmp_path / "checkpoints" / "2"
     for path in sorted(newest.rglob("*"), reverse=True):
@@ -89,6 +89,8 @@ def test_restore_latest_goes_back_over_a_damaged_checkpoint(tmp_path, state, dam
             path.write_bytes(b"")
         if damage == "cut" and path.is_file() and "/d/" in str(path):
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        if damage == "no_data" and path.is_file() and "/d/" in str(path):
+            path.unlink()
         if damage == "no_state" and "state" in path.parts and path.is_file():
             path.unlink()
     (restored, _), said = latest(tmp_path, abstract)
@@ -97,6 +99,7 @@ def test_restore_latest_goes_back_over_a_damaged_checkpoint(tmp_path, state, dam
     assert said[0].startswith("checkpoint 2 cannot be read")
     assert (tmp_path / "damaged" / "2").is_dir()
     assert kept(tmp_path) == [1]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @failed_restore

@@ -31,5 +31,11 @@ def test_read_metrics_leaves_out_a_line_cut_by_a_kill(tmp_path):
     assert read_metrics(tmp_path) == [{"step": 1}, {"step": 2}]
 
 
+def test_read_metrics_leaves_out_what_is_no_record(tmp_path):
+    for damage in (b"\xff\xfe", b"[1, 2]", b'{"loss": 1}'):
+        (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + damage + b"\n")
+        assert read_metrics(tmp_path) == [{"step": 1}]
+
+
 def test_read_metrics_of_a_new_workdir_is_empty(tmp_path):
     assert read_metrics(tmp_path) == []
