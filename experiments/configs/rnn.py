@@ -5,7 +5,12 @@ normalised on the training part. Other cells: `--config.model.cell=gru` or `lstm
 size here.
 
 `rnn.py:fast` is a GRU on 6-second windows at a hop of 1024 samples (130 x 14), which trains in
-minutes on two CPU cores.
+minutes on two CPU cores:
+
+    python -m experiments.train --config=experiments/configs/rnn.py:fast --workdir=runs/rnn
+
+Measured: 0.4 s an epoch and 58.3 % [45.7, 69.9] (n = 60, listed) on the band; see
+`experiments/results/systems.md`.
 """
 
 from mgr_jax.config import Config
