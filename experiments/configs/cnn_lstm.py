@@ -7,7 +7,7 @@
 `cnn_lstm.py:fast` is the same network on a 96x128x3 picture of 6 seconds with a quarter of the
 channels and units, which trains in minutes on two CPU cores:
 
-    python -m experiments.train --config=experiments/configs/cnn_lstm.py:fast --workdir=runs/cnn_lstm
+    python -m experiments.train --config=experiments/configs/cnn_lstm.py:fast --workdir=runs/cl
 
 Measured along frequency: 1.3 s an epoch and 33.3 % [22.7, 45.9] (n = 60, listed) on the band; see
 `experiments/results/systems.md`.
