@@ -13,6 +13,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from mgr_jax import config as config_lib
+from mgr_jax import validation
 from mgr_jax.errors import UserError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
@@ -46,7 +47,7 @@ def read_config(holder: flags.FlagHolder) -> config_lib.Config:
         except Exception as error:  # Whatever the user's file raised.
             reason = " ".join(str(error).split()).removeprefix(_NOT_LOADED).strip()
         raise UserError(f"--config: {reason}; give a file whose get_config() returns a Config")
-    return config_lib.validate(config_lib.from_json(config_lib.to_json(value)))
+    return validation.validate(config_lib.from_json(config_lib.to_json(value)))
 
 
 def define_overrides() -> flags.FlagHolder:
@@ -77,7 +78,7 @@ def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> conf
                 " --config.data.* can"
             )
         values["data"][field] = value
-    return config_lib.validate(config_lib.from_json(values))
+    return validation.validate(config_lib.from_json(values))
 
 
 def keep_compiled_programs() -> None:

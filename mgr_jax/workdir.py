@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from typing import Any
 
-from mgr_jax import __version__
+from mgr_jax import __version__, validation
 from mgr_jax import config as config_lib
 from mgr_jax.data import splits
 from mgr_jax.data.catalog import Catalog
@@ -123,7 +123,7 @@ def load(path: str) -> Run:
         )
     return Run(
         path=folder,
-        config=config_lib.validate(config_lib.from_json(record["config"])),
+        config=validation.validate(config_lib.from_json(record["config"])),
         labels=tuple(labels),
         split=split,
         record=record,

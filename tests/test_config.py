@@ -6,6 +6,7 @@ import math
 import pytest
 
 from mgr_jax import config as config_lib
+from mgr_jax import validation
 from mgr_jax.errors import UserError
 
 CHOICES = {
@@ -25,6 +26,7 @@ CHOICES = {
 }
 POSITIVE = [
     "data.clip_seconds",
+    "data.num_folds",
     "data.num_grooves",
     "data.clips_per_groove",
     "features.sample_rate",
@@ -72,7 +74,7 @@ def _config(**fields):
 
 def _refused(**fields):
     with pytest.raises(UserError) as caught:
-        config_lib.validate(_config(**fields))
+        validation.validate(_config(**fields))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -86,7 +88,7 @@ def _refused_json(values):
 
 def test_validate_accepts_the_defaults():
     config = config_lib.Config()
-    assert config_lib.validate(config) is config
+    assert validation.validate(config) is config
     assert config.data.name == "band"
 
 
@@ -120,7 +122,7 @@ def test_validate_refuses_what_is_no_fraction(field, value):
 @pytest.mark.parametrize("value", [1.0, -0.1, math.nan])
 def test_validate_refuses_a_dropout_of_one(value):
     assert _refused(**{"model.dropout": value}).startswith(f"model.dropout is {value}; ")
-    config_lib.validate(_config(**{"model.dropout": 0.0}))
+    validation.validate(_config(**{"model.dropout": 0.0}))
 
 
 @pytest.mark.parametrize("value", [(), (-1.0,), (1.0, math.inf), (math.nan,)])
@@ -130,14 +132,14 @@ def test_validate_refuses_penalties_that_cannot_be(field, value):
 
 
 def test_validate_takes_no_penalty_for_the_logistic_regression_alone():
-    config_lib.validate(_config(**{"model.l2": (0.0,)}))
+    validation.validate(_config(**{"model.l2": (0.0,)}))
     assert _refused(**{"model.c": (0.0,)}).startswith("model.c is (0.0,)")
 
 
 @pytest.mark.parametrize("field", ["data.seed", "train.seed"])
 def test_validate_refuses_seeds_that_jax_would_cut(field):
     assert _refused(**{field: 2**32}) == f"{field} is 4294967296; it must be below 2**32"
-    config_lib.validate(_config(**{field: 2**32 - 1}))
+    validation.validate(_config(**{field: 2**32 - 1}))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_validate_refuses_a_window_longer_than_the_clip():
     assert message == (
         "data.window_seconds is 5.001 s, longer than a clip of 5 s; shorten the window"
     )
-    config_lib.validate(_config(**{"data.clip_seconds": 5.0, "data.window_seconds": 5.0}))
+    validation.validate(_config(**{"data.clip_seconds": 5.0, "data.window_seconds": 5.0}))
     # The exact length counts, not the nominal one.
     message = _refused(**{"data.clip_samples": 22050, "data.window_seconds": 2.0})
     assert "longer than a clip of 1 s" in message
@@ -171,7 +173,7 @@ def test_validate_refuses_bands_that_cannot_be():
     assert _refused(**{"features.fmax": 11026.0}).startswith(
         "features.fmax is 11026.0 Hz; it must not exceed half of features.sample_rate (11025 Hz)"
     )
-    config_lib.validate(_config(**{"features.fmax": 11025.0}))
+    validation.validate(_config(**{"features.fmax": 11025.0}))
     assert _refused(**{"features.n_mfcc": 129}) == (
         "features.n_mfcc is 129; it must not exceed features.n_mels (128)"
     )
@@ -195,7 +197,7 @@ def test_validate_refuses_bands_that_cannot_be():
 def test_validate_pairs_front_ends_with_systems(model, kind, fits):
     fields = {"model.name": model, "features.kind": kind}
     if fits:
-        config_lib.validate(_config(**fields))
+        validation.validate(_config(**fields))
     else:
         message = _refused(**fields)
         assert message.startswith(f"features.kind is {kind!r}, which model.name {model!r} cannot")
@@ -209,7 +211,7 @@ def test_validate_refuses_a_grey_flattened_image():
 @pytest.mark.parametrize("name", ["gtzan", "folder", "manifest"])
 def test_validate_asks_for_the_root(name):
     assert _refused(**{"data.name": name}) == f"data.root is empty; data.name {name!r} needs a path"
-    config_lib.validate(_config(**{"data.name": name, "data.root": "somewhere"}))
+    validation.validate(_config(**{"data.name": name, "data.root": "somewhere"}))
 
 
 def test_clip_length_counts_samples():

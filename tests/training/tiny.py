@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from mgr_jax import config as config_lib
+from mgr_jax import validation
 from mgr_jax.features.frontend import make_frontend
 from mgr_jax.models import make_model
 from mgr_jax.training import optimizer, steps
@@ -23,7 +24,7 @@ def config(**fields) -> config_lib.Config:
     for name, value in fields.items():
         section, _, field = name.rpartition("__")
         setattr(getattr(values, section or "optim"), field, value)
-    return config_lib.validate(values)
+    return validation.validate(values)
 
 
 def parts(values, *, num_classes=3, axis_name=None):

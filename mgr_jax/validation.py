@@ -1,0 +1,137 @@
+"""The values that a config may have: each refusal names the field and what it may be."""
+
+from mgr_jax import config as config_lib
+from mgr_jax.errors import UserError
+
+
+def validate(config: config_lib.Config) -> config_lib.Config:
+    """Returns `config` unchanged, or raises `UserError` with the first field that is wrong."""
+    data, features, model = config.data, config.features, config.model
+    optim, train = config.optim, config.train
+    choices = {
+        "data.name": (data.name, config_lib.DATA_NAMES),
+        "data.protocol": (data.protocol, config_lib.PROTOCOLS),
+        "features.kind": (features.kind, config_lib.FEATURE_KINDS),
+        "features.colormap": (features.colormap, config_lib.COLORMAPS),
+        "features.time_axis": (features.time_axis, config_lib.TIME_AXES),
+        "features.normalize": (features.normalize, config_lib.NORMALIZERS),
+        "model.name": (model.name, config_lib.MODEL_NAMES),
+        "model.scan_axis": (model.scan_axis, ("frequency", "time")),
+        "model.cell": (model.cell, ("simple", "gru", "lstm")),
+        "model.dtype": (model.dtype, ("float32", "bfloat16")),
+        "model.kernel": (model.kernel, ("rbf", "linear")),
+        "optim.name": (optim.name, config_lib.OPTIMIZERS),
+        "optim.schedule": (optim.schedule, config_lib.SCHEDULES),
+        "train.parallelism": (train.parallelism, config_lib.PARALLELISMS),
+    }
+    for field, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise UserError(f"{field} is {value!r}; it must be one of {', '.join(allowed)}")
+    positive = {
+        "data.clip_seconds": data.clip_seconds,
+        "data.num_folds": data.num_folds,
+        "data.num_grooves": data.num_grooves,
+        "data.clips_per_groove": data.clips_per_groove,
+        "features.sample_rate": features.sample_rate,
+        "features.n_fft": features.n_fft,
+        "features.hop_length": features.hop_length,
+        "features.n_mels": features.n_mels,
+        "features.n_mfcc": features.n_mfcc,
+        "features.top_db": features.top_db,
+        "features.image_height": features.image_height,
+        "features.image_width": features.image_width,
+        "model.width": model.width,
+        "model.num_modules": model.num_modules,
+        "model.width_multiplier": model.width_multiplier,
+        "model.hidden_size": model.hidden_size,
+        "model.num_layers": model.num_layers,
+        "model.num_components": model.num_components,
+        "optim.learning_rate": optim.learning_rate,
+        "optim.plateau_patience": optim.plateau_patience,
+        "train.num_epochs": train.num_epochs,
+        "train.batch_size": train.batch_size,
+    }
+    for field, value in positive.items():
+        if not value > 0 or value == float("inf"):
+            raise UserError(f"{field} is {value}; it must be greater than 0 and finite")
+    not_negative = {
+        "data.fold": data.fold,
+        "data.seed": data.seed,
+        "data.clip_samples": data.clip_samples,
+        "data.window_seconds": data.window_seconds,
+        "data.num_workers": data.num_workers,
+        "features.fmin": features.fmin,
+        "features.fmax": features.fmax,
+        "optim.weight_decay": optim.weight_decay,
+        "optim.early_stop_patience": optim.early_stop_patience,
+        "optim.early_stop_min_delta": optim.early_stop_min_delta,
+        "train.mixup_alpha": train.mixup_alpha,
+        "train.seed": train.seed,
+    }
+    for field, value in not_negative.items():
+        if not value >= 0 or value == float("inf"):
+            raise UserError(f"{field} is {value}; it must be 0 or more and finite")
+    fractions = {
+        "model.batch_norm_momentum": model.batch_norm_momentum,
+        "optim.plateau_factor": optim.plateau_factor,
+    }
+    for field, value in fractions.items():
+        if not 0 < value < 1:
+            raise UserError(f"{field} is {value}; it must lie between 0 and 1")
+    if not model.l2 or not all(0 <= value < float("inf") for value in model.l2):
+        raise UserError(f"model.l2 is {model.l2}; give one or more penalties of 0 or more")
+    for field, values in {"model.c": model.c, "model.gamma": model.gamma}.items():
+        if not values or not all(0 < value < float("inf") for value in values):
+            raise UserError(f"{field} is {values}; give one or more values greater than 0")
+    shares = {
+        "model.dropout": model.dropout,
+        "optim.label_smoothing": optim.label_smoothing,
+        "optim.ema_decay": optim.ema_decay,
+    }
+    for field, value in shares.items():
+        if not 0 <= value < 1:
+            raise UserError(f"{field} is {value}; it must be 0 or more and below 1")
+    for field, value in {"data.seed": data.seed, "train.seed": train.seed}.items():
+        if value >= 2**32:  # JAX would take its lower 32 bits.
+            raise UserError(f"{field} is {value}; it must be below 2**32")
+    rate = features.sample_rate
+    samples = {
+        "data.clip_seconds": data.clip_seconds * rate,
+        "data.clip_samples": data.clip_samples or 1,
+        "data.window_seconds": data.window_seconds * rate if data.window_seconds else 1,
+    }
+    for field, value in samples.items():
+        if not 0.5 < value < 2**31 - 1:
+            raise UserError(f"{field} gives {value:g} samples; it must give 1 to 2**31 - 2")
+    if config_lib.window_length(config) > config_lib.clip_length(config):
+        raise UserError(
+            f"data.window_seconds is {data.window_seconds} s, longer than a clip of"
+            f" {config_lib.clip_length(config) / features.sample_rate:g} s; shorten the window"
+        )
+    if features.fmax and features.fmin >= features.fmax:
+        raise UserError(f"features.fmin is {features.fmin}; it must be below features.fmax")
+    if features.fmax > features.sample_rate / 2:
+        raise UserError(
+            f"features.fmax is {features.fmax} Hz; it must not exceed half of"
+            f" features.sample_rate ({features.sample_rate / 2:g} Hz)"
+        )
+    if features.n_mfcc > features.n_mels:
+        raise UserError(
+            f"features.n_mfcc is {features.n_mfcc}; it must not exceed features.n_mels"
+            f" ({features.n_mels})"
+        )
+    readable = [kind for kind in config_lib.FEATURE_KINDS if kind not in config_lib.VECTOR_KINDS]
+    if model.name not in config_lib.NETWORKS:
+        readable = config_lib.VECTOR_KINDS
+    elif model.name == "rnn":
+        readable.remove("mel_image")
+    if features.kind not in readable:
+        raise UserError(
+            f"features.kind is {features.kind!r}, which model.name {model.name!r} cannot read;"
+            f" use one of {', '.join(readable)}"
+        )
+    if features.colormap == "grey" and features.kind == "flattened":
+        raise UserError("features.colormap is 'grey'; features.kind 'flattened' is a colour image")
+    if data.name in ("gtzan", "folder", "manifest") and not data.root:
+        raise UserError(f"data.root is empty; data.name {data.name!r} needs a path")
+    return config
