@@ -38,6 +38,8 @@ class Data:
       num_folds: folds of `kfold` and `artist_kfold`.
       fold: which fold is the test part, for protocols that have folds.
       seed: seed of the split, and of the composition of the `band`.
+      repeat: which repetition of the split, for cross-validation with several seeds: it is added
+        to `seed` in drawing the split alone, so that the tracks stay the same.
       clip_seconds: length of a clip in seconds; longer tracks are cut, shorter ones padded.
       clip_samples: the same in samples, exactly; 0 means `clip_seconds`.
       window_seconds: length of the window that a model sees, in seconds; 0 means the clip.
@@ -54,6 +56,7 @@ class Data:
     num_folds: int = 5
     fold: int = 0
     seed: int = 0
+    repeat: int = 0
     clip_seconds: float = 30.0
     clip_samples: int = 0
     window_seconds: float = 0.0
@@ -185,6 +188,8 @@ class Train:
       mixup_alpha: each waveform is mixed with the next of its batch by a share drawn from
         Beta(alpha, alpha); 0 means not.
       parallelism: `jit` (a mesh over all devices).
+      folds_at_once: `cross_validate` of networks only: folds that are trained together, as one
+        program; 0 trains one after another.
       seed: seed of everything random in training.
     """
 
@@ -192,6 +197,7 @@ class Train:
     batch_size: int = 8
     mixup_alpha: float = 0.0
     parallelism: str = "jit"
+    folds_at_once: int = 0
     seed: int = 0
 
 

@@ -57,6 +57,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
     not_negative = {
         "data.fold": data.fold,
         "data.seed": data.seed,
+        "data.repeat": data.repeat,
         "data.clip_samples": data.clip_samples,
         "data.window_seconds": data.window_seconds,
         "data.num_workers": data.num_workers,
@@ -65,6 +66,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         "optim.weight_decay": optim.weight_decay,
         "optim.early_stop_patience": optim.early_stop_patience,
         "optim.early_stop_min_delta": optim.early_stop_min_delta,
+        "train.folds_at_once": train.folds_at_once,
         "train.mixup_alpha": train.mixup_alpha,
         "train.seed": train.seed,
     }
