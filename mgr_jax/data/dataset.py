@@ -55,6 +55,7 @@ def open_dataset(config: config_lib.Config) -> Dataset:
         protocol=config.data.protocol,
         fold=config.data.fold,
         seed=config.data.seed,
+        num_folds=config.data.num_folds,
     )
     parts = {part: _part(catalog, store, getattr(split, part)) for part in PARTS}
     return Dataset(catalog, store, split, parts)

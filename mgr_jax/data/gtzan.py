@@ -14,6 +14,7 @@ import functools
 import importlib.resources
 from typing import NamedTuple
 
+from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
 # Alphabetical, which is also the order of the labels 0..9.
@@ -52,6 +53,15 @@ def facts() -> dict[str, Facts]:
             )
             for row in csv.DictReader(file)
         }
+
+
+@functools.cache
+def tracks() -> tuple[Track, ...]:
+    """The 1000 published tracks without their audio, sorted by id."""
+    return tuple(
+        Track(name, "", name.split(".")[0], fact.artist, fact.recording, fact.part)
+        for name, fact in sorted(facts().items())
+    )
 
 
 def read_checksums(path: str) -> dict[str, str]:

@@ -13,6 +13,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from mgr_jax.data import folds as folds_lib
+from mgr_jax.data import gtzan
 from mgr_jax.data.catalog import PARTS, Catalog
 from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
@@ -21,6 +23,8 @@ from mgr_jax.errors import UserError
 IMPORTED = "imported"
 TEST_SHARE = 0.1
 VALID_SHARE = 0.1
+# A copy of GTZAN that lacks a few files keeps the folds of the 1000 published tracks.
+_WHOLE_GTZAN = 900
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,35 +52,99 @@ class Split:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def make_split(catalog: Catalog, *, protocol: str, fold: int = 0, seed: int = 0) -> Split:
+def make_split(
+    catalog: Catalog, *, protocol: str, fold: int = 0, seed: int = 0, num_folds: int = 5
+) -> Split:
     """Splits the tracks of `catalog` into train, valid and test.
 
     Args:
       catalog: the tracks.
       protocol: `holdout` (10 % of each class to test on and 10 % to validate on, drawn by `seed`),
-        `listed` (the split that comes with the data) or `fault_filtered` (the published split of
-        GTZAN by Kereliuk, Sturm and Larsen).
-      fold: which fold is tested; these protocols have only fold 0.
+        `kfold` (each of `num_folds` random stratified folds is the test part once),
+        `artist_kfold` (likewise, but no artist and no recording stands in two parts, and tracks of
+        one recording with two labels are left out; see `folds.assign_folds`), `listed` (the split
+        that comes with the data) or `fault_filtered` (the published split of GTZAN by Kereliuk,
+        Sturm and Larsen). With folds, a tenth of all tracks is carved out of the other folds to
+        validate on, by the same rule. Groups of artists may be too few for a class to stand in the
+        test or the validation part; it is always in the training part.
+      fold: which fold is the test part; protocols without folds have only fold 0.
       seed: seed of the draw.
+      num_folds: folds of `kfold` and `artist_kfold`.
 
     Raises:
-      UserError: if a part would be empty, or a class has no track to train on; with `holdout`, if
-        any part would lack a class.
+      UserError: if a part would be empty, or a class has no track to train on; with `holdout` and
+        `kfold`, if any part would lack a class; with folds, if a class has fewer tracks or groups
+        of artists than there are folds.
     """
-    if fold:
+    with_folds = protocol in folds_lib.PROTOCOLS
+    if fold and not with_folds:
         raise UserError(f"data.fold is {fold}, but data.protocol {protocol!r} has only fold 0")
-    if protocol == "fault_filtered" and catalog.name != "gtzan":
+    if with_folds and not 0 <= fold < max(2, num_folds):
+        raise UserError(
+            f"data.fold is {fold}; with data.num_folds {num_folds} it must be 0 to {num_folds - 1}"
+        )
+    if protocol == "fault_filtered" and not _is_gtzan(catalog):
         raise UserError(
             f"data.protocol 'fault_filtered' is a split of GTZAN, not of data.name"
             f" {catalog.name!r}; use 'holdout' or 'listed'"
         )
     if protocol == "holdout":
         parts = _holdout(catalog, seed)
+    elif with_folds:
+        parts = _one_fold(catalog, protocol, fold, seed, num_folds)
     else:
         parts = {track.id: track.part for track in catalog.tracks}
     split = _from_parts(catalog, protocol, parts)
     _check_classes(catalog, split)
     return split
+
+
+def make_folds(
+    catalog: Catalog, *, protocol: str, seed: int = 0, num_folds: int = 5
+) -> dict[str, int]:
+    """Track id -> fold whose test part has it (`folds.assign_folds`), for the tracks in a fold.
+
+    Of GTZAN these are the folds of its 1000 published tracks, so that a copy with a damaged file
+    has the folds of all others; a copy that lacks more than a hundred is divided by itself.
+    """
+    assigned = folds_lib.assign_folds(
+        _published(catalog), protocol=protocol, num_folds=num_folds, seed=seed
+    )
+    present = {track.id for track in catalog.tracks}
+    return {name: fold for name, fold in assigned.items() if name in present}
+
+
+def _one_fold(
+    catalog: Catalog, protocol: str, fold: int, seed: int, num_folds: int
+) -> dict[str, str]:
+    whole = _published(catalog)
+    options = {"protocol": protocol, "num_folds": num_folds, "seed": seed}
+    assigned = folds_lib.assign_folds(whole, **options)
+    learned = [track for track in whole.tracks if assigned.get(track.id, fold) != fold]
+    valid = folds_lib.valid_tracks(learned, fold=fold, **options)
+    parts = {}
+    for track in catalog.tracks:
+        if track.id not in assigned:
+            parts[track.id] = ""
+        elif assigned[track.id] == fold:
+            parts[track.id] = "test"
+        else:
+            parts[track.id] = "valid" if track.id in valid else "train"
+    return parts
+
+
+def _is_gtzan(catalog: Catalog) -> bool:
+    return catalog.name in ("gtzan", "gtzan_facts")
+
+
+def _published(catalog: Catalog) -> Catalog:
+    """The catalog that folds are made of: all of GTZAN, for a copy of nearly all of it."""
+    if not _is_gtzan(catalog) or len(catalog.tracks) < _WHOLE_GTZAN:
+        return catalog
+    tracks = gtzan.tracks()
+    if not {track.id for track in catalog.tracks} <= {track.id for track in tracks}:
+        return catalog
+    return dataclasses.replace(catalog, tracks=tracks, labels=gtzan.GENRES)
 
 
 def _holdout(catalog: Catalog, seed: int) -> dict[str, str]:
@@ -117,9 +185,11 @@ def _from_parts(catalog: Catalog, protocol: str, parts: dict[str, str]) -> Split
 
 
 def _shared(learned: Sequence[Track], tested: Sequence[Track], field: str) -> tuple[str, ...]:
-    left = {getattr(track, field) for track in learned}
-    right = {getattr(track, field) for track in tested}
-    return tuple(sorted((left & right) - {""}))
+    left, right = (
+        {folds_lib.name_key(getattr(track, field)): getattr(track, field) for track in tracks}
+        for tracks in (learned, tested)
+    )
+    return tuple(sorted(right[key] for key in (left.keys() & right.keys()) - {""}))
 
 
 def _check_classes(catalog: Catalog, split: Split) -> None:
@@ -133,7 +203,7 @@ def _check_classes(catalog: Catalog, split: Split) -> None:
             )
         # A published split of a partial copy may lack a class to test on, never one to learn.
         missing = set(catalog.labels) - {label_of[name] for name in ids}
-        if missing and (part == "train" or split.protocol == "holdout"):
+        if missing and (part == "train" or split.protocol in ("holdout", "kfold")):
             raise UserError(
                 f"data.protocol {split.protocol!r}: part {part!r} has no track of class"
                 f" {min(missing)!r}; add tracks or use another protocol"

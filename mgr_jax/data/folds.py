@@ -1,0 +1,261 @@
+"""Folds: every track in one of k test parts, at random or with artists and recordings kept whole.
+
+All arithmetic is on integers and all draws are SHA-256 of seed and id: the folds are the same on
+every machine, with every version of any library and in whatever order the tracks come.
+"""
+
+import collections
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+
+from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.track import Track
+from mgr_jax.errors import UserError
+
+PROTOCOLS = ("kfold", "artist_kfold")
+# Above this many groups, moving single groups balances well and swapping pairs takes long.
+_MAX_SWAPPED = 1000
+# Validation tracks: one in so many of the whole data set, as in `holdout`.
+_VALID_ONE_IN = 10
+
+
+def name_key(name: str) -> str:
+    """What two spellings of one name share: no case, no white space, compatible Unicode."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def label_conflicts(tracks: Iterable[Track]) -> tuple[tuple[str, ...], ...]:
+    """Ids of the tracks of each recording that stands under more than one label, sorted."""
+    ids, labels = collections.defaultdict(list), collections.defaultdict(set)
+    for track in tracks:
+        if track.recording:
+            ids[name_key(track.recording)].append(track.id)
+            labels[name_key(track.recording)].add(track.label)
+    return tuple(sorted(tuple(sorted(ids[key])) for key, found in labels.items() if len(found) > 1))
+
+
+def artist_groups(tracks: Iterable[Track]) -> list[list[Track]]:
+    """Tracks linked by an artist or a recording, directly or over others; sorted by id.
+
+    Names are compared by `name_key`. A track of unknown artist and recording is alone.
+    """
+    tracks = sorted(tracks, key=lambda track: track.id)
+    parent = list(range(len(tracks)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first: dict[tuple[str, str], int] = {}
+    for i, track in enumerate(tracks):
+        for field in ("artist", "recording"):
+            key = name_key(getattr(track, field))
+            if key:
+                parent[root(i)] = root(first.setdefault((field, key), i))
+    groups = collections.defaultdict(list)
+    for i, track in enumerate(tracks):
+        groups[root(i)].append(track)
+    return sorted(groups.values(), key=lambda group: group[0].id)
+
+
+def assign_folds(catalog: Catalog, *, protocol: str, num_folds: int, seed: int) -> dict[str, int]:
+    """Track id -> fold `0..num_folds - 1`, sorted by id.
+
+    Args:
+      catalog: the tracks.
+      protocol: `kfold`: each class is dealt out at random, to within one track, and so are all
+        tracks together. `artist_kfold`: `artist_groups` stay whole and folds are as equal in size
+        and in every class as a greedy assignment with local search makes them; tracks of a
+        recording with two labels are in no fold.
+      num_folds: k, 2 or more.
+      seed: seed of the draw.
+
+    Raises:
+      UserError: if a class has fewer tracks (`kfold`) or fewer groups (`artist_kfold`) than folds.
+    """
+    _check_num_folds(num_folds)
+    if protocol == "kfold":
+        folds = _deal(catalog, num_folds, seed)
+    else:
+        folds = _assign_groups(catalog, num_folds, seed)
+    return dict(sorted(folds.items()))
+
+
+def valid_tracks(
+    tracks: Sequence[Track], *, protocol: str, num_folds: int, fold: int, seed: int
+) -> set[str]:
+    """Ids to validate on, carved out of `tracks`, those of all folds but `fold`, by the same rule.
+
+    About a tenth of the whole data set; every class keeps a track (a group) to train on.
+    """
+    if protocol == "kfold":
+        found = set()
+        for label, ids in _ids_by_label(tracks).items():
+            ids.sort(key=lambda name: _draw("kfold valid", seed, num_folds, fold, name))
+            size = len(ids) * num_folds  # the whole class, times k - 1
+            wanted = (2 * size + _VALID_ONE_IN * (num_folds - 1)) // (
+                2 * _VALID_ONE_IN * (num_folds - 1)
+            )
+            if len(ids) < 2:
+                raise UserError(
+                    f"data.protocol 'kfold': class {label!r} has {len(ids)} track(s) besides fold"
+                    f" {fold}; it needs 2 or more, one each to train and validate on"
+                )
+            found.update(ids[: min(max(1, wanted), len(ids) - 1)])
+        return found
+    groups = artist_groups(tracks)
+    # Validation is 1/10 of the whole and hence k / (10 (k - 1)) of what the test fold leaves.
+    shares = (_VALID_ONE_IN * (num_folds - 1) - num_folds, num_folds)
+    bins = _balance(groups, shares, ("artist_kfold valid", seed, num_folds, fold))
+    return {track.id for group, where in zip(groups, bins, strict=True) if where for track in group}
+
+
+def _check_num_folds(num_folds: int) -> None:
+    if num_folds < 2:
+        raise UserError(f"data.num_folds is {num_folds}; give 2 or more")
+
+
+def _deal(catalog: Catalog, num_folds: int, seed: int) -> dict[str, int]:
+    by_label = _ids_by_label(catalog.tracks)
+    _check_counts(catalog, {k: len(v) for k, v in by_label.items()}, "kfold", num_folds)
+    folds: dict[str, int] = {}
+    for label in catalog.labels:
+        ranked = sorted(by_label[label], key=lambda name: _draw("kfold", seed, num_folds, name))
+        # Each class goes on where the one before ended: so the folds' sizes differ by one, too.
+        start = len(folds)
+        folds |= {name: (start + rank) % num_folds for rank, name in enumerate(ranked)}
+    return folds
+
+
+def _assign_groups(catalog: Catalog, num_folds: int, seed: int) -> dict[str, int]:
+    conflicting = {name for ids in label_conflicts(catalog.tracks) for name in ids}
+    # Groups first: a track that is left out still links the artists that it links.
+    groups = [
+        [track for track in group if track.id not in conflicting]
+        for group in artist_groups(catalog.tracks)
+    ]
+    groups = [group for group in groups if group]
+    counts = collections.Counter(label for g in groups for label in {track.label for track in g})
+    _check_counts(catalog, counts, "artist_kfold", num_folds)
+    bins = _balance(groups, (1,) * num_folds, ("artist_kfold", seed, num_folds))
+    return {track.id: where for group, where in zip(groups, bins, strict=True) for track in group}
+
+
+def _check_counts(
+    catalog: Catalog, counts: Mapping[str, int], protocol: str, num_folds: int
+) -> None:
+    what = "artist group(s)" if protocol == "artist_kfold" else "readable track(s)"
+    for label in catalog.labels:
+        count = counts.get(label, 0)
+        if count < num_folds:
+            least = f"use data.num_folds={count}" if count > 1 else "add tracks of other artists"
+            if count < 2 and protocol == "kfold":
+                least = "add tracks"
+            raise UserError(
+                f"data.protocol {protocol!r}: class {label!r} has {count} {what}, fewer than"
+                f" data.num_folds {num_folds}; {least}, or another protocol"
+            )
+
+
+def _balance(
+    groups: Sequence[Sequence[Track]], shares: Sequence[int], draw: tuple[object, ...]
+) -> list[int]:
+    """A bin for each group, such that each bin has its share of every class and of all tracks.
+
+    Largest groups first, each to the bin where it costs least; then single groups are moved, and
+    pairs of a class swapped, as long as that lowers the cost: bins that lack a class, and then the
+    squares of what each bin has too much or too little, relative to the class's size.
+    """
+    sizes = [collections.Counter(track.label for track in group) for group in groups]
+    for size in sizes:
+        size[None] = size.total()  # all tracks, balanced like one more class
+    total = sum(sizes, collections.Counter())
+    whole = sum(shares)
+    weight = {label: 10**6 // count + 1 for label, count in total.items()}
+    filled = [collections.Counter() for _ in shares]
+    # A missing class costs more than all imbalance together.
+    missing = 10**7 * whole**2 * max(1, total[None]) ** 2
+
+    def cost(label: str | None, where: int, count: int, empty: int) -> int:
+        away = whole * count - shares[where] * total[label]
+        return away**2 * weight[label] + (0 if count else empty)
+
+    def change(i: int, where: int, sign: int, empty: int = missing) -> int:
+        """What the cost rises by if group `i` is put into a bin (or taken out of it)."""
+        have = filled[where]
+        return sum(
+            cost(label, where, have[label] + sign * n, empty)
+            - cost(label, where, have[label], empty)
+            for label, n in sizes[i].items()
+        )
+
+    def put(i: int, where: int, sign: int) -> None:
+        for label, n in sizes[i].items():
+            filled[where][label] += sign * n
+
+    drawn = [_draw(*draw, group[0].id) for group in groups]
+    order = sorted(range(len(groups)), key=lambda i: (-sizes[i][None], drawn[i]))
+    # Bins that are equally good for a group are tried in an order of its own.
+    tried = [sorted(range(len(shares)), key=lambda b: _draw(name, b)) for name in drawn]
+    bins = [0] * len(groups)
+    for i in order:
+        # No price on a missing class yet: it would put the largest groups into the smallest bin.
+        bins[i] = min(tried[i], key=lambda where: change(i, where, 1, 0))
+        put(i, bins[i], 1)
+
+    def move(i: int) -> bool:
+        here = bins[i]
+        rise, best = min(
+            ((change(i, b, 1), b) for b in tried[i] if b != here), key=lambda pair: pair[0]
+        )
+        if rise + change(i, here, -1) >= 0:
+            return False
+        put(i, here, -1)
+        put(i, best, 1)
+        bins[i] = best
+        return True
+
+    def swap(i: int, j: int) -> bool:
+        here, there = bins[i], bins[j]
+        if here == there:
+            return False
+        steps = ((i, here, -1), (j, there, -1), (i, there, 1), (j, here, 1))
+        rise = 0
+        for step in steps:
+            rise += change(*step)
+            put(*step)
+        if rise < 0:
+            bins[i], bins[j] = there, here
+            return True
+        for group, where, sign in steps:
+            put(group, where, -sign)
+        return False
+
+    pairs = []
+    if len(groups) <= _MAX_SWAPPED:
+        labels = [size.keys() - {None} for size in sizes]
+        pairs = [
+            (i, j)
+            for n, i in enumerate(order)
+            for j in order[:n]
+            if labels[i] & labels[j] and sizes[i] != sizes[j]
+        ]
+    # The cost is an integer and falls at every step: this ends.
+    changed = True
+    while changed:
+        changed = sum(move(i) for i in order) > 0 or sum(swap(i, j) for i, j in pairs) > 0
+    return bins
+
+
+def _ids_by_label(tracks: Iterable[Track]) -> dict[str, list[str]]:
+    found = collections.defaultdict(list)
+    for track in tracks:
+        found[track.label].append(track.id)
+    return dict(sorted(found.items()))
+
+
+def _draw(*what: object) -> bytes:
+    return hashlib.sha256("/".join(map(str, what)).encode()).digest()
