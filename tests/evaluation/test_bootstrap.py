@@ -67,7 +67,7 @@ def _coverage(*, num_groups, size, num_draws, grouped=True):
         found = bootstrap.mean_interval(
             values, groups=groups if grouped else None, num_resamples=500, seed=seed
         )
-        covered += found[0] <= 0.7 <= found[1]
+        covered += found is not None and found[0] <= 0.7 <= found[1]
     return covered / num_draws
 
 
