@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import stats as scipy_stats
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
@@ -15,6 +16,68 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
 def accuracy(matrix: np.ndarray) -> float:
     """Share of the examples of a confusion matrix `[C, C]` that lie on its diagonal."""
     return float(np.trace(matrix) / matrix.sum())
+
+
+def balanced_accuracy(matrix: np.ndarray) -> float:
+    """Mean recall of the classes that have examples, of a confusion matrix `[C, C]`."""
+    support = matrix.sum(axis=1)
+    there = support > 0
+    return float((np.diag(matrix)[there] / support[there]).mean())
+
+
+def top_k_hits(log_probabilities: np.ndarray, labels: np.ndarray, *, k: int) -> int:
+    """How many labels are among the k most probable classes: `[N, C]`, int `[N]`.
+
+    Of equal probabilities the class with the lower number counts as the more probable.
+    """
+    order = np.argsort(-log_probabilities, axis=1, kind="stable")[:, :k]
+    return int((order == labels[:, None]).any(axis=1).sum())
+
+
+def roc_auc(log_probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]:
+    """Area under the ROC curve of each class against the rest: `[N, C]`, int `[N]`.
+
+    The share of pairs, one of the class and one not, that are in the right order (Mann and
+    Whitney); ties count by half. None where a class has no examples, or all of them.
+    """
+    areas: list[float | None] = []
+    for label, scores in enumerate(log_probabilities.T):
+        positive = labels == label
+        count, rest = int(positive.sum()), int((~positive).sum())
+        if not count or not rest:
+            areas.append(None)
+            continue
+        ranks = scipy_stats.rankdata(scores)[positive].sum()
+        areas.append(float((ranks - count * (count + 1) / 2) / (count * rest)))
+    return areas
+
+
+def brier_score(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean squared distance of the probabilities to the truth (Brier 1950), from 0 to 2.
+
+    Args:
+      log_probabilities: `[N, C]`.
+      labels: int `[N]`.
+    """
+    wanted = np.eye(log_probabilities.shape[1])[labels]
+    return float(((np.exp(log_probabilities) - wanted) ** 2).sum(axis=1).mean())
+
+
+def abstention_curve(confidence: np.ndarray, correct: np.ndarray) -> dict[str, np.ndarray]:
+    """What is answered, and how well, if the model stays silent below a confidence.
+
+    Args:
+      confidence: probability of the chosen class `[N]`.
+      correct: whether it is right `[N]`.
+
+    Returns:
+      `threshold`, `answered` (tracks at or above it) and `correct` (those answered rightly), for
+      every confidence that occurs, the highest first.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    values, hits = confidence[order], np.cumsum(np.asarray(correct, int)[order])
+    last = np.flatnonzero(np.append(np.diff(values) != 0, True))
+    return {"threshold": values[last], "answered": last + 1, "correct": hits[last]}
 
 
 def log_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -93,6 +93,19 @@ def sign_flip_test(first: np.ndarray, second: np.ndarray, groups: Sequence[str])
     return min(1.0, float(chances[distance >= abs(sums.sum())].sum()))
 
 
+def design_effect(values: np.ndarray, groups: Sequence[str]) -> float:
+    """By how much grouping raises the variance of a mean over recordings (Kish 1965).
+
+    `[N]` values of recordings in named groups; 1 where each stands for itself, m for groups of m
+    equal values. N recordings say as much as N / design effect independent ones.
+    """
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    residuals = np.asarray(values, float) - np.mean(values)
+    if not residuals.any():
+        return 1.0
+    return float((np.bincount(index, residuals) ** 2).sum() / (residuals**2).sum())
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """P values adjusted for having looked at several (Holm 1979), in the order given.
 

@@ -75,3 +75,72 @@ def test_log_loss_is_scikit_learns():
     assert metrics.log_loss(np.log(probabilities), labels) == pytest.approx(expected)
     uniform = np.full((3, 5), -np.log(5))
     assert metrics.log_loss(uniform, np.array([0, 1, 4])) == pytest.approx(np.log(5))
+
+
+@cases
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_balanced_accuracy_is_scikit_learns(case):
+    true, predicted = _draw(2, **case)
+    value = metrics.balanced_accuracy(metrics.confusion_matrix(true, predicted, 5))
+    assert value == pytest.approx(sklearn.metrics.balanced_accuracy_score(true, predicted))
+
+
+def _scores(seed, n=80, num_classes=5):
+    rng = np.random.default_rng(seed)
+    return np.log(rng.dirichlet(np.ones(num_classes), n)), rng.integers(0, num_classes, n)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_top_k_hits_is_scikit_learns(k):
+    scores, labels = _scores(0)
+    expected = sklearn.metrics.top_k_accuracy_score(
+        labels, scores, k=k, labels=range(5), normalize=False
+    )
+    assert metrics.top_k_hits(scores, labels, k=k) == expected
+
+
+def test_top_k_hits_counts_no_tie_twice():
+    uniform = np.zeros((3, 4))
+    assert metrics.top_k_hits(uniform, np.array([0, 1, 2]), k=2) == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_roc_auc_is_scikit_learns(seed):
+    scores, labels = _scores(seed)
+    scores = np.round(scores, 1)  # With ties.
+    expected = sklearn.metrics.roc_auc_score(np.eye(5)[labels], scores, average=None)
+    assert metrics.roc_auc(scores, labels) == pytest.approx(expected.tolist())
+
+
+def test_roc_auc_is_none_where_it_is_not_defined():
+    scores, labels = _scores(1)
+    labels[labels == 2] = 0
+    areas = metrics.roc_auc(scores, labels)
+    assert areas[2] is None
+    assert None not in areas[:2] + areas[3:]
+    assert metrics.roc_auc(scores, np.full(80, 3)) == [None] * 5
+
+
+def test_brier_score_is_scikit_learns():
+    scores, labels = _scores(2)
+    expected = sum(  # Of each class against the rest, which every version has.
+        sklearn.metrics.brier_score_loss(labels == label, np.exp(scores[:, label]))
+        for label in range(5)
+    )
+    assert metrics.brier_score(scores, labels) == pytest.approx(expected)
+    wrong = np.log([[1.0, 1e-300]])
+    assert metrics.brier_score(wrong, np.array([1])) == pytest.approx(2)
+
+
+def test_abstention_curve_is_written_out():
+    confidence, correct = np.array([0.5, 0.9, 0.5, 0.7]), np.array([1, 1, 0, 0])
+    curve = metrics.abstention_curve(confidence, correct)
+    np.testing.assert_array_equal(curve["threshold"], [0.9, 0.7, 0.5])
+    np.testing.assert_array_equal(curve["answered"], [1, 2, 4])
+    np.testing.assert_array_equal(curve["correct"], [1, 1, 2])
+    rng = np.random.default_rng(0)
+    confidence, correct = rng.random(50).round(1), rng.random(50) < 0.6
+    curve = metrics.abstention_curve(confidence, correct)
+    for threshold, answered, hits in zip(*curve.values(), strict=True):
+        chosen = confidence >= threshold
+        assert (answered, hits) == (chosen.sum(), correct[chosen].sum())

@@ -205,3 +205,15 @@ def test_needed_n_names_a_bad_argument(settings, message):
         stats.needed_n(**settings)
     with pytest.raises(ValueError, match="n 0"):
         stats.smallest_difference(0, discordant=0.1)
+
+
+def test_design_effect_is_the_size_of_groups_that_agree():
+    values = np.random.default_rng(0).random(12)
+    assert stats.design_effect(values, list(range(12))) == pytest.approx(1)
+    assert stats.design_effect(np.repeat(values, 5), np.repeat(range(12), 5)) == pytest.approx(5)
+    assert stats.design_effect(np.ones(3), ["a", "a", "b"]) == 1
+
+
+def test_design_effect_of_groups_that_do_not_agree_is_near_1():
+    values = np.random.default_rng(0).random(5000)
+    assert stats.design_effect(values, np.repeat(range(1000), 5)) == pytest.approx(1, abs=0.1)
