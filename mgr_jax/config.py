@@ -11,7 +11,8 @@ from typing import Any
 
 from mgr_jax.errors import UserError
 
-DATA_NAMES = ("band", "gtzan", "folder", "manifest")
+DATA_NAMES = ("band", "gtzan", "folder", "manifest", "fma", "ballroom", "extended_ballroom")
+FMA_SUBSETS = ("small", "medium", "large")
 PROTOCOLS = ("holdout", "kfold", "artist_kfold", "listed", "fault_filtered")
 FEATURE_KINDS = ("logmel", "mel_image", "mfcc", "mfcc_stats", "flattened")
 VECTOR_KINDS = ("mfcc_stats", "flattened")
@@ -20,8 +21,18 @@ TIME_AXES = ("horizontal", "vertical")
 NORMALIZERS = ("none", "clip", "global", "bin")
 MODEL_NAMES = ("bbnn", "cnn", "cnn_lstm", "rnn", "logistic", "svm")
 NETWORKS = ("bbnn", "cnn", "cnn_lstm", "rnn")
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine", "plateau")
+OPTIMIZERS = (
+    "adam",
+    "adamw",
+    "nadam",
+    "sgd",
+    "rmsprop",
+    "adagrad",
+    "adafactor",
+    "lamb",
+    "lion",
+)
+SCHEDULES = ("constant", "cosine", "step", "plateau")
 PARALLELISMS = ("jit", "pmap")
 
 
@@ -31,7 +42,9 @@ class Data:
 
     Attributes:
       name: `band` (embedded), `gtzan`, `folder` (`root/<class>/*`) or `manifest` (a CSV).
+        Also `fma`, `ballroom` and `extended_ballroom`, as they are unpacked.
       root: folder of the tracks, or the CSV file for `manifest`.
+      subset: `fma` only: `small`, `medium` or `large`.
       facts: CSV of further facts about GTZAN (`track_id,md5,...`), read by `prepare --verify`.
       protocol: how tracks are split: `holdout`, `kfold`, `artist_kfold`, `listed` or
         `fault_filtered`.
@@ -47,10 +60,13 @@ class Data:
       clips_per_groove: `band` only: clips per groove.
       cache: folder for decoded clips; empty means `~/.cache/mgr_jax` (`$XDG_CACHE_HOME`).
       num_workers: processes that decode; 0 means one per core.
+      read_threads: threads that read batches from the decoded clips, in each process.
+      read_processes: processes that read batches in training; 0 means threads of this one.
     """
 
     name: str = "band"
     root: str = ""
+    subset: str = "small"
     facts: str = ""
     protocol: str = "listed"
     num_folds: int = 5
@@ -64,6 +80,8 @@ class Data:
     clips_per_groove: int = 2
     cache: str = ""
     num_workers: int = 0
+    read_threads: int = 2
+    read_processes: int = 0
 
 
 @dataclasses.dataclass
@@ -152,14 +170,20 @@ class Optim:
     """How a network is fitted.
 
     Attributes:
-      name: `adam`, `adamw` or `sgd`.
+      name: `adam`, `adamw`, `nadam`, `sgd`, `rmsprop`, `adagrad`, `adafactor`, `lamb` or `lion`.
       learning_rate: peak learning rate.
-      schedule: `constant`, `cosine` (to zero over the run) or `plateau`: the rate is multiplied
-        by `plateau_factor` after `plateau_patience` epochs without a lower training loss.
-      weight_decay: `adamw` only.
+      schedule: `constant`, `cosine` (to zero over the run), `step` (times `step_factor` every
+        `step_epochs` epochs) or `plateau`: the rate is multiplied by `plateau_factor` after
+        `plateau_patience` epochs without a lower training loss.
+      warmup_epochs: the rate first rises linearly over so many epochs, with any schedule.
+      momentum: `sgd` and `rmsprop`.
+      weight_decay: `adamw`, `lamb` and `lion`.
+      clip_norm: gradients of a larger global norm are scaled down to it; 0 means not.
+      accumulate_steps: steps whose mean gradient makes one update: as large a batch in less
+        memory, but for the statistics of batch normalisation.
       label_smoothing: share of the target that is spread over all classes.
       class_weights: weigh each class by the inverse of its share of the training part.
-      ema_decay: share kept at a step of the moving average of the parameters that is evaluated
+      ema_decay: share kept at an update of the moving average of the parameters that is evaluated
         in their place; 0 means the parameters themselves.
       early_stop_patience: epochs without a training loss lower by `early_stop_min_delta` after
         which training ends; 0 means never.
@@ -168,9 +192,15 @@ class Optim:
     name: str = "adam"
     learning_rate: float = 1e-3
     schedule: str = "constant"
+    step_epochs: int = 30
+    step_factor: float = 0.1
     plateau_factor: float = 0.5
     plateau_patience: int = 3
+    warmup_epochs: float = 0.0
+    momentum: float = 0.0
     weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    accumulate_steps: int = 1
     label_smoothing: float = 0.0
     class_weights: bool = False
     ema_decay: float = 0.0

@@ -10,6 +10,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
     optim, train = config.optim, config.train
     choices = {
         "data.name": (data.name, config_lib.DATA_NAMES),
+        "data.subset": (data.subset, config_lib.FMA_SUBSETS),
         "data.protocol": (data.protocol, config_lib.PROTOCOLS),
         "features.kind": (features.kind, config_lib.FEATURE_KINDS),
         "features.colormap": (features.colormap, config_lib.COLORMAPS),
@@ -46,7 +47,10 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         "model.hidden_size": model.hidden_size,
         "model.num_layers": model.num_layers,
         "model.num_components": model.num_components,
+        "data.read_threads": data.read_threads,
         "optim.learning_rate": optim.learning_rate,
+        "optim.step_epochs": optim.step_epochs,
+        "optim.accumulate_steps": optim.accumulate_steps,
         "optim.plateau_patience": optim.plateau_patience,
         "train.num_epochs": train.num_epochs,
         "train.batch_size": train.batch_size,
@@ -61,9 +65,12 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         "data.clip_samples": data.clip_samples,
         "data.window_seconds": data.window_seconds,
         "data.num_workers": data.num_workers,
+        "data.read_processes": data.read_processes,
         "features.fmin": features.fmin,
         "features.fmax": features.fmax,
+        "optim.warmup_epochs": optim.warmup_epochs,
         "optim.weight_decay": optim.weight_decay,
+        "optim.clip_norm": optim.clip_norm,
         "optim.early_stop_patience": optim.early_stop_patience,
         "optim.early_stop_min_delta": optim.early_stop_min_delta,
         "train.folds_at_once": train.folds_at_once,
@@ -75,6 +82,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
             raise UserError(f"{field} is {value}; it must be 0 or more and finite")
     fractions = {
         "model.batch_norm_momentum": model.batch_norm_momentum,
+        "optim.step_factor": optim.step_factor,
         "optim.plateau_factor": optim.plateau_factor,
     }
     for field, value in fractions.items():
@@ -88,11 +96,27 @@ def validate(config: config_lib.Config) -> config_lib.Config:
     shares = {
         "model.dropout": model.dropout,
         "optim.label_smoothing": optim.label_smoothing,
+        "optim.momentum": optim.momentum,
         "optim.ema_decay": optim.ema_decay,
     }
     for field, value in shares.items():
         if not 0 <= value < 1:
             raise UserError(f"{field} is {value}; it must be 0 or more and below 1")
+    if optim.warmup_epochs >= train.num_epochs:
+        raise UserError(
+            f"optim.warmup_epochs is {optim.warmup_epochs}; it must be below train.num_epochs"
+            f" ({train.num_epochs})"
+        )
+    users = {
+        "optim.momentum": (optim.momentum, ("sgd", "rmsprop")),
+        "optim.weight_decay": (optim.weight_decay, ("adamw", "lamb", "lion")),
+    }
+    for field, (value, names) in users.items():
+        if value and optim.name not in names:
+            raise UserError(
+                f"{field} is {value}, which optim.name {optim.name!r} does not have; set it to 0,"
+                f" or use {', '.join(names)}"
+            )
     for field, value in {"data.seed": data.seed, "train.seed": train.seed}.items():
         if value >= 2**32:  # JAX would take its lower 32 bits.
             raise UserError(f"{field} is {value}; it must be below 2**32")
@@ -134,6 +158,9 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         )
     if features.colormap == "grey" and features.kind == "flattened":
         raise UserError("features.colormap is 'grey'; features.kind 'flattened' is a colour image")
-    if data.name in ("gtzan", "folder", "manifest") and not data.root:
+    if (
+        data.name in ("gtzan", "folder", "manifest", "fma", "ballroom", "extended_ballroom")
+        and not data.root
+    ):
         raise UserError(f"data.root is empty; data.name {data.name!r} needs a path")
     return config

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import soundfile
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import band, gtzan
+from mgr_jax.data import ballroom, band, fma, gtzan
 from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
@@ -139,6 +139,18 @@ def _gtzan(data: config_lib.Data) -> Catalog:
     return _make("gtzan", tracks, skipped)
 
 
+def _fma(data: config_lib.Data) -> Catalog:
+    return _make("fma", *fma.read(_existing_folder(data.root), data.subset))
+
+
+def _ballroom(data: config_lib.Data) -> Catalog:
+    return _make("ballroom", *ballroom.read(_existing_folder(data.root)))
+
+
+def _extended_ballroom(data: config_lib.Data) -> Catalog:
+    return _make("extended_ballroom", *ballroom.read_extended(_existing_folder(data.root)))
+
+
 def _manifest(data: config_lib.Data) -> Catalog:
     """A CSV with `path,label` and, where known, `id,artist,recording,split`.
 
@@ -255,4 +267,12 @@ def _is_audio(name: str) -> bool:
     return pathlib.Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
-_CATALOGS = {"band": _band, "gtzan": _gtzan, "folder": _folder, "manifest": _manifest}
+_CATALOGS = {
+    "band": _band,
+    "gtzan": _gtzan,
+    "folder": _folder,
+    "manifest": _manifest,
+    "fma": _fma,
+    "ballroom": _ballroom,
+    "extended_ballroom": _extended_ballroom,
+}
