@@ -20,7 +20,14 @@ from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
 
 # Where the data lie and how they are decoded changes no number.
-_FREE_FIELDS = ("data.root", "data.cache", "data.facts", "data.num_workers")
+_FREE_FIELDS = (
+    "data.root",
+    "data.cache",
+    "data.facts",
+    "data.num_workers",
+    "data.read_threads",
+    "data.read_processes",
+)
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "librosa")
 
 

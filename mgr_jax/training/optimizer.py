@@ -1,11 +1,17 @@
-"""Optimisers with their learning-rate schedules, from optax by name."""
+"""Optimisers from optax by name, their learning-rate schedules, clipping and accumulation.
+
+A step reads one batch; an update changes the parameters. With `optim.accumulate_steps` k an update
+takes the mean gradient of k steps, and schedules count updates.
+"""
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from mgr_jax import config as config_lib
+from mgr_jax.errors import UserError
 
 # Keras's ReduceLROnPlateau, which the BBNN authors used, calls this `min_delta`.
 _PLATEAU_MIN_DELTA = 1e-4
@@ -14,14 +20,19 @@ _PLATEAU_MIN_DELTA = 1e-4
 def make_optimizer(
     optim: config_lib.Optim, *, num_steps: int, steps_per_epoch: int
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimiser; its `update` takes the batch's loss as `value`, which `plateau` needs."""
-    rate = make_schedule(optim, num_steps=num_steps)
-    optimizer = {
-        "adam": lambda: optax.adam(rate, eps=1e-7),  # Keras's epsilon
-        "adamw": lambda: optax.adamw(rate, weight_decay=optim.weight_decay),
-        "sgd": lambda: optax.sgd(rate),
-    }[optim.name]()
+    """The optimiser; its `update` takes the batch's loss as `value`, which `plateau` needs.
+
+    Called once a step; the updates it returns are zero where gradients are only accumulated.
+    """
+    rate = make_schedule(optim, num_steps=num_steps, steps_per_epoch=steps_per_epoch)
+    optimizer = _make_named(optim, rate)
+    if optim.clip_norm:
+        optimizer = optax.chain(optax.clip_by_global_norm(optim.clip_norm), optimizer)
+    if optim.accumulate_steps > 1:
+        accumulated = optax.MultiSteps(optimizer, every_k_schedule=optim.accumulate_steps)
+        optimizer = accumulated.gradient_transformation()
     if optim.schedule == "plateau":
+        # Outside of the accumulation: it reads the loss of every step.
         optimizer = optax.chain(
             optimizer,
             optax.contrib.reduce_on_plateau(
@@ -35,18 +46,75 @@ def make_optimizer(
     return optax.with_extra_args_support(optimizer)
 
 
-def make_schedule(optim: config_lib.Optim, *, num_steps: int) -> optax.Schedule:
-    """Step -> learning rate, before what `plateau` takes off."""
-    if optim.schedule == "cosine":
-        return optax.cosine_decay_schedule(optim.learning_rate, num_steps)
-    return optax.constant_schedule(optim.learning_rate)
+def _make_named(
+    optim: config_lib.Optim, rate: optax.Schedule
+) -> optax.GradientTransformationExtraArgs:
+    decay, momentum = optim.weight_decay, optim.momentum
+    return {
+        "adam": lambda: optax.adam(rate, eps=1e-7),  # Keras's epsilon
+        "adamw": lambda: optax.adamw(rate, weight_decay=decay),
+        "nadam": lambda: optax.nadam(rate),
+        "sgd": lambda: optax.sgd(rate, momentum=momentum or None),
+        "rmsprop": lambda: optax.rmsprop(rate, momentum=momentum or None),
+        "adagrad": lambda: optax.adagrad(rate),
+        "adafactor": lambda: optax.adafactor(rate),
+        "lamb": lambda: optax.lamb(rate, weight_decay=decay),
+        "lion": lambda: optax.lion(rate, weight_decay=decay),
+    }[optim.name]()
+
+
+def make_schedule(
+    optim: config_lib.Optim, *, num_steps: int, steps_per_epoch: int
+) -> optax.Schedule:
+    """Number of updates made -> learning rate of the next, before what `plateau` takes off.
+
+    With W updates of warm-up, update u of them has (u + 1) / (W + 1) of the rate. `cosine` falls
+    from the peak at update W to zero at the end of the run (Loshchilov and Hutter 2017, without
+    restarts); `step` counts its epochs from the start of the run, as Goyal et al. 2017 do.
+    """
+    every = optim.accumulate_steps
+    num_updates = max(1, num_steps // every)
+    warmup = round(optim.warmup_epochs * steps_per_epoch / every)
+
+    def schedule(count: jax.Array | int) -> jax.Array:
+        share = jnp.minimum(1.0, (count + 1) / (warmup + 1))
+        if optim.schedule == "cosine":
+            done = (count - warmup) / max(1, num_updates - warmup)
+            share *= 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(done, 0, 1)))
+        elif optim.schedule == "step":
+            drops = count * every // (optim.step_epochs * steps_per_epoch)
+            share *= jnp.float32(optim.step_factor) ** drops
+        return optim.learning_rate * share
+
+    return schedule
 
 
 def learning_rate(
-    optim: config_lib.Optim, opt_state: Any, *, step: int, num_steps: int
-) -> jax.Array | float:
-    """The rate in force at `step`."""
-    rate = make_schedule(optim, num_steps=num_steps)(step)
+    optim: config_lib.Optim, opt_state: Any, *, step: int, num_steps: int, steps_per_epoch: int
+) -> jax.Array:
+    """The rate in force after `step` steps: that of the next update."""
+    schedule = make_schedule(optim, num_steps=num_steps, steps_per_epoch=steps_per_epoch)
+    rate = schedule(step // optim.accumulate_steps)
     if optim.schedule == "plateau":
         rate *= opt_state[-1].scale  # The last of the chain in `make_optimizer`.
     return rate
+
+
+def average(optim: config_lib.Optim, params: Any, previous: Any, *, step: jax.Array) -> Any:
+    """The moving average of the parameters after `step` steps; None if the config asks for none.
+
+    It moves with every update, so that accumulated batches count as the one that they stand for.
+    """
+    if not optim.ema_decay:
+        return None
+    updated = step % optim.accumulate_steps == 0
+    return optax.incremental_update(params, previous, jnp.where(updated, 1 - optim.ema_decay, 0.0))
+
+
+def check_updates(optim: config_lib.Optim, *, num_steps: int) -> None:
+    """Raises `UserError` if a run of `num_steps` ends before its first update."""
+    if optim.accumulate_steps > num_steps:
+        raise UserError(
+            f"optim.accumulate_steps is {optim.accumulate_steps}, but the run has only"
+            f" {num_steps} steps; accumulate fewer, or train for more epochs"
+        )
