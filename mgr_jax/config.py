@@ -11,7 +11,16 @@ from typing import Any
 
 from mgr_jax.errors import UserError
 
-DATA_NAMES = ("band", "gtzan", "folder", "manifest", "fma", "ballroom", "extended_ballroom")
+DATA_NAMES = (
+    "band",
+    "gtzan",
+    "gtzan_facts",
+    "folder",
+    "manifest",
+    "fma",
+    "ballroom",
+    "extended_ballroom",
+)
 FMA_SUBSETS = ("small", "medium", "large")
 PROTOCOLS = ("holdout", "kfold", "artist_kfold", "listed", "fault_filtered")
 FEATURE_KINDS = ("logmel", "mel_image", "mfcc", "mfcc_stats", "flattened")
@@ -42,10 +51,12 @@ class Data:
 
     Attributes:
       name: `band` (embedded), `gtzan`, `folder` (`root/<class>/*`) or `manifest` (a CSV).
-        Also `fma`, `ballroom` and `extended_ballroom`, as they are unpacked.
+        Also `fma`, `ballroom` and `extended_ballroom`, as they are unpacked. `gtzan_facts` is
+        GTZAN without its audio, for `experiments.audit` alone.
       root: folder of the tracks, or the CSV file for `manifest`.
       subset: `fma` only: `small`, `medium` or `large`.
-      facts: CSV of further facts about GTZAN (`track_id,md5,...`), read by `prepare --verify`.
+      facts: CSV of further facts about GTZAN (`track_id,md5,artist,recording`), read by
+        `prepare --verify` and `audit`.
       protocol: how tracks are split: `holdout`, `kfold`, `artist_kfold`, `listed` or
         `fault_filtered`.
       num_folds: folds of `kfold` and `artist_kfold`.

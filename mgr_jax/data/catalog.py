@@ -151,6 +151,11 @@ def _extended_ballroom(data: config_lib.Data) -> Catalog:
     return _make("extended_ballroom", *ballroom.read_extended(_existing_folder(data.root)))
 
 
+def _gtzan_facts(data: config_lib.Data) -> Catalog:
+    """GTZAN as published, without its audio: for `experiments.audit`."""
+    return _make("gtzan_facts", gtzan.tracks(), {})
+
+
 def _manifest(data: config_lib.Data) -> Catalog:
     """A CSV with `path,label` and, where known, `id,artist,recording,split`.
 
@@ -270,6 +275,7 @@ def _is_audio(name: str) -> bool:
 _CATALOGS = {
     "band": _band,
     "gtzan": _gtzan,
+    "gtzan_facts": _gtzan_facts,
     "folder": _folder,
     "manifest": _manifest,
     "fma": _fma,
