@@ -1,10 +1,15 @@
 """Batches of windows: the batch of a step is a function of (seed, step) and of nothing else."""
 
 import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 
 import grain
 import numpy as np
+from absl import flags
 
 from mgr_jax.data.clips import Clips
 
@@ -54,11 +59,14 @@ def train_batches(
     num_steps: int,
     process_index: int = 0,
     process_count: int = 1,
-) -> Iterator[Batch]:
+    read_threads: int = 2,
+    read_processes: int = 0,
+) -> grain.DatasetIterator[Batch]:
     """Batches of the steps `start_step` to `num_steps - 1`: one random window per track.
 
     The tracks are shuffled anew for every pass, and batches run on over the end of a pass, so that
-    none is left out. Each process gets contiguous rows of the global batch.
+    none is left out. Each process gets contiguous rows of the global batch. A few batches are read
+    ahead, from when the first is asked for; `close()` ends the threads and processes that do so.
 
     Args:
       part: the tracks to learn from.
@@ -66,18 +74,17 @@ def train_batches(
       seed: seed of the order and of the windows.
       start_step: first step, 0 or where a run resumes. num_steps: end of the run.
       process_index, process_count: which rows of the batch to read.
+      read_threads: threads that read. read_processes: processes with as many threads each, which
+        map the clip store themselves; 0 means threads of this one. The batches are the same.
 
     Raises:
       ValueError: if the rows do not divide over the processes.
     """
-    if batch_size % process_count:
-        raise ValueError(f"batch_size {batch_size} does not divide by {process_count} processes")
+    local = _local_rows(batch_size, process_index, process_count)
     order = grain.MapDataset.range(len(part.ids)).seed(seed).shuffle().repeat()
-    local = batch_size // process_count
-    first_row = process_index * local
 
     def batch_at(step: int) -> Batch:
-        rows = range(first_row, first_row + local)
+        rows = range(local.start, local.stop)
         return _stack([example(step * batch_size + row, row) for row in rows])
 
     def example(position: int, row: int) -> tuple:
@@ -87,8 +94,15 @@ def train_batches(
         return _window(part, index, start, window, row)
 
     steps = grain.MapDataset.range(start_step, num_steps).map(batch_at)
-    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-    return iter(steps.to_iter_dataset(options))
+    source = steps.to_iter_dataset(_ahead(read_threads))
+    if read_processes:
+        if (
+            not flags.FLAGS.is_parsed()
+        ):  # Outside of a command: grain asks for the value of its own.
+            flags.FLAGS.mark_as_parsed()
+        workers = grain.MultiprocessingOptions(num_workers=read_processes)
+        source = source.mp_prefetch(workers, _start_worker)
+    return iter(source)
 
 
 def windows_of(part: Part, window: int) -> np.ndarray:
@@ -110,22 +124,58 @@ def window_starts(length: int, window: int) -> list[int]:
     return [*range(0, last, window), last]
 
 
-def eval_batches(part: Part, *, batch_size: int, window: int) -> Iterator[Batch]:
-    """All windows of all tracks, in order; the last batch is filled up with masked rows."""
+def eval_batches(
+    part: Part,
+    *,
+    batch_size: int,
+    window: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """All windows of all tracks, in order; the last batch is filled up with masked rows.
+
+    Each process gets contiguous rows of `waveform`, `num_samples` and `label`; `row` and `mask`
+    are those of the whole batch in every process.
+
+    Raises:
+      ValueError: if the rows do not divide over the processes.
+    """
+    local = _local_rows(batch_size, process_index, process_count)
     grid = windows_of(part, window)
 
     def batch_at(index: int) -> Batch:
         chosen = grid[index * batch_size : (index + 1) * batch_size]
-        batch = _stack([_window(part, i, start, window, i) for i, start in chosen])
-        missing = batch_size - len(chosen)
-        batch["mask"] = np.ones(len(chosen), np.float32)
-        return {
-            name: np.concatenate([x, np.zeros((missing, *x.shape[1:]), x.dtype)])
-            for name, x in batch.items()
-        }
+        own = [_window(part, i, start, window, i) for i, start in chosen[local]]
+        # All rows may be masked here while other processes have some left.
+        empty = (np.zeros(window, np.float32), 0, 0, 0)
+        batch = _stack(own + [empty] * (local.stop - local.start - len(own)))
+        missing = (0, batch_size - len(chosen))
+        batch["row"] = np.pad(chosen[:, 0].astype(np.int32), missing)
+        batch["mask"] = np.pad(np.ones(len(chosen), np.float32), missing)
+        return batch
 
     steps = grain.MapDataset.range(-(-len(grid) // batch_size)).map(batch_at)
-    return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
+    return iter(steps.to_iter_dataset(_ahead(2)))
+
+
+def _local_rows(batch_size: int, process_index: int, process_count: int) -> slice:
+    """The contiguous rows of a batch that a process reads."""
+    if batch_size % process_count:
+        raise ValueError(f"batch_size {batch_size} does not divide by {process_count} processes")
+    local = batch_size // process_count
+    return slice(process_index * local, (process_index + 1) * local)
+
+
+def _ahead(num_threads: int) -> grain.ReadOptions:
+    return grain.ReadOptions(num_threads, prefetch_buffer_size=max(4, num_threads))
+
+
+def _start_worker(index: int, count: int) -> None:
+    """Leaves signals to the parent, which saves first, and ends with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _random_start(seed: int, position: int, last: int) -> int:

@@ -13,8 +13,9 @@ import os
 import pathlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import numpy as np
 import tqdm
@@ -62,6 +63,12 @@ class Clips:
         """Track id -> row, for the tracks that could be read."""
         return {record.id: i for i, record in enumerate(self.records) if not record.error}
 
+    def __reduce__(self) -> tuple[Callable[..., "Clips"], tuple]:
+        """A store on disk goes to another process as its path, not as its samples."""
+        where = getattr(self.samples, "filename", None)
+        samples = self.samples if where is None else (where, self.samples.shape)
+        return _receive, (samples, self.records, self.sample_rate, self.folder)
+
     def errors(self) -> dict[str, str]:
         """Track id -> why it is skipped."""
         return {record.id: record.error for record in self.records if record.error}
@@ -76,6 +83,14 @@ class Clips:
         piece = self.samples[row, start : start + length]
         scale = np.float32(self.records[row].scale / _FULL_SCALE)
         return audio.fit(piece.astype(np.float32) * scale, length)
+
+
+def _receive(samples: np.ndarray | tuple, *fields: Any) -> Clips:
+    return Clips(_map(*samples) if isinstance(samples, tuple) else samples, *fields)
+
+
+def _map(path: str | pathlib.Path, shape: tuple[int, int]) -> np.memmap:
+    return np.memmap(path, dtype=np.int16, mode="r", shape=shape)
 
 
 def open_clips(
@@ -157,7 +172,7 @@ def _open_store(folder: pathlib.Path, shape: tuple[int, int], sample_rate: int) 
     try:
         values = json.loads((folder / "store.json").read_text(encoding="utf-8"))
         records = tuple(Record(**record) for record in values["records"])
-        samples = np.memmap(folder / "clips.int16", dtype=np.int16, mode="r", shape=shape)
+        samples = _map(folder / "clips.int16", shape)
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return Clips(samples, records, sample_rate, folder) if len(records) == shape[0] else None
@@ -212,7 +227,7 @@ def _fill(
     partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
     os.replace(partial, folder / "store.json")
     log.unlink()
-    samples = np.memmap(target, dtype=np.int16, mode="r", shape=shape)
+    samples = _map(target, shape)
     return Clips(samples, records, sample_rate, folder)
 
 

@@ -1,8 +1,11 @@
 """Batches: a function of (seed, step) alone, complete, and inside the audio."""
 
 import collections
+import contextlib
+import dataclasses
 import pathlib
 
+import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -134,6 +137,48 @@ def test_train_batches_of_all_processes_make_up_the_global_batch(count):
     for step, batch in enumerate(whole):
         joined = {name: np.concatenate([share[step][name] for share in shares]) for name in batch}
         _equal(joined, batch)
+
+
+@pytest.fixture(name="mapped", scope="module")
+def _mapped(tmp_path_factory):
+    """A part whose samples lie on disk."""
+    part = _part()
+    store = np.memmap(
+        tmp_path_factory.mktemp("store") / "clips.int16",
+        dtype=np.int16,
+        mode="w+",
+        shape=part.clips.samples.shape,
+    )
+    store[:] = part.clips.samples
+    store.flush()
+    return dataclasses.replace(part, clips=dataclasses.replace(part.clips, samples=store))
+
+
+@pytest.mark.parametrize(
+    "loader", [{"read_threads": 1}, {"read_threads": 9}, {"read_processes": 2}], ids=str
+)
+def test_train_batches_are_the_same_for_every_loader(mapped, loader):
+    settings = {"batch_size": 4, "window": WINDOW, "seed": 1, "start_step": 3, "num_steps": 12}
+    whole = _train(_part())[3:]
+    with contextlib.closing(batches.train_batches(mapped, **settings, **loader)) as source:
+        loaded = list(source)
+    assert len(loaded) == 9
+    for one, two in zip(loaded, whole, strict=True):
+        _equal(one, two)
+
+
+def test_a_part_is_sent_to_another_process_without_its_samples(mapped):
+    total = 50_000_000
+    shape = (2, total // 2)
+    path = mapped.clips.samples.filename.with_suffix(".large")
+    samples = np.memmap(path, np.int16, "w+", shape=shape)
+    large = dataclasses.replace(mapped, clips=dataclasses.replace(mapped.clips, samples=samples))
+    sent = cloudpickle.dumps(large)
+    assert len(sent) < 10_000
+    received = cloudpickle.loads(sent)
+    assert isinstance(received.clips.samples, np.memmap)
+    assert received.clips.samples.shape == shape and not received.clips.samples.flags.writeable
+    assert received.ids == large.ids and received.clips.row == large.clips.row
 
 
 def test_train_batches_refuses_rows_that_do_not_divide():
