@@ -1,3 +1,23 @@
 """mgr_jax: music genre recognition in JAX."""
 
+import typing
+
+if typing.TYPE_CHECKING:
+    from mgr_jax.predictor import Predictor
+
 __version__ = "0.1.0"
+
+
+def load(path: str, checkpoint_name: str = "best") -> "Predictor":
+    """Loads a trained system to predict with: `mgr_jax.load("runs/bbnn").predict("song.mp3")`.
+
+    Args:
+      path: the workdir of a training, or the bundle that `experiments.export` made of one.
+      checkpoint_name: of a workdir: `best` (on the validation part), `latest` or a step.
+
+    Raises:
+      errors.UserError: if there is no trained system at `path`, or its files are damaged.
+    """
+    from mgr_jax import predictor  # Here, so that `import mgr_jax` is fast and starts no backend.
+
+    return predictor.load(path, checkpoint_name=checkpoint_name)

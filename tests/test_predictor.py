@@ -1,11 +1,15 @@
 """From a workdir to probabilities, in one process."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import soundfile
 
+import mgr_jax
 from mgr_jax import config as config_lib
-from mgr_jax import predictor, workdir
+from mgr_jax import workdir
 from mgr_jax.classical import fitting
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.audio import AudioError
@@ -25,7 +29,11 @@ def _trained(tmp_path_factory):
     data = dataset_lib.open_dataset(config)
     run = workdir.create(str(folder / "run"), config, data.catalog, data.split)
     fitting.train(config, data, run)
-    return data, predictor.load(str(folder / "run"))
+    return data, mgr_jax.load(str(folder / "run"))
+
+
+def _noise(num_samples, *, seed=0):
+    return np.random.default_rng(seed).normal(size=num_samples).astype(np.float32) * 0.1
 
 
 def test_predict_of_a_file_equals_the_judgement_of_the_track(trained, tmp_path):
@@ -35,44 +43,136 @@ def test_predict_of_a_file_equals_the_judgement_of_the_track(trained, tmp_path):
     for index in (0, 7):
         waveform = part.clips.waveform(part.rows[index])
         soundfile.write(tmp_path / "song.wav", waveform, 22_050, subtype="FLOAT")
-        probabilities, note = loaded.predict(str(tmp_path / "song.wav"))
-        assert not note
-        found = [probabilities[label] for label in loaded.run.labels]
+        prediction = loaded.predict(tmp_path / "song.wav")
+        assert not prediction.note
+        found = [prediction.probabilities[label] for label in loaded.labels]
         np.testing.assert_allclose(found, expected[index], rtol=1e-4, atol=1e-6)
 
 
 def test_predict_is_best_first_and_sums_to_one(trained, tmp_path):
     _, loaded = trained
-    noise = np.random.default_rng(0).normal(size=(70_000, 2)) * 0.1
-    soundfile.write(tmp_path / "long.flac", noise, 44_100)
-    probabilities, _ = loaded.predict(str(tmp_path / "long.flac"))
-    values = list(probabilities.values())
-    assert set(probabilities) == set(loaded.run.labels)
+    soundfile.write(tmp_path / "long.flac", _noise(140_000).reshape(-1, 2), 44_100)
+    prediction = loaded.predict(tmp_path / "long.flac")
+    values = list(prediction.probabilities.values())
+    assert set(prediction.probabilities) == set(loaded.labels)
     assert values == sorted(values, reverse=True)
     assert sum(values) == pytest.approx(1, abs=1e-9)
+    assert prediction.label == next(iter(prediction.probabilities))
+    assert prediction.duration_seconds == pytest.approx(70_000 / 44_100)
+    assert prediction.confidence == pytest.approx(values[0])  # Nothing is calibrated here.
 
 
-def test_predict_waveform_means_over_all_windows(trained):
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
+def test_predict_gives_each_window_as_it_is_alone(trained, overlap):
     _, loaded = trained
-    waveform = np.random.default_rng(1).normal(size=3 * 11_025).astype(np.float32) * 0.1
-    pieces = [loaded.predict_waveform(piece) for piece in np.split(waveform, 3)]
-    mean = np.mean(pieces, axis=0)
-    expected = mean - np.log(np.exp(mean).sum())
-    np.testing.assert_allclose(loaded.predict_waveform(waveform), expected, atol=1e-4)
+    window, waveform = 11_025, _noise(3 * 11_025 + 800)
+    prediction = loaded.predict(waveform, 22_050, overlap=overlap)
+    last = len(waveform) - window
+    starts = [*range(0, last, round(window * (1 - overlap))), last]
+    np.testing.assert_allclose(prediction.window_starts_seconds, np.array(starts) / 22_050)
+    assert prediction.window_seconds == 0.5
+    for start, row in zip(starts, prediction.windows, strict=True):
+        alone = loaded.predict(waveform[start : start + window], 22_050)
+        np.testing.assert_allclose(row, alone.windows[0], atol=1e-5)
+    mean = np.log(prediction.windows).mean(axis=0)
+    expected = np.exp(mean) / np.exp(mean).sum()
+    found = [prediction.probabilities[label] for label in loaded.labels]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_predict_of_a_waveform_equals_that_of_its_file(trained, tmp_path, channels):
+    _, loaded = trained
+    steps = (_noise(40_000 * channels) * 2**15).astype(np.int16).reshape(-1, channels)
+    soundfile.write(tmp_path / "song.wav", steps, 32_000)
+    of_file = loaded.predict(tmp_path / "song.wav")
+    for waveform in (steps, steps / 2.0**15, (steps.astype(np.int32) * 2**16)):
+        np.testing.assert_allclose(
+            loaded.predict(waveform, 32_000).windows, of_file.windows, atol=1e-5
+        )
 
 
 def test_predict_of_a_short_file_is_a_padded_window(trained, tmp_path):
     _, loaded = trained
     soundfile.write(tmp_path / "short.wav", np.full(500, 0.1), 22_050)
-    assert sum(loaded.predict(str(tmp_path / "short.wav"))[0].values()) == pytest.approx(1)
+    prediction = loaded.predict(tmp_path / "short.wav")
+    assert prediction.windows.shape == (1, 10)
+    assert prediction.duration_seconds == pytest.approx(500 / 22_050)
+
+
+def test_predict_files_keeps_the_order_and_goes_on_after_a_bad_file(trained, tmp_path):
+    _, loaded = trained
+    paths = []
+    for index, seconds in enumerate((0.2, 3.1, 0.5, 1.7, 0.6)):
+        paths.append(str(tmp_path / f"{index}.wav"))
+        soundfile.write(paths[-1], _noise(int(22_050 * seconds), seed=index), 22_050)
+    (tmp_path / "text.wav").write_text("no audio")
+    paths.insert(2, str(tmp_path / "text.wav"))
+    found = list(loaded.predict_files(paths))
+    assert [path for path, _ in found] == paths
+    assert isinstance(found[2][1], AudioError)
+    for path, prediction in found[:2] + found[3:]:
+        alone = loaded.predict(path)
+        assert prediction.label == alone.label
+        np.testing.assert_allclose(prediction.windows, alone.windows, atol=1e-5)
+    proba = loaded.predict_proba([paths[0], paths[4]])
+    assert proba.shape == (2, 10)
+    assert loaded.labels[proba[1].argmax()] == found[4][1].label
+    with pytest.raises(AudioError, match=r"text.wav: cannot be decoded"):
+        loaded.predict_proba(paths)
+
+
+def test_predict_is_uncertain_below_the_threshold(trained):
+    _, loaded = trained
+    waveform = _noise(20_000)
+    confidence = loaded.predict(waveform, 22_050).confidence
+    assert loaded.predict(waveform, 22_050, threshold=confidence + 0.01).uncertain
+    assert not loaded.predict(waveform, 22_050, threshold=confidence - 0.01).uncertain
+
+
+def test_predict_refuses_audio_that_is_too_long(trained, tmp_path):
+    _, loaded = trained
+    soundfile.write(tmp_path / "song.wav", _noise(22_050), 22_050)
+    assert loaded.predict(tmp_path / "song.wav", max_seconds=1.0).duration_seconds == 1.0
+    with pytest.raises(AudioError, match=r"is longer than 0.9 s"):
+        loaded.predict(tmp_path / "song.wav", max_seconds=0.9)
+    with pytest.raises(AudioError, match=r"is longer than 0.9 s"):
+        loaded.predict(_noise(22_050), 22_050, max_seconds=0.9)
+
+
+def test_predict_names_a_bad_argument(trained, tmp_path):
+    _, loaded = trained
+    with pytest.raises(ValueError, match="sample_rate is None"):
+        loaded.predict(_noise(100))
+    with pytest.raises(ValueError, match="sample_rate is for a waveform"):
+        loaded.predict(tmp_path / "song.wav", 22_050)
+    with pytest.raises(ValueError, match="waveform is"):
+        loaded.predict(np.zeros((2, 2, 2)), 22_050)
+    with pytest.raises(ValueError, match="overlap is 1"):
+        loaded.predict_files([], overlap=1)
+    with pytest.raises(AudioError, match="is silent"):
+        loaded.predict(np.zeros(1000), 22_050)
 
 
 def test_predict_names_a_file_without_a_waveform(trained, tmp_path):
     (tmp_path / "text.wav").write_text("no audio")
     with pytest.raises(AudioError, match="cannot be decoded"):
-        trained[1].predict(str(tmp_path / "text.wav"))
+        trained[1].predict(tmp_path / "text.wav")
+
+
+def test_describe_says_that_nothing_was_evaluated(trained):
+    assert trained[1].describe() == ("logistic trained on band, protocol listed: not evaluated")
 
 
 def test_load_names_a_folder_that_is_no_workdir(tmp_path):
     with pytest.raises(UserError, match=r"no config.json in it"):
-        predictor.load(str(tmp_path))
+        mgr_jax.load(str(tmp_path))
+
+
+def test_import_is_fast_and_starts_no_backend():
+    script = (
+        "import mgr_jax, sys; print(mgr_jax.load.__name__,"
+        " [name for name in ('jax', 'numpy', 'matplotlib', 'sklearn') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["load", "[]"], done.stderr

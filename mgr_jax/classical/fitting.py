@@ -33,7 +33,7 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     """
     if (run.path / _FILE).exists():
         try:
-            _load(run)
+            load_params(run)
         except UserError as error:
             print(f"again     {error}")
         else:
@@ -61,8 +61,12 @@ def load(run: workdir_lib.Run) -> judge.Predict:
     Raises:
       UserError: if the workdir has no fitted model, or its file is damaged.
     """
-    params = _load(run)
-    features, score = _features(run.config), _SCORES[run.config.model.name]
+    return predictor(run.config, load_params(run))
+
+
+def predictor(config: config_lib.Config, params: Params) -> judge.Predict:
+    """The function of `load`, from the parameters of a fitted model."""
+    features, score = _features(config), _SCORES[config.model.name]
 
     def predict(batch: batches.Batch) -> np.ndarray:
         return np.asarray(score(params, features(batch)))
@@ -76,22 +80,38 @@ def count_parameters(run: workdir_lib.Run) -> int:
     Raises:
       UserError: see `load`.
     """
-    return sum(value.size for value in _load(run).values() if value.ndim)
+    return sum(value.size for value in load_params(run).values() if value.ndim)
 
 
-def _load(run: workdir_lib.Run) -> Params:
+def load_params(run: workdir_lib.Run) -> Params:
+    """Arrays by name of the fitted model.
+
+    Raises:
+      UserError: see `load`.
+    """
     path = run.path / _FILE
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             params = {name: arrays[name] for name in arrays.files}
-        shape = np.asarray(_SCORES[run.config.model.name](params, params["mean"][None])).shape
+        check_params(run.config, params, num_classes=len(run.labels))
     except FileNotFoundError as error:
         raise UserError(f"--workdir {run.path}: no model in it yet; train first") from error
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: is damaged; train again to write it anew") from error
-    if shape != (1, len(run.labels)):
-        raise UserError(f"{path}: is damaged; train again to write it anew")
     return params
+
+
+def check_params(config: config_lib.Config, params: Params, *, num_classes: int) -> None:
+    """Raises ValueError if these are not the arrays of a fitted model of `config`."""
+    try:
+        # First, since decisions are made for as many classes.
+        if int(params.get("num_classes", num_classes)) != num_classes:
+            raise ValueError(f"num_classes is {params['num_classes']}, not {num_classes}")
+        shape = np.asarray(_SCORES[config.model.name](params, params["mean"][None])).shape
+    except (TypeError, KeyError, IndexError) as error:
+        raise ValueError(f"arrays do not fit the model ({error})") from error
+    if shape != (1, num_classes):
+        raise ValueError(f"the model gives {shape}, not {(1, num_classes)}")
 
 
 def _fit_logistic(

@@ -1,0 +1,222 @@
+"""Decoding in processes of their own, ahead of the reader: fast, and safe from damaged files."""
+
+import contextlib
+import json
+import os
+import pathlib
+import select
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Generator, Iterator, Sequence
+
+import numpy as np
+
+from mgr_jax.data.audio import AudioError
+from mgr_jax.data.decoder import BLOCK, FRAME, NOTE
+
+# Files that a process is asked for ahead of the one that is read.
+_AHEAD = 8
+# Seconds to wait for the next block of a file.
+_PATIENCE = 60.0
+_COMMAND = (sys.executable, "-m", "mgr_jax.data.decoder")
+_CRASHED = "crashed the decoder"
+_TOO_SLOW = "takes too long to decode"
+
+Blocks = Generator[np.ndarray, None, str]
+
+
+class Decoders:
+    """Processes that decode, started when they are needed and kept for the next file.
+
+    Any number of threads may read at once; each has processes of its own.
+    """
+
+    def __init__(self, num_processes: int = 0):
+        """`num_processes` work for one reader; 0 means one per core."""
+        self._num_processes = num_processes or len(os.sched_getaffinity(0))
+        self._idle: list[_Process] = []
+        self._lock = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Starts a process now, so that the first file need not wait for it."""
+        self.give_back(self.take())
+
+    def read(
+        self, paths: Sequence[str], *, sample_rate: int, max_samples: int | None = None
+    ) -> Iterator[tuple[str, Blocks]]:
+        """Path and `audio.stream` of each file, in order; the next ones are decoded meanwhile.
+
+        The blocks of a file must be read before the next file is asked for; what is left of them
+        is lost. A file that kills its decoder, hangs or takes all memory raises `AudioError` as
+        any other that cannot be read.
+        """
+        requests = [
+            {"path": os.fsdecode(path), "sample_rate": sample_rate, "max_samples": max_samples}
+            for path in paths
+        ]
+        count = min(self._num_processes, len(requests))
+        lanes = [_Lane(self, requests[first::count]) for first in range(count)]
+        try:
+            for index, path in enumerate(paths):
+                blocks = lanes[index % count].blocks(index // count)
+                yield path, blocks
+                blocks.close()
+        finally:
+            for lane in lanes:
+                lane.close()
+
+    def close(self) -> None:
+        """Ends the processes that nobody reads from."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().kill()
+
+    def take(self) -> "_Process":
+        with self._lock:
+            while self._idle:
+                process = self._idle.pop()
+                if process.alive():
+                    return process
+                process.kill()
+        return _Process()
+
+    def give_back(self, process: "_Process") -> None:
+        with self._lock:
+            if len(self._idle) < self._num_processes:
+                self._idle.append(process)
+                return
+        process.kill()
+
+
+class _Lane:
+    """One process and the files that it decodes, one after the other."""
+
+    def __init__(self, decoders: Decoders, requests: Sequence[dict]):
+        self._decoders, self._requests = decoders, requests
+        self._process: _Process | None = None
+        self._sent = self._read = 0  # Files asked for, and files whose answers have been read.
+        self._send(1)
+
+    def blocks(self, index: int) -> Blocks:
+        if self._read != index:  # The file before was given up.
+            self._restart(index)
+        given = 0  # Samples that the reader has got.
+        for ahead in (_AHEAD, 1):
+            self._send(index + ahead)
+            position = 0
+            try:
+                while True:
+                    kind, content = self._process.receive()
+                    if kind != BLOCK:
+                        break
+                    block = np.frombuffer(content, np.float32)
+                    new = block[max(0, given - position) :]
+                    position += block.size
+                    if new.size:
+                        given = position
+                        yield new
+            except TimeoutError as error:
+                raise AudioError(_TOO_SLOW) from error
+            except EOFError:
+                # It may have died of one of the files ahead: this one once more, alone.
+                self._restart(index)
+            else:
+                self._read = index + 1
+                text = content.decode("utf-8", "replace")
+                if kind == NOTE:
+                    return text
+                raise AudioError(text)
+        self._restart(index + 1)
+        raise AudioError(_CRASHED)
+
+    def close(self) -> None:
+        if self._process is None:
+            return
+        if self._read == self._sent:
+            self._decoders.give_back(self._process)
+        else:
+            self._process.kill()
+
+    def _send(self, end: int) -> None:
+        if self._process is None:
+            self._process = self._decoders.take()
+        for request in self._requests[self._sent : end]:
+            self._process.send(request)
+            self._sent += 1
+
+    def _restart(self, index: int) -> None:
+        if self._process is not None:
+            self._process.kill()
+        self._process, self._sent, self._read = None, index, index
+
+
+class _Process:
+    """A running `decoder`."""
+
+    def __init__(self):
+        # Where this package lies, whatever the folder that the program was started in; one thread
+        # for each library, since every further one reserves memory.
+        root = str(pathlib.Path(__file__).parents[2])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(paths),
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        self._popen = subprocess.Popen(
+            _COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C is for the program, which then ends this one.
+        )
+        self._ready = select.poll()
+        self._ready.register(self._popen.stdout, select.POLLIN)
+        weakref.finalize(self, _end, self._popen)
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def send(self, request: dict) -> None:
+        line = json.dumps(request, ensure_ascii=False) + "\n"
+        with contextlib.suppress(BrokenPipeError):  # Found out by `receive`.
+            self._popen.stdin.write(line.encode("utf-8", "surrogateescape"))
+
+    def receive(self) -> tuple[bytes, bytearray]:
+        """Kind and content of the next frame.
+
+        Raises:
+          EOFError: the process has ended. TimeoutError: nothing came for too long.
+        """
+        kind, length = FRAME.unpack(self._exactly(FRAME.size))
+        return kind, self._exactly(length)
+
+    def kill(self) -> None:
+        _end(self._popen)
+
+    def _exactly(self, length: int) -> bytearray:
+        data = bytearray(length)
+        rest = memoryview(data)
+        while rest:
+            if not self._ready.poll(1000 * _PATIENCE):
+                raise TimeoutError
+            count = self._popen.stdout.readinto(rest)
+            if not count:
+                raise EOFError
+            rest = rest[count:]
+        return data
+
+
+def _end(popen: subprocess.Popen) -> None:
+    popen.kill()
+    popen.wait()
+    popen.stdin.close()
+    popen.stdout.close()

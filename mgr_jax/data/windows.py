@@ -1,0 +1,56 @@
+"""Windows of a waveform that comes block by block."""
+
+from collections.abc import Generator
+
+import numpy as np
+
+from mgr_jax.data import audio
+
+Window = tuple[int, np.ndarray, int]
+
+
+def hop_length(window: int, overlap: float) -> int:
+    """Samples from one window to the next, of windows of `window` samples.
+
+    Args:
+      overlap: share of a window that the next one covers again, from 0 to below 1.
+
+    Raises:
+      ValueError: `overlap` is out of range.
+    """
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap is {overlap}; it must be 0 or more and below 1")
+    return max(1, round(window * (1 - overlap)))
+
+
+def cut(
+    blocks: Generator[np.ndarray, None, str], *, window: int, hop: int
+) -> Generator[Window, None, tuple[int, str]]:
+    """Windows of the joined `blocks` `[T]`: first sample, float32 `[window]`, samples of audio.
+
+    They start every `hop` samples; the last one ends where the audio does, so that every sample
+    is heard. Audio shorter than a window has one, padded with zeros. With `hop` = `window` these
+    are the windows of `batches.window_starts`, by which `evaluation.judge` judges. No more than a
+    window and a block are held at a time.
+
+    Returns:
+      The number of samples, and the note that `blocks` returns.
+    """
+    # `held` begins at sample `base`; the next window at `start`.
+    held, base, start, length = np.zeros(0, np.float32), 0, 0, 0
+    while True:
+        try:
+            block = next(blocks)
+        except StopIteration as end:
+            note = end.value
+            break
+        held, length = np.concatenate([held, block]), length + block.size
+        while start + window < length:  # Not <=: that one would be the last.
+            yield start, held[start - base : start - base + window], window
+            start += hop
+        kept = max(base, min(start, length - window))
+        held, base = held[kept - base :], kept
+    if length:
+        last = max(0, length - window)
+        yield last, audio.fit(held[last - base :], window), min(window, length)
+    return length, note

@@ -1,0 +1,188 @@
+"""A trained system as a value: config, labels, weights, and what was measured of it."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from mgr_jax import config as config_lib
+from mgr_jax import workdir
+from mgr_jax.errors import UserError
+from mgr_jax.features.frontend import make_frontend
+from mgr_jax.models import make_model
+from mgr_jax.training import parallel, steps
+
+# What of a workdir's `config.json` goes with a model wherever it goes.
+_FACTS = ("data_hash", "split_hash", "versions", "git_commit")
+
+# (variables, batch of windows) -> log-probabilities [B, C], a pure function of JAX.
+LogProbabilities = Callable[[Any, dict[str, jax.Array]], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """What a trained system is, whether it comes from a workdir or from a bundle.
+
+    Attributes:
+      path: where it was loaded from.
+      config: the config that it was trained with.
+      labels: names of the classes, in the order of its outputs.
+      step: step of the checkpoint; 0 for a system that is fitted in one call.
+      variables: of a network `params`, `batch_stats` and `normalizer`, trees of arrays; of the
+        others arrays by name.
+      facts: JSON values on where it comes from: versions, hashes of data and split, protocol.
+      report: `report.json` of the test part for this very checkpoint; None if not evaluated.
+      temperature: what log-probabilities are divided by to be calibrated; None if not fitted.
+      run: the workdir; None for a bundle.
+    """
+
+    path: str
+    config: config_lib.Config
+    labels: tuple[str, ...]
+    step: int
+    variables: dict[str, Any]
+    facts: dict[str, Any]
+    report: dict[str, Any] | None
+    temperature: float | None
+    run: workdir.Run | None
+
+    def describe(self) -> str:
+        """One line: model, data, and the measured accuracy with n, interval and protocol."""
+        from mgr_jax.evaluation import stats  # Here, since it takes a while to import.
+
+        system = f"{self.config.model.name} trained on {self.config.data.name}"
+        if self.report is None:
+            return f"{system}, protocol {self.facts['protocol']}: not evaluated"
+        correct, n, protocol = (self.report[name] for name in ("num_correct", "n", "protocol"))
+        return f"{system}: accuracy {stats.describe_accuracy(correct, n, protocol)}"
+
+
+def load(path: str, *, checkpoint_name: str = "best") -> System:
+    """Reads a workdir of `experiments.train`, or a bundle of `experiments.export`.
+
+    Args:
+      path: the folder or the file.
+      checkpoint_name: of a workdir: `best` (on the validation part), `latest` or a step.
+
+    Raises:
+      UserError: if it is neither, or nothing in it is trained or can be read.
+    """
+    if os.path.isfile(path):
+        from mgr_jax.export import bundle
+
+        if checkpoint_name not in ("best", "latest"):
+            raise UserError(
+                f"--checkpoint {checkpoint_name}: {path} is a bundle, which has one model only;"
+                " leave the flag out"
+            )
+        return bundle.read(path)
+    run = workdir.load(path)
+    step, variables = _variables(run, checkpoint_name)
+    facts = {name: run.record[name] for name in _FACTS if name in run.record}
+    return System(
+        path=str(path),
+        config=run.config,
+        labels=run.labels,
+        step=step,
+        variables=variables,
+        facts=facts | {"protocol": run.split.protocol},
+        report=_report(run, step),
+        temperature=_temperature(run, step),
+        run=run,
+    )
+
+
+def make_log_probabilities(
+    config: config_lib.Config, *, num_classes: int, mesh: jax.sharding.Mesh | None = None
+) -> LogProbabilities:
+    """Front end and model of `config` as one pure function, for `jit` and `jax.export`.
+
+    Args:
+      mesh: devices that the batch is spread over, if several.
+
+    Raises:
+      UserError: if `config` describes a support vector machine, which is computed in NumPy.
+    """
+    frontend = make_frontend(config.features, mesh=mesh if mesh and mesh.size > 1 else None)
+    if config.model.name in config_lib.NETWORKS:
+        model = make_model(config.model, num_classes=num_classes)
+        return steps.make_predict_step(frontend, config.features, model)
+    if config.model.name != "logistic":
+        raise UserError(
+            f"model.name {config.model.name}: is computed in NumPy, not in JAX; export a bundle"
+        )
+    from mgr_jax.classical import logistic
+
+    return lambda variables, batch: logistic.log_probabilities(
+        variables, frontend(batch["waveform"])
+    )
+
+
+def compiled(system: System) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    """The function from a batch of windows to log-probabilities `[B, C]`, on all devices.
+
+    The batch holds `waveform` `[B, T]` and `num_samples` `[B]`; B divides by the devices.
+    """
+    if system.config.model.name not in config_lib.NETWORKS:
+        from mgr_jax.classical import fitting
+
+        return fitting.predictor(system.config, system.variables)
+    mesh = parallel.make_mesh()
+    function = make_log_probabilities(system.config, num_classes=len(system.labels), mesh=mesh)
+    step = parallel.jit_predict_step(function, mesh)
+    variables = parallel.replicate(system.variables, mesh)
+
+    def predict(batch: dict[str, np.ndarray]) -> np.ndarray:
+        inputs = {name: batch[name] for name in ("waveform", "num_samples")}
+        return np.asarray(step(variables, parallel.shard(inputs, mesh)))
+
+    return predict
+
+
+def _variables(run: workdir.Run, checkpoint_name: str) -> tuple[int, dict[str, Any]]:
+    if run.config.model.name not in config_lib.NETWORKS:
+        from mgr_jax.classical import fitting
+
+        if checkpoint_name not in ("best", "latest"):
+            raise UserError(
+                f"--checkpoint {checkpoint_name}: {run.config.model.name} has one model only; leave"
+                " the flag out"
+            )
+        return 0, fitting.load_params(run)
+    from mgr_jax.training import checkpoint, network
+
+    init = network.make_network(run.config, num_classes=len(run.labels)).init
+    abstract = parallel.abstract(jax.eval_shape(init), parallel.make_mesh())
+    step, state = checkpoint.restore(run.path, checkpoint_name, abstract)
+    return step, jax.device_get(state.variables())
+
+
+def _report(run: workdir.Run, step: int) -> dict[str, Any] | None:
+    """The report on the test part, if it is one and of this checkpoint."""
+    try:
+        text = pathlib.Path(run.path, "eval", "test", "report.json").read_text(encoding="utf-8")
+        return checked_report(json.loads(text), step)
+    except (OSError, ValueError):
+        return None
+
+
+def _temperature(run: workdir.Run, step: int) -> float | None:
+    if not (run.path / "eval" / "temperature.json").exists():
+        return None
+    from mgr_jax.evaluation import calibration  # Only here, since it imports SciPy.
+
+    return calibration.load_temperature(run.path, checkpoint_step=step)
+
+
+def checked_report(report: Any, step: int) -> dict[str, Any] | None:
+    """`report` if it is a report on the checkpoint `step`, else None."""
+    if not isinstance(report, dict) or report.get("checkpoint_step") != step:
+        return None
+    correct, n = report.get("num_correct"), report.get("n")
+    whole = isinstance(correct, int) and isinstance(n, int) and 0 <= correct <= n and n > 0
+    return report if whole and isinstance(report.get("protocol"), str) else None

@@ -1,0 +1,53 @@
+"""Windows of audio that comes in blocks."""
+
+import numpy as np
+import pytest
+
+from mgr_jax.data import audio, batches, windows
+
+
+def _blocks(waveform, generator):
+    position = 0
+    while position < len(waveform):
+        size = int(generator.integers(1, 230))
+        yield waveform[position : position + size]
+        position += size
+    return "a note"
+
+
+def _cut(pieces):
+    found = []
+    while True:
+        try:
+            found.append(next(pieces))
+        except StopIteration as end:
+            return found, end.value
+
+
+@pytest.mark.parametrize("length", [1, 99, 100, 101, 199, 200, 201, 950, 1003])
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5, 0.95])
+def test_cut_gives_the_windows_of_the_whole_waveform(length, overlap):
+    generator = np.random.default_rng(length)
+    waveform = generator.normal(size=length).astype(np.float32)
+    hop = windows.hop_length(100, overlap)
+    pieces = windows.cut(_blocks(waveform, generator), window=100, hop=hop)
+    found, (counted, note) = _cut(pieces)
+    assert (counted, note) == (length, "a note")
+    last = max(0, length - 100)
+    assert [start for start, _, _ in found] == [*range(0, last, hop), last]
+    if not overlap:
+        assert [start for start, _, _ in found] == batches.window_starts(length, 100)
+    for start, piece, num_samples in found:
+        np.testing.assert_array_equal(piece, audio.fit(waveform[start : start + 100], 100))
+        assert num_samples == min(100, length)
+
+
+@pytest.mark.parametrize("overlap", [-0.1, 1.0, float("nan")])
+def test_hop_length_refuses_an_overlap_out_of_range(overlap):
+    with pytest.raises(ValueError, match="overlap is"):
+        windows.hop_length(100, overlap)
+
+
+def test_hop_length_is_at_least_a_sample():
+    assert windows.hop_length(10, 0.999) == 1
+    assert windows.hop_length(100, 0.25) == 75
