@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import soundfile
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import ballroom, band, fma, gtzan
+from mgr_jax.data import ballroom, fma, gtzan
 from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
@@ -67,6 +67,8 @@ def _make(name: str, tracks: Iterable[Track], skipped: dict[str, int]) -> Catalo
 
 
 def _band(data: config_lib.Data) -> Catalog:
+    from mgr_jax.data import band  # Here: it takes SciPy, which is slow to start.
+
     tracks = band.tracks(
         num_grooves=data.num_grooves, clips_per_groove=data.clips_per_groove, seed=data.seed
     )
