@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import struct
 from typing import Any
 
 import tensorboardX
+from tensorboardX.proto.summary_pb2 import Summary
 
 _FILE = "metrics.jsonl"
 
@@ -47,6 +49,18 @@ class MetricsWriter:
         for name, value in record.items():
             if name != "step":
                 self._events.add_scalar(name, value, record["step"])
+
+    def write_text(self, name: str, text: str) -> None:
+        """Shows `text` as it stands, beside the curves in TensorBoard."""
+        indented = "".join(f"    {line}\n" for line in text.splitlines())  # Markdown for code
+        self._events.add_text(name, indented)
+
+    def write_image(self, name: str, png: bytes, *, step: int) -> None:
+        """Shows the PNG file `png` in TensorBoard, as the picture of `step`."""
+        width, height = struct.unpack(">II", png[16:24])  # of its header
+        image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)
+        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        self._events.file_writer.add_summary(summary, step)
 
     def close(self) -> None:
         """Flushes and closes both files."""

@@ -1,6 +1,12 @@
 """Records on disk, and what a resumed run does to them."""
 
 import contextlib
+import io
+import struct
+
+import numpy as np
+from matplotlib import image
+from tensorboardX.proto.event_pb2 import Event
 
 from mgr_jax.training.writer import MetricsWriter, read_metrics
 
@@ -16,6 +22,46 @@ def test_metrics_writer_reads_back(tmp_path):
     write(tmp_path, 0, records)
     assert read_metrics(tmp_path) == records
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def read_events(workdir):
+    """What TensorBoard shows: tag -> [(step, value)]; each event lies between checksums."""
+    found = {}
+    for path in sorted((workdir / "tensorboard").iterdir()):
+        data, offset = path.read_bytes(), 0
+        while offset < len(data):
+            (length,) = struct.unpack_from("<Q", data, offset)
+            event = Event.FromString(data[offset + 12 : offset + 12 + length])
+            offset += 16 + length
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append((event.step, value))
+    return found
+
+
+def test_metrics_writer_shows_every_number_of_a_record(tmp_path):
+    record = {"step": 3, "train_loss": 0.5, "learning_rate": 0.25, "gradient_norm": 2.0}
+    write(tmp_path, 0, [record, record | {"step": 6, "learning_rate": 0.125}])
+    events = read_events(tmp_path)
+    rates = [(step, value.simple_value) for step, value in events["learning_rate"]]
+    assert rates == [(3, 0.25), (6, 0.125)]
+    assert {"train_loss", "gradient_norm"} <= events.keys() and "step" not in events
+
+
+def test_metrics_writer_shows_pictures_and_text(tmp_path):
+    pixels = np.random.default_rng(0).integers(256, size=(5, 7, 4), dtype=np.uint8)
+    png = io.BytesIO()
+    image.imsave(png, pixels)
+    with contextlib.closing(MetricsWriter(tmp_path, step=0)) as writer:
+        writer.write_image("confusion", png.getvalue(), step=4)
+        writer.write_text("config", '{\n "seed": 0\n}')
+    events = read_events(tmp_path)
+    ((step, value),) = events["confusion"]
+    assert (step, value.image.height, value.image.width) == (4, 5, 7)
+    shown = image.imread(io.BytesIO(value.image.encoded_image_string))
+    np.testing.assert_array_equal(np.rint(255 * shown), pixels)
+    ((_, value),) = next(found for tag, found in events.items() if tag.startswith("config"))
+    # Four spaces make a block of code of it.
+    assert value.tensor.string_val[0].decode() == '    {\n     "seed": 0\n    }\n'
 
 
 def test_metrics_writer_drops_what_a_restored_run_repeats(tmp_path):
