@@ -25,6 +25,11 @@ def open_catalog(config: config_lib.Config) -> tuple[Catalog, clips.Clips]:
     Raises:
       UserError: if there are no tracks, or none can be read.
     """
+    if config.data.name == "gtzan_facts":
+        raise UserError(
+            "data.name 'gtzan_facts' has no audio and serves experiments.audit alone; set"
+            " data.name=gtzan and data.root"
+        )
     catalog = make_catalog(config.data)
     store = clips.open_clips(
         catalog,
@@ -48,13 +53,21 @@ def open_dataset(config: config_lib.Config) -> Dataset:
     Raises:
       UserError: see `open_catalog` and `splits.make_split`.
     """
-    catalog, store = open_catalog(config)
+    return split_dataset(config, *open_catalog(config))
+
+
+def split_dataset(config: config_lib.Config, catalog: Catalog, store: clips.Clips) -> Dataset:
+    """The data set of `open_dataset` from what is open already: for several splits of the same.
+
+    Raises:
+      UserError: see `splits.make_split`.
+    """
     readable = tuple(track for track in catalog.tracks if track.id in store.row)
     split = splits.make_split(
         dataclasses.replace(catalog, tracks=readable),
         protocol=config.data.protocol,
         fold=config.data.fold,
-        seed=config.data.seed,
+        seed=config.data.seed + config.data.repeat,
         num_folds=config.data.num_folds,
     )
     parts = {part: _part(catalog, store, getattr(split, part)) for part in PARTS}

@@ -1,0 +1,164 @@
+"""Trains and tests every fold: `python -m experiments.cross_validate --config=FILE --workdir=DIR`.
+
+    [--protocols=kfold,artist_kfold] [--seeds=5] [--json=FILE] [--config.data.num_folds=5]
+
+Seed k of `--seeds` draws the folds anew (`data.repeat` rises by k) and trains with another seed
+(`train.seed` rises by k). DIR/<protocol>/seed<k>/fold<i>/ are ordinary workdirs. Run the command
+again after a kill: what is done is not done again. The report is DIR/report.md, and .json.
+"""
+
+import copy
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from experiments import command
+from mgr_jax import config as config_lib
+
+_PROTOCOLS = ("kfold", "artist_kfold")
+
+_CONFIG = command.define_config()
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
+_PROTOCOL = flags.DEFINE_list("protocols", list(_PROTOCOLS), "Protocols with folds.")
+_SEEDS = flags.DEFINE_integer("seeds", 5, "How often folds are drawn and trained anew.", 1)
+_JSON = flags.DEFINE_string("json", None, "Further file to write report.json to.")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One fold to train."""
+
+    protocol: str
+    seed: int
+    fold: int
+    path: pathlib.Path
+    config: config_lib.Config
+
+    def __str__(self) -> str:
+        folds = self.config.data.num_folds
+        return f"{self.protocol}, seed {self.seed}, fold {self.fold} of 0 to {folds - 1}"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Trains, tests and pools the folds; returns the exit code."""
+    if argv[1:]:
+        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    config = command.read_config(_CONFIG)
+    _check(config)
+    jobs = _jobs(config)
+
+    from mgr_jax import workdir
+    from mgr_jax.data import dataset as dataset_lib
+    from mgr_jax.evaluation import cross_validation
+    from mgr_jax.training import loop
+
+    command.keep_compiled_programs()
+    for job in jobs:
+        workdir.reserve(str(job.path), job.config)
+    catalog, store = dataset_lib.open_catalog(config)
+    # Before anything is trained: a protocol that the data do not allow is refused at once.
+    datasets = [dataset_lib.split_dataset(job.config, catalog, store) for job in jobs]
+    print(dataset_lib.describe_clips(catalog, store), flush=True)
+    try:
+        for number, (job, dataset) in enumerate(zip(jobs, datasets, strict=True), start=1):
+            run = workdir.create(str(job.path), job.config, catalog, dataset.split)
+            if not cross_validation.is_evaluated(job.path):
+                print(f"\nfold      {job} ({number} of {len(jobs)} trainings)", flush=True)
+                _train(job.config, dataset, run)
+                _evaluate(run, dataset)
+    except loop.Interrupted as stopped:
+        print(stopped)
+        return command.PREEMPTED if stopped.signal == signal.SIGTERM else command.INTERRUPTED
+    folds = [
+        cross_validation.read_fold(j.path, protocol=j.protocol, seed=j.seed, fold=j.fold)
+        for j in jobs
+    ]
+    report = cross_validation.make_report(
+        folds, catalog.tracks, system=config.model.name, data=catalog.name
+    )
+    report |= {name: run.record[name] for name in ("data_hash", "versions", "git_commit")}
+    _write(report, cross_validation.to_markdown(report))
+    print("\n" + cross_validation.to_text(report))
+    print(f"report    {pathlib.Path(_WORKDIR.value) / 'report.md'}")
+    return 0
+
+
+def _check(config: config_lib.Config) -> None:
+    """Refuses flags that contradict one another, before anything is read."""
+    if not _PROTOCOL.value:
+        raise command.UserError(f"--protocols is empty; give {' or '.join(_PROTOCOLS)}, or both")
+    for name in _PROTOCOL.value:
+        if name not in _PROTOCOLS:
+            raise command.UserError(
+                f"--protocols: {name!r} has no folds; give {' or '.join(_PROTOCOLS)}, or both"
+            )
+    if len(set(_PROTOCOL.value)) < len(_PROTOCOL.value):
+        raise command.UserError("--protocols names one protocol twice; name each once")
+    for field in ("fold", "repeat"):
+        if getattr(config.data, field):
+            raise command.UserError(
+                f"data.{field} is {getattr(config.data, field)}; all are trained here, so leave it"
+                " out"
+            )
+    if _WORKDIR.value and (pathlib.Path(_WORKDIR.value) / "config.json").exists():
+        raise command.UserError(
+            f"--workdir {_WORKDIR.value}: is the workdir of one training; name another folder"
+        )
+    if _JSON.value and not pathlib.Path(_JSON.value).absolute().parent.is_dir():
+        raise command.UserError(f"--json {_JSON.value}: no such folder; make it first")
+
+
+def _jobs(config: config_lib.Config) -> list[_Job]:
+    """All folds of all seeds and protocols, in the order of their training."""
+    jobs = []
+    for protocol in _PROTOCOL.value:
+        for seed in range(_SEEDS.value):
+            for fold in range(config.data.num_folds):
+                own = copy.deepcopy(config)
+                own.data.protocol, own.data.fold, own.data.repeat = protocol, fold, seed
+                own.train.seed += seed
+                path = pathlib.Path(_WORKDIR.value, protocol, f"seed{seed}", f"fold{fold}")
+                jobs.append(_Job(protocol, seed, fold, path, own))
+    return jobs
+
+
+def _train(config: config_lib.Config, dataset: Any, run: Any) -> None:
+    from mgr_jax.classical import fitting
+    from mgr_jax.training import loop
+
+    train = loop.train if config.model.name in config_lib.NETWORKS else fitting.train
+    train(config, dataset, run)
+
+
+def _evaluate(run: Any, dataset: Any) -> None:
+    """Scores the test part as `experiments.evaluate` does."""
+    from mgr_jax import predictor as predictor_lib
+    from mgr_jax.evaluation import report, stats
+
+    predictor = predictor_lib.load(str(run.path))
+    scores = predictor.judge(dataset.parts["test"])
+    values = report.write_report(run, dataset, "test", scores, checkpoint_step=predictor.step)
+    described = stats.describe_accuracy(values["num_correct"], values["n"], values["protocol"])
+    print(f"accuracy  {described}", flush=True)
+
+
+def _write(report: dict[str, Any], page: str) -> None:
+    text = json.dumps(report, indent=1)
+    folder = pathlib.Path(_WORKDIR.value)
+    for name, content in (("report.md", page), ("report.json", text)):
+        partial = folder / f"{name}.partial"
+        partial.write_text(content, encoding="utf-8")
+        os.replace(partial, folder / name)
+    if _JSON.value:
+        shutil.copyfile(folder / "report.json", _JSON.value)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,292 @@
+"""Cross-validation: the folds' test parts pooled, by protocol and seed, and the leakage gap.
+
+With one seed every track is tested once, by a model that has not seen it. With several, each seed
+draws the folds and trains anew, and what is resampled is the share of the seeds that have a track
+right. Intervals come from the bootstrap over groups of tracks that an artist or a recording links;
+the Wilson interval, which takes tracks for independent, stands beside it.
+"""
+
+import csv
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mgr_jax import __version__
+from mgr_jax.data.folds import artist_groups
+from mgr_jax.data.track import Track
+from mgr_jax.errors import UserError
+from mgr_jax.evaluation import bootstrap, stats
+
+RANDOM, GROUPED = "kfold", "artist_kfold"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """The test part of one trained fold.
+
+    Attributes:
+      protocol, seed, fold: which one.
+      correct: track id -> whether its class was found.
+      shared_artists, shared_recordings: how many stand in its test part and outside of it.
+    """
+
+    protocol: str
+    seed: int
+    fold: int
+    correct: Mapping[str, bool]
+    shared_artists: int = 0
+    shared_recordings: int = 0
+
+
+def is_evaluated(path: pathlib.Path) -> bool:
+    """Whether the workdir of a fold has the report of its test part, which is written last."""
+    return (path / "eval" / "test" / "report.json").is_file()
+
+
+def read_fold(path: pathlib.Path, *, protocol: str, seed: int, fold: int) -> Fold:
+    """Reads back what an evaluation left in the workdir of a fold.
+
+    Raises:
+      UserError: if it left nothing, or a file is damaged.
+    """
+    folder = path / "eval" / "test"
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        correct = {row["track_id"]: row["label"] == row["predicted"] for row in rows}
+        if len(correct) != report["n"] or sum(correct.values()) != report["num_correct"]:
+            raise ValueError("predictions.csv is not that of report.json")
+        shared = len(report["shared_artists"]), len(report["shared_recordings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder}: cannot be read ({error}); delete the folder and run the same command again"
+        ) from error
+    return Fold(protocol, seed, fold, correct, *shared)
+
+
+def make_report(
+    folds: Sequence[Fold], tracks: Sequence[Track], *, system: str, data: str
+) -> dict[str, Any]:
+    """Accuracies by protocol, seed and fold, as JSON values.
+
+    `leakage_gap` is there if both `kfold` and `artist_kfold` are: the difference of their pooled
+    accuracies on the tracks that both test, with the interval of the paired bootstrap over groups.
+
+    Args:
+      folds: all folds of all seeds and protocols.
+      tracks: the data set, for its artists and recordings.
+      system: name of the model. data: name of the data set.
+
+    Raises:
+      ValueError: if a track is tested twice under one seed and protocol.
+    """
+    groups = {track.id: group[0].id for group in artist_groups(tracks) for track in group}
+    protocols = list(dict.fromkeys(fold.protocol for fold in folds))
+    by_protocol = {
+        name: _one_protocol([fold for fold in folds if fold.protocol == name], groups)
+        for name in protocols
+    }
+    report = {
+        "system": system,
+        "data": data,
+        "num_folds": len({fold.fold for fold in folds}),
+        "num_seeds": len({fold.seed for fold in folds}),
+        "num_tracks": len(groups),
+        "num_groups": len(set(groups.values())),
+        "protocols": by_protocol,
+        "mgr_jax": __version__,
+    }
+    if RANDOM in by_protocol and GROUPED in by_protocol:
+        report["leakage_gap"] = _gap(folds, groups)
+    return report
+
+
+def _one_protocol(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any]:
+    seeds = sorted({fold.seed for fold in folds})
+    by_seed = [_one_seed([f for f in folds if f.seed == seed], groups) for seed in seeds]
+    right = _right(folds)
+    accuracies = [seed["accuracy"] for seed in by_seed]
+    of_folds = [fold["accuracy"] for seed in by_seed for fold in seed["folds"]]
+    return {
+        "accuracy": float(np.mean(accuracies)),
+        "ci95": _interval(right, groups),
+        "n": len(right),
+        "seed_sd": _sd(accuracies),
+        "fold_mean": float(np.mean(of_folds)),
+        "fold_sd": _sd(of_folds),
+        "seeds": by_seed,
+    }
+
+
+def _one_seed(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any]:
+    right = _right(folds)
+    hits, n = round(sum(right.values())), len(right)
+    rows = [_one_fold(fold) for fold in sorted(folds, key=lambda fold: fold.fold)]
+    accuracies = [row["accuracy"] for row in rows]
+    return {
+        "seed": folds[0].seed,
+        "accuracy": hits / n,
+        "ci95": list(stats.wilson_interval(hits, n)),
+        "ci95_groups": _interval(right, groups),
+        "n": n,
+        "num_correct": hits,
+        "fold_mean": float(np.mean(accuracies)),
+        "fold_sd": _sd(accuracies),
+        "folds": rows,
+    }
+
+
+def _one_fold(fold: Fold) -> dict[str, Any]:
+    hits, n = sum(fold.correct.values()), len(fold.correct)
+    return {
+        "fold": fold.fold,
+        "accuracy": hits / n,
+        "ci95": list(stats.wilson_interval(hits, n)),
+        "n": n,
+        "num_correct": hits,
+        "shared_artists": fold.shared_artists,
+        "shared_recordings": fold.shared_recordings,
+    }
+
+
+def _gap(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any]:
+    random, grouped = (
+        _right([fold for fold in folds if fold.protocol == name]) for name in (RANDOM, GROUPED)
+    )
+    differences = {name: random[name] - grouped[name] for name in random if name in grouped}
+    return {
+        "gap": float(np.mean(list(differences.values()))),
+        "ci95": _interval(differences, groups),
+        "n": len(differences),
+        "num_groups": len({groups[name] for name in differences}),
+    }
+
+
+def _right(folds: Sequence[Fold]) -> dict[str, float]:
+    """Track id -> share of the seeds whose model for it was right."""
+    found: dict[str, dict[int, bool]] = {}
+    for fold in folds:
+        for name, correct in fold.correct.items():
+            seeds = found.setdefault(name, {})
+            if fold.seed in seeds:
+                raise ValueError(f"folds test track {name!r} twice in {fold.protocol!r}")
+            seeds[fold.seed] = correct
+    return {name: float(np.mean(list(found[name].values()))) for name in sorted(found)}
+
+
+def _interval(values: Mapping[str, float], groups: Mapping[str, str]) -> list[float] | None:
+    """Of the mean, by the bootstrap over groups; None where resampling tells nothing."""
+    found = bootstrap.mean_interval(
+        np.array(list(values.values())), groups=[groups[name] for name in values]
+    )
+    return None if found is None else list(found)
+
+
+def _sd(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def to_text(report: dict[str, Any]) -> str:
+    """The headline of each protocol and the gap, lines for a terminal."""
+    lines = [f"{report['system']} on {report['data']}, {_size(report)}"]
+    lines += [_headline(report, name) for name in report["protocols"]]
+    if "leakage_gap" in report:
+        lines.append(_describe_gap(report["leakage_gap"]))
+    return "\n".join([*lines, *_remarks(report)])
+
+
+def to_markdown(report: dict[str, Any]) -> str:
+    """The report as a page that reads by itself."""
+    lines = [f"# Cross-validation of {report['system']} on {report['data']}", ""]
+    lines += [f"{_size(report)}.".capitalize(), ""]
+    for name in report["protocols"]:
+        lines += [f"- **{_headline(report, name)}**"]
+    if "leakage_gap" in report:
+        lines += [f"- **{_describe_gap(report['leakage_gap'])}**"]
+    lines += [f"- {remark}" for remark in _remarks(report)]
+    lines += [
+        "",
+        f"Intervals are of 95 %, by the bootstrap over {report['num_groups']} groups of tracks that"
+        " an artist or a recording links. Below, the first interval of a seed and that of a fold"
+        " are Wilson's, which take tracks for independent and are too narrow where artists repeat."
+        " Folds of one seed share training tracks, so that their sd is no standard error.",
+        "",
+        "| protocol | seed | pooled accuracy | over groups | mean of folds, % | sd of folds |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, protocol in report["protocols"].items():
+        for seed in protocol["seeds"]:
+            described = stats.describe_accuracy(seed["num_correct"], seed["n"], name)
+            lines.append(
+                f"| {name} | {seed['seed']} | {described} | {_bounds(seed['ci95_groups'])}"
+                f" | {100 * seed['fold_mean']:.1f} | {_points(seed['fold_sd'])} |"
+            )
+    lines += [
+        "",
+        "| protocol | seed | fold | accuracy | artists on both sides | recordings | workdir |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, protocol in report["protocols"].items():
+        for seed in protocol["seeds"]:
+            for fold in seed["folds"]:
+                where = f"{name}/seed{seed['seed']}/fold{fold['fold']}"
+                described = stats.describe_accuracy(fold["num_correct"], fold["n"], name)
+                lines.append(
+                    f"| {name} | {seed['seed']} | {fold['fold']} | {described}"
+                    f" | {fold['shared_artists']} | {fold['shared_recordings']} | `{where}` |"
+                )
+    return "\n".join([*lines, "", f"mgr_jax {report['mgr_jax']}", ""])
+
+
+def _size(report: dict[str, Any]) -> str:
+    return f"{report['num_folds']} folds x {report['num_seeds']} seed(s)"
+
+
+def _headline(report: dict[str, Any], name: str) -> str:
+    protocol = report["protocols"][name]
+    seeds = "" if protocol["seed_sd"] is None else f"; sd over seeds {_points(protocol['seed_sd'])}"
+    return (
+        f"{name}: accuracy {100 * protocol['accuracy']:.1f} % {_bounds(protocol['ci95'])}"
+        f" (n = {protocol['n']}, {name}); over folds {100 * protocol['fold_mean']:.1f} %,"
+        f" sd {_points(protocol['fold_sd'])}{seeds}"
+    )
+
+
+def _describe_gap(gap: dict[str, Any]) -> str:
+    return (
+        f"leakage gap: {100 * gap['gap']:+.1f} points {_bounds(gap['ci95'])} (n = {gap['n']} tracks"
+        f" in {gap['num_groups']} groups, {RANDOM} less {GROUPED})"
+    )
+
+
+def _remarks(report: dict[str, Any]) -> list[str]:
+    lines = []
+    if report["num_groups"] == report["num_tracks"]:
+        lines.append(
+            "the data name no artist and no recording of two tracks: both protocols draw tracks at"
+            " random, and no gap can show what leaks"
+        )
+    for name, protocol in report["protocols"].items():
+        folds = [fold for seed in protocol["seeds"] for fold in seed["folds"]]
+        crossing = np.mean([fold["shared_artists"] for fold in folds])
+        if crossing:
+            lines.append(
+                f"{name} leaks: {crossing:.1f} artist(s) per fold stand on both sides of the test"
+                " part, so its accuracy is too high for music of new artists"
+            )
+    return lines
+
+
+def _bounds(interval: Sequence[float] | None) -> str:
+    if interval is None:
+        return "[no interval: all tracks agree]"
+    return "[{:.1f}, {:.1f}]".format(*(100 * end for end in interval))
+
+
+def _points(sd: float | None) -> str:
+    return "unknown" if sd is None else f"{100 * sd:.1f}"

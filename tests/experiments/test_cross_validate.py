@@ -1,0 +1,125 @@
+"""Cross-validation through the command line: whole, killed and gone on, and asked for nonsense."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from mgr_jax import predictor as predictor_lib
+from mgr_jax.data import dataset as dataset_lib
+from tests.experiments import commands
+
+RATE = 8000
+ARTISTS, TAKES = 16, 3
+# Two protocols, one seed, two folds: four trainings of a fraction of a second each.
+FLAGS = (
+    "--config=experiments/configs/logistic.py",
+    "--config.data.name=manifest",
+    "--config.data.clip_seconds=0.25",
+    "--config.data.num_folds=2",
+    "--config.data.num_workers=1",
+    "--config.features.sample_rate=8000",
+    "--config.features.n_fft=256",
+    "--config.features.hop_length=128",
+    "--config.features.n_mels=16",
+    "--seeds=1",
+)
+
+
+@pytest.fixture(scope="module", name="data")
+def _data(tmp_path_factory):
+    """Clips that tell their artist by five tones, and nothing of their class: all that leaks."""
+    folder, random = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    time = np.arange(RATE // 4) / RATE
+    rows = []
+    for label in ("blues", "rock"):
+        for artist in range(ARTISTS):
+            tones = [np.sin(2 * np.pi * pitch * time) for pitch in random.uniform(200, 3800, 5)]
+            for take in range(TAKES):
+                name = f"{label}{artist}{take}.wav"
+                clip = 0.1 * sum(tones) + 0.02 * random.normal(size=len(time))
+                soundfile.write(folder / name, clip, RATE)
+                rows.append((name, label, f"{label} {artist}"))
+    with open(folder / "tracks.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "label", "artist"), *rows])
+    return f"--config.data.root={folder / 'tracks.csv'}"
+
+
+@pytest.fixture(scope="module", name="whole")
+def _whole(cache, data, tmp_path_factory):
+    """Workdir of an unbroken run, and what it printed."""
+    workdir = tmp_path_factory.mktemp("cross") / "run"
+    out, _ = commands.run(
+        cache, "cross_validate", *FLAGS, data, f"--workdir={workdir}", f"--json={workdir}.json"
+    )
+    return workdir, out
+
+
+def test_cross_validate_tests_every_track_once_and_finds_the_gap(whole):
+    workdir, out = whole
+    report = json.loads((workdir / "report.json").read_text())
+    n = 2 * ARTISTS * TAKES
+    for name in ("kfold", "artist_kfold"):
+        assert report["protocols"][name]["n"] == n
+        tested = set()
+        for fold in range(2):
+            with open(workdir / name / "seed0" / f"fold{fold}/eval/test/predictions.csv") as file:
+                tested |= {row["track_id"] for row in csv.DictReader(file)}
+        assert len(tested) == n
+    # The class can be told by the artist's tones alone.
+    assert report["leakage_gap"]["ci95"][0] > 0
+    assert f"leakage gap: {100 * report['leakage_gap']['gap']:+.1f} points" in out
+    assert "kfold leaks" in out
+    page = (workdir / "report.md").read_text()
+    assert f"(n = {n}, artist_kfold)" in page
+    assert json.loads(workdir.with_suffix(".json").read_text()) == report
+    shared = [f["shared_artists"] for f in report["protocols"]["artist_kfold"]["seeds"][0]["folds"]]
+    assert shared == [0, 0]
+
+
+def test_cross_validate_killed_goes_on_where_it_was(cache, data, whole, tmp_path):
+    arguments = [*FLAGS, data, "--protocols=kfold", f"--workdir={tmp_path / 'run'}"]
+    process = commands.start(cache, "cross_validate", *arguments)
+    for line in process.stdout:
+        if "(2 of 2 trainings)" in line:
+            break
+    process.kill()
+    process.communicate()
+    first = tmp_path / "run/kfold/seed0/fold0/eval/test/report.json"
+    before = first.stat().st_mtime_ns
+    out, _ = commands.run(cache, "cross_validate", *arguments)
+    assert "(1 of 2 trainings)" not in out and "(2 of 2 trainings)" in out
+    assert first.stat().st_mtime_ns == before
+    left, right = (
+        json.loads((path / "report.json").read_text()) for path in (tmp_path / "run", whole[0])
+    )
+    assert left["protocols"]["kfold"] == right["protocols"]["kfold"]
+    assert "leakage_gap" not in left
+
+
+def test_cross_validate_leaves_ordinary_workdirs(whole):
+    fold = whole[0] / "artist_kfold" / "seed0" / "fold1"
+    predictor = predictor_lib.load(str(fold))
+    data, run = predictor.run.config.data, predictor.run
+    assert (data.protocol, data.fold, run.split.protocol) == ("artist_kfold", 1, "artist_kfold")
+    scores = predictor.judge(dataset_lib.open_part(run.config, run.split, "test").parts["test"])
+    with open(fold / "eval" / "test" / "predictions.csv", encoding="utf-8") as file:
+        predicted = [row["predicted"] for row in csv.DictReader(file)]
+    assert [run.labels[i] for i in scores.argmax(axis=1)] == predicted
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--protocols=holdout", "'holdout' has no folds"),
+        ("--protocols=kfold,kfold", "one protocol twice"),
+        ("--seeds=0", "seeds"),
+        ("--config.data.fold=1", "data.fold is 1"),
+        ("--config.data.num_folds=17", "fewer than data.num_folds 17"),
+    ],
+)
+def test_cross_validate_names_what_is_wrong_in_one_line(cache, data, tmp_path, argument, words):
+    flags = [*FLAGS, data, argument, f"--workdir={tmp_path / 'w'}"]
+    assert words in commands.fails(cache, "cross_validate", *flags)
