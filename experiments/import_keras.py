@@ -32,7 +32,8 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax.data.catalog import Catalog
     from mgr_jax.data.gtzan import GENRES
     from mgr_jax.models import keras_import
-    from mgr_jax.training import checkpoint, loop, parallel
+    from mgr_jax.training import checkpoint, parallel, stopping
+    from mgr_jax.training import network as network_lib
 
     try:
         imported = keras_import.read(argv[1])
@@ -53,12 +54,12 @@ def main(argv: Sequence[str]) -> int:
     config.model.width, config.model.num_modules = imported.width, imported.num_modules
     split = splits.Split(splits.IMPORTED, (), (), ())
     run = workdir.create(_WORKDIR.value, config, Catalog("imported", (), labels), split)
-    network = loop.make_network(config, num_classes=len(labels))
+    network = network_lib.make_network(config, num_classes=len(labels))
     state = parallel.jit_init(network.init, network.mesh).replace(
         **parallel.replicate(imported.variables, network.mesh)
     )
     with checkpoint.open_checkpoints(run.path, print) as manager:
-        checkpoint.save(manager, state, dict(loop.START), None)
+        checkpoint.save(manager, state, dict(stopping.START), None)
     workdir.set_status(run.path, "done")
     print(f"imported  {argv[1]} into {run.path}: {len(labels)} classes ({', '.join(labels)})")
     return 0

@@ -72,11 +72,11 @@ def _parameters(workdir: pathlib.Path) -> str:
     from mgr_jax import workdir as workdir_lib
     from mgr_jax.classical import fitting
     from mgr_jax.config import NETWORKS
-    from mgr_jax.training import loop
+    from mgr_jax.training import network
 
     run = workdir_lib.load(str(workdir))
     if run.config.model.name in NETWORKS:
-        return f"{loop.count_parameters(run.config, num_classes=len(run.labels)):,}"
+        return f"{network.count_parameters(run.config, num_classes=len(run.labels)):,}"
     return f"{fitting.count_parameters(run):,}"
 
 

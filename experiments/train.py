@@ -21,8 +21,8 @@ def main(argv: Sequence[str]) -> int:
     if argv[1:]:
         raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
     config = command.read_config(_CONFIG)
-    network = config.model.name in config_lib.NETWORKS
-    if _SUMMARY.value and not network:
+    is_network = config.model.name in config_lib.NETWORKS
+    if _SUMMARY.value and not is_network:
         raise command.UserError(f"model.name {config.model.name!r} is no network; it has no layers")
     if not _SUMMARY.value and not _WORKDIR.value:
         raise command.UserError("--workdir is missing; give the folder of the run")
@@ -30,22 +30,22 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax import workdir
     from mgr_jax.classical import fitting
     from mgr_jax.data import dataset as dataset_lib
-    from mgr_jax.training import loop
+    from mgr_jax.training import loop, network, preemption
 
     if _SUMMARY.value:
-        print(loop.describe(config, num_classes=10))
+        print(network.describe(config, num_classes=10))
         return 0
     command.keep_compiled_programs()
     workdir.reserve(_WORKDIR.value, config)
     dataset = dataset_lib.open_dataset(config)
     print(dataset_lib.describe(dataset), flush=True)
-    if network:
-        print(loop.describe(config, num_classes=len(dataset.catalog.labels)), flush=True)
+    if is_network:
+        print(network.describe(config, num_classes=len(dataset.catalog.labels)), flush=True)
     run = workdir.create(_WORKDIR.value, config, dataset.catalog, dataset.split)
     try:
-        train = loop.train if network else fitting.train
+        train = loop.train if is_network else fitting.train
         train(config, dataset, run)
-    except loop.Interrupted as stopped:
+    except preemption.Interrupted as stopped:
         print(stopped)
         if stopped.signal == signal.SIGTERM:
             return command.PREEMPTED

@@ -10,14 +10,29 @@ from mgr_jax.data import batches
 Predict = Callable[[batches.Batch], np.ndarray]
 
 
-def judge(predict: Predict, part: batches.Part, *, batch_size: int, window: int) -> np.ndarray:
+def judge(
+    predict: Predict,
+    part: batches.Part,
+    *,
+    batch_size: int,
+    window: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> np.ndarray:
     """Log-probabilities of the tracks of a part, `[N, C]`.
 
     Each is the mean over the log-probabilities of the track's windows, normalised again: the
-    geometric mean of their probabilities.
+    geometric mean of their probabilities. Of several processes each reads its own rows of a batch;
+    `predict` then gives the scores of all rows in all of them.
     """
     totals, counts = None, np.zeros(len(part.ids))
-    for batch in batches.eval_batches(part, batch_size=batch_size, window=window):
+    for batch in batches.eval_batches(
+        part,
+        batch_size=batch_size,
+        window=window,
+        process_index=process_index,
+        process_count=process_count,
+    ):
         # Chosen, not multiplied by the mask: the score of a window of zeros may be NaN.
         real = batch["mask"] > 0
         scores = np.asarray(predict(batch), np.float64)[real]

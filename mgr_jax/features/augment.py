@@ -182,14 +182,16 @@ def mixup(
     *,
     alpha: float = 0.2,
     rows: ArrayLike | None = None,
+    axis_name: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Each example mixed with the next of the batch (Zhang et al. 2018, arXiv 1710.09412).
 
-    The share of the example itself is drawn from Beta(alpha, alpha). The next example is that of
-    the batch as given, so that under `pmap` it is the next on the device.
+    The share of the example itself is drawn from Beta(alpha, alpha).
 
     Args:
       x: `[B, ...]`. targets: `[B, C]` class probabilities.
+      axis_name: axis of `pmap` over which the batch is spread, if it is: what comes after a
+        device's last example is the next device's first.
     """
     x, targets = _batch(x), _batch(targets)
     _not_negative(alpha=alpha)
@@ -199,9 +201,16 @@ def mixup(
         return x, targets
     share = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(_keys(key, x, rows))
 
+    def after(values):
+        if axis_name is None:
+            return jnp.roll(values, -1, axis=0)
+        size = jax.lax.axis_size(axis_name)
+        ring = [(device, (device - 1) % size) for device in range(size)]
+        return jnp.concatenate([values[1:], jax.lax.ppermute(values[:1], axis_name, ring)])
+
     def mix(values):
         own = share.reshape(-1, *(1,) * (values.ndim - 1))
-        return (own * values + (1 - own) * jnp.roll(values, -1, axis=0)).astype(values.dtype)
+        return (own * values + (1 - own) * after(values)).astype(values.dtype)
 
     return mix(x), mix(targets)
 

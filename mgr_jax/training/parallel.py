@@ -1,6 +1,13 @@
-"""Where computation meets devices: the mesh, the shardings and `jit`. No other file knows them."""
+"""Where computation meets devices: the mesh, the shardings, `jit` and `pmap`.
 
-from collections.abc import Callable
+Two adapters over the same pure steps. `jit` compiles a step over the global batch and lets XLA
+spread it. `pmap` runs it on every device's own rows; the step then averages over the axis `data`
+itself. Either way the state is one replicated pytree and the batch is spread by rows, of which a
+process feeds its own.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,11 +18,17 @@ from mgr_jax.errors import UserError
 from mgr_jax.training.state import TrainState
 from mgr_jax.training.steps import PredictStep, TrainStep
 
+AXIS = "data"
 
-def make_mesh() -> Mesh:
-    """All devices in one axis, `data`; one device is a mesh of one."""
-    # The default, Explicit, refuses a scan over a sharded batch.
-    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+
+def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
+    """`devices`, or all that there are, in one axis, `data`; one device is a mesh of one.
+
+    Devices of a process lie side by side, so that its rows of a batch are contiguous.
+    """
+    chosen = sorted(devices or jax.devices(), key=lambda device: device.process_index)
+    # The default of `jax.make_mesh`, Explicit, refuses a scan over a sharded batch.
+    return Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
@@ -40,34 +53,10 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, _replicated(mesh))
 
 
-def shard(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's contiguous rows of a batch, as the global batch spread over the devices."""
-    rows = NamedSharding(mesh, PartitionSpec("data"))
-    return {
-        name: jax.make_array_from_process_local_data(rows, value) for name, value in batch.items()
-    }
-
-
 def abstract(tree: Any, mesh: Mesh) -> Any:
     """Shapes, types and shardings of a replicated `tree`, to restore a checkpoint into."""
     replicated = _replicated(mesh)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated), tree)
-
-
-def jit_train_step(step: TrainStep, mesh: Mesh) -> TrainStep:
-    """`step` over the mesh: replicated state, which is donated, and a batch sharded by rows."""
-    rows = NamedSharding(mesh, PartitionSpec("data"))
-    replicated = _replicated(mesh)
-    return jax.jit(
-        step, in_shardings=(replicated, rows), out_shardings=replicated, donate_argnums=0
-    )
-
-
-def jit_predict_step(step: PredictStep, mesh: Mesh) -> PredictStep:
-    """`step` over the mesh; its `[B, C]` result is replicated, so that every host can read it."""
-    rows = NamedSharding(mesh, PartitionSpec("data"))
-    replicated = _replicated(mesh)
-    return jax.jit(step, in_shardings=(replicated, rows), out_shardings=replicated)
 
 
 def jit_init(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
@@ -75,5 +64,109 @@ def jit_init(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
     return jax.jit(init, out_shardings=_replicated(mesh))()
 
 
+def shard(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """This process's contiguous rows of a batch, as the global batch spread over the devices."""
+    rows = _by_rows(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(rows, value) for name, value in batch.items()
+    }
+
+
+def jit_train_step(step: TrainStep, mesh: Mesh) -> TrainStep:
+    """`step` over the mesh: replicated state, which is donated, and a batch sharded by rows."""
+    replicated = _replicated(mesh)
+    return jax.jit(
+        step, in_shardings=(replicated, _by_rows(mesh)), out_shardings=replicated, donate_argnums=0
+    )
+
+
+def jit_predict_step(step: PredictStep, mesh: Mesh) -> PredictStep:
+    """`step` over the mesh; its `[B, C]` result is replicated, so that every host can read it."""
+    replicated = _replicated(mesh)
+    return jax.jit(step, in_shardings=(replicated, _by_rows(mesh)), out_shardings=replicated)
+
+
+def shard_by_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """As `shard`, for `pmap`: `[B, ...]` becomes `[D, B / D, ...]` over D devices."""
+    num_local = mesh.local_mesh.size
+    by_device = {
+        name: value.reshape(num_local, -1, *value.shape[1:]) for name, value in batch.items()
+    }
+    return shard(by_device, mesh)
+
+
+def pmap_train_step(step: TrainStep, mesh: Mesh) -> TrainStep:
+    """`step`, made for the axis `data`, on every device's rows; the state is donated.
+
+    Each device computes the same next state, since the step averages over the axis; one copy
+    stands for all of them.
+    """
+    mapped = jax.pmap(
+        step,
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=None,
+        devices=list(mesh.devices.flat),
+        donate_argnums=0,
+    )
+    return lambda state, batch: _as_global(mapped(state, batch), mesh)
+
+
+def pmap_predict_step(step: PredictStep, mesh: Mesh) -> PredictStep:
+    """`step` on every device's rows; its `[B, C]` result is gathered, as that of `jit`."""
+
+    def gathered(variables: Any, batch: dict[str, jax.Array]) -> jax.Array:
+        return jax.lax.all_gather(step(variables, batch), AXIS, tiled=True)
+
+    mapped = jax.pmap(
+        gathered,
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=None,
+        devices=list(mesh.devices.flat),
+    )
+    return lambda variables, batch: _as_global(mapped(variables, batch), mesh)
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapter:
+    """How steps reach the devices.
+
+    Attributes:
+      axis_name: the axis that a step has to average over; None if it sees the global batch.
+      shard: spreads this process's rows of a batch over the devices of a mesh.
+      train_step, predict_step: compile a pure step for a mesh.
+    """
+
+    axis_name: str | None
+    shard: Callable[[dict[str, np.ndarray], Mesh], dict[str, jax.Array]]
+    train_step: Callable[[TrainStep, Mesh], TrainStep]
+    predict_step: Callable[[PredictStep, Mesh], PredictStep]
+
+
+# The choices of `train.parallelism`.
+ADAPTERS = {
+    "jit": Adapter(None, shard, jit_train_step, jit_predict_step),
+    "pmap": Adapter(AXIS, shard_by_device, pmap_train_step, pmap_predict_step),
+}
+
+
+def _as_global(tree: Any, mesh: Mesh) -> Any:
+    """What `pmap` gives, which in several processes are arrays of one process, as global ones."""
+    if jax.process_count() == 1:
+        return tree
+    replicated = _replicated(mesh)
+
+    def whole(x: jax.Array) -> jax.Array:
+        copies = [shard.data for shard in x.addressable_shards]
+        return jax.make_array_from_single_device_arrays(x.shape, replicated, copies)
+
+    return jax.tree.map(whole, tree)
+
+
 def _replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
+
+
+def _by_rows(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(AXIS))

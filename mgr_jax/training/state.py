@@ -8,6 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mgr_jax.training import faults
+
+_METRICS = ("loss", "correct", "count", "gradient_norm", "parameter_norm")
+
 
 class TrainState(flax.struct.PyTreeNode):
     """What a checkpoint holds.
@@ -19,7 +23,9 @@ class TrainState(flax.struct.PyTreeNode):
       opt_state: state of the optimiser, with that of its schedule.
       normalizer: what the front end's features are normalised by, fitted on the training part
         before the first step; None if the config asks for none.
-      metrics: sums over the steps of this epoch: `loss`, `correct`, `count`.
+      metrics: sums over the examples of this epoch: `loss`, `correct`, `count`, and the
+        `gradient_norm` and `parameter_norm` (L2, of all together) of their steps.
+      fault: int32 `[2]`, step and index of the first tensor that was not finite: see `faults`.
     """
 
     step: jax.Array
@@ -29,6 +35,7 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: Any
     normalizer: Any
     metrics: dict[str, jax.Array]
+    fault: jax.Array
 
     def variables(self) -> dict[str, Any]:
         """What evaluation reads: `params` (their average, if there is one) and the rest."""
@@ -42,7 +49,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 def zero_metrics() -> dict[str, jax.Array]:
     """Sums of an epoch that has not begun."""
-    return {name: jnp.zeros((), jnp.float32) for name in ("loss", "correct", "count")}
+    return {name: jnp.zeros((), jnp.float32) for name in _METRICS}
 
 
 def create_state(
@@ -65,4 +72,5 @@ def create_state(
         opt_state=optimizer.init(variables["params"]),
         normalizer=normalizer,
         metrics=zero_metrics(),
+        fault=faults.no_fault(),
     )

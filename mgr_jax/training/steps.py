@@ -11,7 +11,8 @@ import optax
 from mgr_jax import config as config_lib
 from mgr_jax.features import augment
 from mgr_jax.features.frontend import Frontend, num_frames
-from mgr_jax.training import objective
+from mgr_jax.training import faults, objective
+from mgr_jax.training import optimizer as optimizer_lib
 from mgr_jax.training.state import TrainState
 
 # Above any row of a batch: the keys of rows are folded from the same key.
@@ -29,14 +30,19 @@ def make_train_step(
     *,
     num_classes: int,
     class_weights: jax.Array | None = None,
+    axis_name: str | None = None,
 ) -> TrainStep:
     """One step of gradient descent: waveform -> features -> logits -> loss -> update.
 
     `config` gives the seed, mixup, label smoothing and the decay of the moving average;
     `class_weights` `[C]` weigh the loss. The random draws of an example depend on the seed, the
     step and its row in the global batch alone, so that they are the same however the rows are
-    spread over devices.
+    spread over devices. With `axis_name`, of `pmap`, a batch is one device's rows; the loss, its
+    gradients and the metrics are those of all devices' rows together.
     """
+
+    def all_devices(function: Callable[..., Any], tree: Any) -> Any:
+        return tree if axis_name is None else function(tree, axis_name)
 
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> TrainState:
         key = jax.random.fold_in(jax.random.key(config.train.seed), state.step)
@@ -50,6 +56,7 @@ def make_train_step(
             targets,
             alpha=config.train.mixup_alpha,
             rows=batch["row"],
+            axis_name=axis_name,
         )
         inputs = frontend(waveform, state.normalizer)
 
@@ -68,23 +75,34 @@ def make_train_step(
         (loss, (batch_stats, logits)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params
         )
+        loss, gradients = all_devices(jax.lax.pmean, (loss, gradients))
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, value=loss)
         params = optax.apply_updates(state.params, updates)
-        decay = config.optim.ema_decay
-        average = optax.incremental_update(params, state.average, 1 - decay) if decay else None
-        count = batch["label"].shape[0]
+        step = state.step + 1
+        correct = objective.correct(logits, batch["label"])
+        correct, count = all_devices(jax.lax.psum, (correct.sum(), jnp.float32(len(correct))))
         added = {
             "loss": loss * count,
-            "correct": objective.correct(logits, batch["label"]).sum(),
-            "count": jnp.float32(count),
+            "correct": correct,
+            "count": count,
+            "gradient_norm": _norm(gradients) * count,
+            "parameter_norm": _norm(params) * count,
         }
         return state.replace(
-            step=state.step + 1,
+            step=step,
             params=params,
-            average=average,
+            average=optimizer_lib.average(config.optim, params, state.average, step=step),
             batch_stats=batch_stats,
             opt_state=opt_state,
             metrics=jax.tree.map(jnp.add, state.metrics, added),
+            fault=faults.find_fault(
+                state.fault,
+                step,
+                loss=loss,
+                gradients=gradients,
+                params=params,
+                batch_stats=batch_stats,
+            ),
         )
 
     return train_step
@@ -108,3 +126,8 @@ def make_predict_step(
         return jax.nn.log_softmax(logits)
 
     return predict_step
+
+
+def _norm(tree: Any) -> jax.Array:
+    """L2 norm of all numbers of a tree together."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))

@@ -6,7 +6,7 @@ from experiments.configs import bbnn, cnn, cnn_lstm, logistic, quickstart, rnn, 
 from mgr_jax import config as config_lib
 from mgr_jax import validation
 from mgr_jax.errors import UserError
-from mgr_jax.training import loop
+from mgr_jax.training import network
 
 WITH_FAST = (cnn, cnn_lstm, rnn)
 
@@ -49,7 +49,7 @@ def test_get_config_fast_is_valid(module):
     ],
 )
 def test_get_config_gives_the_network_of_the_source(module, shape, parameters):
-    text = loop.describe(module.get_config(), num_classes=10)
+    text = network.describe(module.get_config(), num_classes=10)
     assert shape in text.splitlines()[2]
     assert f"Trainable params: {parameters:,}" in text
 
@@ -58,4 +58,4 @@ def test_get_config_gives_the_rnn_2584_frames_of_14_mfccs():
     config = rnn.get_config()
     assert config_lib.window_length(config) == 661_500
     # 14 x 128 + 128 x 128 + 128 for the cell: the sequence has 14 values a frame.
-    assert f"{14 * 128 + 128 * 128 + 128:,}" in loop.describe(config, num_classes=10)
+    assert f"{14 * 128 + 128 * 128 + 128:,}" in network.describe(config, num_classes=10)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mgr_jax import workdir as workdir_lib
-from mgr_jax.training import checkpoint, loop, parallel
+from mgr_jax.training import checkpoint, parallel
+from mgr_jax.training import network as network_lib
 from mgr_jax.training.writer import read_metrics
 from tests.experiments import commands
 
@@ -19,7 +20,7 @@ def final_state(workdir):
     """Step and state of the newest checkpoint."""
     run = workdir_lib.load(str(workdir))
     # The optimiser's state does not depend on the number of steps.
-    network = loop.make_network(run.config, num_classes=len(run.labels))
+    network = network_lib.make_network(run.config, num_classes=len(run.labels))
     abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
     return checkpoint.restore(run.path, "latest", abstract)
 

@@ -13,7 +13,8 @@ from mgr_jax.config import Optim
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
 from mgr_jax.features.frontend import fit_normalizer
-from mgr_jax.training import checkpoint, loop, parallel
+from mgr_jax.training import checkpoint, loop, parallel, stopping
+from mgr_jax.training import network as network_lib
 from mgr_jax.training.writer import read_metrics
 
 
@@ -38,7 +39,7 @@ def train(config, folder):
     run = workdir.create(str(folder), config, data.catalog, data.split)
     with contextlib.redirect_stdout(io.StringIO()) as out:
         loop.train(config, data, run)
-    network = loop.make_network(config, num_classes=10)
+    network = network_lib.make_network(config, num_classes=10)
     abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
     return out.getvalue(), data, checkpoint.restore(run.path, "latest", abstract)[1]
 
@@ -62,10 +63,10 @@ def test_early_stopping_follows_keras():
         optim = Optim(early_stop_patience=patience, early_stop_min_delta=0.05)
         for _ in range(20):
             losses = np.cumsum(random.normal(-0.01, 0.06, 30)) + 2
-            progress, found = dict(loop.START), None
+            progress, found = dict(stopping.START), None
             for epoch, loss in enumerate(losses, start=1):
-                progress = loop._early_stopping(optim, progress, loss)
-                if loop._stops(optim, progress):
+                progress = stopping.after_epoch(optim, progress, loss)
+                if stopping.stops(optim, progress):
                     found = epoch
                     break
             assert found == keras_stops(losses, patience=patience, min_delta=0.05)
@@ -117,8 +118,8 @@ def test_train_refuses_a_batch_that_does_not_divide_over_the_devices(config, tmp
 def test_describe_names_a_window_that_is_too_short(config):
     config.data.window_seconds = 0.01
     with pytest.raises(UserError, match=r"model.name 'bbnn': .*use a longer window"):
-        loop.describe(config, num_classes=10)
+        network_lib.describe(config, num_classes=10)
 
 
 def test_count_parameters_is_the_trainable_total():
-    assert loop.count_parameters(config_lib.Config(), num_classes=10) == 185_642
+    assert network_lib.count_parameters(config_lib.Config(), num_classes=10) == 185_642

@@ -1,0 +1,58 @@
+"""Numbers that are not finite: the first one is remembered on the device, with its step and name.
+
+Nothing is read back at a step. The state carries `[step, index]` of the first tensor that held a
+NaN or an Inf; the host looks when it reads metrics anyway, and before it saves.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def no_fault() -> jax.Array:
+    """The record of a run in which everything was finite so far: int32 `[2]`."""
+    return jnp.full(2, -1, jnp.int32)
+
+
+def find_fault(
+    fault: jax.Array,
+    step: jax.Array,
+    *,
+    loss: jax.Array,
+    gradients: Any,
+    params: Any,
+    batch_stats: Any,
+) -> jax.Array:
+    """`fault` if it tells of one already; else `[step, index]` of the first tensor that is bad.
+
+    The order is that of `names`: the loss, its gradients, then the parameters and the batch
+    statistics after the update.
+    """
+    leaves = jax.tree.leaves([loss, gradients, params, batch_stats])
+    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves])
+    found = jnp.stack([step, jnp.argmin(finite).astype(jnp.int32)])
+    return jnp.where((fault[0] < 0) & ~finite.all(), found, fault)
+
+
+def names(params: Any, batch_stats: Any) -> list[str]:
+    """What `find_fault` numbers: `loss`, `gradient of dense_1/kernel`, ..."""
+    return [
+        "the loss",
+        *(f"the gradient of {name}" for name in _paths(params)),
+        *(f"the parameter {name}" for name in _paths(params)),
+        *(f"the batch statistic {name}" for name in _paths(batch_stats)),
+    ]
+
+
+def read_fault(fault: jax.Array, params: Any, batch_stats: Any) -> tuple[int, str] | None:
+    """Step and name of the first bad tensor, None if there is none; waits for the device."""
+    step, index = (int(value) for value in jax.device_get(fault))
+    return None if step < 0 else (step, names(params, batch_stats)[index])
+
+
+def _paths(tree: Any) -> list[str]:
+    return [
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, _ in jax.tree_util.tree_leaves_with_path(tree)
+    ]

@@ -1,0 +1,132 @@
+"""The network of a config: its compiled functions on the devices, and its table of layers."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mgr_jax import config as config_lib
+from mgr_jax.data import batches
+from mgr_jax.errors import UserError
+from mgr_jax.evaluation import judge
+from mgr_jax.features.frontend import fit_normalizer, make_frontend
+from mgr_jax.models import make_model, table
+from mgr_jax.training import optimizer, parallel, steps
+from mgr_jax.training.state import TrainState, create_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The compiled functions of one config, and the mesh that they run on.
+
+    Attributes:
+      mesh: the devices.
+      init: the state before the first step, not compiled.
+      shard: this process's rows of a batch -> what the steps take.
+      train_step, predict_step: see `mgr_jax.training.steps`; the state is donated.
+    """
+
+    mesh: jax.sharding.Mesh
+    init: Callable[[], TrainState]
+    shard: Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]
+    train_step: steps.TrainStep
+    predict_step: steps.PredictStep
+
+
+def make_network(
+    config: config_lib.Config,
+    *,
+    num_classes: int,
+    steps_per_epoch: int = 1,
+    class_weights: jax.Array | None = None,
+    devices: Sequence[Any] | None = None,
+) -> Network:
+    """Builds front end, model, optimiser and the compiled steps.
+
+    `train.parallelism` says by what the steps reach the devices, all of them unless `devices`
+    names some. Either way the state is replicated, and its checkpoints are the same.
+    """
+    mesh = parallel.make_mesh(devices)
+    adapter = parallel.ADAPTERS[config.train.parallelism]
+    # Under `pmap` a step sees one device's clips, and its front end needs no mesh.
+    frontend_mesh = mesh if mesh.size > 1 and adapter.axis_name is None else None
+    frontend = make_frontend(config.features, mesh=frontend_mesh)
+    model = make_model(config.model, num_classes=num_classes, axis_name=adapter.axis_name)
+    tx = optimizer.make_optimizer(
+        config.optim,
+        num_steps=config.train.num_epochs * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+    def init() -> TrainState:
+        waveform = np.zeros((1, config_lib.window_length(config)), np.float32)
+        # Split, since the steps fold their number into the same key.
+        key, _ = jax.random.split(jax.random.key(config.train.seed))
+        # Fitted to silence, for its shape; training puts the real one in its place.
+        normalizer = fit_normalizer(config.features, [waveform])
+        inputs = make_frontend(config.features)(waveform, normalizer)
+        averaged = config.optim.ema_decay > 0
+        single = make_model(config.model, num_classes=num_classes)
+        return create_state(key, single, tx, inputs, normalizer=normalizer, averaged=averaged)
+
+    train_step = steps.make_train_step(
+        config,
+        frontend,
+        model,
+        tx,
+        num_classes=num_classes,
+        class_weights=class_weights,
+        axis_name=adapter.axis_name,
+    )
+    predict_step = steps.make_predict_step(frontend, config.features, model)
+    return Network(
+        mesh,
+        init,
+        lambda batch: adapter.shard(batch, mesh),
+        adapter.train_step(train_step, mesh),
+        adapter.predict_step(predict_step, mesh),
+    )
+
+
+def predictor(network: Network, state: TrainState) -> judge.Predict:
+    """The function from a batch of windows to log-probabilities, for the variables of `state`.
+
+    It takes this process's rows and gives those of the whole batch, in every process.
+    """
+    variables = state.variables()
+
+    def predict(batch: batches.Batch) -> np.ndarray:
+        inputs = {name: batch[name] for name in ("waveform", "num_samples")}
+        return np.asarray(network.predict_step(variables, network.shard(inputs)))
+
+    return predict
+
+
+def describe(config: config_lib.Config, *, num_classes: int) -> str:
+    """The table of the network: layers, output shapes, numbers of parameters.
+
+    Raises:
+      UserError: if the window or the image is too small for the network.
+    """
+    return table.format_summary(_summary(config, num_classes))
+
+
+def count_parameters(config: config_lib.Config, *, num_classes: int) -> int:
+    """Trainable parameters of the network."""
+    return _summary(config, num_classes).trainable
+
+
+def _summary(config: config_lib.Config, num_classes: int) -> table.Summary:
+    def inputs() -> jax.Array:
+        waveform = jnp.zeros((1, config_lib.window_length(config)))
+        normalizer = fit_normalizer(config.features, [waveform])
+        return make_frontend(config.features)(waveform, normalizer)
+
+    model = make_model(config.model, num_classes=num_classes)
+    try:
+        return table.summary(model, jax.eval_shape(inputs).shape[1:])
+    except ValueError as error:
+        raise UserError(f"model.name {config.model.name!r}: {error}") from error
