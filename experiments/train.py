@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax import workdir
     from mgr_jax.classical import fitting
     from mgr_jax.data import dataset as dataset_lib
-    from mgr_jax.training import loop, network, preemption
+    from mgr_jax.training import loop, network
 
     if _SUMMARY.value:
         print(network.describe(config, num_classes=10))
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         train = loop.train if is_network else fitting.train
         train(config, dataset, run)
-    except preemption.Interrupted as stopped:
+    except loop.Interrupted as stopped:
         print(stopped)
         if stopped.signal == signal.SIGTERM:
             return command.PREEMPTED

@@ -228,7 +228,10 @@ class Train:
       batch_size: windows per step, over all devices.
       mixup_alpha: each waveform is mixed with the next of its batch by a share drawn from
         Beta(alpha, alpha); 0 means not.
-      parallelism: `jit` (a mesh over all devices).
+      parallelism: `jit` (one program over all devices) or `pmap` (one for each, which average);
+        the numbers are the same but for rounding.
+      checkpoint_every_steps: saves also within an epoch, for epochs of days; 0 means at its end.
+      keep_checkpoints: how many of the latest checkpoints are kept, beside the best.
       folds_at_once: `cross_validate` of networks only: folds that are trained together, as one
         program; 0 trains one after another.
       seed: seed of everything random in training.
@@ -238,6 +241,8 @@ class Train:
     batch_size: int = 8
     mixup_alpha: float = 0.0
     parallelism: str = "jit"
+    checkpoint_every_steps: int = 0
+    keep_checkpoints: int = 1
     folds_at_once: int = 0
     seed: int = 0
 

@@ -54,6 +54,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         "optim.plateau_patience": optim.plateau_patience,
         "train.num_epochs": train.num_epochs,
         "train.batch_size": train.batch_size,
+        "train.keep_checkpoints": train.keep_checkpoints,
     }
     for field, value in positive.items():
         if not value > 0 or value == float("inf"):
@@ -73,6 +74,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         "optim.clip_norm": optim.clip_norm,
         "optim.early_stop_patience": optim.early_stop_patience,
         "optim.early_stop_min_delta": optim.early_stop_min_delta,
+        "train.checkpoint_every_steps": train.checkpoint_every_steps,
         "train.folds_at_once": train.folds_at_once,
         "train.mixup_alpha": train.mixup_alpha,
         "train.seed": train.seed,

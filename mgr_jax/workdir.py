@@ -19,7 +19,8 @@ from mgr_jax.data import splits
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
 
-# Where the data lie and how they are decoded changes no number.
+# Where the data lie, how they are read and what is saved when changes no number; over how many
+# devices a step is spread, and by what, changes rounding alone.
 _FREE_FIELDS = (
     "data.root",
     "data.cache",
@@ -27,6 +28,9 @@ _FREE_FIELDS = (
     "data.num_workers",
     "data.read_threads",
     "data.read_processes",
+    "train.parallelism",
+    "train.checkpoint_every_steps",
+    "train.keep_checkpoints",
 )
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "librosa")
 

@@ -17,8 +17,7 @@ from mgr_jax.training import checkpoint, objective, optimizer, parallel, preempt
 from mgr_jax.training import epoch as epoch_lib
 from mgr_jax.training import network as network_lib
 from mgr_jax.training.epoch import Job
-from mgr_jax.training.network import count_parameters, describe, make_network, predictor  # noqa: F401
-from mgr_jax.training.preemption import Interrupted  # noqa: F401
+from mgr_jax.training.preemption import Interrupted
 from mgr_jax.training.state import TrainState, zero_metrics
 from mgr_jax.training.writer import MetricsWriter
 
@@ -137,4 +136,4 @@ def _run(job: Job, manager: Any, state: TrainState, progress: dict[str, float]) 
                     epoch_lib.check_finite(job, state)
                     checkpoint.save(manager, state, progress, None)
                 workdir_lib.set_status(run.path, "preempted")
-                raise preemption.Interrupted(number, step)
+                raise Interrupted(number, step)
