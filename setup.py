@@ -19,7 +19,7 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=["mgr_jax", "mgr_jax.*", "experiments", "experiments.*"]
     ),
-    package_data={"mgr_jax.data": ["*.csv"]},
+    package_data={"mgr_jax.data": ["*.csv", "gtzan_splits/*"]},
     install_requires=[
         "absl-py>=2.1",
         "flax>=0.12",

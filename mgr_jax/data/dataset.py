@@ -129,6 +129,8 @@ def describe_clips(catalog: Catalog, store: clips.Clips) -> str:
 def _crossing(split: splits.Split) -> str:
     artists, recordings = len(split.shared_artists), len(split.shared_recordings)
     left = f", {len(split.left_out)} left out" if split.left_out else ""
+    if left and split.protocol == "artist_kfold":
+        left += f" (same audio under two labels: {', '.join(split.left_out[:6])})"
     if not artists and not recordings:
         return left
     return f"{left}; LEAKS: {artists} artist(s) and {recordings} recording(s) on both sides of test"

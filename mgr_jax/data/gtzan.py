@@ -7,6 +7,7 @@ dataset: its contents, its faults, their effects on evaluation, and its future u
 arXiv 1306.1461). A track of unknown artist is a group by itself. `fault_filtered` is the part in
 the split of Kereliuk, Sturm and Larsen ("Deep Learning and Music Adversaries", 2015,
 arXiv 1507.04761): 443 tracks to train on, 197 to validate, 290 to test, 70 left out.
+`gtzan_identical.csv` names the pairs of byte-identical files.
 """
 
 import csv
@@ -64,18 +65,47 @@ def tracks() -> tuple[Track, ...]:
     )
 
 
+@functools.cache
+def identical_pairs() -> tuple[tuple[str, str], ...]:
+    """The pairs of tracks whose files are the same bytes, by the MD5 of the WAV release."""
+    table = importlib.resources.files("mgr_jax.data") / "gtzan_identical.csv"
+    with table.open(encoding="utf-8", newline="") as file:
+        pairs = ((row["same_bytes_as"], row["track_id"]) for row in csv.DictReader(file))
+        return tuple(sorted(pairs))
+
+
+def read_facts(path: str) -> dict[str, dict[str, str]]:
+    """Track id -> column -> value, from a CSV with the column `track_id`.
+
+    Columns that the audit reads, where they are there: `artist`, `recording` and `md5`.
+
+    Raises:
+      UserError: if the file cannot be read or has no column `track_id`.
+    """
+    return _read_rows(path, {"track_id"})
+
+
 def read_checksums(path: str) -> dict[str, str]:
     """Track id -> MD5 of its WAV file, from a CSV with the columns `track_id` and `md5`.
 
     Raises:
       UserError: if the file cannot be read or lacks a column.
     """
+    rows = _read_rows(path, {"track_id", "md5"})
+    return {name: row["md5"].lower() for name, row in rows.items() if row["md5"]}
+
+
+def _read_rows(path: str, required: set[str]) -> dict[str, dict[str, str]]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
-            missing = {"track_id", "md5"} - set(rows.fieldnames or ())
+            names = rows.fieldnames or ()
+            missing = required - set(names)
             if missing:
                 raise UserError(f"data.facts {path}: column {min(missing)!r} is missing; add it")
-            return {row["track_id"]: row["md5"].strip().lower() for row in rows if row["md5"]}
+            return {
+                row["track_id"].strip(): {name: (row[name] or "").strip() for name in names}
+                for row in rows
+            }
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"data.facts {path}: cannot be read ({error}); give a CSV file") from error

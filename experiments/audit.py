@@ -1,0 +1,103 @@
+"""What leaks between the parts of a split: `python -m experiments.audit --config=FILE`.
+
+Audits the split that the config makes, or with `--split_file` one that somebody else made: artists
+and recordings on both sides, byte-identical files, near-identical audio, the same audio under two
+labels, class balance, durations and unreadable files. `data.name=gtzan_facts` does it for GTZAN
+without its audio; `data.facts=FILE` adds names and MD5.
+"""
+
+import json
+import pathlib
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from experiments import command
+
+_CONFIG = command.define_config()
+_SPLIT_FILE = flags.DEFINE_string("split_file", None, "CSV or JSON of a split: track_id,part|fold.")
+_SEEDS = flags.DEFINE_integer("seeds", 1, "Mean overlaps over so many seeds from data.seed on.", 1)
+_STRICT = flags.DEFINE_bool("strict", False, "Exit with code 1 if anything leaks.")
+_JSON = flags.DEFINE_string("json", None, "File to write all findings to, as JSON.")
+_SAVE = flags.DEFINE_string("save_split", None, "File to write the split to, .csv or .json.")
+_FINGERPRINT = flags.DEFINE_bool("fingerprint", True, "Compare the audio of all pairs of tracks.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns 1 if `--strict` and something leaks."""
+    if argv[1:]:
+        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    if _SPLIT_FILE.value and (_SAVE.value or _SEEDS.value > 1):
+        raise command.UserError(
+            "--split_file is one split; --save_split and --seeds are for a protocol"
+        )
+    config = command.read_config(_CONFIG)
+    command.keep_compiled_programs()
+
+    from mgr_jax.data import folds, split_file, splits
+    from mgr_jax.evaluation import audit, audit_text, evidence
+
+    data = config.data
+    known = evidence.gather(config, compare_audio=_FINGERPRINT.value)
+    if _SPLIT_FILE.value:
+        about = {"protocol": f"split file {pathlib.Path(_SPLIT_FILE.value).name}"}
+        assignment = split_file.read_split_file(_SPLIT_FILE.value, known.catalog.tracks)
+    else:
+        seed = data.seed + data.repeat
+        about = {"protocol": data.protocol, "seed": seed}
+        if data.protocol in folds.PROTOCOLS:
+            about |= {"fold": data.fold, "num_folds": data.num_folds}
+        assignment = split_file.of_split(evidence.make_split(known, config, seed=seed))
+    found = about | audit.audit(
+        known.catalog,
+        assignment,
+        identical=known.identical,
+        alike=known.alike,
+        unreadable=known.unreadable,
+        seconds=known.seconds,
+    )
+    if data.protocol in folds.PROTOCOLS and not _SPLIT_FILE.value:
+        assigned = splits.make_folds(
+            known.readable, protocol=data.protocol, seed=seed, num_folds=data.num_folds
+        )
+        found["folds"] = audit.fold_balance(known.catalog, assigned, data.num_folds)
+    if _SEEDS.value > 1:
+        found |= _over_seeds(config, known)
+    print(audit_text.to_text(found))
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if _SAVE.value:
+        text = split_file.to_text(
+            known.readable,
+            path=_SAVE.value,
+            protocol=data.protocol,
+            num_folds=data.num_folds,
+            seed=seed,
+        )
+        pathlib.Path(_SAVE.value).write_text(text, encoding="utf-8")
+    return 1 if _STRICT.value and found["leaks"] else 0
+
+
+def _over_seeds(config, known) -> dict[str, Any]:
+    """Mean and sample deviation of the overlaps over seeds."""
+    from mgr_jax.data import split_file
+    from mgr_jax.evaluation import audit, evidence
+
+    track_of = {track.id: track for track in known.catalog.tracks}
+    values = {"artist": [], "recording": []}
+    first = config.data.seed + config.data.repeat
+    for seed in range(first, first + _SEEDS.value):
+        assignment = split_file.of_split(evidence.make_split(known, config, seed=seed))
+        for field, shares in values.items():
+            shares.append(audit.overlap(track_of, assignment, field))
+    found: dict[str, Any] = {"num_seeds": _SEEDS.value}
+    for field, shares in values.items():
+        found[f"{field}_overlap"] = statistics.fmean(shares)
+        found[f"{field}_overlap_sd"] = statistics.stdev(shares)
+    return found
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,228 @@
+"""Split files: those that we write for others, and those that others made, of whatever form.
+
+A CSV has a line `track_id,part` or `track_id,fold` per track. A JSON file has the fields of
+`splits.to_json`, or `folds`: a list with the `test` (and `valid`) tracks of each fold.
+"""
+
+import collections
+import csv
+import dataclasses
+import io
+import json
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from mgr_jax.data import folds as folds_lib
+from mgr_jax.data import splits
+from mgr_jax.data.catalog import AUDIO_SUFFIXES, PARTS, Catalog
+from mgr_jax.data.track import Track
+from mgr_jax.errors import UserError
+
+# What a line may call its parts.
+_PART_NAMES = {
+    **dict.fromkeys(("train", "training", "tr", "trn"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "va"), "valid"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation", "te", "tst"), "test"),
+    **dict.fromkeys(("", "-", "none", "nan", "unused", "excluded", "left_out", "skip"), ""),
+}
+_ID_COLUMNS = ("track_id", "id", "track", "file", "filename", "file_name", "path", "name", "song")
+_PART_COLUMNS = ("part", "fold", "split", "subset", "set", "partition", "folds")
+# Features of a track may stand for it.
+_SUFFIXES = AUDIO_SUFFIXES | {".npy", ".npz", ".png"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Assignment:
+    """Which tracks of a catalog stand in which part or fold.
+
+    Attributes:
+      parts: part (`train`, `valid`, `test`) or fold -> sorted ids. A track may stand in several.
+      has_folds: each fold is the test part once, the others being trained on.
+      unknown: names in the file that are no track of the catalog.
+    """
+
+    parts: Mapping[str, tuple[str, ...]]
+    has_folds: bool
+    unknown: tuple[str, ...] = ()
+
+
+def of_split(split: splits.Split) -> Assignment:
+    """`split` as an assignment."""
+    return Assignment({part: getattr(split, part) for part in PARTS}, has_folds=False)
+
+
+def folds_csv(folds: Mapping[str, int]) -> str:
+    """`track_id,fold` lines of `splits.make_folds`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["track_id", "fold"])
+    writer.writerows(sorted(folds.items()))
+    return text.getvalue()
+
+
+def folds_json(catalog: Catalog, *, protocol: str, num_folds: int, seed: int) -> dict[str, Any]:
+    """The `test` and `valid` tracks of every fold as JSON values; the rest is trained on."""
+    found = [
+        splits.make_split(catalog, protocol=protocol, fold=fold, seed=seed, num_folds=num_folds)
+        for fold in range(num_folds)
+    ]
+    return {
+        "protocol": protocol,
+        "num_folds": num_folds,
+        "seed": seed,
+        "folds": [{"valid": list(split.valid), "test": list(split.test)} for split in found],
+        "left_out": list(found[0].left_out),
+    }
+
+
+def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
+    """Reads a split file that somebody made, CSV or JSON.
+
+    A CSV needs no header; with one, the columns may be in any order (`track_id`, `file`, ...; then
+    `part`, `fold`, `split`, ...). Commas, semicolons, tabs or white space part the columns. Tracks
+    are matched leniently: `blues.00000`, `blues.00000.wav`, `blues/blues.00000.au` and
+    `/any/where/blues/blues.00000.wav` are all one.
+
+    Raises:
+      UserError: if the file cannot be read, has fewer than two parts or folds, or names no track.
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+        rows = _json_rows(text) if path.lower().endswith(".json") else _csv_rows(text)
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(
+            f"--split_file {path}: cannot be read ({reason}); give a CSV with lines track_id,part"
+            " or track_id,fold"
+        ) from error
+    values = {value.strip().lower() for _, value in rows}
+    named = {value for value in values if _PART_NAMES.get(value)}
+    has_folds = not named
+    if named and values - _PART_NAMES.keys():
+        raise UserError(
+            f"--split_file {path}: {min(values - _PART_NAMES.keys())!r} is no part; give train,"
+            " valid or test, or nothing but folds"
+        )
+    match = _matcher(tracks)
+    parts, unknown = collections.defaultdict(set), []
+    for name, value in rows:
+        part = _fold_name(value) if has_folds else _PART_NAMES[value.strip().lower()]
+        found = match(name)
+        if found is None:
+            unknown.append(name)
+        elif part:
+            parts[part].add(found)
+    if not parts:
+        raise UserError(
+            f"--split_file {path}: none of its {len(rows)} line(s) names a track of the data"
+            f" (such as {tracks[0].id!r}); give its track ids or file names"
+        )
+    if len(parts) < 2:
+        raise UserError(
+            f"--split_file {path}: only one part ({min(parts)!r}); give the tracks of two or more"
+        )
+    order = sorted(parts, key=_fold_order) if has_folds else [p for p in PARTS if p in parts]
+    return Assignment({p: tuple(sorted(parts[p])) for p in order}, has_folds, tuple(unknown))
+
+
+def _fold_name(value: str) -> str:
+    """`1.0`, as spreadsheets write it, is fold 1."""
+    value = value.strip()
+    return "" if value.lower() in _PART_NAMES else re.sub(r"^(\d+)\.0*$", r"\1", value)
+
+
+def _fold_order(name: str) -> list[tuple[int, str]]:
+    """Numbers by their value: fold 2 before fold 10."""
+    return [(int(p), "") if p.isdecimal() else (-1, p) for p in re.findall(r"\d+|\D+", name)]
+
+
+def _csv_rows(text: str) -> list[tuple[str, str]]:
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise ValueError("it is empty")
+    delimiter = next((d for d in "\t;," if d in lines[0]), None)
+    if delimiter:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    else:
+        rows = [line.rsplit(None, 1) for line in lines]
+    head = [cell.lower() for cell in rows[0]]
+    which = [
+        next((head.index(name) for name in names if name in head), None)
+        for names in (_ID_COLUMNS, _PART_COLUMNS)
+    ]
+    if None not in which:
+        rows = rows[1:]
+    else:
+        which = [0, 1]
+    short = next((row for row in rows if len(row) <= max(which)), None)
+    if short is not None:
+        raise ValueError(f"line {','.join(short)[:60]!r} has no part")
+    return [(row[which[0]], row[which[1]]) for row in rows]
+
+
+def _json_rows(text: str) -> list[tuple[str, str]]:
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError("it is no JSON object")
+    if "folds" in values:
+        tests = [fold["test"] if isinstance(fold, dict) else fold for fold in values["folds"]]
+        return [(str(name), str(fold)) for fold, names in enumerate(tests) for name in names]
+    listed = {k: v for k, v in values.items() if k.lower() in _PART_NAMES and isinstance(v, list)}
+    if listed:
+        return [(str(name), part) for part, names in listed.items() for name in names]
+    return [(name, str(part)) for name, part in values.items()]
+
+
+def _matcher(tracks: Iterable[Track]) -> Callable[[str], str | None]:
+    """A function from a name to the id of the one track that it can mean, or None."""
+    tracks = tuple(tracks)
+    ids = {track.id for track in tracks}
+    whole: dict[tuple[str, ...], str] = {}
+    tails: dict[tuple[str, ...], set[str]] = collections.defaultdict(set)
+    for track in tracks:
+        for name in (track.id, track.path):
+            if name:
+                pieces = _pieces(name)
+                if name == track.id:
+                    whole.setdefault(pieces, track.id)
+                for start in range(len(pieces)):
+                    tails[pieces[start:]].add(track.id)
+
+    def match(name: str) -> str | None:
+        if name in ids:
+            return name
+        pieces = _pieces(name)
+        for start in range(len(pieces)):
+            if pieces[start:] in whole:
+                return whole[pieces[start:]]
+        found = tails.get(pieces, ())
+        return next(iter(found)) if len(found) == 1 else None
+
+    return match
+
+
+def _pieces(name: str) -> tuple[str, ...]:
+    """Folders and name without the suffix of a file; no case."""
+    pieces = [piece for piece in re.split(r"[/\\]+", name.strip().casefold()) if piece != "."]
+    stem, dot, suffix = pieces[-1].rpartition(".")
+    if stem and f"{dot}{suffix}" in _SUFFIXES:
+        pieces[-1] = stem
+    return tuple(piece for piece in pieces if piece)
+
+
+def to_text(catalog: Catalog, *, path: str, protocol: str, num_folds: int, seed: int) -> str:
+    """What `path`, a CSV or JSON file, holds of a protocol: its folds, or its one split."""
+    as_json = path.lower().endswith(".json")
+    if protocol in folds_lib.PROTOCOLS:
+        options = {"protocol": protocol, "num_folds": num_folds, "seed": seed}
+        if not as_json:
+            return folds_csv(splits.make_folds(catalog, **options))
+        values = folds_json(catalog, **options)
+    else:
+        split = splits.make_split(catalog, protocol=protocol, seed=seed)
+        if not as_json:
+            return splits.to_csv(split)
+        values = splits.to_json(split)
+    return json.dumps(values, indent=1) + "\n"

@@ -1,0 +1,201 @@
+"""Audit of a split: what stands on both sides of it, so that its accuracy says too much.
+
+Findings are plain JSON values; `audit_text` shows them. An artist, a recording, a file or a piece
+of audio leaks if it stands in two parts (or folds): between train and valid it spoils the choice of
+the model, between them and test the accuracy.
+"""
+
+import collections
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.folds import name_key
+from mgr_jax.data.split_file import Assignment
+from mgr_jax.data.track import Track
+
+
+class Alike(NamedTuple):
+    """Two tracks that sound alike: ids, similarity, and how much later `right` has the audio."""
+
+    left: str
+    right: str
+    similarity: float
+    shift_seconds: float
+
+
+def audit(
+    catalog: Catalog,
+    assignment: Assignment,
+    *,
+    identical: Iterable[Sequence[str]] = (),
+    alike: Iterable[Alike] | None = None,
+    unreadable: Mapping[str, str] | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """What leaks between the parts of a split, and what else is odd about its data.
+
+    Args:
+      catalog: all tracks, those in no part too.
+      assignment: the parts or folds.
+      identical: pairs of tracks whose files are the same bytes.
+      alike: pairs of tracks of near-identical audio; None if no audio was compared.
+      unreadable: track -> why it cannot be read.
+      seconds: track -> length of its audio; None if there is no audio.
+
+    Returns:
+      JSON values: `artist_overlap` and `recording_overlap`: share of the test tracks whose artist
+      (recording) also stands in what is trained and validated on, each fold being the test part
+      once; `crossing_artists`, `crossing_recordings`, `identical_pairs`, `near_identical_pairs`
+      and `label_conflicts` with the rows behind them; sizes, class balance, durations; and
+      `leaks`: how many artists, recordings, pairs and tracks stand in two parts.
+    """
+    track_of = {track.id: track for track in catalog.tracks}
+    where = collections.defaultdict(list)
+    for part, ids in assignment.parts.items():
+        for name in ids:
+            where[name].append(part)
+    where = dict(where)
+
+    def row(left: str, right: str, **more: Any) -> dict[str, Any]:
+        ids = (left, right)
+        return {
+            "tracks": list(ids),
+            "labels": [track_of[name].label for name in ids],
+            "parts": ["+".join(where.get(name, ())) for name in ids],
+            "crosses": _crosses(where, ids),
+            **more,
+        }
+
+    same_bytes = sorted({tuple(sorted(pair)) for pair in identical})
+    near = None
+    if alike is not None:
+        near = [
+            row(a.left, a.right, similarity=round(a.similarity, 3), shift_seconds=a.shift_seconds)
+            for a in sorted(alike)
+            if tuple(sorted((a.left, a.right))) not in same_bytes
+        ]
+    artists = _crossing(catalog.tracks, where, assignment.parts, "artist")
+    recordings = _crossing(catalog.tracks, where, assignment.parts, "recording")
+    conflicts = _conflicts(catalog.tracks, same_bytes, near or ())
+    found: dict[str, Any] = {
+        "data": catalog.name,
+        "has_folds": assignment.has_folds,
+        "n": {part: len(ids) for part, ids in assignment.parts.items()},
+        "artist_overlap": overlap(track_of, assignment, "artist"),
+        "recording_overlap": overlap(track_of, assignment, "recording"),
+        "unknown_artists": sum(not track_of[name].artist for name in where),
+        "crossing_artists": artists,
+        "crossing_recordings": recordings,
+        "identical_pairs": len(same_bytes),
+        "identical_pairs_rows": [row(*pair) for pair in same_bytes],
+        "near_identical_pairs": None if near is None else len(near),
+        "near_identical_pairs_rows": near,
+        "label_conflicts": len(conflicts),
+        "label_conflicts_rows": [row(*pair) for pair in conflicts],
+        "tracks_in_two_parts": sorted(name for name, parts in where.items() if len(parts) > 1),
+        "class_balance": _class_balance(catalog, track_of, assignment),
+        "left_out": sorted(track_of.keys() - where.keys()),
+        "unknown_names": list(assignment.unknown),
+        "unreadable": dict(sorted((unreadable or {}).items())),
+        "durations": _durations(seconds),
+    }
+    crossing_pairs = sum(r["crosses"] for r in found["identical_pairs_rows"] + (near or []))
+    twice = len(found["tracks_in_two_parts"])
+    found["leaks"] = len(artists) + len(recordings) + crossing_pairs + twice
+    return found
+
+
+def overlap(track_of: Mapping[str, Track], assignment: Assignment, field: str) -> float:
+    """Share of the test tracks whose `field` stands in another part, or the track itself."""
+    parts = assignment.parts
+    # Somebody's two parts may be train and valid: the last is what they report.
+    tested = list(parts) if assignment.has_folds else list(parts)[-1:]
+    shared = total = 0
+    for test in tested:
+        names = {name for part in parts if part != test for name in parts[part]}
+        learned = {name_key(getattr(track_of[name], field)) for name in names} - {""}
+        total += len(parts[test])
+        shared += sum(
+            name in names or name_key(getattr(track_of[name], field)) in learned
+            for name in parts[test]
+        )
+    return shared / total if total else 0.0
+
+
+def _crosses(where: Mapping[str, Sequence[str]], names: Iterable[str]) -> bool:
+    """Whether the tracks stand in more than one part."""
+    return len({part for name in names for part in where.get(name, ())}) > 1
+
+
+def _crossing(
+    tracks: Iterable[Track], where: Mapping[str, Sequence[str]], order: Iterable[str], field: str
+) -> list[dict[str, Any]]:
+    """Artists or recordings in more than one part, and their tracks in each."""
+    groups = collections.defaultdict(list)
+    for track in tracks:
+        groups[name_key(getattr(track, field))].append(track)
+    rows = []
+    for key, group in groups.items():
+        if key and _crosses(where, [track.id for track in group]):
+            parts = collections.defaultdict(list)
+            for track in group:
+                for part in where.get(track.id, ()):
+                    parts[part].append(track.id)
+            parts = {part: parts[part] for part in order if part in parts}
+            spellings = sorted({getattr(track, field) for track in group if track.id in where})
+            rows.append({field: spellings[0], "spellings": spellings, "parts": parts})
+    return sorted(rows, key=lambda row: (len(row[field]), row[field]))
+
+
+def _conflicts(
+    tracks: Iterable[Track], same_bytes: Iterable[tuple[str, str]], near: Iterable[dict[str, Any]]
+) -> list[tuple[str, str]]:
+    """Pairs of tracks of the same audio under two labels."""
+    tracks = tuple(tracks)
+    label = {track.id: track.label for track in tracks}
+    pairs = {*same_bytes, *(tuple(sorted(row["tracks"])) for row in near)}
+    recordings = collections.defaultdict(list)
+    for track in tracks:
+        if track.recording:
+            recordings[name_key(track.recording)].append(track.id)
+    for ids in recordings.values():
+        pairs.update(itertools.combinations(sorted(ids), 2))
+    return sorted((left, right) for left, right in pairs if label[left] != label[right])
+
+
+def _class_balance(
+    catalog: Catalog, track_of: Mapping[str, Track], assignment: Assignment
+) -> dict[str, dict[str, int]]:
+    counts = {
+        part: collections.Counter(track_of[name].label for name in ids)
+        for part, ids in assignment.parts.items()
+    }
+    return {label: {part: counts[part][label] for part in counts} for label in catalog.labels}
+
+
+def fold_balance(
+    catalog: Catalog, folds: Mapping[str, int], num_folds: int
+) -> dict[str, list[int]]:
+    """Class -> number of tracks in each fold, and `all`: the sizes of the folds."""
+    label_of = {track.id: track.label for track in catalog.tracks}
+    counts = {label: [0] * num_folds for label in (*catalog.labels, "all")}
+    for name, fold in folds.items():
+        counts[label_of[name]][fold] += 1
+        counts["all"][fold] += 1
+    return counts
+
+
+def _durations(seconds: Mapping[str, float] | None) -> dict[str, float] | None:
+    if not seconds:
+        return None
+    values = np.array(list(seconds.values()))
+    return {
+        "min_seconds": float(values.min()),
+        "median_seconds": float(np.median(values)),
+        "max_seconds": float(values.max()),
+        "total_hours": float(values.sum() / 3600),
+    }
