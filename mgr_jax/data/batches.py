@@ -1,11 +1,12 @@
 """Batches of windows: the batch of a step is a function of (seed, step) and of nothing else."""
 
 import dataclasses
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import grain
 import numpy as np
@@ -81,28 +82,40 @@ def train_batches(
       ValueError: if the rows do not divide over the processes.
     """
     local = _local_rows(batch_size, process_index, process_count)
-    order = grain.MapDataset.range(len(part.ids)).seed(seed).shuffle().repeat()
+    order = training_order(part, seed=seed)
 
     def batch_at(step: int) -> Batch:
         rows = range(local.start, local.stop)
-        return _stack([example(step * batch_size + row, row) for row in rows])
+        return _stack((example(step * batch_size + row, row) for row in rows), len(rows), window)
 
     def example(position: int, row: int) -> tuple:
         index = int(order[position])
         length = part.clips.records[part.rows[index]].length
-        start = _random_start(seed, position, length - window)
+        start = random_start(position, length - window, seed=seed)
         return _window(part, index, start, window, row)
 
     steps = grain.MapDataset.range(start_step, num_steps).map(batch_at)
     source = steps.to_iter_dataset(_ahead(read_threads))
     if read_processes:
-        if (
-            not flags.FLAGS.is_parsed()
-        ):  # Outside of a command: grain asks for the value of its own.
+        if not flags.FLAGS.is_parsed():  # Outside of a command; grain reads flags of its own.
             flags.FLAGS.mark_as_parsed()
         workers = grain.MultiprocessingOptions(num_workers=read_processes)
         source = source.mp_prefetch(workers, _start_worker)
     return iter(source)
+
+
+def training_order(part: Part, *, seed: int) -> grain.MapDataset[int]:
+    """Position in training -> index of a track: all of them, shuffled anew for every pass."""
+    return grain.MapDataset.range(len(part.ids)).seed(seed).shuffle().repeat()
+
+
+def random_start(position: int, last: int, *, seed: int) -> int:
+    """First sample of the window at a position in training: uniform in 0..last."""
+    if last <= 0:
+        return 0
+    # Counter-based: any position at once.
+    generator = np.random.Generator(np.random.Philox(key=[seed, position]))
+    return int(generator.integers(last + 1))
 
 
 def windows_of(part: Part, window: int) -> np.ndarray:
@@ -145,10 +158,11 @@ def eval_batches(
 
     def batch_at(index: int) -> Batch:
         chosen = grid[index * batch_size : (index + 1) * batch_size]
-        own = [_window(part, i, start, window, i) for i, start in chosen[local]]
+        own, num_rows = chosen[local], local.stop - local.start
         # All rows may be masked here while other processes have some left.
-        empty = (np.zeros(window, np.float32), 0, 0, 0)
-        batch = _stack(own + [empty] * (local.stop - local.start - len(own)))
+        empty = [(np.zeros(window, np.float32), 0, 0, 0)] * (num_rows - len(own))
+        examples = (_window(part, i, start, window, i) for i, start in own)
+        batch = _stack(itertools.chain(examples, empty), num_rows, window)
         missing = (0, batch_size - len(chosen))
         batch["row"] = np.pad(chosen[:, 0].astype(np.int32), missing)
         batch["mask"] = np.pad(np.ones(len(chosen), np.float32), missing)
@@ -178,14 +192,6 @@ def _start_worker(index: int, count: int) -> None:
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def _random_start(seed: int, position: int, last: int) -> int:
-    """Uniform in 0..last, from a counter-based generator: any position at once."""
-    if last <= 0:
-        return 0
-    generator = np.random.Generator(np.random.Philox(key=[seed, position]))
-    return int(generator.integers(last + 1))
-
-
 def _window(part: Part, index: int, start: int, window: int, row: int) -> tuple:
     clip = part.rows[index]
     length = part.clips.records[clip].length
@@ -193,11 +199,11 @@ def _window(part: Part, index: int, start: int, window: int, row: int) -> tuple:
     return waveform, min(window, length - start), part.labels[index], row
 
 
-def _stack(examples: Sequence[tuple]) -> Batch:
-    waveforms, num_samples, labels, rows = zip(*examples, strict=True)
-    return {
-        "waveform": np.stack(waveforms),
-        "num_samples": np.array(num_samples, np.int32),
-        "label": np.array(labels, np.int32),
-        "row": np.array(rows, np.int32),
-    }
+def _stack(examples: Iterable[tuple], num_rows: int, window: int) -> Batch:
+    waveforms = np.empty((num_rows, window), np.float32)
+    facts = []
+    for i, (waveform, *rest) in enumerate(examples):
+        waveforms[i] = waveform  # One by one: a batch of whole clips is large enough once.
+        facts.append(rest)
+    num_samples, labels, rows = np.array(facts, np.int32).T.copy()
+    return {"waveform": waveforms, "num_samples": num_samples, "label": labels, "row": rows}
