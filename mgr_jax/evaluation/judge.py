@@ -25,7 +25,7 @@ def judge(
     geometric mean of their probabilities. Of several processes each reads its own rows of a batch;
     `predict` then gives the scores of all rows in all of them.
     """
-    totals, counts = None, np.zeros(len(part.ids))
+    scores, tracks = [], []
     for batch in batches.eval_batches(
         part,
         batch_size=batch_size,
@@ -35,11 +35,19 @@ def judge(
     ):
         # Chosen, not multiplied by the mask: the score of a window of zeros may be NaN.
         real = batch["mask"] > 0
-        scores = np.asarray(predict(batch), np.float64)[real]
-        if totals is None:
-            totals = np.zeros((len(part.ids), scores.shape[1]))
-        np.add.at(totals, batch["row"][real], scores)
-        np.add.at(counts, batch["row"][real], 1)
+        scores.append(np.asarray(predict(batch))[real])
+        tracks.append(batch["row"][real])
+    return pool(np.concatenate(scores), np.concatenate(tracks))
+
+
+def pool(scores: np.ndarray, tracks: np.ndarray) -> np.ndarray:
+    """Log-probabilities of N tracks `[N, C]` from those of their windows `[W, C]`.
+
+    `tracks` `[W]` has the track, 0 to N - 1, of each window; every track has one or more.
+    """
+    counts = np.bincount(tracks)
+    totals = np.zeros((len(counts), scores.shape[1]))
+    np.add.at(totals, tracks, scores.astype(np.float64))
     return normalize(totals / counts[:, None])
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import workdir as workdir_lib
@@ -54,16 +55,23 @@ def close_epoch(job: Job, state: TrainState, *, num_steps: int, seconds: float) 
 
     `seconds` is the time of its last `num_steps` steps: the others may have been before a restart.
     """
-    sums = {name: float(value) for name, value in jax.device_get(state.metrics).items()}
-    count, step, valid = sums.pop("count"), int(state.step), job.dataset.parts["valid"]
     scores = judge.judge(
         network_lib.predictor(job.network, state),
-        valid,
+        job.dataset.parts["valid"],
         batch_size=parallel.padded_batch_size(job.config.train.batch_size, job.network.mesh),
         window=job.window,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
+    return make_record(job, state, scores, num_steps=num_steps, seconds=seconds)
+
+
+def make_record(
+    job: Job, state: TrainState, scores: np.ndarray, *, num_steps: int, seconds: float
+) -> dict[str, float]:
+    """The record of `close_epoch`, for log-probabilities `[N, C]` of the validation part."""
+    sums = {name: float(value) for name, value in jax.device_get(state.metrics).items()}
+    count, step, valid = sums.pop("count"), int(state.step), job.dataset.parts["valid"]
     matrix = metrics.confusion_matrix(valid.labels, scores.argmax(axis=1), scores.shape[1])
     rate = optimizer.learning_rate(
         job.config.optim,

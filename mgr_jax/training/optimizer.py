@@ -73,13 +73,14 @@ def make_schedule(
     restarts); `step` counts its epochs from the start of the run, as Goyal et al. 2017 do.
     """
     every = optim.accumulate_steps
-    num_updates = max(1, num_steps // every)
-    warmup = round(optim.warmup_epochs * steps_per_epoch / every)
+    # By `jnp`, since folds that are trained together differ in their numbers of steps.
+    num_updates = jnp.maximum(1, num_steps // every)
+    warmup = jnp.round(optim.warmup_epochs * steps_per_epoch / every)
 
     def schedule(count: jax.Array | int) -> jax.Array:
         share = jnp.minimum(1.0, (count + 1) / (warmup + 1))
         if optim.schedule == "cosine":
-            done = (count - warmup) / max(1, num_updates - warmup)
+            done = (count - warmup) / jnp.maximum(1, num_updates - warmup)
             share *= 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(done, 0, 1)))
         elif optim.schedule == "step":
             drops = count * every // (optim.step_epochs * steps_per_epoch)
