@@ -22,6 +22,7 @@ setuptools.setup(
     package_data={"mgr_jax.data": ["*.csv", "gtzan_splits/*"]},
     install_requires=[
         "absl-py>=2.1",
+        "flatbuffers>=24.3",
         "flax>=0.12",
         "grain>=0.2.12",
         "h5py>=3.11",
@@ -34,6 +35,7 @@ setuptools.setup(
         "optax>=0.2.5",
         "orbax-checkpoint>=0.12",
         "pretty_midi>=0.2.11",
+        "safetensors>=0.5",
         "scikit-learn>=1.6",
         "scipy>=1.13",
         "soundfile>=0.13",
