@@ -1,14 +1,22 @@
 """Scores a trained workdir: `python -m experiments.evaluate --workdir=DIR [--split=test]`.
 
 Prints the accuracy with its n, interval and protocol, and writes the report to
-`DIR/eval/<split>/`.
+`DIR/eval/<split>/`. The temperature that makes confidences fit is fitted on the validation part and
+kept in `DIR/eval/temperature.json`.
 """
 
+import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 from absl import flags
 
 from experiments import command
+
+if TYPE_CHECKING:
+    from mgr_jax import config as config_lib
+    from mgr_jax.predictor import Predictor
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Part to score.")
@@ -23,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
 
     from mgr_jax import predictor as predictor_lib
     from mgr_jax.data import dataset as dataset_lib
-    from mgr_jax.evaluation import report
+    from mgr_jax.evaluation import report, wording
 
     command.keep_compiled_programs()
     predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
@@ -36,12 +44,42 @@ def main(argv: Sequence[str]) -> int:
             f"data.root {config.data.root}: class {unknown[0]!r} is unknown to the model, which"
             f" knows {', '.join(run.labels)}; give data with its classes"
         )
+    began = time.monotonic()
     scores = predictor.judge(dataset.parts[part])
-    values = report.write_report(run, dataset, part, scores, checkpoint_step=predictor.step)
+    seconds = time.monotonic() - began
+    _calibrate(predictor, config, {part: (dataset, scores)})
+    values = report.write_report(
+        run, dataset, part, scores, checkpoint_step=predictor.step, seconds=seconds
+    )
     print(f"{run.config.model.name} on the {part} part of {dataset.catalog.name}")
-    print(report.to_text(values))
-    print(f"report    {run.path / 'eval' / part / 'report.md'}")
+    print(wording.to_text(values))
+    print(f"report    {run.path / 'eval' / part / 'report.html'} (and report.md)")
     return 0
+
+
+def _calibrate(
+    predictor: "Predictor", config: "config_lib.Config", judged: dict[str, tuple]
+) -> None:
+    """Fits the temperature of this checkpoint, unless the workdir has it already."""
+    from mgr_jax.data import dataset as dataset_lib
+    from mgr_jax.data import splits
+    from mgr_jax.evaluation import calibration
+
+    run, step = predictor.run, predictor.step
+    if run.split.protocol == splits.IMPORTED:
+        return  # No track is known that it was not trained on.
+    if calibration.load_temperature(run.path, checkpoint_step=step) is not None:
+        return
+    if "valid" not in judged:
+        try:
+            dataset = dataset_lib.open_part(config, run.split, "valid")
+        except command.UserError:
+            return  # The report says that there is no temperature.
+        judged = {"valid": (dataset, predictor.judge(dataset.parts["valid"]))}
+    dataset, scores = judged["valid"]
+    names = [dataset.catalog.labels[label] for label in dataset.parts["valid"].labels]
+    labels = np.array([run.labels.index(name) for name in names])
+    calibration.write_temperature(run.path, scores, labels, checkpoint_step=step)
 
 
 if __name__ == "__main__":

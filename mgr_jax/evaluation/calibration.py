@@ -4,7 +4,7 @@ import json
 import math
 import os
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize
@@ -118,9 +118,10 @@ def write_temperature(
         "log_loss_after": _finite(metrics.log_loss(scaled, labels)),
     }
     path = pathlib.Path(workdir) / _FILE
+    records = [r for r in _read(path) if r["checkpoint_step"] != checkpoint_step] + [record]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    partial.write_text(json.dumps(records, indent=1), encoding="utf-8")
     os.replace(partial, path)
     return temperature
 
@@ -128,24 +129,34 @@ def write_temperature(
 def load_temperature(
     workdir: str | pathlib.Path, *, checkpoint_step: int | None = None
 ) -> float | None:
-    """The temperature that `write_temperature` kept, or None where there is none.
+    """The temperature that `write_temperature` kept for a checkpoint, or None.
 
-    Also None if it was fitted for another checkpoint than `checkpoint_step`, where that is given.
+    Without `checkpoint_step`, the one that was written last.
 
     Raises:
       UserError: if the file is damaged.
     """
-    path = pathlib.Path(workdir) / _FILE
+    found = [
+        record["temperature"]
+        for record in _read(pathlib.Path(workdir) / _FILE)
+        if checkpoint_step in (None, record["checkpoint_step"])
+    ]
+    return found[-1] if found else None
+
+
+def _read(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Records of the checkpoints, the last one written last."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        temperature, step = float(record["temperature"]), int(record["checkpoint_step"])
+        records = json.loads(path.read_text(encoding="utf-8"))
+        good = all(0 < float(r["temperature"]) < math.inf for r in records)
+        steps = [int(record["checkpoint_step"]) for record in records]
     except FileNotFoundError:
-        return None
+        return []
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path}: is damaged; delete it and run evaluate again") from error
-    if not 0 < temperature < math.inf:
+    if not good or not isinstance(records, list) or len(set(steps)) < len(steps):
         raise UserError(f"{path}: is damaged; delete it and run evaluate again")
-    return temperature if checkpoint_step in (None, step) else None
+    return records
 
 
 def _finite(value: float) -> float | None:

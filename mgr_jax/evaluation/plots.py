@@ -2,7 +2,7 @@
 
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,20 @@ from matplotlib.figure import Figure
 _INK = "#222222"
 _MAX_NUMBERED = 40
 _TRAIN, _VALID = "#1f77b4", "#d95f02"
+_MACRO = "#5b6770"
 
 
 def confusion_matrix(
-    path: pathlib.Path, matrix: np.ndarray, labels: Sequence[str], title: str
+    path: pathlib.Path,
+    matrix: np.ndarray,
+    labels: Sequence[str],
+    title: str,
+    *,
+    normalised: bool = False,
 ) -> None:
     """Heat map of counts `[C, C]`, shaded by the share of the true class, to `path`.
 
-    Up to 40 classes, the cells show their counts.
+    Up to 40 classes, the cells show their counts, or their share of the class in per cent.
     """
     support = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     shares = matrix / support
@@ -32,8 +38,8 @@ def confusion_matrix(
     # Thousands of numbers are slow to draw and too small to read.
     for row, column in np.argwhere(matrix > 0) if len(labels) <= _MAX_NUMBERED else ():
         color = "white" if shares[row, column] > 0.55 else _INK
-        count = str(matrix[row, column])
-        axes.text(column, row, count, ha="center", va="center", color=color, size=font)
+        value = f"{100 * shares[row, column]:.0f}" if normalised else str(matrix[row, column])
+        axes.text(column, row, value, ha="center", va="center", color=color, size=font)
     names = [_short(label) for label in labels]
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(len(labels)), names, size=font + 1, parse_math=False, **slanted)
@@ -42,7 +48,8 @@ def confusion_matrix(
     axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="#dddddd", linewidth=0.6)
     axes.tick_params(which="both", length=0)
-    axes.set_xlabel("predicted (shade: share of the true class)")
+    numbers = "per cent of the true class" if normalised else "shade: share of the true class"
+    axes.set_xlabel(f"predicted ({numbers})")
     axes.set_ylabel("true")
     axes.set_title(title, size=10, parse_math=False)
     _save(figure, path)
@@ -95,6 +102,108 @@ def regularisation_path(path: pathlib.Path, records: Sequence[dict[str, Any]], t
     axes.set_ylim(0, 102)
     _plain(axes)
     figure.legend(frameon=False, loc="outside lower center", ncols=3)
+    axes.set_title(title, size=10, parse_math=False)
+    _save(figure, path)
+
+
+def f1_bars(
+    path: pathlib.Path,
+    per_class: Mapping[str, dict[str, float]],
+    intervals: Mapping[str, Sequence[float] | None],
+    title: str,
+) -> None:
+    """Bars of F1 by class and their macro average, with intervals where there are any."""
+    names = [name for name in per_class if name != "weighted avg"]
+    values = [per_class[name]["f1"] for name in names]
+    positions = np.arange(len(names))
+    figure = Figure(figsize=(6.4, min(1.4 + 0.3 * len(names), 40)), layout="constrained")
+    axes = figure.add_subplot()
+    colors = [_MACRO if name == "macro avg" else _TRAIN for name in names]
+    axes.barh(positions, values, color=colors, height=0.7, alpha=0.85)
+    for position, name in zip(positions, names, strict=True):
+        ends = intervals.get(name)
+        if ends:
+            axes.plot(ends, [position, position], color=_INK, linewidth=1.4, marker="|")
+    labels = [f"{_short(name)} ({per_class[name]['support']})" for name in names]
+    axes.set_yticks(positions, labels, size=9, parse_math=False)
+    axes.invert_yaxis()
+    axes.margins(y=0.01)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("F1 (line: 95 % bootstrap interval; in brackets: tracks)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_title(title, size=10, parse_math=False)
+    _save(figure, path)
+
+
+def reliability(path: pathlib.Path, report: Mapping[str, Any], title: str) -> None:
+    """Accuracy by confidence, before and after temperature scaling, and how many tracks each."""
+    figure = Figure(figsize=(5.4, 5.4), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    axes.plot([0, 1], [0, 1], color="#888888", linestyle=":", label="as sure as right")
+    drawn = [(report, "as the model says", _VALID)]
+    if report["calibrated"]:
+        temperature = report["calibrated"]["temperature"]
+        drawn.append((report["calibrated"], f"at temperature {temperature:.2f}", _TRAIN))
+    for values, name, color in drawn:
+        bins = values["reliability"]
+        name = f"{name} (error {values['ece']:.3f})"
+        x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
+        sizes = [12 + 160 * b["n"] / report["n"] for b in bins]
+        axes.plot(x, y, color=color, linewidth=1, alpha=0.4)
+        axes.scatter(x, y, s=sizes, color=color, label=name, alpha=0.8)
+        width = bins[0]["to"] - bins[0]["from"]
+        below.bar(
+            [b["from"] for b in bins],
+            [b["n"] for b in bins],
+            width=width,
+            align="edge",
+            color=color,
+            alpha=0.5,
+        )
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylabel("share that is right")
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    below.set_xlim(0, 1)
+    below.set_xlabel("confidence")
+    below.set_ylabel("tracks")
+    for each in (axes, below):
+        _plain(each)
+    axes.set_title(title, size=10, parse_math=False)
+    _save(figure, path)
+
+
+def abstention(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Accuracy of the tracks that are answered, by the share of tracks that is answered."""
+    rows = [row for row in rows if row["n"]]
+    coverage = [100 * row["coverage"] for row in rows]
+    figure = Figure(figsize=(5.4, 3.9), layout="constrained")
+    axes = figure.add_subplot()
+    low, high = np.array([row["ci95"] for row in rows]).T * 100
+    axes.fill_between(coverage, low, high, color=_TRAIN, alpha=0.18, label="95 % interval")
+    axes.plot(
+        coverage,
+        [100 * row["accuracy"] for row in rows],
+        color=_TRAIN,
+        marker="o",
+        label="accuracy",
+    )
+    last = None
+    for row, x in zip(rows, coverage, strict=True):
+        if last is None or abs(last - x) > 6:  # No number on top of another.
+            place = (x, 100 * row["accuracy"])
+            axes.annotate(
+                f"{row['confidence']:.2g}", place, xytext=(0, 7), textcoords="offset points",
+                ha="center", size=8,
+            )  # fmt: skip
+            last = x
+    axes.set_xlabel("tracks answered (%); at each point: the least confidence answered")
+    axes.set_ylabel("accuracy of these (%)")
+    axes.set_xlim(102, min(coverage) - 5)
+    axes.set_ylim(0, 108)
+    _plain(axes)
+    axes.legend(frameon=False, loc="lower left")
     axes.set_title(title, size=10, parse_math=False)
     _save(figure, path)
 

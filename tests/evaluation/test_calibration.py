@@ -92,13 +92,21 @@ def test_load_temperature_gives_back_what_was_fitted(tmp_path):
     assert calibration.load_temperature(str(tmp_path)) == value
     assert calibration.load_temperature(tmp_path, checkpoint_step=40) == value
     assert calibration.load_temperature(tmp_path, checkpoint_step=41) is None
-    record = json.loads((tmp_path / "eval/temperature.json").read_text())
+    (record,) = json.loads((tmp_path / "eval/temperature.json").read_text())
     assert record["n"] == 200
     assert record["log_loss_after"] < record["log_loss_before"]
 
 
+def test_load_temperature_knows_each_checkpoint(tmp_path):
+    for step, truth in ((10, 2.0), (20, 0.5), (10, 3.0)):
+        calibration.write_temperature(tmp_path, *_draw(truth, n=400), checkpoint_step=step)
+    assert calibration.load_temperature(tmp_path, checkpoint_step=20) < 1
+    assert calibration.load_temperature(tmp_path, checkpoint_step=10) > 2.4
+    assert calibration.load_temperature(tmp_path) > 2.4
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"temperature": -1, "checkpoint_step": 0}', '{"temperature": NaN}']
+    "text", ["", "[1]", "[{}]", '[{"temperature": -1, "checkpoint_step": 0}]', '{"temperature": 1}']
 )
 def test_load_temperature_names_a_damaged_file(tmp_path, text):
     (tmp_path / "eval").mkdir()

@@ -63,3 +63,40 @@ def test_regularisation_path_is_drawn_from_any_penalties(tmp_path, penalties):
     ]
     plots.regularisation_path(tmp_path / "a.png", records, "title")
     _read(tmp_path / "a.png")
+
+
+def _bins(*, n=100):
+    return [
+        {"from": i / 5, "to": (i + 1) / 5, "n": n // 5, "confidence": i / 5 + 0.1, "accuracy": 0.5}
+        for i in range(5)
+    ]
+
+
+def test_confusion_matrix_shows_per_cent_or_counts(tmp_path):
+    matrix = np.array([[30, 10], [0, 7]])
+    plots.confusion_matrix(tmp_path / "a.png", matrix, ["a", "b"], "t")
+    plots.confusion_matrix(tmp_path / "b.png", matrix, ["a", "b"], "t", normalised=True)
+    assert (_read(tmp_path / "a.png") != _read(tmp_path / "b.png")).any()
+
+
+def test_f1_bars_are_drawn_with_and_without_intervals(tmp_path):
+    rows = {name: {"f1": 0.5, "support": 3} for name in ("$a$", "b", "macro avg", "weighted avg")}
+    plots.f1_bars(tmp_path / "a.png", rows, {"$a$": [0.2, 0.9], "b": None}, "t")
+    _read(tmp_path / "a.png")
+
+
+def test_reliability_is_drawn_before_and_after_calibration(tmp_path):
+    before = {"n": 100, "ece": 0.1, "reliability": _bins(), "calibrated": None}
+    after = {"temperature": 2.0, "ece": 0.05, "reliability": _bins()[1:]}
+    plots.reliability(tmp_path / "a.png", before, "t")
+    plots.reliability(tmp_path / "b.png", before | {"calibrated": after}, "t")
+    assert (_read(tmp_path / "a.png") != _read(tmp_path / "b.png")).any()
+
+
+def test_abstention_is_drawn_from_the_rows_that_answer(tmp_path):
+    rows = [
+        {"n": 9, "coverage": 0.9, "accuracy": 0.5, "ci95": [0.3, 0.7], "confidence": 0.0},
+        {"n": 0, "coverage": 0.0, "accuracy": None, "ci95": None, "confidence": 0.9},
+    ]
+    plots.abstention(tmp_path / "a.png", rows, "t")
+    _read(tmp_path / "a.png")

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html.parser
 import json
 import pathlib
 
@@ -11,18 +12,21 @@ import sklearn.metrics
 
 from mgr_jax import config as config_lib
 from mgr_jax import workdir
-from mgr_jax.data import batches, catalog, clips, dataset, splits
+from mgr_jax.data import batches, catalog, clips, dataset, gtzan, splits
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import report, stats
+from mgr_jax.evaluation import bootstrap, calibration, plots, report, results, stats, wording
 
 LABELS = ("blues", "drum | bass", "rock, soft")
 PER_CLASS = 8
+_CURVES = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy")
 
 
 def _dataset(*, labels=LABELS, broken=()):
     """A data set of 24 tracks; those of `broken` cannot be read."""
     tracks = tuple(
-        catalog.Track(f"{i}|{label}", "", label, artist=f"{label} {(i + 1) // 2}")
+        catalog.Track(
+            f"{i}|{label}", f"/home/x/{i} <b>.wav", label, artist=f"{label} {(i + 1) // 3}"
+        )
         for i in range(PER_CLASS)
         for label in labels
     )
@@ -59,8 +63,19 @@ def run(tmp_path, data):
     return workdir.create(str(tmp_path / "run"), config_lib.Config(), data.catalog, data.split)
 
 
+@pytest.fixture(autouse=True)
+def _quick_figures(monkeypatch):
+    """Figures are made but not painted, which takes most of the time; see test_plots."""
+    monkeypatch.setattr(plots, "_save", lambda figure, path: path.write_bytes(b"a picture"))
+
+
 def _scores(n, seed=0):
     return np.log(np.random.default_rng(seed).dirichlet(np.ones(3), n))
+
+
+def _read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _write(run, data, part="test", seed=0, step=40):
@@ -97,31 +112,31 @@ def test_write_report_writes_a_page_that_carries_n_interval_and_protocol(run, da
     text = (run.path / "eval/test/report.md").read_text()
     described = stats.describe_accuracy(values["num_correct"], 12, "listed")
     assert f"**accuracy {described}; 95 % Wilson interval; chance 33 %**" in text
-    assert "checkpoint of step 40" in text
-    assert "this split leaks: 9 artist(s) and 0 recording(s)" in text
+    assert "| checkpoint | of step 40 |" in text
+    assert "this split leaks: 6 artist(s) and 0 recording(s)" in text
     assert "![confusion matrix](confusion_matrix.png)" in text
     assert "learning_curves" not in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     # A label with a bar does not break a table: each has as many cells as its head.
-    assert {line.replace(r"\|", "").count("|") for line in tables} == {5, 6}
+    assert {line.replace(r"\|", "").count("|") for line in tables} == {3, 4, 6, 7}
     assert not list((run.path / "eval/test").glob("*.partial"))
 
 
 def test_to_text_carries_n_interval_and_protocol(run, data):
     values, _ = _write(run, data)
-    lines = report.to_text(values).splitlines()
+    lines = wording.to_text(values).splitlines()
     described = stats.describe_accuracy(values["num_correct"], 12, "listed")
     assert lines[0] == f"accuracy {described}; 95 % Wilson interval; chance 33 %"
-    assert lines[1].startswith("this split leaks")
-    table = lines[3:]
+    assert lines[1].startswith("the tracks come from 9 artists (or recordings); by artist the 95 %")
+    assert lines[2].startswith("this split leaks")
+    table = lines[lines.index("") + 1 :]
     assert len({len(line) for line in table}) == 1
     assert [line.split("  ")[0] for line in table[1:4]] == list(LABELS)
 
 
 def test_write_report_writes_predictions_that_sum_to_one(run, data):
     _, scores = _write(run, data)
-    with open(run.path / "eval/test/predictions.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = _read_csv(run.path / "eval/test/predictions.csv")
     assert [row["track_id"] for row in rows] == list(data.parts["test"].ids)
     for row, score in zip(rows, scores, strict=True):
         values = np.array([float(row[label]) for label in LABELS])
@@ -134,8 +149,8 @@ def test_write_report_writes_predictions_that_sum_to_one(run, data):
 def test_write_report_lists_the_most_confident_mistakes_first(run, data):
     _, scores = _write(run, data)
     text = (run.path / "eval/test/report.md").read_text()
-    rows = text.split("## Most confident mistakes")[1].splitlines()[4:-2]
-    shown = [float(row.rsplit("|", 2)[1]) for row in rows if row]
+    section = text.split("## Most confident mistakes")[1].split("## ")[0]
+    shown = [float(row.rsplit("|", 2)[1]) for row in section.strip().splitlines()[2:]]
     truth = data.parts["test"].labels
     wrong = np.exp(scores.max(axis=1))[scores.argmax(axis=1) != truth]
     np.testing.assert_allclose(shown, np.sort(wrong)[::-1][:10], atol=0.0051)
@@ -144,9 +159,14 @@ def test_write_report_lists_the_most_confident_mistakes_first(run, data):
 def test_write_report_counts_the_evaluations_of_a_part(run, data):
     assert [_write(run, data)[0]["times_evaluated"] for _ in range(3)] == [1, 2, 3]
     assert _write(run, data, "valid")[0]["times_evaluated"] == 1
-    assert "evaluated 3 time(s)" in (run.path / "eval/test/report.md").read_text()
+    text = (run.path / "eval/test/report.md").read_text()
+    assert "the test part was evaluated 3 times in this workdir" in text
+    # Neither file alone sets it back.
     (run.path / "eval/test/report.json").write_text("damaged")
-    assert _write(run, data)[0]["times_evaluated"] == 1
+    assert _write(run, data)[0]["times_evaluated"] == 4
+    (run.path / "evaluations.jsonl").unlink()
+    assert _write(run, data)[0]["times_evaluated"] == 5
+    assert _write(run, data, "valid")[0]["times_evaluated"] == 2
 
 
 def test_write_report_draws_what_training_wrote_down(run, data):
@@ -180,8 +200,8 @@ def test_write_report_names_what_was_skipped_and_what_is_missing(run, data):
     assert values["n"] == 10
     assert values["skipped"] == {broken: "is silent"}
     assert values["missing"] == [gone]
-    assert f"1 track(s) cannot be read: {broken}" in report.to_text(values)
-    assert f"1 track(s) missing from the data: {gone}" in report.to_text(values)
+    assert f"1 track(s) cannot be read: {broken}" in wording.to_text(values)
+    assert f"1 track(s) missing from the data: {gone}" in wording.to_text(values)
 
 
 def test_write_report_numbers_the_classes_as_the_model_does(run):
@@ -201,3 +221,174 @@ def test_write_report_names_a_folder_that_cannot_be_written(run, data):
         _write(run, data)
     assert str(caught.value).startswith(f"--workdir {run.path}: ")
     assert "cannot be written" in str(caught.value)
+
+
+def test_write_report_takes_artists_that_repeat_as_one(run, data):
+    values, scores = _write(run, data)
+    tracks = {track.id: track for track in data.catalog.tracks}
+    artists = [tracks[name].artist for name in data.parts["test"].ids]
+    assert values["num_groups"] == len(set(artists)) < values["n"]
+    assert values["artists_known"] == values["n"]
+    correct = scores.argmax(axis=1) == data.parts["test"].labels
+    expected = bootstrap.mean_interval(correct, groups=artists)
+    assert values["ci95_bootstrap"] == pytest.approx(expected, abs=0.02)
+    rows = _read_csv(run.path / "eval/test/tracks.csv")
+    assert [row["track_id"] for row in rows] == list(data.parts["test"].ids)
+    assert len({row["group"] for row in rows}) == values["num_groups"]
+
+
+def test_write_report_judges_calibration_with_the_temperature_of_the_checkpoint(run, data):
+    values, scores = _write(run, data)
+    assert values["calibrated"] is None
+    assert "calibrated" in values["undefined"]
+    truth = data.parts["test"].labels
+    calibration.write_temperature(run.path, 3 * scores, truth, checkpoint_step=40)
+    assert _write(run, data, step=41)[0]["calibrated"] is None
+    values, _ = _write(run, data)
+    found = values["calibrated"]
+    temperature = calibration.load_temperature(run.path)
+    assert found["temperature"] == temperature
+    scaled = calibration.scale(scores, temperature)
+    assert found["ece"] == calibration.expected_calibration_error(scaled, truth)
+
+
+def test_write_report_is_json_without_nan_whatever_the_model_says(run, data):
+    truth = data.parts["test"].labels
+    cases = {
+        "all right": np.log(0.9 * np.eye(3)[truth] + 0.1 / 3),
+        "all wrong and sure": np.log(np.clip(np.eye(3)[(truth + 1) % 3], 1e-300, 1)) * 3,
+        "impossible": np.where(np.eye(3)[truth] > 0, -np.inf, np.log(0.5)),
+        "one class": np.log(np.tile([0.8, 0.1, 0.1], (len(truth), 1))),
+    }
+    for scores in cases.values():
+        report.write_report(run, data, "test", scores, checkpoint_step=1)
+        text = (run.path / "eval/test/report.json").read_text()
+        assert "NaN" not in text and "Infinity" not in text
+        values = json.loads(text)
+        for field in ("log_loss", "ci95_bootstrap"):
+            assert (values[field] is None) == (field in values["undefined"])
+    assert values["accuracy"] == 1 / 3
+
+
+def test_write_report_names_a_track_without_a_number(run, data):
+    scores = _scores(12)
+    scores[3, 1] = np.nan
+    with pytest.raises(UserError, match="the model gives no number for") as caught:
+        report.write_report(run, data, "test", scores, checkpoint_step=0)
+    assert data.parts["test"].ids[3] in str(caught.value)
+    assert not (run.path / "evaluations.jsonl").exists()
+
+
+def test_write_report_says_where_the_number_comes_from(run, data):
+    lines = [{"step": i, "epoch": i, "seconds": 1.5} for i in (1, 2)]
+    lines = [line | dict.fromkeys(_CURVES, 0.5) for line in lines]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    scores = _scores(12)
+    values = report.write_report(run, data, "test", scores, checkpoint_step=0, seconds=0.25)
+    origin = values["provenance"]
+    assert origin["config"] == config_lib.to_json(run.config)
+    assert origin["trained_with"]["seconds"] == 3
+    assert origin["evaluated_with"]["seconds"] == 0.25
+    assert origin["evaluated_with"]["device"].startswith("4 x ")
+    assert origin["trained_with"]["versions"]["jax"]
+
+
+def test_without_faulty_leaves_out_what_the_published_split_does():
+    facts = gtzan.facts()
+    ids = sorted(facts)
+    correct = np.array([facts[name].part == "" for name in ids])
+    values = results.without_faulty(ids, correct)
+    assert values["left_out"] == 70
+    assert (values["n"], values["num_correct"]) == (930, 0)
+    faulty = [name for name in ids if facts[name].part == ""]
+    assert results.without_faulty(faulty, np.ones(70, bool)) == {"left_out": 70}
+    assert results.without_faulty(["mine"], np.ones(1, bool)) is None
+
+
+def test_measure_says_why_a_value_is_not_defined():
+    scores = np.log(np.random.default_rng(0).dirichlet(np.ones(3), 20))
+    values = results.measure(scores, np.zeros(20, int), ["a", "b", "c"])
+    assert values["roc_auc"] == {"macro": None, "per_class": {"a": None, "b": None, "c": None}}
+    assert {"roc_auc.a", "top_k.3", "top_k.5", "calibrated"} <= values["undefined"].keys()
+    assert values["top_k"].keys() == {"2"}
+    assert values["abstention"][0]["n"] == 20
+
+
+def test_measure_gives_no_interval_by_resampling_where_it_has_no_width():
+    scores = np.log(np.full((6, 2), 0.1) + 0.8 * np.eye(2)[[0, 0, 0, 1, 1, 1]])
+    values = results.measure(scores, np.array([0, 0, 0, 1, 1, 1]), ["a", "b"])
+    assert values["accuracy"] == 1
+    assert values["ci95_bootstrap"] is None
+    assert values["f1_ci95"]["a"] is None
+    assert values["balanced_accuracy_ci95"] is None
+
+
+def test_measure_covers_f1_by_its_interval():
+    """As good as the bootstrap of scikit-learn's F1 over tracks, resampled here one by one."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 120)
+    scores = np.log(rng.dirichlet(np.ones(3), 120) + 0.5 * np.eye(3)[truth])
+    values = results.measure(scores, truth, ["a", "b", "c"])
+    drawn = []
+    for _ in range(400):
+        rows = rng.integers(0, 120, 120)
+        found = sklearn.metrics.f1_score(truth[rows], scores.argmax(1)[rows], average=None)
+        drawn.append([*found, found.mean()])
+    expected = np.quantile(drawn, [0.025, 0.975], axis=0).T
+    shown = [values["f1_ci95"][name] for name in ("a", "b", "c", "macro avg")]
+    np.testing.assert_allclose(shown, expected, atol=0.03)
+
+
+class _Reader(html.parser.HTMLParser):
+    """Tags and what they point at, and whether each that opens is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.links = [], set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_write_report_makes_one_page_that_needs_nothing_else(run, data):
+    values, _ = _write(run, data)
+    text = (run.path / "eval/test/report.html").read_text()
+    reader = _Reader(text)
+    assert reader.open == []
+    assert not reader.tags & {"script", "link", "iframe", "b"}
+    assert len(reader.links) == 5
+    assert all(link.startswith("data:image/png;base64,") for link in reader.links)
+    assert "http" not in text
+    described = stats.describe_accuracy(values["num_correct"], 12, "listed")
+    assert described in text
+    assert "&lt;b&gt;.wav" in text and "/home/x" not in text
+
+
+def test_verdict_says_what_cannot_be_told_from_guessing(run, data):
+    values, _ = _write(run, data)
+    hits = values["num_correct"]
+    assert f"Of 12 tracks, bbnn named the genre of {hits} rightly (listed)" in wording.verdict(
+        values
+    )
+    assert "cannot be told from guessing" in wording.verdict(values)
+    better = values | {"ci95": [0.8, 1.0], "ci95_bootstrap": [0.7, 1.0]}
+    assert "between 70 and 100 in a hundred" in wording.verdict(better)
+    assert "guessing." not in wording.verdict(better).split("guessing would")[1]
+
+
+def test_badges_say_what_is_known_of_artists(run, data):
+    values, _ = _write(run, data)
+    tones = dict(wording.badges(values))
+    assert tones["artists or recordings leak"] == "bad"
+    clean = values | {"shared_artists": [], "shared_recordings": []}
+    assert wording.badges(clean)[-1] == ("no artist on both sides (12 of 12 known)", "good")
+    assert wording.badges(clean | {"artists_known": 0})[-1] == ("artists unknown", "bad")
+    assert wording.badges(clean | {"part": "train"})[-1][1] == "bad"
+    assert "no artist is known here" in "".join(wording.warnings(clean | {"artists_known": 0}))

@@ -1,0 +1,246 @@
+"""An evaluation in words: the lines that the terminal, the Markdown and the HTML page share."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mgr_jax.data import splits
+from mgr_jax.evaluation import stats
+
+# Head and rows of a table of texts.
+Table = tuple[list[str], list[list[str]]]
+
+
+def headline(report: dict[str, Any]) -> str:
+    """`accuracy 65.0 % [52.4, 75.8] (n = 60, listed); 95 % Wilson interval; chance 10 %`."""
+    chance = 100 / len(report["labels"])
+    return f"accuracy {accuracy(report, report)}; 95 % Wilson interval; chance {chance:.0f} %"
+
+
+def accuracy(counted: dict[str, Any], report: dict[str, Any]) -> str:
+    """An accuracy of `results.count` with its interval, n and protocol."""
+    return stats.describe_accuracy(counted["num_correct"], counted["n"], report["protocol"])
+
+
+def by_artist(report: dict[str, Any]) -> str:
+    """The interval that counts artists, not tracks; empty where each track has its own."""
+    if report["num_groups"] == report["n"]:
+        return ""
+    groups = f"{report['num_groups']} artists (or recordings)"
+    if report["ci95_bootstrap"] is None:
+        return f"{report['n']} tracks of {groups}; no interval by artist can be given"
+    low, high = report["ci95_bootstrap"]
+    return (
+        f"the tracks come from {groups}; by artist the 95 % interval is"
+        f" [{100 * low:.1f}, {100 * high:.1f}] (bootstrap)"
+    )
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """What the number means, in a few plain sentences."""
+    hits, n, classes = report["num_correct"], report["n"], len(report["labels"])
+    low, high = report["ci95"]
+    if report["num_groups"] < n and report["ci95_bootstrap"] is not None:
+        low, high = report["ci95_bootstrap"]
+    said = f"Of {n} tracks, {report['system']} named the genre of {hits} rightly"
+    said += f" ({report['protocol']}); guessing would get about {round(n / classes)}."
+    said += f" On other music of this kind expect between {100 * low:.0f} and {100 * high:.0f} in a"
+    said += " hundred."
+    if high < 1 / classes:
+        said += " That is worse than guessing."
+    elif low <= 1 / classes:
+        said += " It cannot be told from guessing."
+    ranked = sorted(
+        (name for name in report["labels"] if report["per_class"][name]["support"]),
+        key=lambda name: -report["per_class"][name]["f1"],
+    )
+    if len(ranked) > 2:
+        best, worst = ranked[0], ranked[-1]
+        f1 = {name: report["per_class"][name]["f1"] for name in (best, worst)}
+        said += f" It does best on {best} (F1 {f1[best]:.2f}), worst on {worst} ({f1[worst]:.2f})."
+    return said + _confusion(report)
+
+
+def warnings(report: dict[str, Any]) -> list[str]:
+    """What a reader must know before believing the number."""
+    lines = []
+    if report["protocol"] == splits.IMPORTED:
+        lines.append(
+            "the model was trained elsewhere, perhaps on these very tracks: this is no accuracy on"
+            " unseen music"
+        )
+    elif report["part"] != "test":
+        what = "learned from" if report["part"] == "train" else "chose the model on"
+        lines.append(f"the run {what} these tracks: this is no accuracy on unseen music")
+    if report["shared_artists"] or report["shared_recordings"]:
+        lines.append(
+            f"this split leaks: {len(report['shared_artists'])} artist(s) and"
+            f" {len(report['shared_recordings'])} recording(s) stand on both sides of the test"
+            " part, so the accuracy is too high"
+        )
+    elif not report["artists_known"] and report["protocol"] != splits.IMPORTED:
+        lines.append(
+            "no artist is known here: whether some are on both sides of the split cannot be told"
+        )
+    for field, what in (("skipped", "cannot be read"), ("missing", "missing from the data")):
+        names = list(report[field])
+        if names:
+            more = ", ..." if names[5:] else ""
+            lines.append(f"{len(names)} track(s) {what}: {', '.join(names[:5])}{more}")
+    after = report["calibrated"]
+    if after and report["log_loss"] and (after["log_loss"] or math.inf) > report["log_loss"]:
+        lines.append(
+            f"the temperature {after['temperature']:.2f}, fitted on the validation part, makes"
+            " confidences fit worse here: the two parts differ"
+        )
+    if report["times_evaluated"] > 1 and report["part"] == "test":
+        lines.append(
+            f"the test part was evaluated {report['times_evaluated']} times in this workdir; a"
+            " choice made after looking makes the accuracy too high"
+        )
+    return lines
+
+
+def badges(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Short facts, each with a tone: `good`, `bad` or `plain`."""
+    found = [(f"protocol: {report['protocol']}", "plain"), (f"n = {report['n']}", "plain")]
+    if report["protocol"] == splits.IMPORTED:
+        return [*found, ("training tracks unknown", "bad")]
+    if report["part"] != "test":
+        return [*found, (f"{report['part']} part, not test", "bad")]
+    if report["shared_artists"] or report["shared_recordings"]:
+        return [*found, ("artists or recordings leak", "bad")]
+    if not report["artists_known"]:
+        return [*found, ("artists unknown", "bad")]
+    known = report["artists_known"]
+    return [*found, (f"no artist on both sides ({known} of {report['n']} known)", "good")]
+
+
+def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Further figures: name and value, each with what is needed to judge it."""
+    found = [("accuracy", accuracy(report, report))]
+    if report["without_faulty"] and report["without_faulty"]["left_out"]:
+        left_out, rest = report["without_faulty"]["left_out"], report["without_faulty"]
+        value = accuracy(rest, report) if "n" in rest else "no track is left"
+        found.append((f"without the {left_out} track(s) known to be faulty", value))
+    value = f"{100 * report['balanced_accuracy']:.1f} %"
+    if report["balanced_accuracy_ci95"]:
+        value += _bracket([100 * end for end in report["balanced_accuracy_ci95"]], 1)
+    found.append(("balanced accuracy", f"{value} (n = {report['n']}, {report['protocol']})"))
+    for k, row in report["top_k"].items():
+        found.append((f"genre among the first {k}", accuracy(row, report)))
+    value = f"{report['per_class']['macro avg']['f1']:.3f}"
+    found.append(("macro F1", value + _bracket(report["f1_ci95"]["macro avg"], 3)))
+    found.append(("ROC AUC, one against the rest, macro", _number(report["roc_auc"]["macro"])))
+    after = report["calibrated"] or {}
+    for name, what in (
+        ("log_loss", "log loss (nats)"),
+        ("brier", "Brier score (0 to 2)"),
+        ("ece", "expected calibration error"),
+    ):
+        value = _number(report[name])
+        if after:
+            value += f"; {_number(after[name])} at temperature {after['temperature']:.2f}"
+        found.append((what, value))
+    return found
+
+
+def classes(report: dict[str, Any]) -> Table:
+    """scikit-learn's classification report, with intervals of F1."""
+    rows = []
+    for name, row in report["per_class"].items():
+        ends = report["f1_ci95"].get(name)
+        interval = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
+        values = [f"{row[key]:.3f}" for key in ("precision", "recall", "f1")]
+        rows.append([name, *values, interval, str(row["support"])])
+    return ["class", "precision", "recall", "F1", "95 % interval of F1", "support"], rows
+
+
+def abstention(report: dict[str, Any]) -> Table:
+    """What is answered from which confidence on, and how well."""
+    kind = "calibrated confidence" if report["calibrated"] else "confidence"
+    rows = [
+        [
+            f"{row['confidence']:.2f}",
+            f"{row['n']} of {report['n']}",
+            accuracy(row, report) if row["n"] else "",
+        ]
+        for row in report["abstention"]
+    ]
+    return [f"answers at a {kind} of", "answered", "accuracy of these"], rows
+
+
+def mistakes(report: dict[str, Any]) -> Table:
+    """The mistakes that the model was surest of."""
+    rows = [
+        [m["id"], m["file"], m["true"], m["predicted"], f"{m['probability']:.2f}"]
+        for m in report["mistakes"]
+    ]
+    return ["track", "file", "true", "predicted", "probability"], rows
+
+
+def provenance(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where the number comes from: name and value."""
+    origin = report["provenance"]
+    trained, evaluated = origin["trained_with"], origin["evaluated_with"]
+    packages = ", ".join(f"{name} {v}" for name, v in trained["versions"].items())
+    return [
+        ("data", f"{report['data']}, hash {report['data_hash'][:12]}"),
+        ("split", f"{report['protocol']}, hash {report['split_hash'][:12]}; split.csv lists it"),
+        ("checkpoint", f"of step {report['checkpoint_step']}"),
+        ("seeds", f"training {origin['seed']}, split {origin['split_seed']}"),
+        ("trained by", f"commit {_commit(trained)}; {packages}"),
+        ("evaluated by", f"commit {_commit(evaluated)}, {evaluated['device']}"),
+        ("training took", _seconds(trained["seconds"], "not measured (fitted in one call)")),
+        ("evaluation took", _seconds(evaluated["seconds"], "not measured")),
+        ("evaluated", f"{report['times_evaluated']} time(s); this one {evaluated['at']}"),
+    ]
+
+
+def table(report: dict[str, Any]) -> str:
+    """scikit-learn's classification report as text."""
+    width = max(len(name) for name in report["per_class"])
+    lines = [f"{'':{width}}  precision  recall      f1  support"]
+    for name, row in report["per_class"].items():
+        lines.append(
+            f"{name:{width}}  {row['precision']:9.3f}  {row['recall']:6.3f}  {row['f1']:6.3f}"
+            f"  {row['support']:7d}"
+        )
+    return "\n".join(lines)
+
+
+def to_text(report: dict[str, Any]) -> str:
+    """The headline, what a reader must know, and the table by class, for a terminal."""
+    notes = [line for line in (by_artist(report), *warnings(report)) if line]
+    return "\n".join([headline(report), *notes, "", table(report)])
+
+
+def _confusion(report: dict[str, Any]) -> str:
+    most, pair = 0, ("", "")
+    for name, row in zip(report["labels"], report["confusion_matrix"], strict=True):
+        for other, times in zip(report["labels"], row, strict=True):
+            if name != other and times > most:
+                most, pair = times, (name, other)
+    if most < 2:
+        return ""
+    total = report["per_class"][pair[0]]["support"]
+    return f" Its commonest mistake: {pair[0]} taken for {pair[1]}, {most} times of {total}."
+
+
+def _commit(code: dict[str, Any]) -> str:
+    commit, plus, changes = code["git_commit"].partition("+")
+    return f"{commit[:12] or 'unknown'}{plus}{changes}"
+
+
+def _bracket(ends: Sequence[float] | None, digits: int) -> str:
+    return f" [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends else ""
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.3f}"
+
+
+def _seconds(value: float | None, otherwise: str) -> str:
+    if value is None:
+        return otherwise
+    return f"{value:.1f} s" if value < 120 else f"{value / 60:.1f} min"
