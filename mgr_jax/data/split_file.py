@@ -27,7 +27,7 @@ _PART_NAMES = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation", "te", "tst"), "test"),
     **dict.fromkeys(("", "-", "none", "nan", "unused", "excluded", "left_out", "skip"), ""),
 }
-_ID_COLUMNS = ("track_id", "id", "track", "file", "filename", "file_name", "path", "name", "song")
+_ID_COLUMNS = ("track_id", "track", "filename", "file_name", "file", "path", "name", "song", "id")
 _PART_COLUMNS = ("part", "fold", "split", "subset", "set", "partition", "folds")
 # Features of a track may stand for it.
 _SUFFIXES = AUDIO_SUFFIXES | {".npy", ".npz", ".png"}
@@ -156,6 +156,10 @@ def _csv_rows(text: str) -> list[tuple[str, str]]:
         rows = rows[1:]
     else:
         which = [0, 1]
+        # A header of other words: no line below has such a part.
+        below = {row[1].lower() for row in rows[1:] if len(row) > 1}
+        if len(below) > 1 and head[1:] and not re.search(r"\d", head[1]):
+            rows = rows if head[1] in below | _PART_NAMES.keys() else rows[1:]
     short = next((row for row in rows if len(row) <= max(which)), None)
     if short is not None:
         raise ValueError(f"line {','.join(short)[:60]!r} has no part")

@@ -197,10 +197,10 @@ def _check_classes(catalog: Catalog, split: Split) -> None:
     for part in PARTS:
         ids = getattr(split, part)
         if not ids:
-            raise UserError(
-                f"data.protocol {split.protocol!r}: no track in part {part!r}; the data set"
-                " lists none, so use 'holdout' or add a split"
-            )
+            why = "the data set lists none, so use 'holdout' or add a split"
+            if split.protocol in folds_lib.PROTOCOLS:
+                why = "the groups of artists are too few; add tracks or use another protocol"
+            raise UserError(f"data.protocol {split.protocol!r}: no track in part {part!r}; {why}")
         # A published split of a partial copy may lack a class to test on, never one to learn.
         missing = set(catalog.labels) - {label_of[name] for name in ids}
         if missing and (part == "train" or split.protocol in ("holdout", "kfold")):

@@ -81,7 +81,8 @@ def find_alike(store: clips.Clips) -> tuple[Alike, ...] | None:
     ids, rows = list(store.row), list(store.row.values())
     make = jax.jit(lambda x: fingerprint.fingerprint(x, sample_rate=store.sample_rate))
     prints = []
-    for start in tqdm.trange(0, len(rows), _BATCH, desc="fingerprint", unit_scale=_BATCH):
+    starts = range(0, len(rows), _BATCH)
+    for start in tqdm.tqdm(starts, desc="fingerprint", unit=f"{_BATCH} tracks", disable=None):
         batch = [store.waveform(row) for row in rows[start : start + _BATCH]]
         batch += [np.zeros_like(batch[0])] * (_BATCH - len(batch))
         prints.append(np.asarray(make(np.stack(batch))))
