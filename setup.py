@@ -19,7 +19,10 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=["mgr_jax", "mgr_jax.*", "experiments", "experiments.*"]
     ),
-    package_data={"mgr_jax.data": ["*.csv", "gtzan_splits/*"]},
+    package_data={
+        "mgr_jax.data": ["*.csv", "gtzan_splits/*"],
+        "experiments.webpage": ["*.css"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "flatbuffers>=24.3",
@@ -44,10 +47,13 @@ setuptools.setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "app": ["gradio>=6.0"],
         "dev": [
+            "gradio>=6.0",
             "hypothesis>=6.100",
             "jsonschema>=4.20",
             "kubernetes-validate>=1.31",
+            "playwright>=1.49",
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "pyyaml>=6.0",

@@ -3,7 +3,10 @@
 import typing
 
 if typing.TYPE_CHECKING:
+    from mgr_jax.genre_classifier import GenreClassifier
     from mgr_jax.predictor import Predictor
+
+__all__ = ["GenreClassifier", "load"]
 
 __version__ = "0.1.0"
 
@@ -21,3 +24,11 @@ def load(path: str, checkpoint_name: str = "best") -> "Predictor":
     from mgr_jax import predictor  # Here, so that `import mgr_jax` is fast and starts no backend.
 
     return predictor.load(path, checkpoint_name=checkpoint_name)
+
+
+def __getattr__(name: str) -> "type[GenreClassifier]":
+    if name == "GenreClassifier":  # Here, since it imports scikit-learn.
+        from mgr_jax.genre_classifier import GenreClassifier
+
+        return GenreClassifier
+    raise AttributeError(f"module 'mgr_jax' has no attribute {name!r}")

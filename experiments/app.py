@@ -1,0 +1,107 @@
+"""A web page for a trained system: `python -m experiments.app --workdir=DIR`.
+
+Needs the extra `app` (`pip install -e '.[app]'`). Ctrl-C ends it.
+"""
+
+import os
+import pathlib
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Sequence
+
+from absl import flags
+
+from experiments import command
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, or a bundle.", required=True)
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest or a step.")
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 is every one.")
+_PORT = flags.DEFINE_integer("port", 7860, "Port; 0 takes a free one.", 0, 65535)
+_MAX_MB = flags.DEFINE_float("max_mb", 50, "Largest file to take, in MiB.", 0.001)
+_MAX_MINUTES = flags.DEFINE_float("max_minutes", 20, "Longest song to hear.", 0.001, 240)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serves the page until it is interrupted."""
+    if argv[1:]:
+        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    port = _free_port(_HOST.value, _PORT.value)
+    with tempfile.TemporaryDirectory(prefix="mgr_jax_app_") as folder:
+        # Nothing that Gradio reads from the environment may open the page further.
+        for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+            del os.environ[name]
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        try:
+            import gradio
+        except ImportError as error:
+            raise command.UserError(
+                f"the page needs Gradio ({error}); pip install -e '.[app]'"
+            ) from error
+
+        from mgr_jax import predictor as predictor_lib
+
+        command.keep_compiled_programs()
+        predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
+        return _serve(gradio, predictor, folder, port)
+
+
+def _serve(gradio, predictor, folder: str, port: int) -> int:
+    from starlette.middleware import Middleware
+
+    from experiments.webpage import gate
+    from experiments.webpage import page as page_lib
+
+    page = page_lib.make_page(predictor, max_mb=_MAX_MB.value, max_minutes=_MAX_MINUTES.value)
+    page_lib.warm_up(predictor)
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    fonts = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # None from the network.
+    _, url, _ = page.launch(
+        server_name=_HOST.value,
+        server_port=port,
+        theme=gradio.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"]),
+        css_paths=[pathlib.Path(page_lib.__file__).with_name("style.css")],
+        max_file_size=round(_MAX_MB.value * 2**20),
+        app_kwargs={"middleware": [Middleware(gate.Gate, folder=folder)]},
+        share=False,
+        inbrowser=False,
+        prevent_thread_lock=True,
+        quiet=True,
+        ssr_mode=False,
+        run_history=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        footer_links=[],
+    )
+    print(f"page      {url}", flush=True)
+    print(f"model     {predictor.describe()}", flush=True)
+    try:
+        ended.wait()
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+    page.close()
+    return 0
+
+
+def _free_port(host: str, port: int) -> int:
+    """`port`, or a free one for 0; raises `UserError` if nobody can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as found:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind((host, port))
+            return found.getsockname()[1]
+    except OSError as error:
+        raise command.UserError(
+            f"--host {host} --port {port}: cannot be listened at ({error.strerror or error});"
+            " give another port, or 0 for a free one"
+        ) from error
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,231 @@
+"""What the page says, as HTML: the answer for a song, errors, and what stands behind the model."""
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments.webpage import spectrogram
+from mgr_jax import config as config_lib
+from mgr_jax.data import splits
+from mgr_jax.evaluation import stats
+from mgr_jax.predictor import Prediction, Predictor
+
+# Columns of the picture of genres over time.
+_MAX_COLUMNS = 120
+_TICKS = (300.0, 1000.0, 3000.0, 8000.0)  # Hz
+_PROTOCOLS = {
+    "holdout": "a tenth of each genre was kept for the test, drawn at random; artists may stand on"
+    " both sides, which makes the number too high",
+    "kfold": "one fold of several was kept for the test, drawn at random; artists may stand on"
+    " both sides, which makes the number too high",
+    "artist_kfold": "one fold of several was kept for the test; no artist stands on both sides",
+    "listed": "tested on the part that the data set lists for it",
+    "fault_filtered": "the published split of GTZAN without its faults; no artist stands on both"
+    " sides",
+    splits.IMPORTED: "the model was trained elsewhere, perhaps on the very music it was tested on",
+}
+_MODELS = {
+    "bbnn": "Bottom-up Broadcast network (bbnn)",
+    "cnn": "convolutional network (cnn)",
+    "cnn_lstm": "convolutional and LSTM network (cnn_lstm)",
+    "rnn": "recurrent network (rnn)",
+    "logistic": "logistic regression",
+    "svm": "support vector machine",
+}
+_INPUTS = {
+    "logmel": "log-mel spectrogram",
+    "mel_image": "picture of the mel spectrogram",
+    "mfcc": "MFCCs over time",
+    "mfcc_stats": "mean and covariance of the MFCCs",
+    "flattened": "picture of the mel spectrogram",
+}
+_DATA = {
+    "band": "the embedded band, which is music made by a program",
+    "gtzan": "GTZAN",
+    "folder": "a folder of songs",
+    "manifest": "a list of songs",
+}
+
+
+def escape(text: object) -> str:
+    """`text` as HTML that is nothing but text, also for a template engine."""
+    safe = html.escape(str(text))
+    return safe.replace("{", "&#123;").replace("$", "&#36;").replace("@", "&#64;")
+
+
+def hero(predictor: Predictor) -> str:
+    """The head of the page."""
+    seconds = config_lib.window_length(predictor.config) / predictor.config.features.sample_rate
+    return (
+        '<header class="hero"><h1>What does it sound like?</h1>'
+        f"<p>Drop in a song. A model hears all of it, {seconds:g} seconds at a time, and says"
+        f" which of {len(predictor.labels)} genres it is.</p></header>"
+    )
+
+
+def limits(max_mb: float, max_minutes: float) -> str:
+    """Below the place to drop a song."""
+    return (
+        f'<p class="small">wav, mp3, flac, ogg or aiff, up to {max_mb:g} MB and {max_minutes:g}'
+        " minutes. The song stays on the computer that serves this page, and is deleted there"
+        " within two hours.</p>"
+    )
+
+
+def waiting(labels: Sequence[str]) -> str:
+    """Before the first song."""
+    chips = "".join(f"<li>{escape(label)}</li>" for label in labels)
+    return (
+        '<section class="card waiting"><p class="lead">The answer appears here.</p>'
+        f'<ul class="chips" aria-label="genres">{chips}</ul></section>'
+    )
+
+
+def error(name: str, reason: str) -> str:
+    """What went wrong with a song, and what to do."""
+    return (
+        '<section class="card error" role="alert"><p class="lead">That did not work.</p>'
+        f"<p><b>{escape(name)}</b> {escape(reason)}</p></section>"
+    )
+
+
+def song(name: str, found: Prediction, waveform: np.ndarray, predictor: Predictor) -> str:
+    """The answer for a song whose `waveform` `[T]` is at the rate of the model."""
+    return (
+        '<section class="card answer">'
+        f"{_verdict(name, found, predictor.calibrated)}{_bars(found.probabilities)}</section>"
+        f'<section class="card">{_over_time(found, waveform, predictor)}</section>'
+    )
+
+
+def _verdict(name: str, found: Prediction, calibrated: bool) -> str:
+    first, second = list(found.probabilities)[:2]
+    if found.uncertain:
+        lead = f"Uncertain: perhaps <em>{escape(first)}</em>, perhaps <em>{escape(second)}</em>."
+    else:
+        lead = f"This sounds like <em>{escape(first)}</em>."
+    how = "calibrated on music that the model had not learned from"
+    if not calibrated:
+        how = "its own estimate, not calibrated"
+    note = f'<p class="note">The file is {escape(found.note)}.</p>' if found.note else ""
+    length = _clock(found.duration_seconds, found.duration_seconds)
+    return (
+        f'<p class="name">{escape(name)} · {length}</p>'
+        f'<h2 class="lead">{lead}</h2>'
+        f'<p class="sure">The model is {100 * found.confidence:.0f} % sure ({how}).</p>{note}'
+    )
+
+
+def _bars(probabilities: dict[str, float]) -> str:
+    rows = "".join(
+        f'<li><span class="genre">{escape(label)}</span>'
+        f'<span class="track"><span class="bar" style="width:{100 * value:.2f}%"></span></span>'
+        f'<span class="value">{100 * value:.1f} %</span></li>'
+        for label, value in probabilities.items()
+    )
+    return f'<ol class="bars" aria-label="probabilities">{rows}</ol>'
+
+
+def _over_time(found: Prediction, waveform: np.ndarray, predictor: Predictor) -> str:
+    """Spectrogram and genres, one above the other, on one axis of time."""
+    features = predictor.config.features
+    picture = spectrogram.to_png(spectrogram.decibels(waveform, features))
+    ticks = "".join(
+        f'<span style="bottom:{100 * height:.1f}%">{_pitch(frequency)}</span>'
+        for frequency, height in spectrogram.heights(_TICKS, features).items()
+    )
+    order = [predictor.labels.index(label) for label in found.probabilities]
+    columns, edges = _columns(found)
+    rows, width = "", found.duration_seconds
+    for index in order:
+        cells = "".join(
+            f'<rect x="{left / width * 1000:.2f}" width="{(right - left) / width * 1000:.2f}"'
+            f' height="1" opacity="{value:.3f}"/>'
+            for value, left, right in zip(columns[:, index], edges[:-1], edges[1:], strict=True)
+        )
+        rows += (
+            f'<li><span class="genre">{escape(predictor.labels[index])}</span>'
+            f'<svg viewBox="0 0 1000 1" preserveAspectRatio="none" aria-hidden="true">{cells}</svg>'
+            "</li>"
+        )
+    count = len(found.windows)
+    heard = "one window" if count == 1 else f"{count} windows"
+    clock = "".join(
+        f"<span>{_clock(width * share, width)}</span>" for share in (0, 0.25, 0.5, 0.75, 1)
+    )
+    return (
+        "<h3>Mel spectrogram</h3>"
+        f'<div class="picture"><div class="ticks" aria-hidden="true">{ticks}</div>'
+        f'<img src="{picture}" alt="Mel spectrogram: energy of the song over time and pitch"></div>'
+        f'<h3>Genre over time</h3><ol class="timeline">{rows}</ol>'
+        f'<div class="clock" aria-hidden="true">{clock}</div>'
+        f'<p class="small">Heard in {heard} of {found.window_seconds:g} s; the stronger the colour,'
+        " the more probable the genre. The answer is the mean over time.</p>"
+    )
+
+
+def _columns(found: Prediction) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of at most `_MAX_COLUMNS` pieces of the song, and the pieces' edges in s."""
+    count = len(found.windows)
+    groups = np.linspace(0, count, min(count, _MAX_COLUMNS) + 1).astype(int)
+    sums = np.add.reduceat(found.windows, groups[:-1], axis=0)
+    starts = found.window_starts_seconds[groups[:-1]]
+    return sums / np.diff(groups)[:, None], np.append(starts, found.duration_seconds)
+
+
+def behind(predictor: Predictor) -> str:
+    """Which model answers, and how good it was where it was measured."""
+    config, report = predictor.config, predictor.system.report
+    name, kind, data = config.model.name, config.features.kind, config.data.name
+    rows = {
+        "Model": f"{_MODELS.get(name, name)}, from the {_INPUTS.get(kind, kind)}",
+        "Learned from": _DATA.get(data, data),
+    }
+    if report is None:
+        protocol = predictor.system.facts["protocol"]
+        rows["Accuracy"] = "not evaluated: nobody has measured how often it is right"
+    else:
+        protocol = report["protocol"]
+        described = stats.describe_accuracy(report["num_correct"], report["n"], protocol)
+        rows["Accuracy"] = f"{described}; 95 % interval in brackets"
+    rows["Protocol"] = f"{protocol}: {_PROTOCOLS.get(protocol, 'see the README')}"
+    if report is not None and (report.get("shared_artists") or report.get("shared_recordings")):
+        rows["Warning"] = (
+            f"{len(report['shared_artists'])} artist(s) and {len(report['shared_recordings'])}"
+            " recording(s) stand on both sides of the test: the accuracy is too high"
+        )
+    table = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in rows.items())
+    return (
+        f'<section class="card behind"><h3>Behind the answer</h3><dl>{table}</dl>'
+        f"{_interval(report, len(predictor.labels))}"
+        '<p class="small">Expect less on other music than it was tested on. A song of none of these'
+        " genres is given one of them all the same.</p></section>"
+    )
+
+
+def _interval(report: dict | None, num_labels: int) -> str:
+    """Accuracy, its interval and chance on one axis from 0 to 100 %."""
+    if report is None:
+        return ""
+    low, high = (100 * value for value in stats.wilson_interval(report["num_correct"], report["n"]))
+    accuracy, chance = 100 * report["num_correct"] / report["n"], 100 / num_labels
+    return (
+        f'<div class="interval" role="img" aria-label="accuracy {accuracy:.1f} %, interval'
+        f' {low:.1f} to {high:.1f} %, chance {chance:.0f} %"><div class="axis">'
+        f'<span class="range" style="left:{low:.2f}%;width:{high - low:.2f}%"></span>'
+        f'<span class="point" style="left:{accuracy:.2f}%"></span>'
+        f'<span class="chance" style="left:{chance:.2f}%"><i>chance</i></span></div>'
+        '<div class="clock"><span>0 %</span><span>50 %</span><span>100 %</span></div></div>'
+    )
+
+
+def _clock(seconds: float, total: float) -> str:
+    """A time within `total` seconds; short songs need tenths."""
+    if total < 10:
+        return f"{seconds:.1f} s"
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
+
+
+def _pitch(frequency: float) -> str:
+    return f"{frequency / 1000:g} kHz" if frequency >= 1000 else f"{frequency:g} Hz"

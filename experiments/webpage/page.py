@@ -1,0 +1,94 @@
+"""The page: a song in, an answer out."""
+
+import dataclasses
+import os
+
+import gradio
+import numpy as np
+
+from experiments.webpage import answer, spectrogram
+from mgr_jax import config as config_lib
+from mgr_jax.data.audio import AudioError
+from mgr_jax.predictor import Predictor
+
+# Seconds between two looks for old uploads, and their age when they go.
+_CLEANING = (600, 3600)
+# Songs that are heard at once, and that wait; more are told to come again.
+_CONCURRENT, _WAITING = 2, 32
+_REMEDY = "Try another file: wav, mp3, flac, ogg and aiff work everywhere."
+
+
+def make_page(predictor: Predictor, *, max_mb: float, max_minutes: float) -> gradio.Blocks:
+    """The page for a model, ready to be launched."""
+
+    def hear(path: str | None) -> str:
+        if path is None:
+            return answer.waiting(predictor.labels)
+        name = os.path.basename(path)
+        try:
+            waveform, note = _read(predictor, path, 60 * max_minutes)
+            found = predictor.predict(waveform, predictor.config.features.sample_rate)
+        except AudioError as error:
+            return answer.error(name, f"{error}. {_REMEDY}")
+        return answer.song(name, dataclasses.replace(found, note=note), waveform, predictor)
+
+    with gradio.Blocks(
+        title="mgr_jax: what does it sound like?",
+        analytics_enabled=False,
+        delete_cache=_CLEANING,
+    ) as page:
+        gradio.HTML(answer.hero(predictor))
+        with gradio.Row(elem_classes="columns"):
+            with gradio.Column(scale=5, min_width=320):
+                song = gradio.Audio(
+                    label="Your song",
+                    sources=["upload", "microphone"],
+                    type="filepath",
+                    elem_id="song",
+                    buttons=[],
+                )
+                gradio.HTML(answer.limits(max_mb, max_minutes))
+                gradio.HTML(answer.behind(predictor), elem_id="behind")
+            with gradio.Column(scale=7, min_width=320):
+                heard = gradio.HTML(answer.waiting(predictor.labels), elem_id="answer")
+        song.change(
+            hear,
+            song,
+            heard,
+            api_visibility="private",
+            concurrency_limit=_CONCURRENT,
+            trigger_mode="always_last",
+        )
+    return page.queue(max_size=_WAITING)
+
+
+def _read(predictor: Predictor, path: str, max_seconds: float) -> tuple[np.ndarray, str]:
+    """Waveform `[T]` at the rate of the model, and a note; nothing beyond the limit is decoded.
+
+    Raises:
+      AudioError: if the file cannot be read or is too long.
+    """
+    rate = predictor.config.features.sample_rate
+    limit = round(max_seconds * rate)
+    reading = predictor.decoders.read([path], sample_rate=rate, max_samples=limit + 1)
+    for _, blocks in reading:
+        pieces: list[np.ndarray] = []
+        try:
+            while True:
+                pieces.append(next(blocks))
+        except StopIteration as end:
+            note = end.value
+    waveform = np.concatenate(pieces)
+    if len(waveform) > limit:
+        raise AudioError(f"is longer than {max_seconds / 60:g} minutes")
+    return waveform, note
+
+
+def warm_up(predictor: Predictor) -> None:
+    """Compiles what a song of one window and one of many need, before the first visitor comes."""
+    rate = predictor.config.features.sample_rate
+    window = config_lib.window_length(predictor.config)
+    noise = np.random.default_rng(0).normal(size=2 * window).astype(np.float32)
+    for waveform in (noise[:window], noise):
+        predictor.predict(0.1 * waveform, rate)
+    spectrogram.decibels(noise, predictor.config.features)

@@ -1,0 +1,62 @@
+"""The mel spectrogram of a song as a picture, of bounded width whatever the length."""
+
+import base64
+import io
+from collections.abc import Sequence
+
+import matplotlib.image
+import numpy as np
+
+from mgr_jax import config as config_lib
+from mgr_jax.features import filters, spectral
+
+MAX_COLUMNS = 960
+_TOP_DB = 80.0
+# Frames of a block: every block has the same shape, so that one program serves all songs.
+_BLOCK_FRAMES = 512
+
+
+def decibels(waveform: np.ndarray, features: config_lib.Features) -> np.ndarray:
+    """Mel spectrogram of `waveform` `[T]` in dB below its loudest value, `[F, M]`.
+
+    Settings are those of the model. F is at most `MAX_COLUMNS`: the power of neighbouring frames
+    is averaged.
+    """
+    hop, n_fft = features.hop_length, features.n_fft
+    num_frames = 1 + max(0, len(waveform) - n_fft) // hop
+    size = n_fft + hop * (_BLOCK_FRAMES - 1)
+    frames = []
+    for first in range(0, num_frames, _BLOCK_FRAMES):
+        piece = waveform[first * hop : first * hop + size]
+        mel = spectral.mel_spectrogram(
+            np.pad(piece, (0, size - len(piece))),
+            sample_rate=features.sample_rate,
+            n_fft=n_fft,
+            hop_length=hop,
+            center=False,
+            n_mels=features.n_mels,
+            fmin=features.fmin,
+            fmax=features.fmax or None,
+        )
+        frames.append(np.asarray(mel))
+    power = np.concatenate(frames)[:num_frames]
+    edges = np.linspace(0, num_frames, min(num_frames, MAX_COLUMNS) + 1).astype(int)
+    power = np.add.reduceat(power, edges[:-1], axis=0) / np.diff(edges)[:, None]
+    loudest = max(float(power.max()), 1e-10)
+    return np.maximum(10 * np.log10(np.maximum(power, 1e-10) / loudest), -_TOP_DB)
+
+
+def to_png(values: np.ndarray) -> str:
+    """`decibels` as the URL of a picture that holds its own data, low frequencies below."""
+    file = io.BytesIO()
+    picture = values.T[::-1]
+    matplotlib.image.imsave(file, picture, cmap="magma", vmin=-_TOP_DB, vmax=0, format="png")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def heights(frequencies: Sequence[float], features: config_lib.Features) -> dict[float, float]:
+    """How high each of the frequencies in Hz lies in the picture, from 0 to 1; others left out."""
+    top = features.fmax or features.sample_rate / 2
+    low, high = filters.hz_to_mel(np.array([features.fmin, top]))
+    found = (filters.hz_to_mel(np.asarray(frequencies)) - low) / (high - low)
+    return {f: float(h) for f, h in zip(frequencies, found, strict=True) if 0.04 < h < 0.96}

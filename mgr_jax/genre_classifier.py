@@ -1,0 +1,262 @@
+"""A scikit-learn classifier of audio files, on top of the ordinary training."""
+
+import contextlib
+import copy
+import csv
+import io
+import os
+import pathlib
+import shutil
+import tempfile
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from mgr_jax import config as config_lib
+from mgr_jax import predictor, validation, workdir
+from mgr_jax.classical import fitting
+from mgr_jax.data import batches, splits
+from mgr_jax.data import dataset as dataset_lib
+from mgr_jax.data.audio import AudioError
+from mgr_jax.errors import UserError
+from mgr_jax.training import loop
+
+_MANIFEST = "manifest.csv"
+# The validation part is drawn here, and what is to be tested stays with the caller.
+_PROTOCOL = "listed"
+
+
+class GenreClassifier(ClassifierMixin, BaseEstimator):
+    """Any system of this project as a scikit-learn classifier: X is a list of audio files.
+
+    `fit` trains as `experiments.train` does: it writes a manifest of the files and a workdir, and
+    takes part of the files away to validate on. `predict` hears all of a file, window by window.
+    A file that stands in X twice is learned from once. Scripts call `fit` below
+    `if __name__ == "__main__":`, since files are decoded in processes of their own.
+
+    Args:
+      config: a `mgr_jax.config.Config`; its `data.name`, `data.root` and `data.protocol` are
+        replaced. None means logistic regression on mean and covariance of 14 MFCCs.
+      workdir: folder to train in, kept afterwards, readable by `mgr_jax.load`. After a kill, the
+        same `fit` goes on from what is in it; other files or another config are refused. None
+        means a temporary folder that goes when the classifier does: right for cross-validation.
+      validation_fraction: share of each class to validate on, between 0 and 1; at least one file.
+      random_state: seed of that draw, as in scikit-learn. Training has `config.train.seed`.
+      verbose: print what `experiments.train` prints.
+
+    Attributes:
+      classes_: labels `[C]`, sorted.
+      predictor_: the trained `mgr_jax.Predictor`.
+      workdir_: folder it was trained in.
+    """
+
+    def __init__(
+        self,
+        config: config_lib.Config | None = None,
+        *,
+        workdir: str | os.PathLike | None = None,
+        validation_fraction: float = 0.2,
+        random_state: int | np.random.RandomState | None = 0,
+        verbose: bool = False,
+    ):
+        self.config = config
+        self.workdir = workdir
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Sequence[str | os.PathLike], y: Sequence[Any]) -> "GenreClassifier":
+        """Trains on the files `X` `[N]` with labels `y` `[N]`; returns itself.
+
+        Files that cannot be read are named in a warning and left out.
+
+        Raises:
+          ValueError: if X is no list of paths, y does not fit it, a file has two labels, or a
+            class has fewer than two files that can be read.
+          UserError: if the config is wrong, or the workdir belongs to other files.
+        """
+        paths = _paths(X)
+        check_consistent_length(paths, y)
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction is {self.validation_fraction}; it must lie between 0 and 1"
+            )
+        classes = np.unique(y)
+        names = [str(label) for label in classes]
+        label_of = _label_of(paths, [str(label) for label in y])
+        counts = {name: list(label_of.values()).count(name) for name in names}
+        _check_counts(counts, "different")
+
+        folder = self._folder()
+        _write_manifest(folder / _MANIFEST, label_of)
+        dataset = self._dataset(self._config(folder), names)
+        run = workdir.create(str(folder), self._config(folder), dataset.catalog, dataset.split)
+        train = loop.train if run.config.model.name in config_lib.NETWORKS else fitting.train
+        with (
+            contextlib.nullcontext() if self.verbose else contextlib.redirect_stdout(io.StringIO())
+        ):
+            try:
+                train(run.config, dataset, run)
+            except loop.Interrupted as stopped:
+                raise KeyboardInterrupt(str(stopped)) from stopped
+        self.predictor_ = predictor.load(str(folder))
+        self.classes_ = classes
+        self.workdir_ = str(folder)
+        return self
+
+    def predict(self, X: Sequence[str | os.PathLike]) -> np.ndarray:
+        """The most probable label of each file, `[N]`; raises as `predict_proba` does."""
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def predict_proba(self, X: Sequence[str | os.PathLike]) -> np.ndarray:
+        """Probabilities `[N, C]` of the files `X`, columns as in `classes_`.
+
+        Raises:
+          NotFittedError: before `fit`.
+          ValueError: if X is no list of paths, or a file cannot be read.
+        """
+        check_is_fitted(self)
+        rows = []
+        for path in _paths(X):
+            try:
+                probabilities, _ = self.predictor_.predict(path)
+            except AudioError as error:
+                raise ValueError(f"X: {path} {error}; leave it out") from error
+            rows.append([probabilities[str(label)] for label in self.classes_])
+        return np.array(rows)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        if hasattr(self, "predictor_"):
+            raise TypeError(
+                "a fitted GenreClassifier holds compiled programs and cannot be serialised; give it"
+                " a workdir=, and call mgr_jax.load(workdir) where the model is needed"
+            )
+        return super().__getstate__()
+
+    def _folder(self) -> pathlib.Path:
+        if self.workdir is not None:
+            folder = pathlib.Path(self.workdir)
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+        folder = tempfile.mkdtemp(prefix="mgr_jax_")
+        if hasattr(self, "_remove_folder"):
+            self._remove_folder()  # Of the fit before this one.
+        self._remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return pathlib.Path(folder)
+
+    def _config(self, folder: pathlib.Path) -> config_lib.Config:
+        """The config of the run: what the user gave, on the manifest in `folder`."""
+        if self.config is None:
+            config = config_lib.Config()
+            config.features.kind = "mfcc_stats"
+            config.features.hop_length = 256
+            config.model.name = "logistic"
+        elif isinstance(self.config, config_lib.Config):
+            config = copy.deepcopy(self.config)
+        else:
+            raise TypeError(f"config is a {type(self.config).__name__}; give a mgr_jax Config")
+        config.data.name, config.data.root = "manifest", str(folder / _MANIFEST)
+        config.data.protocol, config.data.fold = _PROTOCOL, 0
+        if self.workdir is None and not config.data.cache:
+            config.data.cache = str(folder / "cache")  # Goes with the folder.
+        return validation.validate(config)
+
+    def _dataset(self, config: config_lib.Config, names: list[str]) -> dataset_lib.Dataset:
+        """Decodes the files of the manifest, and draws the validation part of each class."""
+        catalog, store = dataset_lib.open_catalog(config)
+        odd = sorted(set(names) - set(catalog.labels))
+        if odd:
+            raise ValueError(f"y: label {odd[0]!r} has spaces around it or line breaks; strip it")
+        errors = store.errors()
+        if errors:
+            listed = "; ".join(f"{name} {reason}" for name, reason in list(errors.items())[:5])
+            more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
+            warnings.warn(f"{len(errors)} file(s) left out: {listed}{more}", stacklevel=3)
+        ids = {
+            label: [t.id for t in catalog.tracks if t.label == label and t.id in store.row]
+            for label in catalog.labels
+        }
+        _check_counts({label: len(found) for label, found in ids.items()}, "readable")
+        random = check_random_state(self.random_state)
+        parts: dict[str, list[str]] = {"train": [], "valid": []}
+        for found in ids.values():
+            size = min(max(1, round(self.validation_fraction * len(found))), len(found) - 1)
+            drawn = [found[i] for i in random.permutation(len(found))]
+            parts["valid"] += drawn[:size]
+            parts["train"] += drawn[size:]
+        sorted_parts = {name: tuple(sorted(found)) for name, found in parts.items()}
+        split = splits.Split(protocol=_PROTOCOL, **sorted_parts, test=())
+        label_of = {track.id: track.label for track in catalog.tracks}
+        return dataset_lib.Dataset(
+            catalog,
+            store,
+            split,
+            {
+                name: batches.make_part(store, found, label_of, catalog.labels)
+                for name, found in sorted_parts.items()
+            },
+        )
+
+
+def _paths(X: Any) -> list[str]:
+    """The paths in a list, a Series, or an array `[N]` or `[N, 1]`."""
+    values = np.asarray(X, dtype=object)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1 or not all(isinstance(v, str | os.PathLike) for v in values):
+        raise ValueError(
+            "X must be a list of paths of audio files, one string each; for arrays of numbers use"
+            " mgr_jax.features and a classifier of scikit-learn"
+        )
+    if not len(values):
+        raise ValueError("X has 0 files; at least one is needed")
+    return [os.path.abspath(os.fspath(value)) for value in values]
+
+
+def _label_of(paths: list[str], labels: list[str]) -> dict[str, str]:
+    label_of: dict[str, str] = {}
+    for path, label in zip(paths, labels, strict=True):
+        if label_of.setdefault(path, label) != label:
+            raise ValueError(f"X: {path} stands twice, as {label_of[path]!r} and as {label!r}")
+    return label_of
+
+
+def _check_counts(counts: dict[str, int], kind: str) -> None:
+    if len(counts) < 2:
+        raise ValueError(f"y has {len(counts)} class; a classifier needs two or more")
+    few = min(counts, key=counts.get)
+    if counts[few] < 2:
+        raise ValueError(
+            f"y: class {few!r} has {counts[few]} {kind} file(s); it needs two or more, to train and"
+            " to validate on"
+        )
+
+
+def _write_manifest(path: pathlib.Path, label_of: dict[str, str]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label"])
+    writer.writerows(sorted(label_of.items()))
+    if path.exists() and path.read_text(encoding="utf-8") != text.getvalue():
+        raise UserError(
+            f"workdir {path.parent}: fitted on other files or labels; use another one, or None for"
+            " a temporary folder"
+        )
+    path.write_text(text.getvalue(), encoding="utf-8")
