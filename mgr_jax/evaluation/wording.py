@@ -88,7 +88,7 @@ def warnings(report: dict[str, Any]) -> list[str]:
             more = ", ..." if names[5:] else ""
             lines.append(f"{len(names)} track(s) {what}: {', '.join(names[:5])}{more}")
     after = report["calibrated"]
-    if after and report["log_loss"] and (after["log_loss"] or math.inf) > report["log_loss"]:
+    if after and report["log_loss"] and (after["log_loss"] or math.inf) > 1.02 * report["log_loss"]:
         lines.append(
             f"the temperature {after['temperature']:.2f}, fitted on the validation part, makes"
             " confidences fit worse here: the two parts differ"

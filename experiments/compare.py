@@ -1,0 +1,41 @@
+"""Tells whether systems differ: `python -m experiments.compare --workdirs=W1,W2[,W3]`.
+
+Takes workdirs that `evaluate` has scored on the same tracks, and refuses others. Prints each
+accuracy with its n, interval and protocol, and for each pair the tests and a verdict in words.
+"""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+from experiments import command
+
+_WORKDIRS = flags.DEFINE_list("workdirs", None, "Folders of the runs.", required=True)
+_SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Part to compare on.")
+_JSON = flags.DEFINE_string("json", None, "File to write the result to.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compares every pair; returns the exit code, which does not depend on the verdict."""
+    if argv[1:]:
+        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+
+    from mgr_jax.evaluation import compare
+
+    workdirs = [workdir for workdir in _WORKDIRS.value if workdir]
+    if len(workdirs) < 2:
+        raise command.UserError("--workdirs: give two or more folders, separated by commas")
+    names = compare.short_names(workdirs)
+    systems = [compare.read(workdir, _SPLIT.value) for workdir in workdirs]
+    result = compare.compare(systems, names)
+    print(compare.to_text(result))
+    if _JSON.value:
+        text = json.dumps(result, indent=1, allow_nan=False)
+        pathlib.Path(_JSON.value).write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main)

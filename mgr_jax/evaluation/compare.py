@@ -1,0 +1,287 @@
+"""Which of several systems is better, and whether the test part is large enough to say so."""
+
+import csv
+import dataclasses
+import itertools
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mgr_jax.errors import UserError
+from mgr_jax.evaluation import bootstrap, stats
+
+_ALPHA = 0.05
+# What of a report is used here.
+_FIELDS = {"system", "data", "part", "protocol", "accuracy", "ci95", "n", "num_correct"} | {
+    "checkpoint_step", "split_hash", "shared_artists", "shared_recordings", "labels", "per_class"
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What `evaluate` left of one system.
+
+    Attributes:
+      workdir: as it was given.
+      report: content of `report.json`.
+      ids: tracks of the part, sorted.
+      labels: their true classes `[N]`.
+      correct: bool `[N]`, true where the system is right.
+      groups: the artist (or recording) of each, as far as known.
+    """
+
+    workdir: str
+    report: dict[str, Any]
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    correct: np.ndarray
+    groups: tuple[str, ...]
+
+
+def read(workdir: str, part: str) -> Judged:
+    """Reads `eval/<part>/` of a workdir.
+
+    Raises:
+      UserError: if it was not evaluated, or a file is damaged.
+    """
+    folder = pathlib.Path(workdir) / "eval" / part
+    command = f"python -m experiments.evaluate --workdir={workdir} --split={part}"
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        rows = _rows(folder / "predictions.csv")
+        group_of = _groups(folder / "tracks.csv")
+        labels = tuple(row["label"] for row in rows)
+        hits = np.array([row["label"] == row["predicted"] for row in rows], bool)
+        ids = tuple(row["track_id"] for row in rows)
+        whole = len(set(ids)) == len(ids) == report["n"] and hits.sum() == report["num_correct"]
+        whole &= not _FIELDS - report.keys()
+    except FileNotFoundError as error:
+        raise UserError(
+            f"--workdirs: {workdir} has no {error.filename and pathlib.Path(error.filename).name}"
+            f" for its {part} part; run {command} first"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(f"--workdirs: {folder} is damaged; run {command} again") from error
+    if not whole:
+        raise UserError(
+            f"--workdirs: {folder}: report.json and predictions.csv do not agree; run {command}"
+            " again"
+        )
+    groups = tuple(group_of.get(name, name) for name in ids)
+    return Judged(workdir, report, ids, labels, hits, groups)
+
+
+def compare(systems: Sequence[Judged], names: Sequence[str]) -> dict[str, Any]:
+    """Every pair of systems on the same tracks, as JSON values.
+
+    For each pair: the difference of the accuracies (second less first) with its paired bootstrap
+    interval, McNemar's test, and what difference the part would have shown with a power of 80 %.
+    Where artists repeat, the interval and the deciding test are by artist (`sign_flip_test`), and
+    n counts for as many tracks as the design effect leaves. The p value that decides is corrected
+    by Holm over the pairs.
+
+    Args:
+      systems: two or more.
+      names: a name for each.
+
+    Raises:
+      UserError: if there are fewer than two, or their tracks or true labels differ.
+    """
+    if len(systems) < 2:
+        raise UserError("--workdirs: one workdir only; give two or more, separated by commas")
+    for other, name in zip(systems[1:], names[1:], strict=True):
+        _check_same(systems[0], names[0], other, name)
+    first = systems[0]
+    groups = None if len(set(first.groups)) == len(first.groups) else first.groups
+    pairs = [
+        _pair(systems[i], names[i], systems[j], names[j], groups)
+        for i, j in itertools.combinations(range(len(systems)), 2)
+    ]
+    adjusted = stats.holm([pair["p"] for pair in pairs])
+    for pair, p in zip(pairs, adjusted, strict=True):
+        pair["p_holm"], pair["distinguishable"] = p, p < _ALPHA
+    for field in ("mcnemar_exact", "mcnemar_mid_p"):
+        for pair, p in zip(pairs, stats.holm([pair[field] for pair in pairs]), strict=True):
+            pair[f"{field}_holm"] = p
+    for pair in pairs:
+        pair["verdict"] = _verdict(pair, len(first.ids), len(pairs))
+    return {
+        "part": first.report["part"],
+        "data": first.report["data"],
+        "n": len(first.ids),
+        "num_groups": len(set(first.groups)),
+        "systems": [_system(s, name) for s, name in zip(systems, names, strict=True)],
+        "pairs": pairs,
+        "correction": "holm",
+        "notes": _notes(systems, names),
+    }
+
+
+def short_names(workdirs: Sequence[str]) -> list[str]:
+    """The last folders of the paths, as many as tell them apart."""
+    parts = [pathlib.PurePath(workdir).parts or (workdir,) for workdir in workdirs]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise UserError("--workdirs: a workdir stands there twice; name each once")
+
+
+def to_text(result: dict[str, Any]) -> str:
+    """The comparison for a terminal: systems, pairs and a verdict in words for each."""
+    groups = result["num_groups"]
+    artists = f", {groups} artists (or recordings)" if groups < result["n"] else ""
+    width = max(len(system["name"]) for system in result["systems"])
+    lines = [f"{result['part']} part of {result['data']}: {result['n']} tracks{artists}"]
+    for system in result["systems"]:
+        lines.append(f"  {system['name']:{width}}  {describe(system)}")
+    for pair in result["pairs"]:
+        lines += ["", f"{pair['second']} against {pair['first']}"]
+        lines += [f"  {name:12}{value}" for name, value in rows(pair)]
+        lines.append(f"  {'verdict':12}{pair['verdict']}")
+    return "\n".join([*lines, *(["", *result["notes"]] if result["notes"] else [])])
+
+
+def describe(system: dict[str, Any]) -> str:
+    """The accuracy of a system with its n, interval and protocol."""
+    return stats.describe_accuracy(system["num_correct"], system["n"], system["protocol"])
+
+
+def rows(pair: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of what was computed for a pair."""
+    difference = f"{100 * pair['difference']:+.1f} points"
+    if pair["ci95"]:
+        low, high = (100 * end for end in pair["ci95"])
+        difference += f" [{low:+.1f}, {high:+.1f}] (paired bootstrap{_by_artist(pair)})"
+    only = (
+        f"{pair['only_second']} right by {pair['second']} only, {pair['only_first']} by"
+        f" {pair['first']} only"
+    )
+    tests = f"p = {_p(pair['mcnemar_exact'])} exact, {_p(pair['mcnemar_mid_p'])} mid-p"
+    found = [("difference", difference), ("tracks", only), ("McNemar", tests)]
+    if pair["artist_p"] is not None:
+        found.append(("by artist", f"p = {_p(pair['artist_p'])} (sign-flip test, exact)"))
+    if pair["p"] != pair["p_holm"]:
+        found.append(("Holm", f"p = {_p(pair['p_holm'])}"))
+    return found
+
+
+def _pair(
+    first: Judged, first_name: str, second: Judged, second_name: str, groups: Sequence[str] | None
+) -> dict[str, Any]:
+    test = stats.mcnemar(first.correct, second.correct)
+    differences = second.correct.astype(float) - first.correct
+    interval = bootstrap.mean_interval(differences, groups=groups)
+    effect, artist_p = 1.0, None
+    if groups is not None:
+        artist_p = stats.sign_flip_test(first.correct, second.correct, groups)
+        effect = max(1.0, stats.design_effect(differences, groups))
+    n = len(differences)
+    discordant = (test.only_first + test.only_second) / n
+    difference = float(differences.mean())
+    needed = None
+    if difference:
+        needed = round(effect * stats.needed_n(abs(difference), discordant=discordant))
+    counted = max(1, int(n / effect))
+    return {
+        "first": first_name,
+        "second": second_name,
+        "difference": difference,
+        "ci95": interval and list(interval),
+        "only_first": test.only_first,
+        "only_second": test.only_second,
+        "mcnemar_exact": test.exact,
+        "mcnemar_mid_p": test.mid_p,
+        "artist_p": artist_p,
+        "p": test.mid_p if artist_p is None else artist_p,
+        "p_test": "mcnemar_mid_p" if artist_p is None else "artist_p",
+        "design_effect": effect,
+        "detectable_difference": stats.smallest_difference(counted, discordant=discordant),
+        "needed_n": needed,
+    }
+
+
+def _verdict(pair: dict[str, Any], n: int, num_pairs: int) -> str:
+    test = "McNemar mid-p" if pair["p_test"] == "mcnemar_mid_p" else "by artist"
+    holm = f", Holm over {num_pairs} pairs" if num_pairs > 1 else ""
+    p = f"p = {_p(pair['p_holm'])} ({test}{holm})"
+    if pair["distinguishable"]:
+        better, worse = pair["first"], pair["second"]
+        if pair["difference"] > 0:
+            better, worse = worse, better
+        return f"{better} is better than {worse} at n = {n}, {p}"
+    said = f"not distinguishable at n = {n}, {p}"
+    least = pair["detectable_difference"]
+    if least is None:
+        said += "; this n shows no difference at all"
+    else:
+        said += f"; a difference of {100 * least:.1f} points would have been needed"
+    if pair["needed_n"] and pair["needed_n"] > n:
+        size = abs(100 * pair["difference"])
+        said += f", or {pair['needed_n']} such tracks to see {size:.1f} points"
+    return said + " (power 80 %)"
+
+
+def _check_same(first: Judged, first_name: str, second: Judged, second_name: str) -> None:
+    if first.ids != second.ids:
+        ours, theirs = set(first.ids), set(second.ids)
+        only = sorted(ours ^ theirs)
+        where = first_name if only[0] in ours else second_name
+        raise UserError(
+            f"--workdirs: different test sets: {first_name} has {len(ours)} tracks, {second_name}"
+            f" {len(theirs)}, and {len(only)} are in one of them only ({only[0]!r} in {where});"
+            " compare systems that were tested on the same tracks"
+        )
+    for name, ours, theirs in zip(first.ids, first.labels, second.labels, strict=True):
+        if ours != theirs:
+            raise UserError(
+                f"--workdirs: different test sets: {name!r} is {ours!r} in {first_name} and"
+                f" {theirs!r} in {second_name}; compare systems that were tested on the same labels"
+            )
+
+
+def _system(system: Judged, name: str) -> dict[str, Any]:
+    report = system.report
+    fields = ("system", "protocol", "accuracy", "ci95", "n", "num_correct", "checkpoint_step")
+    found = {field: report[field] for field in fields}
+    return {"name": name, "workdir": system.workdir} | found
+
+
+def _notes(systems: Sequence[Judged], names: Sequence[str]) -> list[str]:
+    """What else differs between the runs, so that a reader does not take it for the model."""
+    notes = []
+    reports = [system.report for system in systems]
+    if len({report["protocol"] for report in reports}) > 1:
+        notes.append("the runs have different protocols: they learned from different tracks")
+    elif len({report["split_hash"] for report in reports}) > 1:
+        notes.append("the runs have different splits: they learned from different tracks")
+    leaks = [
+        name
+        for name, report in zip(names, reports, strict=True)
+        if report["shared_artists"] or report["shared_recordings"]
+    ]
+    if leaks:
+        notes.append(f"artists or recordings are on both sides of the split of {', '.join(leaks)}")
+    return notes
+
+
+def _rows(path: pathlib.Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return sorted(csv.DictReader(file), key=lambda row: row["track_id"])
+
+
+def _groups(path: pathlib.Path) -> dict[str, str]:
+    if not path.exists():  # A report of an earlier version.
+        return {}
+    return {row["track_id"]: row["group"] for row in _rows(path)}
+
+
+def _by_artist(pair: dict[str, Any]) -> str:
+    return "" if pair["artist_p"] is None else " by artist"
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value < 0.1 else f"{value:.2f}"

@@ -1,0 +1,206 @@
+"""Comparisons: what is refused, what is computed and what is said."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from mgr_jax.errors import UserError
+from mgr_jax.evaluation import bootstrap, compare, stats
+
+
+def _report(correct, **changes):
+    hits, n = int(np.sum(correct)), len(correct)
+    return {
+        "system": "bbnn",
+        "data": "band",
+        "part": "test",
+        "protocol": "listed",
+        "accuracy": hits / n,
+        "ci95": list(stats.wilson_interval(hits, n)),
+        "n": n,
+        "num_correct": hits,
+        "labels": ["a", "b"],
+        "per_class": {},
+        "checkpoint_step": 3,
+        "split_hash": "00",
+        "shared_artists": [],
+        "shared_recordings": [],
+    } | changes
+
+
+def _judged(correct, *, groups=None, **changes):
+    ids = tuple(f"t{i:03}" for i in range(len(correct)))
+    report = _report(correct, **changes)
+    labels = ("a",) * len(ids)
+    return compare.Judged("w", report, ids, labels, np.array(correct, bool), tuple(groups or ids))
+
+
+def _write(folder, correct, *, label="a", groups=None, **changes):
+    path = folder / "eval" / "test"
+    path.mkdir(parents=True)
+    (path / "report.json").write_text(json.dumps(_report(correct, **changes)))
+    with open(path / "predictions.csv", "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["track_id", "label", "predicted", "a", "b"])
+        for i, right in reversed(list(enumerate(correct))):
+            rows.writerow([f"t{i:03}", label, label if right else "?", 0.5, 0.5])
+    if groups:
+        with open(path / "tracks.csv", "w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["track_id", "group", "artist", "recording"])
+            rows.writerows([f"t{i:03}", group, group, ""] for i, group in enumerate(groups))
+    return str(folder)
+
+
+def _two(seed=0, n=80, shares=(0.5, 0.8)):
+    return np.random.default_rng(seed).random((2, n)) < np.array(shares)[:, None]
+
+
+def test_compare_gives_the_tests_of_a_pair():
+    first, second = _two()
+    result = compare.compare([_judged(first), _judged(second)], ["one", "two"])
+    (pair,) = result["pairs"]
+    test = stats.mcnemar(first, second)
+    assert (pair["mcnemar_exact"], pair["mcnemar_mid_p"]) == (test.exact, test.mid_p)
+    assert (pair["only_first"], pair["only_second"]) == (test.only_first, test.only_second)
+    assert pair["difference"] == pytest.approx(second.mean() - first.mean())
+    expected = bootstrap.mean_interval(second.astype(float) - first)
+    assert pair["ci95"] == list(expected)
+    assert pair["p"] == pair["p_holm"] == test.mid_p
+    assert pair["artist_p"] is None
+    discordant = (test.only_first + test.only_second) / 80
+    size = abs(pair["difference"])
+    assert pair["needed_n"] == stats.needed_n(size, discordant=discordant)
+    least = stats.smallest_difference(80, discordant=discordant)
+    assert pair["detectable_difference"] == least
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_compare_says_which_system_is_better_and_only_then():
+    first, second = _two()
+    text = compare.to_text(compare.compare([_judged(first), _judged(second)], ["one", "two"]))
+    assert "verdict     two is better than one at n = 80, p = " in text
+    text = compare.to_text(compare.compare([_judged(second), _judged(first)], ["two", "one"]))
+    assert "two is better than one at n = 80" in text
+    first, second = _two(shares=(0.6, 0.62))
+    result = compare.compare([_judged(first), _judged(second)], ["one", "two"])
+    (pair,) = result["pairs"]
+    assert not pair["distinguishable"]
+    assert pair["verdict"].startswith("not distinguishable at n = 80, p = ")
+    assert f"a difference of {100 * pair['detectable_difference']:.1f} points" in pair["verdict"]
+    assert "better" not in compare.to_text(result)
+
+
+def test_compare_prints_no_accuracy_without_n_interval_and_protocol():
+    first, second = _two()
+    text = compare.to_text(compare.compare([_judged(first), _judged(second)], ["one", "two"]))
+    for name, hits in (("one", first.sum()), ("two", second.sum())):
+        assert f"  {name}  {stats.describe_accuracy(int(hits), 80, 'listed')}\n" in text
+
+
+def test_compare_of_equal_systems_finds_nothing():
+    first, _ = _two()
+    result = compare.compare([_judged(first), _judged(first)], ["one", "two"])
+    (pair,) = result["pairs"]
+    assert (pair["difference"], pair["mcnemar_exact"], pair["p"]) == (0, 1, 1)
+    assert pair["ci95"] is None and pair["needed_n"] is None
+    assert not pair["distinguishable"]
+    assert "+0.0 points\n" in compare.to_text(result)
+    three = compare.compare([_judged([True] * 3)] * 2, ["one", "two"])
+    assert "this n shows no difference at all" in three["pairs"][0]["verdict"]
+
+
+def test_compare_corrects_over_the_pairs():
+    rng = np.random.default_rng(1)
+    systems = [_judged(rng.random(90) < share) for share in (0.5, 0.7, 0.72)]
+    result = compare.compare(systems, ["a", "b", "c"])
+    assert [(p["first"], p["second"]) for p in result["pairs"]] == [
+        ("a", "b"), ("a", "c"), ("b", "c")
+    ]  # fmt: skip
+    for field, adjusted in (("p", "p_holm"), ("mcnemar_exact", "mcnemar_exact_holm")):
+        expected = stats.holm([pair[field] for pair in result["pairs"]])
+        assert [pair[adjusted] for pair in result["pairs"]] == expected
+    assert "Holm over 3 pairs" in compare.to_text(result)
+
+
+def test_compare_counts_artists_where_they_repeat():
+    """Twenty artists of five tracks that are right or wrong together say less than 100 tracks."""
+    first, second = np.repeat(_two(seed=3, n=20, shares=(0.5, 0.75)), 5, axis=1)
+    groups = [f"artist {i // 5}" for i in range(100)]
+    (pair,) = compare.compare(
+        [_judged(first, groups=groups), _judged(second, groups=groups)], ["one", "two"]
+    )["pairs"]
+    (alone,) = compare.compare([_judged(first), _judged(second)], ["one", "two"])["pairs"]
+    assert pair["mcnemar_exact"] == alone["mcnemar_exact"]
+    assert pair["p"] == stats.sign_flip_test(first, second, groups)
+    assert pair["p"] > alone["p"]
+    assert pair["design_effect"] == pytest.approx(5)
+    assert pair["detectable_difference"] > alone["detectable_difference"]
+    assert np.diff(pair["ci95"]) > 1.5 * np.diff(alone["ci95"])
+    assert "by artist" in pair["verdict"]
+
+
+def test_compare_refuses_other_tracks_or_labels_and_names_one(tmp_path):
+    answers = [True, False, True, True]
+    one = compare.read(_write(tmp_path / "one", answers), "test")
+    less = compare.read(_write(tmp_path / "less", answers[:3]), "test")
+    with pytest.raises(UserError, match="one has 4 tracks, less 3, and 1 are in one of them") as e:
+        compare.compare([one, less], ["one", "less"])
+    assert "('t003' in one)" in str(e.value)
+    other = compare.read(_write(tmp_path / "other", answers, label="b"), "test")
+    with pytest.raises(UserError, match="'t000' is 'a' in one and 'b' in other"):
+        compare.compare([one, other], ["one", "other"])
+    with pytest.raises(UserError, match="one workdir only"):
+        compare.compare([one], ["one"])
+
+
+def test_compare_notes_runs_that_learned_from_other_tracks():
+    first, second = _two()
+    systems = [_judged(first), _judged(second, split_hash="11", shared_artists=["x"])]
+    result = compare.compare(systems, ["one", "two"])
+    assert result["notes"] == [
+        "the runs have different splits: they learned from different tracks",
+        "artists or recordings are on both sides of the split of two",
+    ]
+    assert result["notes"][0] in compare.to_text(result)
+    systems[1] = _judged(second, protocol="holdout")
+    assert "protocols" in compare.compare(systems, ["one", "two"])["notes"][0]
+
+
+def test_read_gives_tracks_in_order_with_their_artists(tmp_path):
+    answers = [True, False, True]
+    judged = compare.read(_write(tmp_path / "a", answers, groups=["x", "y", "x"]), "test")
+    assert judged.ids == ("t000", "t001", "t002")
+    assert judged.correct.tolist() == answers
+    assert judged.groups == ("x", "y", "x")
+    assert compare.read(_write(tmp_path / "b", answers), "test").groups == judged.ids
+
+
+def test_read_says_what_to_run_where_a_report_is_missing_or_damaged(tmp_path):
+    with pytest.raises(UserError, match=r"has no report.json for its test part; run .*evaluate"):
+        compare.read(str(tmp_path), "test")
+    path = _write(tmp_path / "a", [True, False])
+    folder = tmp_path / "a" / "eval" / "test"
+    text = (folder / "predictions.csv").read_text()
+    (folder / "predictions.csv").unlink()
+    with pytest.raises(UserError, match=r"has no predictions\.csv"):
+        compare.read(path, "test")
+    (folder / "predictions.csv").write_text(text.replace("t001", "t000"))
+    with pytest.raises(UserError, match="do not agree"):
+        compare.read(path, "test")
+    (folder / "predictions.csv").write_text("nothing")
+    with pytest.raises(UserError, match="do not agree"):
+        compare.read(path, "test")
+    (folder / "report.json").write_text("[]")
+    with pytest.raises(UserError, match="is damaged"):
+        compare.read(path, "test")
+
+
+def test_short_names_tell_workdirs_apart():
+    assert compare.short_names(["runs/a", "runs/b/"]) == ["a", "b"]
+    assert compare.short_names(["x/a", "y/a"]) == ["x/a", "y/a"]
+    assert compare.short_names(["."]) == ["."]
+    with pytest.raises(UserError, match="stands there twice"):
+        compare.short_names(["a", "a/"])
