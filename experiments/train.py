@@ -1,6 +1,7 @@
 """Trains one system: `python -m experiments.train --config=FILE --workdir=DIR`.
 
-Run it again after a crash, a kill or Ctrl-C: it goes on from the newest checkpoint.
+Run it again after a crash, a kill or Ctrl-C: it goes on from the newest checkpoint. With
+`--distributed` several processes train together: see `experiments.distributed`.
 """
 
 import signal
@@ -8,12 +9,15 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments import command
+from experiments import command, distributed
 from mgr_jax import config as config_lib
 
 _CONFIG = command.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _SUMMARY = flags.DEFINE_bool("summary", False, "Only print the table of layers, for ten classes.")
+_PROFILE = flags.DEFINE_string(
+    "profile", "", "START:STOP: write a profiler's trace of these steps, counted from 0."
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,25 +30,39 @@ def main(argv: Sequence[str]) -> int:
         raise command.UserError(f"model.name {config.model.name!r} is no network; it has no layers")
     if not _SUMMARY.value and not _WORKDIR.value:
         raise command.UserError("--workdir is missing; give the folder of the run")
+    if distributed.is_on() and not is_network:
+        raise command.UserError(
+            f"--distributed: model.name {config.model.name!r} is fitted in one process; leave the"
+            " flag out"
+        )
 
     from mgr_jax import workdir
     from mgr_jax.classical import fitting
     from mgr_jax.data import dataset as dataset_lib
-    from mgr_jax.training import loop, network
+    from mgr_jax.training import loop, network, processes
+    from mgr_jax.training.profile import parse_steps
 
     if _SUMMARY.value:
         print(network.describe(config, num_classes=10))
         return 0
+    profile = parse_steps(_PROFILE.value)
+    if profile and not is_network:
+        raise command.UserError(f"--profile: model.name {config.model.name!r} takes no steps")
     command.keep_compiled_programs()
-    workdir.reserve(_WORKDIR.value, config)
+    distributed.join()
+    processes.first_alone("reserve", lambda: workdir.reserve(_WORKDIR.value, config))
     dataset = dataset_lib.open_dataset(config)
     print(dataset_lib.describe(dataset), flush=True)
     if is_network:
         print(network.describe(config, num_classes=len(dataset.catalog.labels)), flush=True)
-    run = workdir.create(_WORKDIR.value, config, dataset.catalog, dataset.split)
+    facts = (_WORKDIR.value, config, dataset.catalog, dataset.split)
+    processes.first_alone("create", lambda: workdir.create(*facts))
+    run = workdir.create(*facts)
     try:
-        train = loop.train if is_network else fitting.train
-        train(config, dataset, run)
+        if is_network:
+            loop.train(config, dataset, run, profile=profile)
+        else:
+            fitting.train(config, dataset, run)
     except loop.Interrupted as stopped:
         print(stopped)
         if stopped.signal == signal.SIGTERM:

@@ -1,6 +1,7 @@
 """Checkpoints: the latest and the best, asynchronous and atomic. The only file that knows Orbax."""
 
 import contextlib
+import functools
 import gc
 import json
 import logging as std_logging
@@ -16,6 +17,7 @@ from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from mgr_jax.errors import UserError
+from mgr_jax.training import processes
 from mgr_jax.training.state import TrainState
 
 # What a damaged checkpoint makes Orbax raise; tensorstore's errors are ValueErrors.
@@ -29,11 +31,12 @@ def rank(metrics: dict[str, float]) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def open_checkpoints(
-    workdir: pathlib.Path, say: Callable[[str], None]
+    workdir: pathlib.Path, say: Callable[[str], None], *, keep: int = 1
 ) -> Iterator[ocp.CheckpointManager]:
     """The checkpoints of a workdir to add to; on leaving, waits until all are written.
 
-    A checkpoint whose metrics cannot be read is moved to `damaged/` and named through `say`.
+    The latest `keep` and the best are kept. A checkpoint whose metrics cannot be read is moved to
+    `damaged/` and named through `say`.
 
     Raises:
       UserError: if the folder cannot be written.
@@ -41,7 +44,7 @@ def open_checkpoints(
     options = ocp.CheckpointManagerOptions(
         preservation_policy=preservation_policy.AnyPreservationPolicy(
             [
-                preservation_policy.LatestN(1),
+                preservation_policy.LatestN(keep),
                 preservation_policy.BestN(
                     get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False
                 ),
@@ -51,11 +54,15 @@ def open_checkpoints(
         cleanup_tmp_directories=True,
         enable_async_checkpointing=True,
     )
-    for metrics in sorted(_folder(workdir).glob("*/metrics/metrics")):
-        try:
-            rank(json.loads(metrics.read_text()))
-        except _DAMAGED as error:
-            _set_aside(workdir, metrics.parents[1].name, error, say)
+
+    def check() -> None:
+        for metrics in sorted(_folder(workdir).glob("*/metrics/metrics")):
+            try:
+                rank(json.loads(metrics.read_text()))
+            except _DAMAGED as error:
+                _set_aside(workdir, metrics.parents[1].name, error, say)
+
+    processes.first_alone("check_checkpoints", check)
     with _quiet():
         try:
             manager = ocp.CheckpointManager(_folder(workdir), options=options)
@@ -92,11 +99,18 @@ def restore_latest(
     same command always goes on.
     """
     for step in sorted(manager.all_steps(), reverse=True):
+        restored, problem = None, None
         try:
-            return _restore(manager, step, abstract_state)
+            restored = _restore(manager, step, abstract_state)
         except _DAMAGED as error:
-            _set_aside(workdir, str(step), error, say)
-            manager.reload()
+            problem = error
+        if processes.all_agree(problem is None):
+            return restored
+        set_aside = functools.partial(
+            _set_aside, workdir, str(step), problem or OSError("in another process"), say
+        )
+        processes.first_alone(f"set_aside_{step}", set_aside)
+        manager.reload()
     return None
 
 

@@ -10,7 +10,7 @@ from mgr_jax import workdir as workdir_lib
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge, metrics, stats
-from mgr_jax.training import faults, optimizer, parallel
+from mgr_jax.training import faults, optimizer, parallel, processes
 from mgr_jax.training import network as network_lib
 from mgr_jax.training.state import TrainState
 
@@ -35,6 +35,11 @@ class Job:
         """Samples of a window."""
         return config_lib.window_length(self.config)
 
+    def set_status(self, status: str) -> None:
+        """Writes `STATUS` of the workdir, which the first process does alone."""
+        if processes.is_first():
+            workdir_lib.set_status(self.run.path, status)
+
 
 def check_finite(job: Job, state: TrainState) -> None:
     """Raises `UserError`, with status `diverged`, once a tensor of a step was not finite.
@@ -43,19 +48,16 @@ def check_finite(job: Job, state: TrainState) -> None:
     """
     fault = faults.read_fault(state.fault, state.params, state.batch_stats)
     if fault:
-        workdir_lib.set_status(job.run.path, "diverged")
+        job.set_status("diverged")
         raise UserError(
             f"step {fault[0]}: {fault[1]} is not finite; lower optim.learning_rate and use another"
             " workdir"
         )
 
 
-def close_epoch(job: Job, state: TrainState, *, num_steps: int, seconds: float) -> dict[str, float]:
-    """The record of the epoch that ends with `state`.
-
-    `seconds` is the time of its last `num_steps` steps: the others may have been before a restart.
-    """
-    scores = judge.judge(
+def judge_valid(job: Job, state: TrainState) -> np.ndarray:
+    """Log-probabilities `[N, C]` of the tracks of the validation part."""
+    return judge.judge(
         network_lib.predictor(job.network, state),
         job.dataset.parts["valid"],
         batch_size=parallel.padded_batch_size(job.config.train.batch_size, job.network.mesh),
@@ -63,16 +65,30 @@ def close_epoch(job: Job, state: TrainState, *, num_steps: int, seconds: float) 
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    return make_record(job, state, scores, num_steps=num_steps, seconds=seconds)
+
+
+def confusion(job: Job, scores: np.ndarray) -> np.ndarray:
+    """Counts `[C, C]` of the validation part, true class by judged class."""
+    labels = job.dataset.parts["valid"].labels
+    return metrics.confusion_matrix(labels, scores.argmax(axis=1), scores.shape[1])
 
 
 def make_record(
-    job: Job, state: TrainState, scores: np.ndarray, *, num_steps: int, seconds: float
+    job: Job,
+    state: TrainState,
+    scores: np.ndarray,
+    *,
+    num_steps: int,
+    seconds: float,
+    waited: float = 0.0,
 ) -> dict[str, float]:
-    """The record of `close_epoch`, for log-probabilities `[N, C]` of the validation part."""
+    """The record of the epoch that ends with `state`, whose `judge_valid` are `scores` `[N, C]`.
+
+    `seconds` is the time of its last `num_steps` steps, since the others may have been before a
+    restart, and `waited` how many of them training stood still for a batch.
+    """
     sums = {name: float(value) for name, value in jax.device_get(state.metrics).items()}
     count, step, valid = sums.pop("count"), int(state.step), job.dataset.parts["valid"]
-    matrix = metrics.confusion_matrix(valid.labels, scores.argmax(axis=1), scores.shape[1])
     rate = optimizer.learning_rate(
         job.config.optim,
         state.opt_state,
@@ -86,12 +102,13 @@ def make_record(
         "train_loss": sums["loss"] / count,
         "train_accuracy": sums["correct"] / count,
         "valid_loss": metrics.log_loss(scores, valid.labels),
-        "valid_accuracy": metrics.accuracy(matrix),
+        "valid_accuracy": metrics.accuracy(confusion(job, scores)),
         "learning_rate": float(rate),
         "gradient_norm": sums["gradient_norm"] / count,
         "parameter_norm": sums["parameter_norm"] / count,
         "clips_per_second": num_steps * job.config.train.batch_size / seconds,
         "seconds": seconds,
+        "data_wait_fraction": waited / seconds,
     }
 
 
@@ -105,6 +122,7 @@ def describe_record(job: Job, record: dict[str, float]) -> str:
         f"  valid loss {record['valid_loss']:.3f}"
         f"  valid accuracy {stats.describe_accuracy(hits, num_valid, job.config.data.protocol)}"
         f"  {record['clips_per_second']:.1f} clips/s"
+        f"  waited {100 * record['data_wait_fraction']:.1f} % for data"
     )
 
 

@@ -1,6 +1,7 @@
 """The training loop of the networks: steps, epochs, checkpoints, and when to stop."""
 
 import contextlib
+import json
 import time
 from typing import Any
 
@@ -13,33 +14,56 @@ from mgr_jax import workdir as workdir_lib
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.features.frontend import fit_normalizer
-from mgr_jax.training import checkpoint, objective, optimizer, parallel, preemption, stopping
+from mgr_jax.training import (
+    checkpoint,
+    objective,
+    optimizer,
+    parallel,
+    preemption,
+    processes,
+    stopping,
+)
 from mgr_jax.training import epoch as epoch_lib
 from mgr_jax.training import network as network_lib
 from mgr_jax.training.epoch import Job
+from mgr_jax.training.feed import Feed
+from mgr_jax.training.pictures import Pictures
 from mgr_jax.training.preemption import Interrupted
+from mgr_jax.training.profile import Profiler, check_steps
 from mgr_jax.training.state import TrainState, zero_metrics
-from mgr_jax.training.writer import MetricsWriter
+from mgr_jax.training.writer import MetricsWriter, read_metrics
 
 # Steps after which the loop looks whether all numbers are finite; it then waits for the device.
 _LOOK_EVERY = 100
 
 
-def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> None:
+def train(
+    config: config_lib.Config,
+    dataset: Dataset,
+    run: workdir_lib.Run,
+    *,
+    profile: range = range(0),
+) -> None:
     """Trains until the last epoch, going on from the newest checkpoint in the workdir.
+
+    A trace of the steps `profile`, counted from 0, is written into the workdir.
 
     Raises:
       Interrupted: SIGINT or SIGTERM came; everything is saved.
-      UserError: a number is not finite any more, or the batch does not fit the devices.
+      UserError: a number is not finite any more, the batch does not fit the devices, or the run
+        has no step of `profile`.
     """
     job = make_job(config, dataset, run)
+    check_steps(profile, num_steps=job.num_steps)
     with contextlib.ExitStack() as stack:
-        manager = stack.enter_context(checkpoint.open_checkpoints(run.path, print))
+        manager = stack.enter_context(
+            checkpoint.open_checkpoints(run.path, print, keep=config.train.keep_checkpoints)
+        )
         state, progress = _start(job, manager)
         if int(state.step) < job.num_steps and not stopping.stops(config.optim, progress):
-            workdir_lib.set_status(run.path, "running")
-            _run(job, manager, state, progress)
-    workdir_lib.set_status(run.path, "done")
+            job.set_status("running")
+            _run(job, manager, state, progress, profile)
+    job.set_status("done")
 
 
 def make_job(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> Job:
@@ -84,16 +108,31 @@ def _start(job: Job, manager: Any) -> tuple[TrainState, dict[str, float]]:
     return state, dict(stopping.START)
 
 
-def _run(job: Job, manager: Any, state: TrainState, progress: dict[str, float]) -> None:
+def _run(
+    job: Job, manager: Any, state: TrainState, progress: dict[str, float], profile: range
+) -> None:
     """The steps that are left."""
-    config, run, first = job.config, job.run, int(state.step)
+    config, run, first, writes = job.config, job.run, int(state.step), processes.is_first()
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(preemption.watch(manager.reached_preemption))
-        writer = stack.enter_context(contextlib.closing(MetricsWriter(run.path, step=first)))
+        if writes:
+            writer = stack.enter_context(contextlib.closing(MetricsWriter(run.path, step=first)))
+            pictures = Pictures(writer, job.dataset.catalog.labels, read_metrics(run.path))
+            stack.enter_context(contextlib.closing(pictures))
+            if first == 0:
+                writer.write_text("config", json.dumps(config_lib.to_json(config), indent=2))
         bar = stack.enter_context(
-            tqdm.tqdm(total=job.num_steps, initial=first, desc="train", unit="step", disable=None)
+            tqdm.tqdm(
+                total=job.num_steps,
+                initial=first,
+                desc="train",
+                unit="step",
+                disable=None if writes else True,
+            )
         )
-        source = batches.train_batches(
+        profiler = Profiler(run.path / "profile", profile if writes else range(0), bar.write)
+        stack.enter_context(contextlib.closing(profiler))
+        reader = batches.train_batches(
             job.dataset.parts["train"],
             batch_size=config.train.batch_size,
             window=job.window,
@@ -102,10 +141,15 @@ def _run(job: Job, manager: Any, state: TrainState, progress: dict[str, float]) 
             num_steps=job.num_steps,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
+            read_threads=config.data.read_threads,
+            read_processes=config.data.read_processes,
         )
+        feed = Feed(stack.enter_context(contextlib.closing(reader)), job.network.shard)
         began, began_at, shown = time.monotonic(), first, 0.0
-        for step, batch in enumerate(source, start=first + 1):
-            state = job.network.train_step(state, job.network.shard(batch))
+        for step in range(first + 1, job.num_steps + 1):
+            profiler.before(step - 1, state.step)
+            state = job.network.train_step(state, feed.next())
+            feed.follow(state.step)
             bar.update()
             # Reading a metric waits for the device, so not at every step.
             if not bar.disable and time.monotonic() - shown > 1.0:
@@ -116,10 +160,18 @@ def _run(job: Job, manager: Any, state: TrainState, progress: dict[str, float]) 
                 epoch_lib.check_finite(job, state)
             if ends:
                 seconds = time.monotonic() - began
-                record = epoch_lib.close_epoch(
-                    job, state, num_steps=step - began_at, seconds=seconds
+                scores = epoch_lib.judge_valid(job, state)
+                record = epoch_lib.make_record(
+                    job,
+                    state,
+                    scores,
+                    num_steps=step - began_at,
+                    seconds=seconds,
+                    waited=feed.take_wait(),
                 )
-                writer.write(record)
+                if writes:
+                    writer.write(record)
+                    pictures.after_epoch(record, epoch_lib.confusion(job, scores))
                 bar.write(epoch_lib.describe_record(job, record))
                 progress = stopping.after_epoch(config.optim, progress, record["train_loss"])
                 state = state.replace(metrics=parallel.replicate(zero_metrics(), job.network.mesh))
@@ -130,10 +182,10 @@ def _run(job: Job, manager: Any, state: TrainState, progress: dict[str, float]) 
                         f"stop      the training loss has settled, after epoch {record['epoch']}"
                     )
                     return
-            number = asked(step)
+            number, every = asked(step), config.train.checkpoint_every_steps
+            if not ends and (number is not None or (every and step % every == 0)):
+                epoch_lib.check_finite(job, state)
+                checkpoint.save(manager, state, progress, None)
             if number is not None:
-                if not ends:
-                    epoch_lib.check_finite(job, state)
-                    checkpoint.save(manager, state, progress, None)
-                workdir_lib.set_status(run.path, "preempted")
+                job.set_status("preempted")
                 raise Interrupted(number, step)

@@ -48,12 +48,12 @@ def initialize(
 
 def is_first() -> bool:
     """Whether this process is the one that writes and prints."""
-    return jax.process_index() == 0
+    return not _are_several() or jax.process_index() == 0
 
 
 def wait(name: str) -> None:
     """Returns when all processes have come here; `name` is of this place in the program."""
-    if jax.process_count() > 1:
+    if _are_several():
         # Not a collective of the devices, whose patience ends after minutes.
         from orbax.checkpoint import multihost
 
@@ -62,7 +62,7 @@ def wait(name: str) -> None:
 
 def all_agree(value: bool) -> bool:
     """Whether `value` holds in every process; all of them must call it."""
-    if jax.process_count() == 1:
+    if not _are_several():
         return value
     return bool(multihost_utils.process_allgather(np.array([value])).all())
 
@@ -82,3 +82,8 @@ def first_alone(name: str, function: Callable[[], None]) -> None:
     wait(name)
     if not all_agree(problem is None):
         raise problem or UserError("the first process has stopped; see what it says")
+
+
+def _are_several() -> bool:
+    # Asked first: the number of processes alone would start the devices.
+    return jax.distributed.is_initialized() and jax.process_count() > 1
