@@ -82,12 +82,16 @@ def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> conf
 
 
 def keep_compiled_programs() -> None:
-    """Lets JAX keep what it compiles in the user's cache folder, so that a second start is fast."""
+    """Lets JAX keep what it compiles in the user's cache folder, so that a second start is fast.
+
+    `JAX_COMPILATION_CACHE_DIR`, JAX's own variable, names another folder.
+    """
     import jax
 
     from mgr_jax.data.clips import cache_folder
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder("") / "xla"))
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("") / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

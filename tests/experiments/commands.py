@@ -27,7 +27,11 @@ TINY = (
 
 def start(cache: pathlib.Path, command: str, *arguments: str) -> subprocess.Popen:
     """Starts `python -m experiments.<command>` with clip stores in `cache`."""
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {
+        "XDG_CACHE_HOME": str(cache),
+        "JAX_COMPILATION_CACHE_DIR": str(REPO / ".pytest_cache" / "xla"),
+        "PYTHONUNBUFFERED": "1",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", f"experiments.{command}", *map(str, arguments)],
         cwd=REPO,
