@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import workdir
 from mgr_jax.errors import UserError
-from mgr_jax.features.frontend import make_frontend
+from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model
 from mgr_jax.training import parallel, steps
 
@@ -60,6 +61,16 @@ class System:
             return f"{system}, protocol {self.facts['protocol']}: not evaluated"
         correct, n, protocol = (self.report[name] for name in ("num_correct", "n", "protocol"))
         return f"{system}: accuracy {stats.describe_accuracy(correct, n, protocol)}"
+
+
+def public_config(config: config_lib.Config) -> dict[str, Any]:
+    """`config` as JSON for others: paths of this machine are cut to their last name."""
+    values = config_lib.to_json(config)
+    for name in ("root", "cache", "facts"):
+        values["data"][name] = pathlib.PurePath(values["data"][name]).name
+    if config.data.root:
+        values["data"]["root"] = values["data"]["root"] or "."
+    return values
 
 
 def load(path: str, *, checkpoint_name: str = "best") -> System:
@@ -123,15 +134,34 @@ def make_log_probabilities(
     )
 
 
+def abstract_variables(config: config_lib.Config, *, num_classes: int) -> dict[str, Any]:
+    """Shapes and types of a network's `System.variables`; nothing is computed."""
+
+    def init() -> dict[str, Any]:
+        waveform = jnp.zeros((1, config_lib.window_length(config)))
+        normalizer = fit_normalizer(config.features, [waveform])
+        inputs = make_frontend(config.features)(waveform, normalizer)
+        variables = make_model(config.model, num_classes=num_classes).init(
+            jax.random.key(0), inputs
+        )
+        return {
+            "params": variables["params"],
+            "batch_stats": variables.get("batch_stats", {}),
+            "normalizer": normalizer,
+        }
+
+    return jax.eval_shape(init)
+
+
 def compiled(system: System) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
     """The function from a batch of windows to log-probabilities `[B, C]`, on all devices.
 
     The batch holds `waveform` `[B, T]` and `num_samples` `[B]`; B divides by the devices.
     """
     if system.config.model.name not in config_lib.NETWORKS:
-        from mgr_jax.classical import fitting
+        from mgr_jax.classical import scoring
 
-        return fitting.predictor(system.config, system.variables)
+        return scoring.make_predict(system.config, system.variables)
     mesh = parallel.make_mesh()
     function = make_log_probabilities(system.config, num_classes=len(system.labels), mesh=mesh)
     step = parallel.jit_predict_step(function, mesh)

@@ -11,19 +11,16 @@ import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import workdir as workdir_lib
-from mgr_jax.classical import logistic, svm
+from mgr_jax.classical import logistic, scoring, svm
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge
-from mgr_jax.features.frontend import make_frontend
 from mgr_jax.training import parallel
 
 _FILE = "model/params.npz"
 
 Params = dict[str, np.ndarray]
-
-_SCORES = {"logistic": logistic.log_probabilities, "svm": svm.log_probabilities}
 
 
 def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> None:
@@ -61,17 +58,7 @@ def load(run: workdir_lib.Run) -> judge.Predict:
     Raises:
       UserError: if the workdir has no fitted model, or its file is damaged.
     """
-    return predictor(run.config, load_params(run))
-
-
-def predictor(config: config_lib.Config, params: Params) -> judge.Predict:
-    """The function of `load`, from the parameters of a fitted model."""
-    features, score = _features(config), _SCORES[config.model.name]
-
-    def predict(batch: batches.Batch) -> np.ndarray:
-        return np.asarray(score(params, features(batch)))
-
-    return predict
+    return scoring.make_predict(run.config, load_params(run))
 
 
 def count_parameters(run: workdir_lib.Run) -> int:
@@ -93,25 +80,12 @@ def load_params(run: workdir_lib.Run) -> Params:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             params = {name: arrays[name] for name in arrays.files}
-        check_params(run.config, params, num_classes=len(run.labels))
+        scoring.check_params(run.config, params, num_classes=len(run.labels))
     except FileNotFoundError as error:
         raise UserError(f"--workdir {run.path}: no model in it yet; train first") from error
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: is damaged; train again to write it anew") from error
     return params
-
-
-def check_params(config: config_lib.Config, params: Params, *, num_classes: int) -> None:
-    """Raises ValueError if these are not the arrays of a fitted model of `config`."""
-    try:
-        # First, since decisions are made for as many classes.
-        if int(params.get("num_classes", num_classes)) != num_classes:
-            raise ValueError(f"num_classes is {params['num_classes']}, not {num_classes}")
-        shape = np.asarray(_SCORES[config.model.name](params, params["mean"][None])).shape
-    except (TypeError, KeyError, IndexError) as error:
-        raise ValueError(f"arrays do not fit the model ({error})") from error
-    if shape != (1, num_classes):
-        raise ValueError(f"the model gives {shape}, not {(1, num_classes)}")
 
 
 def _fit_logistic(
@@ -163,7 +137,7 @@ def _fit_svm(
 
 def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, np.ndarray]:
     """Features `[W, D]` and labels `[W]` of all windows of a part."""
-    features, window = _features(config), config_lib.window_length(config)
+    features, window = scoring.make_features(config), config_lib.window_length(config)
     batch_size = parallel.padded_batch_size(config.train.batch_size, parallel.make_mesh())
     rows, labels = [], []
     for batch in batches.eval_batches(part, batch_size=batch_size, window=window):
@@ -171,14 +145,6 @@ def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, 
         rows.append(features(batch)[real])
         labels.append(batch["label"][real])
     return np.concatenate(rows), np.concatenate(labels)
-
-
-def _features(config: config_lib.Config):
-    """The front end, compiled, from a batch to its feature vectors `[B, D]`."""
-    frontend = make_frontend(config.features)
-    mesh = parallel.make_mesh()
-    step = parallel.jit_predict_step(lambda _, batch: frontend(batch["waveform"]), mesh)
-    return lambda batch: np.asarray(step({}, parallel.shard({"waveform": batch["waveform"]}, mesh)))
 
 
 def _save(path: pathlib.Path, params: dict[str, np.ndarray]) -> None:

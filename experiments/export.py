@@ -1,0 +1,99 @@
+"""A trained model for others: `python -m experiments.export --workdir=DIR --format=F --output=O`.
+
+- `bundle`: one file (safetensors) that `mgr_jax.load` and `experiments.predict` take.
+- `stablehlo`: a folder with the model for JAX on CPU, CUDA and TPU, waveform in, probabilities
+  out, any batch; `run.py` in it runs it without mgr_jax.
+- `onnx`: the same for onnxruntime. jax2onnx needs another Orbax than training does, and hence an
+  environment of its own: `bash experiments/onnx_env.sh DIR` makes it, `--onnx_env=DIR` names it.
+- `card`: a README.md in the form of the Hugging Face Hub.
+"""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+from collections.abc import Sequence
+
+from absl import flags
+
+from experiments import command
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, or a bundle.", required=True)
+_FORMAT = flags.DEFINE_enum(
+    "format", None, ["bundle", "stablehlo", "onnx", "card"], "What to write.", required=True
+)
+_OUTPUT = flags.DEFINE_string("output", None, "File, or folder, to write.", required=True)
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest or a step.")
+_NAME = flags.DEFINE_string("name", "", "card: name of the model; empty means the system's.")
+_ONNX_ENV = flags.DEFINE_string("onnx_env", "", "onnx: environment made by onnx_env.sh.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Writes one form of the model; returns the exit code."""
+    if argv[1:]:
+        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    output = pathlib.Path(_OUTPUT.value)
+
+    from mgr_jax import system as system_lib
+
+    system = system_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
+    try:
+        if _FORMAT.value == "bundle":
+            from mgr_jax.export import bundle
+
+            _not_a_folder(output)
+            bundle.write(output, system)
+        elif _FORMAT.value == "stablehlo":
+            from mgr_jax.export import stablehlo
+
+            stablehlo.write(output, system)
+        elif _FORMAT.value == "onnx":
+            _write_onnx(output, system)
+        else:
+            from mgr_jax.export import card
+
+            if output.is_dir():
+                output /= "README.md"
+            name = _NAME.value or f"{system.config.model.name}-{system.config.data.name}"
+            output.write_text(card.make_card(system, name=name), encoding="utf-8")
+    except OSError as error:
+        raise command.UserError(
+            f"--output {output}: cannot be written ({error.strerror or error}); choose another"
+        ) from error
+    print(f"{_FORMAT.value:9} {output}")
+    print(f"model     {system.describe()}")
+    return 0
+
+
+def _write_onnx(output: pathlib.Path, system) -> None:
+    from mgr_jax.export import bundle
+
+    python = pathlib.Path(_ONNX_ENV.value or ".", "bin", "python")
+    if not _ONNX_ENV.value or not python.is_file():
+        raise command.UserError(
+            f"--onnx_env {_ONNX_ENV.value!r}: has no bin/python; make the environment with `bash"
+            " experiments/onnx_env.sh DIR` and give DIR"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.safetensors")
+        bundle.write(path, system)
+        root = str(pathlib.Path(__file__).parents[1])
+        done = subprocess.run(
+            [os.path.abspath(python), "-m", "mgr_jax.export.onnx", path, os.path.abspath(output)],
+            env=os.environ | {"PYTHONPATH": root, "JAX_PLATFORMS": "cpu"},
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise command.UserError(f"--format=onnx: {lines[-1].removeprefix('error: ')}")
+
+
+def _not_a_folder(path: pathlib.Path) -> None:
+    if path.is_dir():
+        raise command.UserError(f"--output {path}: is a folder; name a file in it")
+
+
+if __name__ == "__main__":
+    command.run(main)

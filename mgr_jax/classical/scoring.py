@@ -1,0 +1,53 @@
+"""Use of the systems that are fitted in one call: from windows to log-probabilities."""
+
+import importlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from mgr_jax import config as config_lib
+from mgr_jax.features.frontend import make_frontend
+from mgr_jax.training import parallel
+
+Params = Mapping[str, np.ndarray]
+
+
+def make_predict(
+    config: config_lib.Config, params: Params
+) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    """The function from a batch of windows to log-probabilities `[B, C]`."""
+    features, score = make_features(config), log_probabilities(config)
+
+    def predict(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.asarray(score(params, features(batch)))
+
+    return predict
+
+
+def make_features(
+    config: config_lib.Config,
+) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    """The front end, compiled, from a batch to its feature vectors `[B, D]`."""
+    mesh = parallel.make_mesh()
+    frontend = make_frontend(config.features)
+    step = parallel.jit_predict_step(lambda _, batch: frontend(batch["waveform"]), mesh)
+    return lambda batch: np.asarray(step({}, parallel.shard({"waveform": batch["waveform"]}, mesh)))
+
+
+def log_probabilities(config: config_lib.Config) -> Callable[[Params, np.ndarray], np.ndarray]:
+    """The function from parameters and features `[N, D]` to log-probabilities `[N, C]`."""
+    # Only the one that is needed: they import optax or scikit-learn.
+    return importlib.import_module(f"mgr_jax.classical.{config.model.name}").log_probabilities
+
+
+def check_params(config: config_lib.Config, params: Params, *, num_classes: int) -> None:
+    """Raises ValueError if these are not the arrays of a fitted model of `config`."""
+    try:
+        # First, since decisions are made for as many classes.
+        if int(params.get("num_classes", num_classes)) != num_classes:
+            raise ValueError(f"num_classes is {params['num_classes']}, not {num_classes}")
+        shape = np.shape(log_probabilities(config)(params, params["mean"][None]))
+    except (TypeError, KeyError, IndexError) as error:
+        raise ValueError(f"arrays do not fit the model ({error})") from error
+    if shape != (1, num_classes):
+        raise ValueError(f"the model gives {shape}, not {(1, num_classes)}")

@@ -1,0 +1,191 @@
+"""The bundle: a trained system in one file of the safetensors format.
+
+The tensors are the weights; the header holds, as JSON under `contract`, everything else that a
+`System` is, and a SHA-256 over both. Nothing in it is ever run: reading takes numbers, names and
+a config that is checked as any other.
+"""
+
+import hashlib
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from mgr_jax import __version__, validation
+from mgr_jax import config as config_lib
+from mgr_jax import system as system_lib
+from mgr_jax.errors import UserError
+
+VERSION = 1
+
+# Far above any use; a config beyond is made to fill the memory.
+_LARGEST = {
+    "sample_rate": 1_000_000,
+    "n_fft": 1 << 18,
+    "n_mels": 1 << 12,
+    "image_height": 1 << 13,
+    "image_width": 1 << 13,
+}
+# Of a report: names of files that were left out.
+_PRIVATE = ("skipped", "missing")
+_LONGEST_WINDOW = 1 << 27
+_DAMAGED = (ValueError, TypeError, KeyError, RecursionError, OverflowError, MemoryError)
+
+
+def write(path: str | os.PathLike, system: system_lib.System) -> None:
+    """Writes `system` to one file, whole or not at all.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    tensors = _flatten(_without_text(system.variables))
+    contract = {
+        "version": VERSION,
+        "mgr_jax": __version__,
+        "config": system_lib.public_config(system.config),
+        "labels": list(system.labels),
+        "step": system.step,
+        "window_samples": config_lib.window_length(system.config),
+        "facts": system.facts,
+        "report": system.report and {k: v for k, v in system.report.items() if k not in _PRIVATE},
+        "temperature": system.temperature,
+    }
+    contract["sha256"] = _digest(contract, tensors)
+    content = safetensors.numpy.save(
+        tensors, {"format": "mgr_jax", "contract": json.dumps(contract)}
+    )
+    partial = pathlib.Path(f"{os.fspath(path)}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+
+
+def read(path: str | os.PathLike) -> system_lib.System:
+    """Reads what `write` wrote.
+
+    Raises:
+      UserError: if the file is no bundle, or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            contract = json.loads((file.metadata() or {})["contract"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _system(os.fspath(path), contract, tensors)
+    except (safetensors.SafetensorError, OSError, *_DAMAGED) as error:
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
+        raise UserError(
+            f"{path}: is no bundle of experiments.export, or damaged"
+            f" ({str(reason)[:200] or type(error).__name__}); export it again"
+        ) from error
+
+
+def _system(path: str, contract: Any, tensors: dict[str, np.ndarray]) -> system_lib.System:
+    """The system of a bundle's parts; raises one of `_DAMAGED` for parts that do not fit."""
+    if not isinstance(contract, dict) or contract.get("version") != VERSION:
+        raise ValueError(f"its version is not {VERSION}")
+    if contract.get("sha256") != _digest(contract, tensors):
+        raise ValueError("its checksum does not fit its content")
+    config = _config(contract["config"], num_tensors=len(tensors))
+    labels = contract["labels"]
+    if (
+        not isinstance(labels, list)
+        or not all(isinstance(label, str) and label for label in labels)
+        or len(set(labels)) < max(2, len(labels))
+    ):
+        raise ValueError("its labels are no list of different names")
+    step, temperature = contract["step"], contract["temperature"]
+    if not isinstance(step, int) or not isinstance(contract["facts"].get("protocol"), str):
+        raise TypeError("its step or its protocol has a wrong type")
+    if temperature is not None and not 0 < float(temperature) < math.inf:
+        raise ValueError(f"its temperature is {temperature}")
+    for name, value in tensors.items():
+        if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+            raise ValueError(f"tensor {name} holds values that are not finite numbers")
+    return system_lib.System(
+        path=path,
+        config=config,
+        labels=tuple(labels),
+        step=step,
+        variables=_variables(config, tensors, num_classes=len(labels)),
+        facts=contract["facts"],
+        report=system_lib.checked_report(contract["report"], step),
+        temperature=temperature,
+        run=None,
+    )
+
+
+def _config(values: Any, *, num_tensors: int) -> config_lib.Config:
+    try:
+        config = validation.validate(config_lib.from_json(values))
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    for name, largest in _LARGEST.items():
+        if getattr(config.features, name) > largest:
+            raise ValueError(f"features.{name} is above {largest}")
+    if config_lib.window_length(config) > _LONGEST_WINDOW:
+        raise ValueError(f"a window is longer than {_LONGEST_WINDOW} samples")
+    if max(config.model.num_modules, config.model.num_layers) > num_tensors:
+        raise ValueError("the model has more layers than the file has tensors")
+    return config
+
+
+def _variables(
+    config: config_lib.Config, tensors: dict[str, np.ndarray], *, num_classes: int
+) -> dict[str, Any]:
+    """The tensors as the model takes them; raises one of `_DAMAGED` if they are not its own."""
+    if config.model.name not in config_lib.NETWORKS:
+        from mgr_jax.classical import scoring
+
+        params = dict(tensors)
+        if config.model.name == "svm":
+            params["kernel"] = np.asarray(config.model.kernel)
+        scoring.check_params(config, params, num_classes=num_classes)
+        return params
+    try:
+        abstract = system_lib.abstract_variables(config, num_classes=num_classes)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    expected = _flatten(abstract)
+    if expected.keys() != tensors.keys():
+        odd = sorted(expected.keys() ^ tensors.keys())[0]
+        raise ValueError(f"tensor {odd} is missing or belongs to no layer")
+    for name, value in expected.items():
+        if (value.shape, value.dtype) != (tensors[name].shape, tensors[name].dtype):
+            raise ValueError(f"tensor {name} does not fit its layer")
+    leaves = [tensors[name] for name in expected]
+    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+
+
+def _flatten(tree: Any) -> dict[str, Any]:
+    """`{"params": {"a": x}}` -> `{"params/a": x}`, in JAX's order; None is left out."""
+    return {
+        "/".join(str(key.key) for key in path): leaf
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+def _without_text(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the name of a kernel, which the config has, and with arrays for NumPy's scalars."""
+    return jax.tree.map(
+        lambda value: np.asarray(value, order="C"),
+        {
+            name: value
+            for name, value in variables.items()
+            if not (isinstance(value, np.ndarray) and value.dtype.kind == "U")
+        },
+    )
+
+
+def _digest(contract: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    rest = {name: value for name, value in contract.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,179 @@
+"""The model card: a README.md in the form of the Hugging Face Hub."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mgr_jax import __version__
+from mgr_jax import config as config_lib
+from mgr_jax.system import System, public_config
+
+_USE = """\
+Meant for research and teaching on music genre recognition: to sort a collection as a first guess,
+to compare with other systems, to look at what a model hears over time. Not meant to decide on
+people or money: no royalties, no moderation, no claims on who made a recording or where it is
+from."""
+
+_SYNTHETIC = """\
+- The training data are synthetic: a procedural band that plays ten genres. What the model says of
+  real recordings is not measured, and not to be relied on.
+"""
+
+_LIMITS = """\
+- Genres are a convention. The labels are those of the data set; a song of none of them gets one
+  all the same, and a song of two gets one.
+- The accuracy below holds for tracks like those of the test part. Other collections, other years,
+  live recordings, speech and noise are not measured, and usually do worse.
+- Artists, albums or recordings that stand in several parts of a split raise an accuracy above
+  what new music would see; the protocol says what was kept apart.
+- Probabilities are those of one network or classifier; without a fitted temperature they are not
+  calibrated."""
+
+
+def make_card(system: System, *, name: str) -> str:
+    """The text of the card.
+
+    Args:
+      system: the trained system.
+      name: what the model is called.
+    """
+    config = system.config
+    head = "\n".join(_yaml(_metadata(system, name)))
+    seconds = config_lib.window_length(config) / config.features.sample_rate
+    return f"""---
+{head}
+---
+
+# {name}
+
+{system.describe()}.
+
+A `{config.model.name}` that hears {seconds:g} s of audio at a time at
+{config.features.sample_rate} Hz as `{config.features.kind}` and gives a probability for each of
+{len(system.labels)} genres: {", ".join(system.labels)}. A track is judged by the mean over its
+windows.
+
+## Results
+
+{_results(system)}
+
+## Intended use
+
+{_USE}
+
+## Limits
+
+{_SYNTHETIC if config.data.name == "band" else ""}{_LIMITS}
+
+## Training
+
+| | |
+| --- | --- |
+| data | `{config.data.name}` |
+| protocol | `{system.facts["protocol"]}`, fold {config.data.fold}, seed {config.data.seed} |
+| hash of the data | `{system.facts.get("data_hash", "unknown")}` |
+| hash of the split | `{system.facts.get("split_hash", "unknown")}` |
+| checkpoint | step {system.step} |
+| code | mgr_jax {__version__}, commit `{system.facts.get("git_commit") or "unknown"}` |
+| calibration | {_calibration(system)} |
+
+## How to use
+
+```python
+import mgr_jax
+
+predictor = mgr_jax.load("model.safetensors")  # or the workdir of the training
+prediction = predictor.predict("song.mp3")
+print(prediction.label, prediction.probabilities)
+```
+
+## Config
+
+```json
+{json.dumps(public_config(config), indent=1)}
+```
+"""
+
+
+def _metadata(system: System, name: str) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "library_name": "mgr_jax",
+        "pipeline_tag": "audio-classification",
+        "tags": ["audio", "music", "genre-recognition", "jax", system.config.model.name],
+        "metrics": ["accuracy"],
+    }
+    if system.report is not None:
+        result = {
+            "task": {"type": "audio-classification", "name": "Music genre recognition"},
+            "dataset": {
+                "type": system.config.data.name,
+                "name": str(system.report.get("data", system.config.data.name)),
+                "split": "test",
+                "config": system.report["protocol"],
+            },
+            "metrics": [
+                {
+                    "type": "accuracy",
+                    "value": round(system.report["num_correct"] / system.report["n"], 4),
+                    "name": system.describe().partition(": ")[2],
+                }
+            ],
+        }
+        values["model-index"] = [{"name": name, "results": [result]}]
+    return values
+
+
+def _results(system: System) -> str:
+    report = system.report
+    if report is None:
+        return "Not evaluated: no accuracy of this checkpoint on a test part is known."
+    lines = [
+        f"{system.describe().partition(': ')[2].capitalize()}: share of the test tracks that are"
+        " recognised, with its 95 % interval (Wilson), number of tracks and protocol.",
+    ]
+    shared = [
+        f"{len(report[field])} {word}"
+        for field, word in (("shared_artists", "artists"), ("shared_recordings", "recordings"))
+        if isinstance(report.get(field), list)
+    ]
+    if shared:
+        lines += ["", f"Known to stand in several parts of the split: {' and '.join(shared)}."]
+    rows = report.get("per_class")
+    rows = rows.items() if isinstance(rows, Mapping) else []
+    numbers = [
+        (name, [row.get(key) for key in ("precision", "recall", "f1", "support")])
+        for name, row in rows
+        if isinstance(row, Mapping)
+    ]
+    if numbers:
+        lines += [
+            "",
+            "| genre | precision | recall | F1 | tracks |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for name, values in numbers:
+            cells = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in values]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _calibration(system: System) -> str:
+    if system.temperature is None:
+        return "none"
+    return f"temperature {system.temperature:.3f}, fitted on the validation part"
+
+
+def _yaml(value: Any, indent: str = "") -> Iterator[str]:
+    """Lines of YAML; strings are written as JSON, which YAML contains."""
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield f"{indent}{key}:"
+            yield from _yaml(item, indent + "  ")
+        elif isinstance(item, list) and item and isinstance(item[0], Mapping):
+            yield f"{indent}{key}:"
+            for entry in item:
+                first, *rest = _yaml(entry, indent + "  ")
+                yield f"{indent}- {first.strip()}"
+                yield from rest
+        else:
+            yield f"{indent}{key}: {json.dumps(item, ensure_ascii=False)}"

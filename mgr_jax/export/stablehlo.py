@@ -1,0 +1,62 @@
+"""StableHLO by `jax.export`: a waveform in, probabilities out, for any batch and three platforms.
+
+The result is portable: `jax.export` keeps it readable for the time that JAX promises, without
+this package and without the code of the model.
+"""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+from jax import export
+
+from mgr_jax import config as config_lib
+from mgr_jax.export import contract
+from mgr_jax.system import System, make_log_probabilities
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def make_function(system: System):
+    """Pure function of the inputs of `contract.inputs` -> probabilities `[B, C]`.
+
+    Raises:
+      UserError: for a system that is not computed in JAX.
+    """
+    window = config_lib.window_length(system.config)
+    function = make_log_probabilities(system.config, num_classes=len(system.labels))
+
+    def probabilities(waveform: jax.Array, num_samples: jax.Array | None = None) -> jax.Array:
+        # A system without this argument does not read it.
+        batch = {
+            "waveform": waveform,
+            "num_samples": window if num_samples is None else num_samples,
+        }
+        return jnp.exp(function(system.variables, batch)).astype(jnp.float32)
+
+    return probabilities
+
+
+def write(folder: pathlib.Path, system: System) -> None:
+    """Writes `model.stablehlo`, `model.json` and `run.py` into `folder`.
+
+    Raises:
+      UserError: for a system that is not computed in JAX.
+      OSError: if the folder cannot be written.
+    """
+    (batch,) = export.symbolic_shape("batch")
+    window = config_lib.window_length(system.config)
+    shapes = {
+        "waveform": jax.ShapeDtypeStruct((batch, window), jnp.float32),
+        "num_samples": jax.ShapeDtypeStruct((batch,), jnp.int32),
+    }
+    function = jax.jit(make_function(system))
+    exported = export.export(function, platforms=PLATFORMS)(
+        *(shapes[name] for name in contract.inputs(system.config))
+    )
+    more = {
+        "platforms": list(exported.platforms),
+        "jax": jax.__version__,
+        "calling_convention_version": exported.calling_convention_version,
+    }
+    contract.write(folder, system, "stablehlo", bytes(exported.serialize()), more)
