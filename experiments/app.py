@@ -3,6 +3,7 @@
 Needs the extra `app` (`pip install -e '.[app]'`). Ctrl-C ends it.
 """
 
+import importlib.util
 import os
 import pathlib
 import signal
@@ -27,7 +28,14 @@ def main(argv: Sequence[str]) -> int:
     """Serves the page until it is interrupted."""
     if argv[1:]:
         raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    if importlib.util.find_spec("gradio") is None:
+        raise command.UserError("the page needs Gradio; pip install -e '.[app]'")
     port = _free_port(_HOST.value, _PORT.value)
+
+    from mgr_jax import predictor as predictor_lib
+
+    command.keep_compiled_programs()
+    predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
     with tempfile.TemporaryDirectory(prefix="mgr_jax_app_") as folder:
         # Nothing that Gradio reads from the environment may open the page further.
         for name in [name for name in os.environ if name.startswith("GRADIO_")]:
@@ -35,21 +43,11 @@ def main(argv: Sequence[str]) -> int:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["HF_HUB_OFFLINE"] = "1"
-        try:
-            import gradio
-        except ImportError as error:
-            raise command.UserError(
-                f"the page needs Gradio ({error}); pip install -e '.[app]'"
-            ) from error
-
-        from mgr_jax import predictor as predictor_lib
-
-        command.keep_compiled_programs()
-        predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
-        return _serve(gradio, predictor, folder, port)
+        return _serve(predictor, folder, port)
 
 
-def _serve(gradio, predictor, folder: str, port: int) -> int:
+def _serve(predictor, folder: str, port: int) -> int:
+    import gradio
     from starlette.middleware import Middleware
 
     from experiments.webpage import gate

@@ -1,0 +1,317 @@
+"""The web page: its server over HTTP, and the page itself in a real browser."""
+
+import concurrent.futures
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import numpy as np
+import pytest
+import soundfile
+
+from mgr_jax import predictor as predictor_lib
+from tests.experiments import commands
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("gradio") is None, reason="needs Gradio: pip install -e '.[app]'"
+)
+in_browser = pytest.mark.skipif(
+    BROWSER is None or importlib.util.find_spec("playwright") is None,
+    reason="needs Chromium (apt-get install chromium) and Playwright (pip install playwright)",
+)
+# Runs in the server and in every process that it starts: what it asks of the network is written
+# down and refused.
+WATCH = """
+import os, sys
+def watch(event, args):
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        host = args[1][0]
+    elif event == "socket.getaddrinfo":
+        host = args[0]
+    else:
+        return
+    host = host.decode() if isinstance(host, bytes) else host
+    if host not in ("127.0.0.1", "::1", "localhost", None):
+        with open(os.environ["NETWORK_LOG"], "a") as file:
+            file.write(f"{event} {host}\\n")
+        raise OSError(f"no network: {host}")
+sys.addaudithook(watch)
+"""
+
+
+@pytest.fixture(name="server", scope="module")
+def _server(cache, trained, tmp_path_factory):
+    """Address of the page, and the log of what its server asked of the network."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "sitecustomize.py").write_text(WATCH)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        patch.setenv("NETWORK_LOG", str(folder / "network.log"))
+        patch.setenv("GRADIO_ALLOWED_PATHS", "/")
+        patch.setenv("TMPDIR", str(folder))
+        limits = ("--max_mb=1", "--max_minutes=0.1")
+        process = commands.start(cache, "app", f"--workdir={trained}", "--port=0", *limits)
+    try:
+        for line in process.stdout:
+            if line.startswith("page "):
+                address = line.split()[1]
+                break
+        else:
+            pytest.fail(process.stderr.read())
+        yield address, folder
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert not list(folder.glob("mgr_jax_app_*")), "uploads are left behind"
+    assert not (folder / "network.log").exists(), (folder / "network.log").read_text()
+
+
+@pytest.fixture(name="songs", scope="module")
+def _songs(tmp_path_factory):
+    """Three songs of different kinds, and files that are none."""
+    folder, random = tmp_path_factory.mktemp("songs"), np.random.default_rng(0)
+    time = np.arange(3 * 8000) / 8000
+    noise = 0.1 * random.normal(size=time.size)
+    soundfile.write(folder / "noise.wav", noise, 8000)
+    soundfile.write(folder / "tone.mp3", 0.3 * np.sin(2 * np.pi * 440 * time) + 0.01 * noise, 16000)
+    soundfile.write(folder / "sweep.flac", 0.3 * np.sin(900 * time**2), 8000)
+    soundfile.write(folder / "silence.wav", np.zeros(8000), 8000)
+    soundfile.write(folder / "long.ogg", 0.1 * random.normal(size=8000 * 8), 8000)
+    (folder / "text.wav").write_text("This is a letter.\n" * 20)
+    soundfile.write(folder / "large.wav", 0.1 * random.normal(size=600_000), 48_000)
+    return folder
+
+
+@pytest.fixture(name="expected", scope="module")
+def _expected(trained, songs):
+    """Song -> label -> probability, by the library."""
+    loaded = predictor_lib.load(str(trained))
+    names = ("noise.wav", "tone.mp3", "sweep.flac")
+    return {name: loaded.predict(str(songs / name)).probabilities for name in names}
+
+
+@pytest.fixture(name="browser", scope="module")
+def _browser():
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as playwright:
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(name="open_page")
+def _open_page(server, browser):
+    """Opens the page in a browser that reaches nothing but its server."""
+    address, contexts, foreign = server[0], [], []
+
+    def open_page(width=1280):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 844}))
+        page = contexts[-1].new_page()
+
+        def check(route):
+            if route.request.url.startswith(address):
+                route.continue_()
+            else:
+                foreign.append(route.request.url)
+                route.abort()
+
+        page.route(re.compile("^(http|ws)"), check)
+        page.goto(address)
+        page.wait_for_selector("#song input[type=file]", state="attached")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not foreign
+
+
+def upload(page, path):
+    page.set_input_files("#song input[type=file]", str(path))
+
+
+def shown(page):
+    """Label -> what is written beside its bar."""
+    page.wait_for_selector("#answer .bars")
+    rows = page.locator("#answer .bars li").all_inner_texts()
+    return {row.split("\n")[0]: row.split("\n")[1] for row in rows}
+
+
+def percent(probabilities):
+    return {label: f"{100 * value:.1f} %" for label, value in probabilities.items()}
+
+
+@in_browser
+@pytest.mark.parametrize("name", ["noise.wav", "tone.mp3"])
+def test_page_shows_what_the_predictor_says(open_page, songs, expected, name):
+    page = open_page()
+    upload(page, songs / name)
+    found = shown(page)
+    assert found == percent(expected[name]) and list(found) == list(expected[name])
+    text = page.inner_text("#answer")
+    assert name in text and next(iter(expected[name])) in page.inner_text("#answer .lead")
+    if max(expected[name].values()) < 0.5:
+        assert "Uncertain" in text
+    picture = page.locator("#answer img").evaluate("e => [e.naturalWidth, e.naturalHeight]")
+    assert picture[0] > 50 and picture[1] == 16
+    assert page.locator("#answer .timeline li").count() == 10
+    assert page.locator("#song button[aria-label='Play']").is_enabled()
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("text.wav", "text.wav cannot be decoded (Format not recognised)"),
+        ("silence.wav", "silence.wav is silent"),
+        ("long.ogg", "long.ogg is longer than 0.1 minutes"),
+    ],
+)
+def test_page_says_what_is_wrong_with_a_file(open_page, songs, name, reason):
+    page = open_page()
+    upload(page, songs / name)
+    page.wait_for_selector("#answer [role=alert]")
+    assert reason in page.inner_text("#answer")
+
+
+@in_browser
+def test_page_refuses_a_large_file_before_it_is_sent(open_page, songs):
+    page = open_page()
+    upload(page, songs / "large.wav")
+    page.wait_for_selector("text=/exceed the maximum allowed size of 1(\\.0)? ?Mb/i")
+
+
+@in_browser
+def test_page_says_which_model_answers_and_fits_a_phone(open_page, songs):
+    page = open_page(width=390)
+    upload(page, songs / "sweep.flac")
+    shown(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    text = page.inner_text("#behind")
+    assert "Bottom-up Broadcast network" in text and "listed" in text
+    # The answer above what stands behind it.
+    answer, behind = (page.locator(f"#{name}").bounding_box()["y"] for name in ("answer", "behind"))
+    assert answer < behind
+
+
+@in_browser
+def test_page_answers_several_people_at_once(open_page, songs, expected):
+    pages = {name: open_page() for name in expected}
+    for name, page in pages.items():
+        upload(page, songs / name)
+    for name, page in pages.items():
+        assert shown(page) == percent(expected[name])
+
+
+def request(url, data=None, headers=None):
+    """Status and body of an answer."""
+    asked = urllib.request.Request(url, data, headers or {})
+    try:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def send(address, path):
+    """Uploads a file over HTTP; status, and where the server put it."""
+    body = (
+        b"--edge\r\nContent-Disposition: form-data; name=files; filename="
+        + path.name.encode()
+        + b"\r\n\r\n"
+        + path.read_bytes()
+        + b"\r\n--edge--\r\n"
+    )
+    kind = {"Content-Type": "multipart/form-data; boundary=edge"}
+    return request(f"{address}gradio_api/upload", body, kind)
+
+
+def join(address, path, session):
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    body = {"data": [file], "fn_index": 0, "session_hash": session}
+    kind = {"Content-Type": "application/json"}
+    return request(f"{address}gradio_api/queue/join", json.dumps(body).encode(), kind)
+
+
+def test_server_answers_requests_in_parallel_each_with_its_own(server, songs, expected):
+    address = server[0]
+
+    def ask(item):
+        number, name = item
+        _, found = send(address, songs / name)
+        assert join(address, json.loads(found)[0], f"session{number}")[0] == 200
+        _, events = request(f"{address}gradio_api/queue/data?session_hash=session{number}")
+        return name, events.decode()
+
+    jobs = list(enumerate([*expected, *expected]))
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        for name, events in pool.map(ask, jobs):
+            assert name.removesuffix(".wav") in events
+            for value in percent(expected[name]).values():
+                assert f">{value}<" in events.replace("\\u003c", "<").replace("\\u003e", ">")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "gradio_api/file={secret}",
+        "gradio_api/file=/etc/passwd",
+        "gradio_api/file={uploads}/../{name}/secret",
+        "gradio_api/file=%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "gradio_api/file=//etc/passwd",
+        "gradio_api/file=README.md",
+        "gradio_api/file=http://127.0.0.1:9/",
+        "gradio_api/file=a%00b",
+        "gradio_api/proxy=http://127.0.0.1:9/",
+        "gradio_api/info",
+        "gradio_api/openapi.json",
+        "file={secret}",
+        "static/../../../../../../../../etc/passwd",
+        "static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "assets/..%2f..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc/passwd",
+        "monitoring",
+        "docs",
+    ],
+)
+def test_server_shows_no_file_of_another_place(server, path):
+    address, folder = server
+    (folder / "secret").write_text("root: a secret")
+    uploads = next(folder.glob("mgr_jax_app_*"))
+    url = path.format(secret=folder / "secret", uploads=uploads, name=f"../{folder.name}")
+    status, body = request(address + url)
+    assert status in (400, 403, 404) and b"root:" not in body
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/hostname", "http://example.com/song.wav", "https://127.0.0.1:9/a.wav", 3, ["/"]]
+)
+def test_server_hears_no_file_of_another_place(server, path):
+    assert join(server[0], path, "stranger")[0] == 403
+
+
+def test_server_refuses_large_uploads_and_requests(server, songs):
+    address, _ = server
+    assert send(address, songs / "large.wav")[0] == 413
+    kind = {"Content-Type": "application/json"}
+    status, _ = request(f"{address}gradio_api/queue/join", b"[" * 100_000, kind)
+    assert status == 403
+    assert request(f"{address}gradio_api/queue/join", b"[" * 10_000, kind)[0] == 403
+    assert request(f"{address}gradio_api/vibe-edit", b"{}", kind)[0] == 404
+
+
+def test_app_names_what_is_wrong_in_one_line(cache, trained, server, tmp_path):
+    port = urllib.parse.urlsplit(server[0]).port
+    line = commands.fails(cache, "app", f"--workdir={trained}", f"--port={port}")
+    assert f"--port {port}: cannot be listened at" in line
+    line = commands.fails(cache, "app", f"--workdir={tmp_path}", "--port=0")
+    assert "no config.json" in line
