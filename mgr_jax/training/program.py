@@ -1,0 +1,88 @@
+"""What the compiler says of a compiled step: work, memory, traffic and collectives, per device."""
+
+import collections
+import dataclasses
+import math
+import re
+from typing import Any
+
+from mgr_jax.training.chips import Chip
+
+_SIZES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "s32": 4}
+_SIZES |= {"u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8, "c64": 8, "c128": 16}
+_KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
+# `%name = SHAPE all-reduce(...)`; an asynchronous one is a pair, of which the start counts.
+_COLLECTIVE = re.compile(rf"= (\(.*?\)|\S+) ({_KINDS})(-start)?\(")
+_SHAPE = re.compile(r"([a-z]\w*)\[([\d,]*)\]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """One step on one device.
+
+    Attributes:
+      flops: floating-point operations, as the compiler counts them.
+      bytes_accessed: bytes that its operations read and write in HBM.
+      peak_memory: bytes of HBM held at once: arguments, results and temporaries.
+      collectives: kind -> number of instructions.
+      collective_bytes: bytes that they carry from one device.
+      num_loops: loops, whose bodies all the counts take once, however often they run.
+    """
+
+    flops: float
+    bytes_accessed: float
+    peak_memory: int
+    collectives: dict[str, int]
+    collective_bytes: int
+    num_loops: int
+
+
+def describe(compiled: Any) -> Program:
+    """The facts of `jax.jit(step).lower(...).compile()`."""
+    costs, memory, text = compiled.cost_analysis(), compiled.memory_analysis(), compiled.as_text()
+    found = collectives(text)
+    peak = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
+    return Program(
+        flops=float(costs["flops"]),
+        bytes_accessed=float(costs["bytes accessed"]),
+        peak_memory=int(peak),
+        collectives=dict(collections.Counter(kind for kind, _ in found)),
+        collective_bytes=sum(size for _, size in found),
+        num_loops=len(re.findall(r" while\(", text)),
+    )
+
+
+def collectives(text: str) -> list[tuple[str, int]]:
+    """Kind and bytes of every collective in the text of an optimised HLO module."""
+    found = []
+    for shape, kind, start in _COLLECTIVE.findall(text):
+        sizes = [_size(kind, dims) for kind, dims in _SHAPE.findall(shape)]
+        # The start of any but an all-reduce gives its operand and its result.
+        paired = start and kind != "all-reduce"
+        found.append((kind, max(sizes) if paired else sum(sizes)))
+    return found
+
+
+def _size(kind: str, dims: str) -> int:
+    return _SIZES.get(kind, 4) * math.prod(int(n) for n in dims.split(",") if n)
+
+
+def lower_bound(program: Program, chip: Chip, num_devices: int) -> tuple[float, str]:
+    """Seconds below which no step can be on such chips, and what binds it.
+
+    `compute` at the bfloat16 peak, `memory` at the peak of HBM, or `network`: a ring passes
+    2 (n - 1) / n of what is reduced over every chip's links.
+    """
+    ring = 2 * (num_devices - 1) / num_devices
+    times = {
+        "compute": program.flops / chip.flops,
+        "memory": program.bytes_accessed / chip.bandwidth,
+        "network": ring * program.collective_bytes / chip.network,
+    }
+    bound = max(times, key=lambda name: times[name])
+    return times[bound], bound

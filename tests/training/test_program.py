@@ -1,0 +1,72 @@
+"""What the compiler says of a step: collectives from the text, bounds from the peaks."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from mgr_jax.training import parallel, program
+from mgr_jax.training.chips import CHIPS, Chip
+
+HLO = """
+  %all-reduce.1 = f32[32,4]{1,0:T(8,128)} all-reduce(%x), channel_id=1, to_apply=%add
+  %all-reduce.2 = (f32[32]{0}, bf16[64]{0}) all-reduce(%x, %y), channel_id=2
+  %ars = f32[10]{0} all-reduce-start(%z), channel_id=3
+  %ard = f32[10]{0} all-reduce-done(%ars)
+  %ags = (f32[8]{0}, f32[32]{0}) all-gather-start(%w), dimensions={0}
+  %agd = f32[32]{0} all-gather-done(%ags)
+  %scalar = f32[] all-reduce(%s)
+  %fusion = f32[32]{0} fusion(%all-reduce.1), calls=%all-reduce-fusion
+"""
+
+
+def test_collectives_counts_pairs_once_and_adds_up_bytes():
+    assert program.collectives(HLO) == [
+        ("all-reduce", 4 * 128),
+        ("all-reduce", 4 * 32 + 2 * 64),
+        ("all-reduce", 40),
+        ("all-gather", 128),
+        ("all-reduce", 4),
+    ]
+
+
+def test_describe_of_a_sharded_matrix_product():
+    mesh = parallel.make_mesh()
+    rows = NamedSharding(mesh, PartitionSpec(parallel.AXIS))
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def step(x, w):
+        return jnp.mean(x @ w)
+
+    x = jax.ShapeDtypeStruct((64, 32), jnp.float32, sharding=rows)
+    w = jax.ShapeDtypeStruct((32, 16), jnp.float32, sharding=whole)
+    found = program.describe(jax.jit(step, out_shardings=whole).lower(x, w).compile())
+    assert found.collectives == {"all-reduce": 1} and found.collective_bytes == 4
+    per_device = 2 * (64 // mesh.size) * 32 * 16
+    assert per_device <= found.flops < 1.5 * per_device
+    arguments = 4 * (64 // mesh.size * 32 + 32 * 16)
+    assert found.peak_memory >= arguments
+    assert found.num_loops == 0
+
+
+def test_describe_says_that_loops_are_counted_once():
+    def step(x):
+        return jax.lax.fori_loop(0, x.shape[0], lambda i, y: jnp.sin(y) * x[i], x)
+
+    text = jax.jit(step).lower(jnp.ones(5)).compile()
+    assert program.describe(text).num_loops == 1
+
+
+@pytest.mark.parametrize(
+    ("flops", "traffic", "carried", "bound", "seconds"),
+    [(2e12, 1e9, 1e6, "compute", 2.0), (1e11, 3e9, 1e6, "memory", 3.0), (0, 0, 4e9, "network", 7)],
+)
+def test_lower_bound_is_the_slowest_of_three(flops, traffic, carried, bound, seconds):
+    chip = Chip("toy", flops=1e12, memory=1e9, bandwidth=1e9, network=1e9)
+    step = program.Program(flops, traffic, 0, {}, carried, 0)
+    # 8 chips in a ring: each link carries 2 x 7/8 of the bytes.
+    assert program.lower_bound(step, chip, 8) == (pytest.approx(seconds), bound)
+
+
+def test_chips_are_named_as_in_a_topology():
+    assert {chip.name for chip in CHIPS.values()} == {"v5e", "v5p", "v6e"}
