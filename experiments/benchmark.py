@@ -2,10 +2,13 @@
 
     python -m experiments.benchmark --suite=frontend [--json=FILE]
     python -m experiments.benchmark --suite=parity
+    python -m experiments.benchmark --suite=pipeline
 
 `frontend` times the features against librosa and, where installed, torch and essentia; `parity`
 measures their difference from librosa, function by function (with recordings where MGR_JAX_SHARED
-names a folder with data/gtzan_mini). `--json` writes what was measured as a list of objects.
+names a folder with data/gtzan_mini); `pipeline` measures how much of its time the training of each
+network waits for data, and the memory that reading takes. `--json` writes what was measured as a
+list of objects.
 """
 
 import json
@@ -37,7 +40,15 @@ def parity() -> tuple[list[dict], list[str]]:
     return rows, parity.table(rows)
 
 
-SUITES = {"frontend": frontend, "parity": parity}
+def pipeline() -> tuple[list[dict], list[str]]:
+    """One row of memory, rows `{"case", "data_wait_fraction", ...}`, and their tables."""
+    from experiments.suites import pipeline
+
+    rows = pipeline.run()
+    return rows, pipeline.table(rows)
+
+
+SUITES = {"frontend": frontend, "parity": parity, "pipeline": pipeline}
 
 
 def main(argv: Sequence[str]) -> None:

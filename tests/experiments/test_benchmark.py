@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from experiments.suites import frontend, parity, parity_cases
+from experiments.suites import frontend, parity, parity_cases, pipeline
 
 
 def test_frontend_times_the_same_work_as_librosa(monkeypatch):
@@ -35,3 +35,20 @@ def test_benchmark_names_a_wrong_flag_in_one_line(flags):
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_pipeline_measures_wait_and_memory(monkeypatch):
+    case = "RNN (rnn.py:fast)"
+    config = pipeline.cases()[case]
+    config.data.window_seconds, config.model.hidden_size = 0.5, 4
+    monkeypatch.setattr(pipeline, "cases", lambda: {case: config, "left out": None})
+    memory, row = pipeline.run(clips=1000, samples=150_000, steps=2, turns=2, networks=[case])
+    assert row["case"] == case and row["steps"] == 4
+    assert 0 <= row["data_wait_fraction"] <= row["worst"] < 1
+    assert row["steps_per_second"] > 0 and row["reader_steps_per_second"] > 0
+    # The process maps all of the store, and owns what the few batches read ahead take.
+    assert memory["store_mb"] == 300 and memory["batch_mb"] == 4.8
+    assert memory["growth_mb"] < 150
+    assert memory["rss_peak_mb"] > memory["anonymous_peak_mb"]
+    text = "\n".join(pipeline.table([memory, row]))
+    assert f"| {case} | 8 x 0.5 s |" in text and "| 1000 clips of 150000 samples | 300 |" in text
