@@ -113,7 +113,7 @@ def compare(systems: Sequence[Judged], names: Sequence[str]) -> dict[str, Any]:
         "data": first.report["data"],
         "n": len(first.ids),
         "num_groups": len(set(first.groups)),
-        "systems": [_system(s, name) for s, name in zip(systems, names, strict=True)],
+        "systems": [describe_system(s, name) for s, name in zip(systems, names, strict=True)],
         "pairs": pairs,
         "correction": "holm",
         "notes": _notes(systems, names),
@@ -243,7 +243,8 @@ def _check_same(first: Judged, first_name: str, second: Judged, second_name: str
             )
 
 
-def _system(system: Judged, name: str) -> dict[str, Any]:
+def describe_system(system: Judged, name: str) -> dict[str, Any]:
+    """The facts of one system in the result of `compare`."""
     report = system.report
     fields = ("system", "protocol", "accuracy", "ci95", "n", "num_correct", "checkpoint_step")
     found = {field: report[field] for field in fields}

@@ -49,7 +49,7 @@ td { max-width: 40rem; overflow-wrap: break-word; }
 tr:last-child td { border-bottom: 0; }
 .number-cell { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr));
-  gap: 1rem; }
+  gap: 1rem; align-items: start; }
 figure { margin: 0; background: #fff; border: 1px solid var(--line); border-radius: .6rem;
   padding: .6rem; }
 figure img { display: block; width: 100%; height: auto; max-height: 34rem; object-fit: contain; }
@@ -75,19 +75,19 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
         _hero(report),
         *([note(artists, "plain")] if artists else []),
         *(note(line, "bad") for line in wording.warnings(report)),
-        "<h2>In figures</h2>",
+        heading("In figures"),
         table(["figure", "value"], wording.facts(report)),
-        "<h2>By class</h2>",
+        heading("By class"),
         table(*wording.classes(report), numbers=range(1, 6)),
-        "<h2>In pictures</h2>",
+        heading("In pictures"),
         figures({folder / name: text for name, text in report["figures"].items()}),
-        "<h2>If it may stay silent</h2>",
+        heading("If it may stay silent"),
         table(*wording.abstention(report)),
     ]
     if report["mistakes"]:
-        body += ["<h2>Most confident mistakes</h2>", table(*wording.mistakes(report), numbers=(4,))]
+        body += [heading("Most confident mistakes"), table(*wording.mistakes(report), numbers=(4,))]
     body += [
-        "<h2>Where this comes from</h2>",
+        heading("Where this comes from"),
         table(["what", "value"], wording.provenance(report)),
     ]
     if report["undefined"]:
@@ -107,6 +107,11 @@ def page(title: str, body: Iterable[str]) -> str:
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def heading(text: str) -> str:
+    """A heading."""
+    return f"<h2>{escape(text)}</h2>"
 
 
 def note(text: str, tone: str) -> str:

@@ -208,6 +208,27 @@ def abstention(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], title: str
     _save(figure, path)
 
 
+def accuracies(path: pathlib.Path, systems: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Accuracies of systems with their intervals, the first at the top."""
+    positions = np.arange(len(systems))
+    figure = Figure(figsize=(6.4, min(1.5 + 0.42 * len(systems), 40)), layout="constrained")
+    axes = figure.add_subplot()
+    for position, system in zip(positions, systems, strict=True):
+        ends = [100 * end for end in system["ci95"]]
+        axes.plot(ends, [position, position], color=_TRAIN, linewidth=5, alpha=0.35)
+        axes.plot(100 * system["accuracy"], position, color=_TRAIN, marker="o")
+    names = [f"{_short(s['name'])} (n = {s['n']}, {s['protocol']})" for s in systems]
+    axes.set_yticks(positions, names, size=9, parse_math=False)
+    axes.invert_yaxis()
+    axes.margins(y=0.2)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("accuracy (%), with 95 % Wilson interval")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+    axes.set_title(title, size=10, parse_math=False)
+    _save(figure, path)
+
+
 def _short(label: str) -> str:
     return label if len(label) <= 24 else label[:23] + "…"
 

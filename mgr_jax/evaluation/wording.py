@@ -39,13 +39,13 @@ def by_artist(report: dict[str, Any]) -> str:
 def verdict(report: dict[str, Any]) -> str:
     """What the number means, in a few plain sentences."""
     hits, n, classes = report["num_correct"], report["n"], len(report["labels"])
-    low, high = report["ci95"]
+    (low, high), others = report["ci95"], ""
     if report["num_groups"] < n and report["ci95_bootstrap"] is not None:
-        low, high = report["ci95_bootstrap"]
+        (low, high), others = report["ci95_bootstrap"], ", by other artists,"
     said = f"Of {n} tracks, {report['system']} named the genre of {hits} rightly"
     said += f" ({report['protocol']}); guessing would get about {round(n / classes)}."
-    said += f" On other music of this kind expect between {100 * low:.0f} and {100 * high:.0f} in a"
-    said += " hundred."
+    said += f" On other music of this kind{others} expect between {100 * low:.0f} and"
+    said += f" {100 * high:.0f} in a hundred."
     if high < 1 / classes:
         said += " That is worse than guessing."
     elif low <= 1 / classes:
@@ -112,8 +112,9 @@ def badges(report: dict[str, Any]) -> list[tuple[str, str]]:
         return [*found, ("artists or recordings leak", "bad")]
     if not report["artists_known"]:
         return [*found, ("artists unknown", "bad")]
-    known = report["artists_known"]
-    return [*found, (f"no artist on both sides ({known} of {report['n']} known)", "good")]
+    unknown = report["n"] - report["artists_known"]
+    more = f"; of {unknown} tracks it is unknown" if unknown else ""
+    return [*found, (f"no known artist on both sides{more}", "good")]
 
 
 def facts(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -379,7 +379,7 @@ def test_verdict_says_what_cannot_be_told_from_guessing(run, data):
     )
     assert "cannot be told from guessing" in wording.verdict(values)
     better = values | {"ci95": [0.8, 1.0], "ci95_bootstrap": [0.7, 1.0]}
-    assert "between 70 and 100 in a hundred" in wording.verdict(better)
+    assert "by other artists, expect between 70 and 100 in a hundred" in wording.verdict(better)
     assert "guessing." not in wording.verdict(better).split("guessing would")[1]
 
 
@@ -388,7 +388,8 @@ def test_badges_say_what_is_known_of_artists(run, data):
     tones = dict(wording.badges(values))
     assert tones["artists or recordings leak"] == "bad"
     clean = values | {"shared_artists": [], "shared_recordings": []}
-    assert wording.badges(clean)[-1] == ("no artist on both sides (12 of 12 known)", "good")
+    assert wording.badges(clean)[-1] == ("no known artist on both sides", "good")
+    assert "of 5 tracks" in wording.badges(clean | {"artists_known": 7})[-1][0]
     assert wording.badges(clean | {"artists_known": 0})[-1] == ("artists unknown", "bad")
     assert wording.badges(clean | {"part": "train"})[-1][1] == "bad"
     assert "no artist is known here" in "".join(wording.warnings(clean | {"artists_known": 0}))

@@ -17,8 +17,14 @@ def test_evaluate_prints_n_interval_and_protocol_and_writes_the_report(cache, tr
     hits = sum(row["label"] == row["predicted"] for row in rows)
     assert hits / 10 == report["accuracy"]
     assert sum(map(sum, report["confusion_matrix"])) == 10
-    for name in ("report.md", "confusion_matrix.png", "learning_curves.png"):
+    for name in ("report.md", "report.html", "confusion_matrix.png", "learning_curves.png"):
         assert (trained / "eval" / "test" / name).stat().st_size > 100
+    # Fitted on the ten tracks of the validation part.
+    (record,) = json.loads((trained / "eval" / "temperature.json").read_text())
+    assert (record["n"], record["part"]) == (10, "valid")
+    assert record["checkpoint_step"] == report["checkpoint_step"]
+    assert report["calibrated"]["temperature"] == record["temperature"]
+    assert report["provenance"]["evaluated_with"]["seconds"] > 0
 
 
 def test_evaluate_scores_other_parts_and_checkpoints(cache, trained):

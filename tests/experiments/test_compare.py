@@ -1,0 +1,56 @@
+"""Comparing workdirs, and the page for several, through the command line."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.experiments import commands
+
+
+@pytest.fixture(scope="module", name="pair")
+def _pair(cache, trained, tmp_path_factory):
+    """Two evaluated workdirs, the same but for their predictions."""
+    folder = tmp_path_factory.mktemp("pair")
+    commands.run(cache, "evaluate", f"--workdir={trained}")
+    shutil.copytree(trained, folder / "one")
+    shutil.copytree(trained, folder / "two")
+    path = folder / "two" / "eval" / "test"
+    lines = (path / "predictions.csv").read_text().splitlines()
+    for i, line in enumerate(lines[1:], 1):
+        name, label, _, *rest = line.split(",")
+        lines[i] = ",".join([name, label, label, *rest])
+    (path / "predictions.csv").write_text("\n".join(lines) + "\n")
+    report = json.loads((path / "report.json").read_text())
+    report |= {"num_correct": 10, "accuracy": 1.0}
+    (path / "report.json").write_text(json.dumps(report))
+    return folder
+
+
+def test_compare_prints_accuracies_and_a_verdict(cache, pair, tmp_path):
+    file = tmp_path / "out.json"
+    workdirs = f"--workdirs={pair / 'one'},{pair / 'two'}"
+    out, _ = commands.run(cache, "compare", workdirs, f"--json={file}")
+    result = json.loads(file.read_text())
+    assert [system["num_correct"] for system in result["systems"]][1] == 10
+    assert "  two  100.0 % [72.2, 100.0] (n = 10, listed)" in out
+    (found,) = result["pairs"]
+    assert found["only_first"] == 0
+    assert f"  verdict     {found['verdict']}\n" in out
+    assert {"mcnemar_exact", "mcnemar_mid_p", "p_holm", "ci95"} <= found.keys()
+
+
+def test_compare_names_what_is_wrong_in_one_line(cache, pair, tmp_path):
+    assert "two or more" in commands.fails(cache, "compare", f"--workdirs={pair / 'one'}")
+    line = commands.fails(cache, "compare", f"--workdirs={pair / 'one'},{tmp_path}")
+    assert "run python -m experiments.evaluate" in line
+
+
+def test_report_writes_one_page_for_all(cache, pair, tmp_path):
+    out, _ = commands.run(
+        cache, "report", pair / "one", pair / "two", f"--output={tmp_path / 'out'}"
+    )
+    assert "two has the highest accuracy, 100.0 % [72.2, 100.0] (n = 10, listed)" in out
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "no workdir given" in commands.fails(cache, "report", f"--output={tmp_path}")
