@@ -101,13 +101,12 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         dataset = self._dataset(self._config(folder), names)
         run = workdir.create(str(folder), self._config(folder), dataset.catalog, dataset.split)
         train = loop.train if run.config.model.name in config_lib.NETWORKS else fitting.train
-        with (
-            contextlib.nullcontext() if self.verbose else contextlib.redirect_stdout(io.StringIO())
-        ):
-            try:
+        quiet = contextlib.redirect_stdout(io.StringIO())
+        try:
+            with contextlib.nullcontext() if self.verbose else quiet:
                 train(run.config, dataset, run)
-            except loop.Interrupted as stopped:
-                raise KeyboardInterrupt(str(stopped)) from stopped
+        except loop.Interrupted as stopped:
+            raise KeyboardInterrupt(str(stopped)) from stopped
         self.predictor_ = predictor.load(str(folder))
         self.classes_ = classes
         self.workdir_ = str(folder)
@@ -126,14 +125,11 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
           ValueError: if X is no list of paths, or a file cannot be read.
         """
         check_is_fitted(self)
-        rows = []
-        for path in _paths(X):
-            try:
-                probabilities, _ = self.predictor_.predict(path)
-            except AudioError as error:
-                raise ValueError(f"X: {path} {error}; leave it out") from error
-            rows.append([probabilities[str(label)] for label in self.classes_])
-        return np.array(rows)
+        try:
+            found = self.predictor_.predict_proba(_paths(X))
+        except AudioError as error:
+            raise ValueError(f"X: {error}; leave it out") from error
+        return found[:, [self.predictor_.labels.index(str(label)) for label in self.classes_]]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
