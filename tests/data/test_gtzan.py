@@ -108,3 +108,39 @@ def test_read_checksums_names_a_missing_file(tmp_path):
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(UserError, match=r"^data\.facts .*: cannot be read"):
             gtzan.read_checksums(str(path))
+
+
+def test_tracks_are_the_published_ones():
+    tracks = gtzan.tracks()
+    assert [track.id for track in tracks] == sorted(gtzan.facts())
+    assert collections.Counter(track.label for track in tracks) == dict.fromkeys(gtzan.GENRES, 100)
+    assert {track.path for track in tracks} == {""}
+
+
+def test_identical_pairs_are_of_one_recording():
+    pairs = gtzan.identical_pairs()
+    assert len(pairs) == 14
+    assert ("metal.00058", "rock.00016") in pairs
+    for left, right in pairs:
+        assert left < right
+        assert gtzan.facts()[left].recording == gtzan.facts()[right].recording
+
+
+@needs_shared
+def test_identical_pairs_are_those_of_the_checksums():
+    by_sum = collections.defaultdict(list)
+    for name, value in gtzan.read_checksums(f"{SHARED}/facts/gtzan_tracks.csv").items():
+        by_sum[value].append(name)
+    pairs = sorted(tuple(sorted(names)) for names in by_sum.values() if len(names) > 1)
+    assert gtzan.identical_pairs() == tuple(pairs)
+
+
+def test_read_facts_needs_no_column_but_the_id(tmp_path):
+    path = tmp_path / "facts.csv"
+    path.write_text("artist,track_id\n x ,blues.00000\n")
+    assert gtzan.read_facts(str(path)) == {
+        "blues.00000": {"artist": "x", "track_id": "blues.00000"}
+    }
+    path.write_text("artist,md5\nx,a\n")
+    with pytest.raises(UserError, match="column 'track_id' is missing"):
+        gtzan.read_facts(str(path))
