@@ -118,6 +118,7 @@ def test_train_refuses_the_workdir_of_another_config(cache, trained):
         ("--config.model.name=vgg", "model.name is 'vgg'"),
         ("--config.data.name=gtzan", "data.root is empty"),
         ("--config=experiments/configs/none.py", "none.py"),
+        ("--profile=5:5", "--profile is 5:5; give the first step"),
         ("--workdri=x", "workdri"),
     ],
 )
