@@ -1,10 +1,12 @@
 """The report: every field of the contract, in every file, for a workdir made by hand."""
 
+import concurrent.futures
 import csv
 import dataclasses
 import html.parser
 import json
 import pathlib
+import time
 
 import numpy as np
 import pytest
@@ -14,7 +16,19 @@ from mgr_jax import config as config_lib
 from mgr_jax import workdir
 from mgr_jax.data import batches, catalog, clips, dataset, gtzan, splits
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import bootstrap, calibration, plots, report, results, stats, wording
+from mgr_jax.evaluation import (
+    bootstrap,
+    calibration,
+    judge,
+    markdown,
+    plots,
+    provenance,
+    report,
+    results,
+    stats,
+    wording,
+)
+from mgr_jax.evaluation import html as html_lib
 
 LABELS = ("blues", "drum | bass", "rock, soft")
 PER_CLASS = 8
@@ -393,3 +407,47 @@ def test_badges_say_what_is_known_of_artists(run, data):
     assert wording.badges(clean | {"artists_known": 0})[-1] == ("artists unknown", "bad")
     assert wording.badges(clean | {"part": "train"})[-1][1] == "bad"
     assert "no artist is known here" in "".join(wording.warnings(clean | {"artists_known": 0}))
+
+
+@pytest.mark.slow
+def test_write_report_of_a_thousand_tracks_takes_less_than_20_seconds(tmp_path, monkeypatch):
+    monkeypatch.undo()  # With painted figures.
+    tracks = tuple(dataclasses.replace(track, part="test") for track in gtzan.tracks())
+    found = catalog.Catalog("gtzan", tracks, gtzan.GENRES)
+    records = tuple(clips.Record(track.id, length=10) for track in tracks)
+    store = clips.Clips(np.zeros((1000, 10), np.int16), records, 8000, pathlib.Path())
+    split = splits.Split("artist_kfold", (), (), tuple(track.id for track in tracks))
+    label_of = {track.id: track.label for track in tracks}
+    part = batches.make_part(store, list(split.test), label_of, gtzan.GENRES)
+    data = dataset.Dataset(found, store, split, {"test": part})
+    run = workdir.create(str(tmp_path / "run"), config_lib.Config(), found, split)
+    logits = np.random.default_rng(0).normal(size=(1000, 10)) + 2 * np.eye(10)[part.labels]
+    began = time.monotonic()
+    values = report.write_report(run, data, "test", judge.normalize(logits), checkpoint_step=0)
+    assert time.monotonic() - began < 20
+    assert values["n"] == 1000
+    assert values["num_groups"] < 400
+    assert values["without_faulty"]["n"] == 930
+    assert (run.path / "eval/test/f1.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("n", "num_classes"), [(1, 2), (2, 2), (30, 40)])
+def test_measure_and_pages_take_any_number_of_tracks_and_classes(run, data, n, num_classes):
+    rng = np.random.default_rng(0)
+    scores = np.log(rng.dirichlet(np.ones(num_classes), n))
+    labels = [f"class {i}" for i in range(num_classes)]
+    measured = results.measure(scores, rng.integers(0, num_classes, n), labels, temperature=2.0)
+    json.dumps(measured, allow_nan=False)
+    whole = _write(run, data)[0] | measured | {"figures": {}, "without_faulty": None}
+    assert f"(n = {n}, listed)" in markdown.to_markdown(whole)
+    assert f"(n = {n}, listed)" in html_lib.to_html(whole, run.path)
+    assert f"(n = {n}, listed)" in wording.to_text(whole)
+
+
+def test_count_evaluation_loses_none_of_several_at_once(run):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        jobs = [
+            pool.submit(provenance.count_evaluation, run, "test", checkpoint_step=0)
+            for _ in range(40)
+        ]
+    assert sorted(job.result() for job in jobs) == list(range(1, 41))
