@@ -161,6 +161,17 @@ def test_unknown_artists_do_not_count_as_shared():
     assert (split.shared_artists, split.shared_recordings) == ((), ())
 
 
+def test_shared_artists_are_found_in_any_spelling():
+    catalog = _listed(
+        {"label": "a", "artist": "Rage Against the Machine", "part": "train"},
+        {"label": "b", "artist": "x", "part": "train"},
+        {"label": "b", "artist": "y", "part": "valid"},
+        {"label": "a", "artist": "rage against The  Machine ", "part": "test"},
+    )
+    split = splits.make_split(catalog, protocol="listed")
+    assert split.shared_artists == ("rage against The  Machine ",)
+
+
 def test_artists_shared_by_train_and_valid_alone_are_no_leak():
     catalog = _listed(
         {"label": "a", "artist": "x", "part": "train"},

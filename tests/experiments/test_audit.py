@@ -81,5 +81,5 @@ def test_audit_refuses_in_one_line(cache, tmp_path):
 
 
 def test_open_catalog_refuses_gtzan_facts_for_a_training():
-    with pytest.raises(UserError, match="data.name 'gtzan_facts' has no audio"):
+    with pytest.raises(UserError, match="'gtzan_facts' has no audio"):
         dataset.open_catalog(gtzan_facts.get_config())
