@@ -273,12 +273,20 @@ def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> Predictor
     readers.warm_up()
     try:
         system = system_lib.load(os.fspath(path), checkpoint_name=checkpoint_name)
-        wanted = min(system.config.train.batch_size, _MAX_BATCH_SIZE)
-        batch_size = parallel.padded_batch_size(wanted, parallel.make_mesh())
-        return Predictor(system, system_lib.compiled(system), batch_size, readers)
     except UserError:
         readers.close()
         raise
+    return make_predictor(system, readers)
+
+
+def make_predictor(
+    system: system_lib.System, readers: decoders.Decoders | None = None
+) -> Predictor:
+    """The predictor of a system that is loaded; `readers` decode its files."""
+    wanted = min(system.config.train.batch_size, _MAX_BATCH_SIZE)
+    batch_size = parallel.padded_batch_size(wanted, parallel.make_mesh())
+    predict_windows = system_lib.compiled(system)
+    return Predictor(system, predict_windows, batch_size, readers or decoders.Decoders())
 
 
 @dataclasses.dataclass(eq=False)

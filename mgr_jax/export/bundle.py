@@ -99,9 +99,11 @@ def _system(path: str, contract: Any, tensors: dict[str, np.ndarray]) -> system_
         or len(set(labels)) < max(2, len(labels))
     ):
         raise ValueError("its labels are no list of different names")
-    step, temperature = contract["step"], contract["temperature"]
-    if not isinstance(step, int) or not isinstance(contract["facts"].get("protocol"), str):
-        raise TypeError("its step or its protocol has a wrong type")
+    step, temperature, facts = (contract[name] for name in ("step", "temperature", "facts"))
+    if not isinstance(step, int):
+        raise TypeError("its step is no number")
+    if not isinstance(facts, dict) or not isinstance(facts.get("protocol"), str):
+        raise TypeError("its protocol is no text")
     if temperature is not None and not 0 < float(temperature) < math.inf:
         raise ValueError(f"its temperature is {temperature}")
     for name, value in tensors.items():
@@ -113,7 +115,7 @@ def _system(path: str, contract: Any, tensors: dict[str, np.ndarray]) -> system_
         labels=tuple(labels),
         step=step,
         variables=_variables(config, tensors, num_classes=len(labels)),
-        facts=contract["facts"],
+        facts=facts,
         report=system_lib.checked_report(contract["report"], step),
         temperature=temperature,
         run=None,

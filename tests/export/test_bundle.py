@@ -1,0 +1,126 @@
+"""The bundle: what goes in comes out, and nothing else does."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+import mgr_jax
+from mgr_jax.errors import UserError
+from mgr_jax.export import bundle
+from mgr_jax.predictor import make_predictor
+from tests.export import trained
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("bbnn", {"features_normalize": "bin"}),
+        ("rnn", {"model_cell": "lstm"}),
+        ("logistic", {}),
+    ],
+)
+def test_bundle_gives_the_predictions_of_the_system(tmp_path, name, fields):
+    system = trained.make_system(name, **fields)
+    bundle.write(tmp_path / "model.safetensors", system)
+    loaded = mgr_jax.load(tmp_path / "model.safetensors")
+    waveform = trained.noise(9000)
+    expected = make_predictor(system).predict(waveform, 8000)
+    found = loaded.predict(waveform, 8000)
+    np.testing.assert_array_equal(found.windows, expected.windows)
+    assert found.probabilities == expected.probabilities
+    assert found.confidence == expected.confidence
+    assert loaded.labels == trained.LABELS
+    assert loaded.step == 7
+    accuracy = "accuracy 66.7 % [30.0, 90.3] (n = 6, listed)"
+    assert loaded.describe() == f"{name} trained on band: {accuracy}"
+    assert loaded.calibrated
+
+
+def test_bundle_is_read_by_safetensors(tmp_path):
+    system = trained.make_system()
+    bundle.write(tmp_path / "m", system)
+    with safetensors.safe_open(tmp_path / "m", framework="numpy") as file:
+        contract = json.loads(file.metadata()["contract"])
+        kernel = file.get_tensor("params/classifier/kernel")
+    assert contract["labels"] == list(trained.LABELS)
+    assert contract["config"]["features"]["sample_rate"] == 8000
+    np.testing.assert_array_equal(kernel, system.variables["params"]["classifier"]["kernel"])
+
+
+def test_bundle_keeps_names_of_this_machine_to_itself(tmp_path):
+    system = trained.make_system(data_root="/home/me/music", data_name="folder", data_cache="/c/d")
+    bundle.write(tmp_path / "m", system)
+    content = (tmp_path / "m").read_bytes()
+    assert b"/home" not in content
+    assert b"secret" not in content
+    assert bundle.read(tmp_path / "m").config.data.root == "music"
+
+
+def test_write_leaves_nothing_but_the_file(tmp_path):
+    bundle.write(tmp_path / "m", trained.make_system())
+    bundle.write(tmp_path / "m", trained.make_system(seed=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def _rewrite(path, edit):
+    """Edits contract and tensors, and makes the checksum right again."""
+    with safetensors.safe_open(path, framework="numpy") as file:
+        contract = json.loads(file.metadata()["contract"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    edit(contract, tensors)
+    contract["sha256"] = bundle._digest(contract, tensors)
+    content = safetensors.numpy.save(tensors, {"contract": json.dumps(contract)})
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (lambda c, t: c.pop("labels"), "labels"),
+        (lambda c, t: c.update(labels=["a", "a", "b"]), "different names"),
+        (lambda c, t: c.update(labels=["a", "b"]), "does not fit its layer"),
+        (lambda c, t: c.update(version=2), "version"),
+        (lambda c, t: c.update(facts=None), "protocol"),
+        (lambda c, t: c.update(temperature=-1), "temperature"),
+        (lambda c, t: c["config"]["features"].update(n_fft=1 << 30), "n_fft"),
+        (lambda c, t: c["config"]["model"].update(num_modules=10**9), "more layers"),
+        (lambda c, t: c["config"]["data"].update(clip_samples=2**30, window_seconds=0), "window"),
+        (lambda c, t: c["config"]["model"].update(name="os"), "model.name"),
+        (lambda c, t: t.pop("params/classifier/bias"), "params/classifier/bias"),
+        (lambda c, t: t.update(extra=np.zeros(2)), "extra"),
+        (
+            lambda c, t: t.update({"params/classifier/bias": np.full(3, np.nan, np.float32)}),
+            "not finite",
+        ),
+    ],
+)
+def test_read_refuses_parts_that_do_not_fit(tmp_path, edit, reason):
+    bundle.write(tmp_path / "m", trained.make_system())
+    _rewrite(tmp_path / "m", edit)
+    with pytest.raises(UserError, match=rf"is no bundle.*{reason}.*export it again"):
+        bundle.read(tmp_path / "m")
+
+
+def test_read_refuses_an_edit_that_the_checksum_does_not_know(tmp_path):
+    bundle.write(tmp_path / "m", trained.make_system())
+    content = (tmp_path / "m").read_bytes()
+    (tmp_path / "m").write_bytes(content.replace(b"jazz", b"folk"))
+    with pytest.raises(UserError, match="checksum"):
+        bundle.read(tmp_path / "m")
+
+
+def test_read_refuses_another_file(tmp_path):
+    (tmp_path / "song.mp3").write_bytes(b"ID3" + bytes(1000))
+    with pytest.raises(UserError, match=r"is no bundle of experiments\.export"):
+        mgr_jax.load(tmp_path / "song.mp3")
+
+
+def test_a_bundle_has_no_workdir_and_one_checkpoint(tmp_path):
+    bundle.write(tmp_path / "m", trained.make_system())
+    with pytest.raises(UserError, match="is a bundle, which has no data"):
+        _ = mgr_jax.load(tmp_path / "m").run
+    with pytest.raises(UserError, match="one model only"):
+        mgr_jax.load(tmp_path / "m", checkpoint_name="3")

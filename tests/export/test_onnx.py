@@ -1,0 +1,62 @@
+"""ONNX: what stands in for the Fourier transform and pooling; conversion in its environment."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import jax
+import numpy as np
+import pytest
+
+from mgr_jax.export import bundle, onnx, stablehlo
+from mgr_jax.features import spectral
+from mgr_jax.models import pooling
+from tests.export import trained
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("n_fft", [256, 255])
+def test_mel_spectrogram_by_a_matrix_is_that_of_the_fft(n_fft):
+    waveform = trained.noise(4000)[None]
+    settings = {"sample_rate": 8000, "n_fft": n_fft, "hop_length": 100, "n_mels": 12}
+    expected = spectral.mel_spectrogram(waveform, fmin=50.0, fmax=None, **settings)
+    found = onnx._mel_spectrogram(waveform, fmin=50.0, fmax=None, **settings)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * expected.max())
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_max_pool_is_that_of_the_models(padding):
+    x = np.random.default_rng(0).normal(size=(2, 9, 7, 3)).astype(np.float32)
+    settings = {"window": (3, 2), "strides": (2, 1), "padding": padding}
+    np.testing.assert_array_equal(onnx._max_pool(x, **settings), pooling.max_pool(x, **settings))
+
+
+@pytest.mark.parametrize("name", ["bbnn", "logistic"])
+def test_what_is_converted_gives_the_probabilities_of_the_system(name):
+    system = trained.make_system(name)
+    waveforms = np.stack([trained.noise(4000, seed=seed) for seed in range(3)])
+    expected = jax.jit(stablehlo.make_function(system))(waveforms)
+    with onnx._convertible():
+        found = jax.jit(stablehlo.make_function(system))(waveforms)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert not np.array_equal(found, expected)  # It did go the other way.
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("MGR_JAX_ONNX_ENV" not in os.environ, reason="MGR_JAX_ONNX_ENV is not set")
+@pytest.mark.parametrize("name", ["bbnn", "cnn", "cnn_lstm", "rnn", "logistic"])
+def test_onnxruntime_gives_the_probabilities_of_the_system(tmp_path, name):
+    shape = {"features_n_mels": 128, "features_n_fft": 2048, "features_hop_length": 32}
+    system = trained.make_system(name, **(shape if name.startswith("cnn") else {}))
+    bundle.write(tmp_path / "m", system)
+    python = pathlib.Path(os.environ["MGR_JAX_ONNX_ENV"], "bin", "python")
+    done = subprocess.run(
+        [str(python), "-m", "mgr_jax.export.onnx", str(tmp_path / "m"), str(tmp_path / "out")],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stderr[-2000:]
+    assert json.loads((tmp_path / "out/model.json").read_text())["largest_difference"] < 1e-4

@@ -1,0 +1,68 @@
+"""StableHLO: the exported function gives what the system gives, without its code."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+from jax import export
+
+from mgr_jax.errors import UserError
+from mgr_jax.export import stablehlo
+from mgr_jax.predictor import make_predictor
+from tests.export import trained
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("bbnn", {"features_normalize": "clip"}), ("rnn", {"model_cell": "gru"}), ("logistic", {})],
+)
+def test_export_gives_the_probabilities_of_the_system(tmp_path, name, fields):
+    system = trained.make_system(name, **fields)
+    stablehlo.write(tmp_path, system)
+    exported = export.deserialize(bytearray((tmp_path / "model.stablehlo").read_bytes()))
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+    facts = json.loads((tmp_path / "model.json").read_text())
+    assert facts["labels"] == list(trained.LABELS)
+    waveforms = np.stack([trained.noise(4000, seed=seed) for seed in range(3)])
+    given = {"waveform": waveforms, "num_samples": np.full(3, 4000, np.int32)}
+    # The function of one device, as a user of the file would have.
+    found = exported.call(
+        *(jax.device_put(given[key], jax.devices()[0]) for key in facts["inputs"])
+    )
+    predictor = make_predictor(system)
+    expected = np.concatenate([predictor.predict(w, 8000).windows for w in waveforms])
+    np.testing.assert_allclose(np.asarray(found), expected, atol=1e-5)
+
+
+def test_run_needs_nothing_of_this_package(tmp_path):
+    system = trained.make_system("logistic")
+    stablehlo.write(tmp_path / "out", system)
+    soundfile.write(tmp_path / "song.wav", trained.noise(30_000), 16_000, subtype="FLOAT")
+    script = (
+        "import runpy, sys; sys.modules['mgr_jax'] = None; sys.argv = sys.argv[1:];"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "out" / "run.py", tmp_path / "song.wav"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    )
+    assert not done.returncode, done.stderr
+    found = {line.split()[1]: float(line.split()[0]) for line in done.stdout.splitlines()}
+    expected = make_predictor(system).predict(tmp_path / "song.wav").probabilities
+    assert list(found) == list(expected)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_export_refuses_what_is_not_computed_in_jax(tmp_path):
+    system = trained.make_system("logistic")
+    system.config.model.name = "svm"
+    with pytest.raises(UserError, match="export a bundle"):
+        stablehlo.write(tmp_path, system)
