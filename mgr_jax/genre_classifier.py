@@ -82,6 +82,8 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
             class has fewer than two files that can be read.
           UserError: if the config is wrong, or the workdir belongs to other files.
         """
+        if y is None:
+            raise ValueError("GenreClassifier requires y to be passed, but the target y is None")
         paths = _paths(X)
         check_consistent_length(paths, y)
         y = column_or_1d(y, warn=True)
