@@ -20,15 +20,17 @@ DATA_NAMES = (
     "fma",
     "ballroom",
     "extended_ballroom",
+    "arrays",
 )
 FMA_SUBSETS = ("small", "medium", "large")
 PROTOCOLS = ("holdout", "kfold", "artist_kfold", "listed", "fault_filtered")
-FEATURE_KINDS = ("logmel", "mel_image", "mfcc", "mfcc_stats", "flattened")
+FEATURE_KINDS = ("logmel", "mel_image", "mfcc", "mfcc_stats", "flattened", "spectrogram")
 VECTOR_KINDS = ("mfcc_stats", "flattened")
 COLORMAPS = ("viridis", "magma", "grey")
 TIME_AXES = ("horizontal", "vertical")
 NORMALIZERS = ("none", "clip", "global", "bin")
-MODEL_NAMES = ("bbnn", "cnn", "cnn_lstm", "rnn", "logistic", "svm")
+BANDS = ("linear", "mel", "log")
+MODEL_NAMES = ("bbnn", "cnn", "cnn_lstm", "rnn", "logistic", "svm", "lda", "ensemble")
 NETWORKS = ("bbnn", "cnn", "cnn_lstm", "rnn")
 OPTIMIZERS = (
     "adam",
@@ -50,7 +52,8 @@ class Data:
     """What is learned from: the tracks, their split and the piece of each that is used.
 
     Attributes:
-      name: `band` (embedded), `gtzan`, `folder` (`root/<class>/*`) or `manifest` (a CSV).
+      name: `band` (embedded), `gtzan`, `folder` (`root/<class>/*`), `manifest` (a CSV) or `arrays`
+        (spectrograms in one `.npz` or `.npy` file, see `data.arrays`).
         Also `fma`, `ballroom` and `extended_ballroom`, as they are unpacked. `gtzan_facts` is
         GTZAN without its audio, for `experiments.audit` alone.
       root: folder of the tracks, or the CSV file for `manifest`.
@@ -101,8 +104,9 @@ class Features:
 
     Attributes:
       kind: `logmel` ([F, M] decibels), `mel_image` (a picture of them, [H, W, C] in [0, 1]),
-        `mfcc` ([F, n_mfcc]), `mfcc_stats` (their mean and covariance) or `flattened` (a picture
-        of 203x200x3 as one vector).
+        `mfcc` ([F, n_mfcc]), `mfcc_stats` (their mean and covariance), `flattened` (a picture
+        of 203x200x3 as one vector) or `spectrogram` (`data.name=arrays`: log spectrograms that
+        were computed elsewhere, [F, K]).
       sample_rate: rate in Hz that every track is resampled to.
       n_fft: samples of a frame. hop_length: samples between frames.
       n_mels: mel bands. fmin, fmax: their range in Hz; `fmax` 0 means half the sample rate.
@@ -113,6 +117,13 @@ class Features:
       time_axis: images: `horizontal`, or `vertical` with frequency to the right.
       normalize: `none`; `clip` (each clip to mean 0, deviation 1); `global` or `bin` (the mean
         and deviation of the training part, of all values or of each bin).
+      num_bins: `spectrogram`: K, bins of a frame; bin k lies at k * sample_rate / n_fft.
+      bands: `spectrogram`: `linear` bins as they are, or pooled to `n_mels` bands of the `mel` or
+        `log` scale between `fmin` and `fmax`.
+      cepstrum: `spectrogram`: keep `n_mfcc` coefficients of the cosine transform of the bands.
+      deltas: `spectrogram`: add the slope of each along time.
+      statistics: `spectrogram`: statistics over the frames in place of the frames, for systems
+        that take a vector: names of `features.summary` with commas (`mean,std`); empty for none.
     """
 
     kind: str = "logmel"
@@ -129,6 +140,11 @@ class Features:
     colormap: str = "viridis"
     time_axis: str = "horizontal"
     normalize: str = "none"
+    num_bins: int = 128
+    bands: str = "linear"
+    cepstrum: bool = False
+    deltas: bool = False
+    statistics: str = ""
 
 
 @dataclasses.dataclass
@@ -136,7 +152,8 @@ class Model:
     """The system. Fields that a system does not have are ignored by it.
 
     Attributes:
-      name: `bbnn`, `cnn`, `cnn_lstm`, `rnn`, `logistic` or `svm`.
+      name: `bbnn`, `cnn`, `cnn_lstm`, `rnn`, `logistic`, `svm`, `lda` or `ensemble` (of
+        `classical.ensemble`, on spectrograms).
       width: `bbnn`: channels of a broadcast branch (32 in the paper).
       num_modules: `bbnn`: broadcast modules (3 in the paper).
       batch_norm_momentum: share of the running statistics kept at a step (0.99 in Keras).
@@ -234,6 +251,8 @@ class Train:
       keep_checkpoints: how many of the latest checkpoints are kept, beside the best.
       folds_at_once: `cross_validate` of networks only: folds that are trained together, as one
         program; 0 trains one after another.
+      refit: learn from the training and the validation part together, once all is chosen; the last
+        state is kept, and the test part may be empty.
       seed: seed of everything random in training.
     """
 
@@ -244,6 +263,7 @@ class Train:
     checkpoint_every_steps: int = 0
     keep_checkpoints: int = 1
     folds_at_once: int = 0
+    refit: bool = False
     seed: int = 0
 
 
@@ -258,16 +278,30 @@ class Config:
     train: Train = dataclasses.field(default_factory=Train)
 
 
+def samples_per_second(config: Config) -> float:
+    """Samples of a second; with `data.name` `arrays` a sample is a frame of `num_bins` values."""
+    features = config.features
+    if config.data.name == "arrays":
+        return features.sample_rate / features.hop_length
+    return features.sample_rate
+
+
 def clip_length(config: Config) -> int:
     """Samples of a clip."""
     samples = config.data.clip_samples
-    return samples or round(config.data.clip_seconds * config.features.sample_rate)
+    return samples or round(config.data.clip_seconds * samples_per_second(config))
 
 
 def window_length(config: Config) -> int:
     """Samples of the window that a model sees."""
     seconds = config.data.window_seconds
-    return round(seconds * config.features.sample_rate) if seconds else clip_length(config)
+    return round(seconds * samples_per_second(config)) if seconds else clip_length(config)
+
+
+def window_shape(config: Config) -> tuple[int, ...]:
+    """Shape of the window: `[T]`, or `[frames, num_bins]` with `data.name` `arrays`."""
+    length = window_length(config)
+    return (length, config.features.num_bins) if config.data.name == "arrays" else (length,)
 
 
 def to_json(config: Config) -> dict[str, Any]:

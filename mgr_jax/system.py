@@ -138,7 +138,7 @@ def abstract_variables(config: config_lib.Config, *, num_classes: int) -> dict[s
     """Shapes and types of a network's `System.variables`; nothing is computed."""
 
     def init() -> dict[str, Any]:
-        waveform = jnp.zeros((1, config_lib.window_length(config)))
+        waveform = jnp.zeros((1, *config_lib.window_shape(config)))
         normalizer = fit_normalizer(config.features, [waveform])
         inputs = make_frontend(config.features)(waveform, normalizer)
         variables = make_model(config.model, num_classes=num_classes).init(

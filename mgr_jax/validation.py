@@ -13,6 +13,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         "data.subset": (data.subset, config_lib.FMA_SUBSETS),
         "data.protocol": (data.protocol, config_lib.PROTOCOLS),
         "features.kind": (features.kind, config_lib.FEATURE_KINDS),
+        "features.bands": (features.bands, config_lib.BANDS),
         "features.colormap": (features.colormap, config_lib.COLORMAPS),
         "features.time_axis": (features.time_axis, config_lib.TIME_AXES),
         "features.normalize": (features.normalize, config_lib.NORMALIZERS),
@@ -38,6 +39,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         "features.hop_length": features.hop_length,
         "features.n_mels": features.n_mels,
         "features.n_mfcc": features.n_mfcc,
+        "features.num_bins": features.num_bins,
         "features.top_db": features.top_db,
         "features.image_height": features.image_height,
         "features.image_width": features.image_width,
@@ -122,7 +124,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
     for field, value in {"data.seed": data.seed, "train.seed": train.seed}.items():
         if value >= 2**32:  # JAX would take its lower 32 bits.
             raise UserError(f"{field} is {value}; it must be below 2**32")
-    rate = features.sample_rate
+    rate = config_lib.samples_per_second(config)
     samples = {
         "data.clip_seconds": data.clip_seconds * rate,
         "data.clip_samples": data.clip_samples or 1,
@@ -134,7 +136,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
     if config_lib.window_length(config) > config_lib.clip_length(config):
         raise UserError(
             f"data.window_seconds is {data.window_seconds} s, longer than a clip of"
-            f" {config_lib.clip_length(config) / features.sample_rate:g} s; shorten the window"
+            f" {config_lib.clip_length(config) / rate:g} s; shorten the window"
         )
     if features.fmax and features.fmin >= features.fmax:
         raise UserError(f"features.fmin is {features.fmin}; it must be below features.fmax")
@@ -149,8 +151,10 @@ def validate(config: config_lib.Config) -> config_lib.Config:
             f" ({features.n_mels})"
         )
     readable = [kind for kind in config_lib.FEATURE_KINDS if kind not in config_lib.VECTOR_KINDS]
-    if model.name not in config_lib.NETWORKS:
-        readable = config_lib.VECTOR_KINDS
+    if model.name == "ensemble":
+        readable = ("spectrogram",)
+    elif model.name not in config_lib.NETWORKS:
+        readable = (*config_lib.VECTOR_KINDS, "spectrogram")
     elif model.name == "rnn":
         readable.remove("mel_image")
     if features.kind not in readable:
@@ -161,8 +165,43 @@ def validate(config: config_lib.Config) -> config_lib.Config:
     if features.colormap == "grey" and features.kind == "flattened":
         raise UserError("features.colormap is 'grey'; features.kind 'flattened' is a colour image")
     if (
-        data.name in ("gtzan", "folder", "manifest", "fma", "ballroom", "extended_ballroom")
+        data.name
+        in ("gtzan", "folder", "manifest", "fma", "ballroom", "extended_ballroom", "arrays")
         and not data.root
     ):
         raise UserError(f"data.root is empty; data.name {data.name!r} needs a path")
+    if (data.name == "arrays") != (features.kind == "spectrogram"):
+        raise UserError(
+            f"features.kind is {features.kind!r} with data.name {data.name!r}; arrays, and they"
+            " alone, need features.kind=spectrogram"
+        )
+    if features.kind == "spectrogram":
+        _check_spectrogram(config)
     return config
+
+
+def _check_spectrogram(config: config_lib.Config) -> None:
+    features, model = config.features, config.model
+    known = ("mean", "std", "min", "max", "skew", "kurtosis", "percentiles", "mean_covariance")
+    names = [name for name in features.statistics.split(",") if name]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(
+            f"features.statistics has {unknown[0]!r}; choose from {', '.join(known)}, with commas"
+        )
+    if model.name in ("logistic", "svm", "lda") and not names:
+        raise UserError(
+            f"model.name {model.name!r} takes a vector; set features.statistics=mean,std"
+        )
+    if names and (model.name in config_lib.NETWORKS or model.name == "ensemble"):
+        raise UserError(f"model.name {model.name!r} takes frames; leave features.statistics empty")
+    if features.num_bins > 1 + features.n_fft // 2:
+        raise UserError(
+            f"features.num_bins is {features.num_bins}; features.n_fft {features.n_fft} gives"
+            f" {1 + features.n_fft // 2} at most"
+        )
+    num_bands = features.num_bins if features.bands == "linear" else features.n_mels
+    if features.cepstrum and features.n_mfcc > num_bands:
+        raise UserError(
+            f"features.n_mfcc is {features.n_mfcc}; it must not exceed the {num_bands} bands"
+        )

@@ -1,5 +1,6 @@
 """Training and use of the systems that are fitted in one call, on the workdir of the networks."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,14 +12,15 @@ import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import workdir as workdir_lib
-from mgr_jax.classical import logistic, scoring, svm
-from mgr_jax.data import batches
+from mgr_jax.classical import lda, logistic, scoring, svm
+from mgr_jax.data import batches, folds
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge
 from mgr_jax.training import parallel
 
 _FILE = "model/params.npz"
+_INNER_FOLDS = 5
 
 Params = dict[str, np.ndarray]
 
@@ -39,6 +41,10 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
             return
     workdir_lib.set_status(run.path, "running")
     x, y = extract(config, dataset.parts["train"])
+    if config.model.name in ("lda", "ensemble"):
+        params, records = _fit_alone(config, dataset, x, y)
+        _finish(run, params, records)
+        return
     x_valid, y_valid = extract(config, dataset.parts["valid"])
     print(f"features  {x.shape[0]} x {x.shape[1]} to train on, {len(x_valid)} to validate on")
     for part, features in (("train", x), ("valid", x_valid)):
@@ -46,6 +52,10 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
             raise UserError(f"data: features of part {part!r} are not finite; check the recordings")
     fit = {"logistic": _fit_logistic, "svm": _fit_svm}[config.model.name]
     params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
+    _finish(run, params, records)
+
+
+def _finish(run: workdir_lib.Run, params: Params, records: list[dict[str, Any]]) -> None:
     lines = "".join(json.dumps(record) + "\n" for record in records)
     (run.path / "metrics.jsonl").write_text(lines, encoding="utf-8")
     _save(run.path / _FILE, params)
@@ -107,6 +117,41 @@ def _fit_logistic(
             record[f"{part}_accuracy"] = float((predicted == labels).mean())
         records.append(record | {"chosen": bool(one["l2"] == chosen["l2"])})
     return chosen, records
+
+
+def _fit_alone(
+    config: config_lib.Config, dataset: Dataset, x: np.ndarray, y: np.ndarray
+) -> tuple[Params, list[dict[str, Any]]]:
+    """Systems that choose nothing by the validation part."""
+    num_classes = len(dataset.catalog.labels)
+    print(f"features  {' x '.join(map(str, x.shape))} to train on")
+    if not np.isfinite(x).all():
+        raise UserError("data: features of part 'train' are not finite; check the recordings")
+    if config.model.name == "lda":
+        params = jax.device_get(lda.fit(x, y, num_classes=num_classes))
+        predicted = np.asarray(lda.log_probabilities(params, x)).argmax(axis=1)
+        return params, [{"step": 0, "train_accuracy": float((predicted == y).mean())}]
+    from mgr_jax.classical import ensemble
+
+    ensemble.check_shapes(x.shape[1:])
+    part = dataset.parts["train"]
+    if len(x) != len(part.ids):
+        raise UserError(
+            "data.window_seconds: model.name 'ensemble' reads whole clips; leave it at 0"
+        )
+    tracks = tuple(track for track in dataset.catalog.tracks if track.id in set(part.ids))
+    fold_of = folds.assign_folds(
+        dataclasses.replace(dataset.catalog, tracks=tracks),
+        protocol="artist_kfold",
+        num_folds=_INNER_FOLDS,
+        seed=config.train.seed,
+    )
+    # A recording with two labels is in no fold; it is scored by no member, and learned by all.
+    inner = np.array([fold_of.get(name, -1) for name in part.ids])
+    params, scores = ensemble.fit(x, y, inner, num_classes=num_classes, features=config.features)
+    for name, score in scores.items():
+        print(f"member    {name}: {100 * score:.1f} % cross-validated within the training part")
+    return params, [{"step": 0} | {f"inner_{name}": score for name, score in scores.items()}]
 
 
 def _fit_svm(

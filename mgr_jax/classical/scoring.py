@@ -46,7 +46,11 @@ def check_params(config: config_lib.Config, params: Params, *, num_classes: int)
         # First, since decisions are made for as many classes.
         if int(params.get("num_classes", num_classes)) != num_classes:
             raise ValueError(f"num_classes is {params['num_classes']}, not {num_classes}")
-        shape = np.shape(log_probabilities(config)(params, params["mean"][None]))
+        if config.model.name == "ensemble":
+            x = np.zeros((1, *params["shape"]), np.float32)
+        else:
+            x = params["mean"][None]
+        shape = np.shape(log_probabilities(config)(params, x))
     except (TypeError, KeyError, IndexError) as error:
         raise ValueError(f"arrays do not fit the model ({error})") from error
     if shape != (1, num_classes):

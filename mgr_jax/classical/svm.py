@@ -91,21 +91,48 @@ def fit(
     best, best_rank = None, None
     for penalty, width in itertools.product(sorted(c), widths):
         svc = SVC(C=penalty, kernel=kernel, gamma=width * unit, random_state=seed).fit(reduced, y)
-        params = common | {
-            "classes": svc.classes_,
-            "support_vectors": svc.support_vectors_,
-            "num_support": svc.n_support_,
-            "dual": svc.dual_coef_,
-            "intercept": svc.intercept_,
-            "c": np.asarray(float(penalty)),
-            "gamma": np.asarray(float(width * unit)),
-        }
+        params = common | _support(svc, penalty, width * unit)
         decision = _decide(params, reduced_valid)
         params["slope"], loss = _calibrate(decision, y_valid)
         rank = (np.mean(decision.argmax(1) == y_valid), -loss)
         if best_rank is None or rank > best_rank:
             best, best_rank = params, rank
     return best
+
+
+def fit_one(
+    x: np.ndarray, y: np.ndarray, *, num_classes: int, c: float, gamma: float = 1.0
+) -> dict[str, np.ndarray]:
+    """Fits one SVC with an RBF kernel on standardised features, without principal components.
+
+    Args:
+      x: features [N, D]. y: labels [N], integers below `num_classes`.
+      num_classes: C. c: penalty. gamma: width as a multiple of 1 / D.
+
+    Returns:
+      Arrays by name, for `decision_function`.
+    """
+    scaler = StandardScaler().fit(np.asarray(x, np.float64))
+    width = gamma / x.shape[1]
+    svc = SVC(C=c, gamma=width).fit(scaler.transform(np.asarray(x, np.float64)), y)
+    return {
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+        "num_classes": np.asarray(num_classes),
+        "kernel": np.asarray("rbf"),
+    } | _support(svc, c, width)
+
+
+def _support(svc: SVC, c: float, gamma: float) -> dict[str, np.ndarray]:
+    return {
+        "classes": svc.classes_,
+        "support_vectors": svc.support_vectors_,
+        "num_support": svc.n_support_,
+        "dual": svc.dual_coef_,
+        "intercept": svc.intercept_,
+        "c": np.asarray(float(c)),
+        "gamma": np.asarray(float(gamma)),
+    }
 
 
 def decision_function(params: Params, x: np.ndarray) -> np.ndarray:
@@ -143,6 +170,8 @@ def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def _reduce(params: Params, x: np.ndarray) -> np.ndarray:
     scaled = (x - params["mean"]) / params["scale"]
+    if "components" not in params:
+        return scaled
     return (scaled - params["center"]) @ params["components"].T
 
 

@@ -12,10 +12,12 @@ import grain
 import numpy as np
 from absl import flags
 
+from mgr_jax.data.arrays import Arrays
 from mgr_jax.data.clips import Clips
 
 # A batch is a dict of arrays:
-#   waveform     float32 [B, T]  windows, full scale at +-1, zeros after the end of the audio
+#   waveform     float32 [B, T]  windows, full scale at +-1, zeros after the end of the audio; of
+#                                arrays [B, T, bins], a sample being a frame
 #   num_samples  int32   [B]     how much of each window is audio
 #   label        int32   [B]     class
 #   row          int32   [B]     training: row of the global batch; evaluation: index of the track
@@ -27,14 +29,14 @@ Batch = dict[str, np.ndarray]
 class Part:
     """The tracks of one part that can be read: rows of the clip store, and classes, `[N]`."""
 
-    clips: Clips
+    clips: Clips | Arrays
     ids: tuple[str, ...]
     rows: np.ndarray
     labels: np.ndarray
 
 
 def make_part(
-    clips: Clips, ids: Sequence[str], label_of: dict[str, str], labels: Sequence[str]
+    clips: Clips | Arrays, ids: Sequence[str], label_of: dict[str, str], labels: Sequence[str]
 ) -> Part:
     """The part with the tracks `ids`; their labels are looked up and numbered as in `labels`."""
     return Part(
@@ -83,10 +85,11 @@ def train_batches(
     """
     local = _local_rows(batch_size, process_index, process_count)
     order = training_order(part, seed=seed)
+    shape = _window_shape(part, window)
 
     def batch_at(step: int) -> Batch:
         rows = range(local.start, local.stop)
-        return _stack((example(step * batch_size + row, row) for row in rows), len(rows), window)
+        return _stack((example(step * batch_size + row, row) for row in rows), len(rows), shape)
 
     def example(position: int, row: int) -> tuple:
         index = int(order[position])
@@ -155,14 +158,15 @@ def eval_batches(
     """
     local = _local_rows(batch_size, process_index, process_count)
     grid = windows_of(part, window)
+    shape = _window_shape(part, window)
 
     def batch_at(index: int) -> Batch:
         chosen = grid[index * batch_size : (index + 1) * batch_size]
         own, num_rows = chosen[local], local.stop - local.start
         # All rows may be masked here while other processes have some left.
-        empty = [(np.zeros(window, np.float32), 0, 0, 0)] * (num_rows - len(own))
+        empty = [(np.zeros(shape, np.float32), 0, 0, 0)] * (num_rows - len(own))
         examples = (_window(part, i, start, window, i) for i, start in own)
-        batch = _stack(itertools.chain(examples, empty), num_rows, window)
+        batch = _stack(itertools.chain(examples, empty), num_rows, shape)
         missing = (0, batch_size - len(chosen))
         batch["row"] = np.pad(chosen[:, 0].astype(np.int32), missing)
         batch["mask"] = np.pad(np.ones(len(chosen), np.float32), missing)
@@ -192,6 +196,10 @@ def _start_worker(index: int, count: int) -> None:
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
+def _window_shape(part: Part, window: int) -> tuple[int, ...]:
+    return (window, *part.clips.samples.shape[2:])
+
+
 def _window(part: Part, index: int, start: int, window: int, row: int) -> tuple:
     clip = part.rows[index]
     length = part.clips.records[clip].length
@@ -199,8 +207,8 @@ def _window(part: Part, index: int, start: int, window: int, row: int) -> tuple:
     return waveform, min(window, length - start), part.labels[index], row
 
 
-def _stack(examples: Iterable[tuple], num_rows: int, window: int) -> Batch:
-    waveforms = np.empty((num_rows, window), np.float32)
+def _stack(examples: Iterable[tuple], num_rows: int, shape: tuple[int, ...]) -> Batch:
+    waveforms = np.empty((num_rows, *shape), np.float32)
     facts = []
     for i, (waveform, *rest) in enumerate(examples):
         waveforms[i] = waveform  # One by one: a batch of whole clips is large enough once.

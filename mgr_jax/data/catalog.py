@@ -212,6 +212,12 @@ def _manifest_track(value: dict[str, str], folder: pathlib.Path) -> Track:
     )
 
 
+def _arrays(data: config_lib.Data) -> Catalog:
+    from mgr_jax.data import arrays
+
+    return _make("arrays", arrays.read_tracks(data.root), {})
+
+
 def _existing_folder(root: str) -> pathlib.Path:
     path = pathlib.Path(os.path.expanduser(root))
     if not os.path.isdir(path):
@@ -283,4 +289,5 @@ _CATALOGS = {
     "fma": _fma,
     "ballroom": _ballroom,
     "extended_ballroom": _extended_ballroom,
+    "arrays": _arrays,
 }

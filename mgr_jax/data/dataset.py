@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import batches, clips, splits
+from mgr_jax.data import arrays, batches, clips, splits
 from mgr_jax.data.catalog import PARTS, Catalog, make_catalog
 from mgr_jax.errors import UserError
+
+Store = clips.Clips | arrays.Arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,12 +16,12 @@ class Dataset:
     """`catalog` has every track, `split` only those that can be read; `parts` follows `split`."""
 
     catalog: Catalog
-    clips: clips.Clips
+    clips: Store
     split: splits.Split
     parts: Mapping[str, batches.Part]
 
 
-def open_catalog(config: config_lib.Config) -> tuple[Catalog, clips.Clips]:
+def open_catalog(config: config_lib.Config) -> tuple[Catalog, Store]:
     """The tracks that `config.data` names, and their clip store, decoded where needed.
 
     Raises:
@@ -31,13 +33,21 @@ def open_catalog(config: config_lib.Config) -> tuple[Catalog, clips.Clips]:
             " data.name=gtzan and data.root"
         )
     catalog = make_catalog(config.data)
-    store = clips.open_clips(
-        catalog,
-        sample_rate=config.features.sample_rate,
-        clip_samples=config_lib.clip_length(config),
-        cache=config.data.cache,
-        num_workers=config.data.num_workers,
-    )
+    if config.data.name == "arrays":
+        store = arrays.open_arrays(
+            config.data.root,
+            num_frames=config_lib.clip_length(config),
+            num_bins=config.features.num_bins,
+            sample_rate=config_lib.samples_per_second(config),
+        )
+    else:
+        store = clips.open_clips(
+            catalog,
+            sample_rate=config.features.sample_rate,
+            clip_samples=config_lib.clip_length(config),
+            cache=config.data.cache,
+            num_workers=config.data.num_workers,
+        )
     if not store.row:
         name, error = next(iter(store.errors().items()))
         raise UserError(
@@ -56,7 +66,7 @@ def open_dataset(config: config_lib.Config) -> Dataset:
     return split_dataset(config, *open_catalog(config))
 
 
-def split_dataset(config: config_lib.Config, catalog: Catalog, store: clips.Clips) -> Dataset:
+def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> Dataset:
     """The data set of `open_dataset` from what is open already: for several splits of the same.
 
     Raises:
@@ -69,6 +79,7 @@ def split_dataset(config: config_lib.Config, catalog: Catalog, store: clips.Clip
         fold=config.data.fold,
         seed=config.data.seed + config.data.repeat,
         num_folds=config.data.num_folds,
+        refit=config.train.refit,
     )
     parts = {part: _part(catalog, store, getattr(split, part)) for part in PARTS}
     return Dataset(catalog, store, split, parts)
@@ -79,12 +90,16 @@ def open_part(config: config_lib.Config, split: splits.Split, part: str) -> Data
 
     Tracks of the part that are missing now, or cannot be read, stand in `clips.errors()` or are
     absent from `catalog`; the caller reports them. A model that was imported has no split: its
-    part is all tracks.
+    part is all tracks. An array file that has none of the part's tracks is another one: its own
+    `split` says which tracks are scored, and `split` of the result has them as this part.
 
     Raises:
-      UserError: if none of the tracks of the part is there.
+      UserError: if none of the tracks of the part is there, or tracks of another array file are
+        among those that the model learned from.
     """
     catalog, store = open_catalog(config)
+    if config.data.name == "arrays":
+        split = _other_arrays(config, catalog, split, part)
     wanted = list(store.row) if split.protocol == splits.IMPORTED else getattr(split, part)
     ids = [name for name in wanted if name in store.row]
     if not ids:
@@ -95,7 +110,25 @@ def open_part(config: config_lib.Config, split: splits.Split, part: str) -> Data
     return Dataset(catalog, store, split, {part: _part(catalog, store, ids)})
 
 
-def _part(catalog: Catalog, store: clips.Clips, ids: tuple[str, ...] | list[str]) -> batches.Part:
+def _other_arrays(
+    config: config_lib.Config, catalog: Catalog, split: splits.Split, part: str
+) -> splits.Split:
+    """`split`, or with the tracks of a file that the model has never seen as `part`."""
+    listed = {track.id for track in catalog.tracks if track.part == part}
+    present = {track.id for track in catalog.tracks}
+    if not listed or present & set(getattr(split, part)):
+        return split
+    learned = sorted(listed & {*split.train, *split.valid})
+    if learned:
+        more = f" and {len(learned) - 3} more" if len(learned) > 3 else ""
+        raise UserError(
+            f"data.root {config.data.root}: the model was trained on {', '.join(learned[:3])}{more}"
+            f" of its part {part!r}; take them out, or score another part"
+        )
+    return dataclasses.replace(split, **{part: tuple(sorted(listed))})
+
+
+def _part(catalog: Catalog, store: Store, ids: tuple[str, ...] | list[str]) -> batches.Part:
     label_of = {track.id: track.label for track in catalog.tracks}
     return batches.make_part(store, ids, label_of, catalog.labels)
 
@@ -108,7 +141,7 @@ def describe(dataset: Dataset) -> str:
     return f"{found}\nsplit     {split.protocol}: {sizes}{_crossing(split)}"
 
 
-def describe_clips(catalog: Catalog, store: clips.Clips) -> str:
+def describe_clips(catalog: Catalog, store: Store) -> str:
     """What was found and read, lines for a terminal: counts, and every skipped or odd file."""
     seconds = store.samples.shape[1] / store.sample_rate
     lines = [

@@ -53,7 +53,13 @@ class Split:
 
 
 def make_split(
-    catalog: Catalog, *, protocol: str, fold: int = 0, seed: int = 0, num_folds: int = 5
+    catalog: Catalog,
+    *,
+    protocol: str,
+    fold: int = 0,
+    seed: int = 0,
+    num_folds: int = 5,
+    refit: bool = False,
 ) -> Split:
     """Splits the tracks of `catalog` into train, valid and test.
 
@@ -70,6 +76,8 @@ def make_split(
       fold: which fold is the test part; protocols without folds have only fold 0.
       seed: seed of the draw.
       num_folds: folds of `kfold` and `artist_kfold`.
+      refit: the training part takes in the validation part, which is empty then; the test part
+        may be empty too, to be scored elsewhere.
 
     Raises:
       UserError: if a part would be empty, or a class has no track to train on; with `holdout` and
@@ -94,8 +102,10 @@ def make_split(
         parts = _one_fold(catalog, protocol, fold, seed, num_folds)
     else:
         parts = {track.id: track.part for track in catalog.tracks}
+    if refit:
+        parts = {name: "train" if part == "valid" else part for name, part in parts.items()}
     split = _from_parts(catalog, protocol, parts)
-    _check_classes(catalog, split)
+    _check_classes(catalog, split, optional=("valid", "test") if refit else ())
     return split
 
 
@@ -192,10 +202,12 @@ def _shared(learned: Sequence[Track], tested: Sequence[Track], field: str) -> tu
     return tuple(sorted(right[key] for key in (left.keys() & right.keys()) - {""}))
 
 
-def _check_classes(catalog: Catalog, split: Split) -> None:
+def _check_classes(catalog: Catalog, split: Split, *, optional: Sequence[str] = ()) -> None:
     label_of = {track.id: track.label for track in catalog.tracks}
     for part in PARTS:
         ids = getattr(split, part)
+        if not ids and part in optional:
+            continue
         if not ids:
             why = "the data set lists none, so use 'holdout' or add a split"
             if split.protocol in folds_lib.PROTOCOLS:

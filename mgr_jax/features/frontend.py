@@ -6,11 +6,21 @@ from collections.abc import Iterable
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from mgr_jax.config import Features
 from mgr_jax.errors import UserError
-from mgr_jax.features import filters, framing, image, normalize, spectral, summary
+from mgr_jax.features import (
+    bands,
+    descriptors,
+    filters,
+    framing,
+    image,
+    normalize,
+    spectral,
+    summary,
+)
 
 # 203 * 200 * 3 = 121 800 values, the length of the vectors in the presentation's SVM log.
 FLATTENED_IMAGE = (203, 200)
@@ -34,6 +44,8 @@ def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) 
     - `mfcc`: `[B, F, n_mfcc]`.
     - `mfcc_stats`: `[B, K + K (K + 1) / 2]` mean and covariance of `n_mfcc` = K coefficients.
     - `flattened`: `[B, 121800]`, a 203x200x3 picture as a vector.
+    - `spectrogram`: `[B, F, D]` of log spectrograms `[B, F, K]` in place of waveforms, or `[B, D]`
+      with `features.statistics`.
 
     With `features.normalize` `global` or `bin` the function also needs the `normalizer` of
     `fit_normalizer`, and raises ValueError without it.
@@ -51,7 +63,9 @@ def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) 
         raise UserError(
             f"features.kind is {features.kind!r}; it must be one of {', '.join(FRONTENDS)}"
         )
-    empty = int((filters.mel_filter_bank(**_bank(features)).max(axis=1) == 0).sum())
+    empty = features.kind != "spectrogram" and int(
+        (filters.mel_filter_bank(**_bank(features)).max(axis=1) == 0).sum()
+    )
     if empty:
         raise UserError(
             f"features.n_mels {features.n_mels} leaves {empty} bands without an FFT bin at"
@@ -96,6 +110,8 @@ def fit_normalizer(features: Features, batches: Iterable[ArrayLike]) -> normaliz
 
 def num_frames(features: Features, num_samples: ArrayLike) -> ArrayLike:
     """Frames of a waveform of `num_samples` samples (an int or an array of them)."""
+    if features.kind == "spectrogram":
+        return num_samples
     return 1 + (num_samples - features.n_fft % 2) // features.hop_length
 
 
@@ -126,12 +142,33 @@ def flattened(waveform: jax.Array, features: Features) -> jax.Array:
     return pixels.reshape(*pixels.shape[:-3], -1)
 
 
+def spectrogram(frames: jax.Array, features: Features) -> jax.Array:
+    """Features of a log spectrogram, `[..., F, K] -> [..., F, D]`, or `[..., D]` as statistics."""
+    x = bands.pool_bands(
+        frames,
+        scale=features.bands,
+        n_bands=features.n_mels,
+        sample_rate=features.sample_rate,
+        n_fft=features.n_fft,
+        fmin=features.fmin,
+        fmax=features.fmax,
+    )
+    if features.cepstrum:
+        x = spectral.cepstrum(x, n_mfcc=features.n_mfcc)
+    if features.deltas:
+        x = jnp.concatenate([x, descriptors.delta(x, width=5)], axis=-1)
+    if features.statistics:
+        x = summary.summarize(x, statistics=features.statistics.split(","))
+    return x
+
+
 FRONTENDS = {
     "logmel": log_mel,
     "mel_image": mel_image,
     "mfcc": mfcc,
     "mfcc_stats": mfcc_stats,
     "flattened": flattened,
+    "spectrogram": spectrogram,
 }
 
 

@@ -62,7 +62,7 @@ def make_network(
     )
 
     def init() -> TrainState:
-        waveform = np.zeros((1, config_lib.window_length(config)), np.float32)
+        waveform = np.zeros((1, *config_lib.window_shape(config)), np.float32)
         # Split, since the steps fold their number into the same key.
         key, _ = jax.random.split(jax.random.key(config.train.seed))
         # Fitted to silence, for its shape; training puts the real one in its place.
@@ -121,7 +121,7 @@ def count_parameters(config: config_lib.Config, *, num_classes: int) -> int:
 
 def _summary(config: config_lib.Config, num_classes: int) -> table.Summary:
     def inputs() -> jax.Array:
-        waveform = jnp.zeros((1, config_lib.window_length(config)))
+        waveform = jnp.zeros((1, *config_lib.window_shape(config)))
         normalizer = fit_normalizer(config.features, [waveform])
         return make_frontend(config.features)(waveform, normalizer)
 

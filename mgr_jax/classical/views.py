@@ -1,0 +1,108 @@
+"""Views: a log spectrogram as one vector, by what is fitted on the training part.
+
+A view is fitted to the spectrograms of the training part and gives arrays; with those it turns any
+spectrogram `[F, K]` into a vector. Linear bins are pooled to bands first.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.cluster import MiniBatchKMeans
+
+from mgr_jax.config import Features
+from mgr_jax.features import bands, patches, texture
+
+Params = Mapping[str, np.ndarray]
+
+_NUM_PATCHES = 40_000  # drawn from the training part, to fit components and codebooks
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How spectrograms become vectors.
+
+    Attributes:
+      kind: `texture` (`features.texture`), `covariance` (mean and matrix logarithm of the
+        covariance of whitened patches) or `words` (deviation over time of the activations of the
+        words of a codebook of whitened patches).
+      scale, n_bands, fmin, fmax: the bands, see `bands.pool_bands`.
+      width: frames of a patch. num_components: components kept of it.
+      num_words: size of the codebook. seed: of the patches that are drawn, and of the codebook.
+    """
+
+    kind: str
+    scale: str = "mel"
+    n_bands: int = 40
+    fmin: float = 60.0
+    fmax: float = 10500.0
+    width: int = 1
+    num_components: int = 0
+    num_words: int = 0
+    seed: int = 0
+
+
+def fit(view: View, spectrograms: np.ndarray, features: Features) -> dict[str, np.ndarray]:
+    """Arrays of the view, from the spectrograms `[N, F, K]` of the training part alone."""
+    if view.kind == "texture":
+        return {}
+    drawn = jnp.asarray(_draw_patches(view, spectrograms, features))
+    whitening = patches.fit_whitening(drawn, num_components=view.num_components)
+    params = {name: np.asarray(value) for name, value in whitening.items()}
+    if view.kind == "words":
+        components = np.asarray(patches.whiten(whitening, drawn))
+        model = MiniBatchKMeans(
+            view.num_words, batch_size=2048, n_init=1, max_iter=30, random_state=view.seed
+        )
+        params["words"] = model.fit(components).cluster_centers_.astype(np.float32)
+    return params
+
+
+def transform(
+    view: View, params: Params, spectrograms: np.ndarray, features: Features
+) -> np.ndarray:
+    """Vectors `[N, D]` of spectrograms `[N, F, K]`."""
+    return np.asarray(_transform(view, _frozen(features), dict(params), jnp.asarray(spectrograms)))
+
+
+def _draw_patches(view: View, spectrograms: np.ndarray, features: Features) -> np.ndarray:
+    random = np.random.default_rng(view.seed)
+    tracks = random.integers(len(spectrograms), size=_NUM_PATCHES)
+    starts = random.integers(spectrograms.shape[1] - view.width + 1, size=_NUM_PATCHES)
+    pooled = np.asarray(_pool(view, spectrograms, _frozen(features)))
+    rows = starts[:, None] + np.arange(view.width)[None]
+    return pooled[tracks[:, None], rows].reshape(_NUM_PATCHES, -1)
+
+
+def _frozen(features: Features) -> tuple[float, int]:
+    return features.sample_rate, features.n_fft
+
+
+def _pool(view: View, spectrograms: jax.Array, rate: tuple[float, int]) -> jax.Array:
+    return bands.pool_bands(
+        spectrograms,
+        scale=view.scale,
+        n_bands=view.n_bands,
+        sample_rate=rate[0],
+        n_fft=rate[1],
+        fmin=view.fmin,
+        fmax=view.fmax,
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _transform(view, rate, params, spectrograms):
+    def one(spectrogram):
+        pooled = _pool(view, spectrogram, rate)
+        if view.kind == "texture":
+            return texture.texture(pooled, spectrogram)
+        components = patches.whiten(params, patches.extract(pooled, width=view.width))
+        if view.kind == "words":
+            return jnp.std(patches.word_activations(components, params["words"]), axis=0)
+        logarithm = patches.log_covariance(components)
+        return jnp.concatenate([components.mean(axis=0), logarithm])
+
+    return jax.lax.map(one, spectrograms)

@@ -1,0 +1,202 @@
+"""Arrays: spectrograms that were computed elsewhere, in one `.npz` or `.npy` file.
+
+A file holds `spectrogram` `[N, frames, bins]`, `label` and `track_id` `[N]` and, where known,
+`split` (`train`, `valid`, `test` or empty), `artist` and `recording` `[N]`. Values are floats, or
+uint8 with the scalars `scale` and `offset`: `uint8 * scale + offset`. A `.npy` file is a structured
+array of N rows with these fields. Tracks named as GTZAN's are given what is known of their artists
+and recordings if the file does not tell.
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from mgr_jax.data import gtzan
+from mgr_jax.data.clips import Record
+from mgr_jax.data.track import Track
+from mgr_jax.errors import UserError
+
+_TEXTS = ("track_id", "label", "split", "artist", "recording")
+_PARTS = ("", "train", "valid", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """A clip store of spectrograms: a "sample" is a frame `[bins]`.
+
+    Attributes:
+      samples: `[N, frames, bins]`, uint8 or float.
+      records: one a row. sample_rate: frames per second.
+      scale, offset: value = sample * scale + offset.
+    """
+
+    samples: np.ndarray
+    records: tuple[Record, ...]
+    sample_rate: float
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @functools.cached_property
+    def row(self) -> dict[str, int]:
+        """Track id -> row, for the tracks that could be read."""
+        return {record.id: i for i, record in enumerate(self.records) if not record.error}
+
+    def errors(self) -> dict[str, str]:
+        """Track id -> why it is skipped."""
+        return {record.id: record.error for record in self.records if record.error}
+
+    def notes(self) -> dict[str, str]:
+        """Track id -> what is odd about it: nothing."""
+        return {}
+
+    def waveform(self, row: int, start: int = 0, length: int | None = None) -> np.ndarray:
+        """Frames `start:start + length` of a row, float32 `[length, bins]`, zeros past its end."""
+        length = self.samples.shape[1] - start if length is None else length
+        piece = self.samples[row, start : start + length].astype(np.float32)
+        piece = piece * np.float32(self.scale) + np.float32(self.offset)
+        return np.pad(piece, ((0, length - len(piece)), (0, 0)))
+
+
+def read_tracks(root: str) -> tuple[Track, ...]:
+    """The tracks of a file, without its spectrograms.
+
+    Raises:
+      UserError: if the file is missing or damaged, or a field is missing, of a wrong shape or type.
+    """
+    path = _path(root)
+    text = {name: values for name, values in _read(path, _TEXTS).items() if values is not None}
+    for name in ("track_id", "label"):
+        if name not in text:
+            raise UserError(f"data.root {path}: array {name!r} is missing; add it")
+    count = len(text["track_id"]) if text["track_id"].ndim == 1 else -1
+    for name, values in text.items():
+        if values.dtype.kind not in "US" or values.shape != (count,):
+            raise UserError(
+                f"data.root {path}: {name!r} is {values.dtype} {values.shape}; it must be text"
+                " [N], as many as track_id"
+            )
+    values = {name: _decode(path, name, text[name]) for name in text}
+    ids = values["track_id"]
+    faults = {
+        "the file has no track": not count,
+        "a track_id or a label is empty": "" in ids or "" in values["label"],
+        "a track_id stands there twice": len(set(ids)) < len(ids),
+        "a split is not train, valid, test or empty": not set(values.get("split", [])) <= {*_PARTS},
+        "a track_id or a label has a line break": any(
+            not v.isprintable() for v in (*ids, *values["label"])
+        ),
+    }
+    for fault, is_so in faults.items():
+        if is_so:
+            raise UserError(f"data.root {path}: {fault}; correct the file")
+    known = gtzan.facts()
+    is_gtzan = set(ids) <= known.keys()
+    tracks = []
+    for i, name in enumerate(ids):
+        fact = known[name] if is_gtzan else gtzan.Facts("", "", "")
+        tracks.append(
+            Track(
+                id=name,
+                path=str(path),
+                label=values["label"][i],
+                artist=values["artist"][i] if "artist" in values else fact.artist,
+                recording=values["recording"][i] if "recording" in values else fact.recording,
+                part=values["split"][i] if "split" in values else fact.part,
+            )
+        )
+    return tuple(tracks)
+
+
+def open_arrays(root: str, *, num_frames: int, num_bins: int, sample_rate: float) -> Arrays:
+    """The store of a file; a spectrogram longer than `num_frames` is cut at its end.
+
+    A row that is not finite is left aside with its reason.
+
+    Args:
+      num_frames: frames of a clip. num_bins: bins of a frame. sample_rate: frames per second.
+
+    Raises:
+      UserError: if the file cannot be read, or its spectrograms are of another size.
+    """
+    path = _path(root)
+    found = _read(path, ("track_id", "spectrogram", "scale", "offset"))
+    for name in ("track_id", "spectrogram"):
+        if found[name] is None:
+            raise UserError(f"data.root {path}: array {name!r} is missing; add it")
+    samples = found["spectrogram"]
+    if samples.dtype != np.uint8 and samples.dtype.kind != "f":
+        raise UserError(
+            f"data.root {path}: 'spectrogram' is {samples.dtype}; it must be uint8 or float"
+        )
+    if samples.ndim != 3 or len(samples) != len(found["track_id"]):
+        raise UserError(
+            f"data.root {path}: 'spectrogram' is {samples.shape} for {len(found['track_id'])}"
+            " tracks; it must be [N, frames, bins]"
+        )
+    if samples.shape[2] != num_bins:
+        raise UserError(
+            f"data.root {path}: its frames have {samples.shape[2]} bins, not {num_bins}; set"
+            f" features.num_bins={samples.shape[2]}"
+        )
+    if samples.shape[1] < num_frames:
+        raise UserError(
+            f"data.root {path}: its tracks have {samples.shape[1]} frames, fewer than {num_frames};"
+            f" set data.clip_samples={samples.shape[1]}"
+        )
+    scalars = {}
+    for name, default in (("scale", 1.0), ("offset", 0.0)):
+        value = np.asarray(default if found[name] is None else found[name])
+        if value.size != 1 or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+            raise UserError(f"data.root {path}: {name!r} must be one finite number")
+        scalars[name] = float(value.reshape(()))
+    samples = samples[:, :num_frames]
+    finite = np.isfinite(samples).all(axis=(1, 2))
+    records = tuple(
+        Record(name, length=num_frames, error="" if ok else "has values that are not finite")
+        for name, ok in zip(_decode(path, "track_id", found["track_id"]), finite, strict=True)
+    )
+    return Arrays(samples, records, sample_rate, **scalars)
+
+
+def _path(root: str) -> pathlib.Path:
+    path = pathlib.Path(os.path.expanduser(root))
+    if not root or not path.is_file():
+        raise UserError(
+            f"data.root {root or '(empty)'}: no such file; data.name 'arrays' needs a .npz or .npy"
+            " file"
+        )
+    return path
+
+
+def _read(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, np.ndarray | None]:
+    """The named arrays, None for those that the file lacks. Object arrays are refused."""
+    try:
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                if loaded.dtype.names is None or loaded.ndim != 1:
+                    raise UserError(
+                        f"data.root {path}: one bare array; give a .npz with spectrogram, label"
+                        " and track_id, or a structured array of these fields"
+                    )
+                return {
+                    name: np.array(loaded[name]) if name in loaded.dtype.names else None
+                    for name in names
+                }
+            return {name: loaded[name] if name in loaded.files else None for name in names}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(
+            f"data.root {path}: cannot be read ({reason}); give a .npz or .npy file without objects"
+        ) from error
+
+
+def _decode(path: pathlib.Path, name: str, values: np.ndarray) -> list[str]:
+    try:
+        return [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"data.root {path}: {name!r} is not UTF-8; save it as text") from error
