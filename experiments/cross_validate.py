@@ -1,10 +1,12 @@
 """Trains and tests every fold: `python -m experiments.cross_validate --config=FILE --workdir=DIR`.
 
     [--protocols=kfold,artist_kfold] [--seeds=5] [--json=FILE] [--config.data.num_folds=5]
+    [--config.train.folds_at_once=5]
 
 Seed k of `--seeds` draws the folds anew (`data.repeat` rises by k) and trains with another seed
 (`train.seed` rises by k). DIR/<protocol>/seed<k>/fold<i>/ are ordinary workdirs. Run the command
 again after a kill: what is done is not done again. The report is DIR/report.md, and .json.
+With `train.folds_at_once` so many folds of a network are trained as one program.
 """
 
 import copy
@@ -57,8 +59,11 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax import workdir
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.evaluation import cross_validation
-    from mgr_jax.training import loop
+    from mgr_jax.training import folds as folds_lib
+    from mgr_jax.training import preemption
 
+    if config.train.folds_at_once:
+        folds_lib.check(config)
     command.keep_compiled_programs()
     for job in jobs:
         workdir.reserve(str(job.path), job.config)
@@ -67,13 +72,12 @@ def main(argv: Sequence[str]) -> int:
     datasets = [dataset_lib.split_dataset(job.config, catalog, store) for job in jobs]
     print(dataset_lib.describe_clips(catalog, store), flush=True)
     try:
-        for number, (job, dataset) in enumerate(zip(jobs, datasets, strict=True), start=1):
-            run = workdir.create(str(job.path), job.config, catalog, dataset.split)
-            if not cross_validation.is_evaluated(job.path):
-                print(f"\nfold      {job} ({number} of {len(jobs)} trainings)", flush=True)
-                _train(job.config, dataset, run)
-                _evaluate(run, dataset)
-    except loop.Interrupted as stopped:
+        # Always the same folds together, however many of them are done.
+        at_once = config.train.folds_at_once or 1
+        for first in range(0, len(jobs), at_once):
+            chosen = slice(first, first + at_once)
+            _train_and_evaluate(jobs[chosen], datasets[chosen], total=len(jobs), first=first)
+    except preemption.Interrupted as stopped:
         print(stopped)
         return command.PREEMPTED if stopped.signal == signal.SIGTERM else command.INTERRUPTED
     folds = [
@@ -83,7 +87,8 @@ def main(argv: Sequence[str]) -> int:
     report = cross_validation.make_report(
         folds, catalog.tracks, system=config.model.name, data=catalog.name
     )
-    report |= {name: run.record[name] for name in ("data_hash", "versions", "git_commit")}
+    record = workdir.load(str(jobs[0].path)).record
+    report |= {name: record[name] for name in ("data_hash", "versions", "git_commit")}
     _write(report, cross_validation.to_markdown(report))
     print("\n" + cross_validation.to_text(report))
     print(f"report    {pathlib.Path(_WORKDIR.value) / 'report.md'}")
@@ -129,12 +134,34 @@ def _jobs(config: config_lib.Config) -> list[_Job]:
     return jobs
 
 
-def _train(config: config_lib.Config, dataset: Any, run: Any) -> None:
+def _train_and_evaluate(
+    jobs: Sequence[_Job], datasets: Sequence[Any], *, total: int, first: int
+) -> None:
+    """The folds that go together, those of them that are not evaluated yet."""
+    from mgr_jax import workdir
     from mgr_jax.classical import fitting
-    from mgr_jax.training import loop
+    from mgr_jax.evaluation import cross_validation
+    from mgr_jax.training import folds, loop
 
-    train = loop.train if config.model.name in config_lib.NETWORKS else fitting.train
-    train(config, dataset, run)
+    left = []
+    for number, (job, dataset) in enumerate(zip(jobs, datasets, strict=True), start=first + 1):
+        run = workdir.create(str(job.path), job.config, dataset.catalog, dataset.split)
+        if not cross_validation.is_evaluated(job.path):
+            print(f"\nfold      {job} ({number} of {total} trainings)", flush=True)
+            left.append((str(job), job.config, dataset, run))
+    if not left:
+        return
+    config = left[0][1]
+    if config.train.folds_at_once:
+        folds.train(left, at_once=config.train.folds_at_once)
+    for name, config, dataset, run in left:
+        if config.model.name not in config_lib.NETWORKS:
+            fitting.train(config, dataset, run)
+        elif not config.train.folds_at_once:
+            loop.train(config, dataset, run)
+        if config.train.folds_at_once:
+            print(f"fold      {name}")
+        _evaluate(run, dataset)
 
 
 def _evaluate(run: Any, dataset: Any) -> None:

@@ -25,7 +25,8 @@ from mgr_jax.data.catalog import Catalog
 from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
-_FULL_SCALE = 32768.0
+# What 1.0 is in a row of the store.
+FULL_SCALE = 32768.0
 # Below this many tracks, starting worker processes takes longer than they save.
 _FEW_TRACKS = 4
 
@@ -81,7 +82,7 @@ class Clips:
         """Samples `start:start + length` of a row, float32 `[length]`, zeros past its end."""
         length = self.samples.shape[1] - start if length is None else length
         piece = self.samples[row, start : start + length]
-        scale = np.float32(self.records[row].scale / _FULL_SCALE)
+        scale = np.float32(self.records[row].scale / FULL_SCALE)
         return audio.fit(piece.astype(np.float32) * scale, length)
 
 
@@ -319,7 +320,7 @@ def _decode_row(job: tuple[Track, str, int, tuple[int, int], int]) -> Record:
         if len(waveform) < 0.9 * shape[1]:
             note = f"short: {seconds:.2f} s, padded to {shape[1] / sample_rate:g} s"
     scale = max(1.0, float(np.abs(waveform).max()))
-    steps = np.clip(np.rint(waveform / scale * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
+    steps = np.clip(np.rint(waveform / scale * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
     # Written, not mapped: on a full disk a write is an error, a mapped page kills the process.
     with open(target, "r+b") as file:
         file.seek(row * shape[1] * 2)

@@ -1,0 +1,187 @@
+"""One compiled program for several folds of a network: one fold or more on each device.
+
+The folds of a cross-validation share the network, the shapes and the tracks; they differ in their
+seed, in which tracks they learn from, and in how many steps make an epoch. All of that is data
+here, so that one program trains them all: folds lie along the mesh axis `fold`, by `shard_map`,
+and read their windows from one clip store that stays on every device.
+
+Where there are more folds than devices, convolutional networks take turns: the same program runs
+for the next folds. `vmap` over folds would make their convolutions grouped ones, and a loop inside
+the program is slower still (both measured on CPU). Recurrent networks are small matrix products
+in a long loop, and those of several folds go through it together by `vmap`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from mgr_jax import config as config_lib
+from mgr_jax.data.clips import FULL_SCALE, Clips
+from mgr_jax.errors import UserError
+from mgr_jax.features.frontend import make_frontend
+from mgr_jax.models import make_model
+from mgr_jax.training import network as network_lib
+from mgr_jax.training import optimizer, steps
+from mgr_jax.training.state import TrainState
+
+AXIS = "fold"
+# Networks of which several folds are faster by `vmap` than in turns.
+_BY_VMAP = ("rnn",)
+
+# Leaves `[L, ...]`: what a fold has of its own, by lane.
+#   fold: seed uint32, steps_per_epoch int32, class_weights float32 [C] (if asked for)
+#   windows: clip, start, num_samples, label, row int32 [B], and active bool (to train)
+Tree = Mapping[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldProgram:
+    """The compiled functions for L folds at a time.
+
+    Attributes:
+      num_lanes: L, folds of one call; a multiple of the devices.
+      init: seeds uint32 `[L]` -> states before the first step, leaves `[L, ...]`.
+      train_step: (states, fold, windows) -> states, which are donated. A lane that is not active
+        keeps its state.
+      predict_step: (variables, windows) -> log-probabilities `[L, B, C]`.
+      put: arrays `[L, ...]` -> the same on the devices, a lane beside its state.
+    """
+
+    num_lanes: int
+    init: Callable[[np.ndarray], TrainState]
+    train_step: Callable[[TrainState, Tree, Tree], TrainState]
+    predict_step: Callable[[Any, Tree], jax.Array]
+    put: Callable[[Any], Any]
+
+
+def make_fold_program(
+    config: config_lib.Config, store: Clips, *, num_classes: int, num_folds: int
+) -> FoldProgram:
+    """Puts the clip store on the devices, and builds the program for up to `num_folds` folds.
+
+    The store is int16 as on disk: `N * T * 2` bytes on each device.
+
+    Raises:
+      UserError: if that is more than a device has, where it tells.
+    """
+    devices = jax.devices()
+    _check_memory(store, devices[0])
+    turns = -(-num_folds // len(devices))
+    num_devices = -(-num_folds // turns)  # As few as make no more turns.
+    by_vmap = config.model.name in _BY_VMAP
+    num_lanes = num_devices * (turns if by_vmap else 1)
+    mesh = Mesh(np.array(devices[:num_devices]), (AXIS,), axis_types=(AxisType.Auto,))
+    lanes, copies = (NamedSharding(mesh, spec) for spec in (PartitionSpec(AXIS), PartitionSpec()))
+    scale = np.array([record.scale / FULL_SCALE for record in store.records], np.float32)
+    clips = jax.device_put((store.samples, scale), copies)
+    train_one, predict_one = _one_fold(config, num_classes)
+
+    def over_lanes(function: Callable[..., Any], num_shared: int) -> Callable[..., Any]:
+        """`function` of one fold, for the lanes `[L, ...]`; its last arguments are shared."""
+
+        def local(*args: Any) -> Any:
+            own, shared = args[: len(args) - num_shared], args[len(args) - num_shared :]
+            if by_vmap:
+                axes = (0,) * len(own) + (None,) * num_shared
+                return jax.vmap(function, in_axes=axes)(*own, *shared)
+            one = jax.tree.map(lambda x: x[0], own)
+            return jax.tree.map(lambda x: x[None], function(*one, *shared))
+
+        def mapped(*args: Any) -> Any:
+            specs = [PartitionSpec(AXIS)] * (len(args) - num_shared)
+            specs += [PartitionSpec()] * num_shared
+            # Unchecked: scans start from zeros, which are the same on all devices.
+            return jax.shard_map(
+                local,
+                mesh=mesh,
+                in_specs=tuple(specs),
+                out_specs=PartitionSpec(AXIS),
+                check_vma=False,
+            )(*args)
+
+        return mapped
+
+    def init_one(seed: jax.Array) -> TrainState:
+        own = _with_seed(config, seed)
+        return network_lib.make_network(own, num_classes=num_classes).init()
+
+    init = jax.jit(over_lanes(init_one, 0), out_shardings=lanes)
+    train_step = jax.jit(over_lanes(train_one, 1), out_shardings=lanes, donate_argnums=0)
+    predict_step = jax.jit(over_lanes(predict_one, 1), out_shardings=lanes)
+
+    def put(tree: Any) -> Any:
+        return jax.device_put(tree, lanes)
+
+    return FoldProgram(
+        num_lanes,
+        lambda seeds: init(put(seeds)),
+        lambda states, fold, windows: train_step(states, fold, windows, clips),
+        lambda variables, windows: predict_step(variables, windows, clips),
+        put,
+    )
+
+
+def _check_memory(store: Clips, device: jax.Device) -> None:
+    size, limit = store.samples.nbytes, (device.memory_stats() or {}).get("bytes_limit")
+    if limit and size > 0.8 * limit:
+        raise UserError(
+            f"train.folds_at_once: the clips take {size / 2**30:.1f} GiB on each device, which has"
+            f" {limit / 2**30:.1f}; shorten data.clip_seconds, or set folds_at_once to 0"
+        )
+
+
+def _one_fold(
+    config: config_lib.Config, num_classes: int
+) -> tuple[Callable[..., TrainState], Callable[..., jax.Array]]:
+    """Train step and predict step of one fold, from its windows in the clip store."""
+    frontend = make_frontend(config.features)
+    model = make_model(config.model, num_classes=num_classes)
+    length = config_lib.window_length(config)
+    predict_step = steps.make_predict_step(frontend, config.features, model)
+
+    def train_one(state: TrainState, fold: Tree, windows: Tree, clips: Any) -> TrainState:
+        tx = optimizer.make_optimizer(
+            config.optim,
+            num_steps=config.train.num_epochs * fold["steps_per_epoch"],
+            steps_per_epoch=fold["steps_per_epoch"],
+        )
+        step = steps.make_train_step(
+            _with_seed(config, fold["seed"]),
+            frontend,
+            model,
+            tx,
+            num_classes=num_classes,
+            class_weights=fold.get("class_weights"),
+        )
+        stepped = step(state, _read(clips, windows, length))
+        return jax.tree.map(lambda new, old: jnp.where(windows["active"], new, old), stepped, state)
+
+    def predict_one(variables: Any, windows: Tree, clips: Any) -> jax.Array:
+        return predict_step(variables, _read(clips, windows, length))
+
+    return train_one, predict_one
+
+
+def _with_seed(config: config_lib.Config, seed: jax.Array) -> config_lib.Config:
+    """`config` with a seed that is data of the program."""
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
+
+
+def _read(clips: tuple[jax.Array, jax.Array], windows: Tree, length: int) -> dict[str, jax.Array]:
+    """The batch of windows `[B, T]`, as `Clips.waveform` reads them."""
+    samples, scale = clips
+
+    def one(clip: jax.Array, start: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(samples, (clip, start), (1, length))[0]
+
+    pieces = jax.vmap(one)(windows["clip"], windows["start"]).astype(jnp.float32)
+    fields = ("num_samples", "label", "row")
+    return {
+        "waveform": pieces * scale[windows["clip"]][:, None],
+        **{name: windows[name] for name in fields if name in windows},
+    }
