@@ -29,6 +29,7 @@ _FREE_FIELDS = (
     "data.read_threads",
     "data.read_processes",
     "train.parallelism",
+    "train.folds_at_once",
     "train.checkpoint_every_steps",
     "train.keep_checkpoints",
 )
