@@ -61,7 +61,9 @@ def _serve(predictor, folder: str, port: int) -> int:
     _, url, _ = page.launch(
         server_name=_HOST.value,
         server_port=port,
-        theme=gradio.themes.Base(font=fonts, font_mono=["ui-monospace", "monospace"]),
+        theme=gradio.themes.Base(
+            primary_hue="orange", font=fonts, font_mono=["ui-monospace", "monospace"]
+        ),
         css_paths=[pathlib.Path(page_lib.__file__).with_name("style.css")],
         max_file_size=round(_MAX_MB.value * 2**20),
         app_kwargs={"middleware": [Middleware(gate.Gate, folder=folder)]},
