@@ -33,6 +33,13 @@ def main(argv: Sequence[str]) -> int:
     if argv[1:]:
         raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
     output = pathlib.Path(_OUTPUT.value)
+    if _FORMAT.value == "bundle" and output.is_dir():
+        raise command.UserError(f"--output {output}: is a folder; name a file in it")
+    if _FORMAT.value == "onnx" and not _python().is_file():
+        raise command.UserError(
+            f"--onnx_env {_ONNX_ENV.value!r}: has no bin/python; make the environment with `bash"
+            " experiments/onnx_env.sh DIR` and give DIR"
+        )
 
     from mgr_jax import system as system_lib
 
@@ -41,7 +48,6 @@ def main(argv: Sequence[str]) -> int:
         if _FORMAT.value == "bundle":
             from mgr_jax.export import bundle
 
-            _not_a_folder(output)
             bundle.write(output, system)
         elif _FORMAT.value == "stablehlo":
             from mgr_jax.export import stablehlo
@@ -68,18 +74,18 @@ def main(argv: Sequence[str]) -> int:
 def _write_onnx(output: pathlib.Path, system) -> None:
     from mgr_jax.export import bundle
 
-    python = pathlib.Path(_ONNX_ENV.value or ".", "bin", "python")
-    if not _ONNX_ENV.value or not python.is_file():
-        raise command.UserError(
-            f"--onnx_env {_ONNX_ENV.value!r}: has no bin/python; make the environment with `bash"
-            " experiments/onnx_env.sh DIR` and give DIR"
-        )
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.safetensors")
         bundle.write(path, system)
         root = str(pathlib.Path(__file__).parents[1])
         done = subprocess.run(
-            [os.path.abspath(python), "-m", "mgr_jax.export.onnx", path, os.path.abspath(output)],
+            [
+                os.path.abspath(_python()),
+                "-m",
+                "mgr_jax.export.onnx",
+                path,
+                os.path.abspath(output),
+            ],
             env=os.environ | {"PYTHONPATH": root, "JAX_PLATFORMS": "cpu"},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -90,9 +96,8 @@ def _write_onnx(output: pathlib.Path, system) -> None:
         raise command.UserError(f"--format=onnx: {lines[-1].removeprefix('error: ')}")
 
 
-def _not_a_folder(path: pathlib.Path) -> None:
-    if path.is_dir():
-        raise command.UserError(f"--output {path}: is a folder; name a file in it")
+def _python() -> pathlib.Path:
+    return pathlib.Path(_ONNX_ENV.value or os.devnull, "bin", "python")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import threading
 
 import numpy as np
@@ -332,3 +333,84 @@ def test_decode_refuses_samples_that_no_recording_has(tmp_path):
         else:
             with pytest.raises(audio.AudioError, match=r"beyond \+-2\*\*31"):
                 audio.decode(str(tmp_path / "loud.wav"), sample_rate=8000)
+
+
+_FFMPEG = """#!{python}
+import struct, sys
+arguments = sys.argv[1:]
+assert arguments[arguments.index("-f") + 1] == "mov" and "-protocol_whitelist" in arguments
+path = arguments[arguments.index("-i") + 1].removeprefix("file:")
+samples = open(path, "rb").read()[12:]
+if not samples:
+    sys.exit("[mov] moov atom not found")
+sys.stdout.buffer.write(struct.pack(">4s5I", b".snd", 28, 2**32 - 1, 6, 16000, 2) + bytes(4))
+sys.stdout.buffer.write(samples)
+sys.exit({code})
+"""
+
+
+def _stereo_m4a(folder, monkeypatch, code=0):
+    """A file that a stand-in for ffmpeg reads, which writes what ffmpeg would; its samples."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "ffmpeg").write_text(_FFMPEG.format(python=sys.executable, code=code))
+    (folder / "bin" / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder / "bin"))
+    samples = (np.random.default_rng(0).normal(size=(50_000, 2)) * 0.1).astype(np.float32)
+    (folder / "song.m4a").write_bytes(b"\0\0\0\x18ftypM4A " + samples.astype(">f4").tobytes())
+    return samples
+
+
+def test_decode_reads_m4a_through_ffmpeg(tmp_path, monkeypatch):
+    samples = _stereo_m4a(tmp_path, monkeypatch)
+    waveform, note = audio.decode(tmp_path / "song.m4a", sample_rate=16_000)
+    np.testing.assert_array_equal(waveform, samples.mean(axis=1))
+    assert not note
+    waveform, _ = audio.decode(tmp_path / "song.m4a", sample_rate=16_000, max_samples=1000)
+    np.testing.assert_array_equal(waveform, samples[:1000].mean(axis=1))
+
+
+def test_decode_tells_when_ffmpeg_fails(tmp_path, monkeypatch):
+    _stereo_m4a(tmp_path, monkeypatch, code=1)
+    _, note = audio.decode(tmp_path / "song.m4a", sample_rate=16_000)
+    assert note == "truncated or damaged: only 3.12 s of it can be read"
+    (tmp_path / "song.m4a").write_bytes(b"\0\0\0\x18ftypM4A ")
+    with pytest.raises(audio.AudioError, match=r"cannot be decoded .ffmpeg: moov atom not found"):
+        audio.decode(tmp_path / "song.m4a", sample_rate=16_000)
+
+
+def test_decode_says_that_ffmpeg_is_missing(tmp_path, monkeypatch):
+    _stereo_m4a(tmp_path, monkeypatch)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(audio.AudioError, match=r"is MPEG-4 \(m4a\), which needs ffmpeg"):
+        audio.decode(tmp_path / "song.m4a", sample_rate=16_000)
+
+
+@pytest.mark.parametrize("max_samples", [None, 3000])
+@pytest.mark.parametrize("rate", [8000, 11_025, 44_100])
+def test_stream_joined_is_decode(tmp_path, rate, max_samples):
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(size=70_000) * 0.1, rate)
+    settings = {"sample_rate": 8000, "max_samples": max_samples}
+    blocks = list(audio.stream(tmp_path / "a.wav", **settings))
+    assert len(blocks) > 1 or max_samples
+    waveform, _ = audio.decode(tmp_path / "a.wav", **settings)
+    np.testing.assert_array_equal(np.concatenate(blocks), waveform)
+
+
+def test_convert_refuses_what_is_no_waveform():
+    with pytest.raises(ValueError, match="waveform is"):
+        audio.convert(np.zeros((2, 2, 2)), 8000, sample_rate=8000)
+    with pytest.raises(ValueError, match="waveform is"):
+        audio.convert(np.array(["a"]), 8000, sample_rate=8000)
+    with pytest.raises(ValueError, match="source_rate is 10"):
+        audio.convert(np.ones(10), 10, sample_rate=8000)
+    for waveform, reason in ((np.zeros(0), "no samples"), (np.full(9, np.nan), "NaN")):
+        with pytest.raises(audio.AudioError, match=reason):
+            audio.convert(waveform, 8000, sample_rate=8000)
+
+
+def test_convert_scales_integers_to_full_scale():
+    steps = np.array([-128, 0, 64, 127], np.int8)
+    expected = np.array([-1, 0, 0.5, 127 / 128], np.float32)
+    np.testing.assert_array_equal(audio.convert(steps, 8000, sample_rate=8000), expected)
+    offset = (steps.astype(np.int16) + 128).astype(np.uint8)
+    np.testing.assert_array_equal(audio.convert(offset, 8000, sample_rate=8000), expected)

@@ -73,3 +73,49 @@ def test_predict_refuses_a_checkpoint_name_that_is_none(cache, trained, songs):
         cache, "predict", f"--workdir={trained}", "--checkpoint=foo", songs / "c.mp3"
     )
     assert "--checkpoint foo" in line
+
+
+def test_predict_takes_a_folder_as_it_is(cache, trained, songs):
+    """Every file that is audio whatever its name, companions counted, the rest named."""
+    (songs / "deep" / "er").mkdir(parents=True)
+    (songs / "a stereo.wav").rename(songs / "deep" / "er" / "no suffix")
+    for name in ("notes.txt", "tags.JSON", "list.csv", "readme.md", "two.csv", ".hidden"):
+        (songs / name).write_text("no audio")
+    out, err = commands.run(cache, "predict", f"--workdir={trained}", "--format=json", songs)
+    names = [json.loads(line)["path"].rpartition("/")[2] for line in out.splitlines()]
+    assert names == ["b short.flac", "c.mp3", "no suffix"]
+    assert err.strip() == "skipped   5 that are no audio: 2 .csv, 1 .json, 1 .md, 1 .txt"
+
+
+def test_predict_shows_the_timeline(cache, trained, songs, tmp_path):
+    arguments = (f"--workdir={trained}", "--timeline", f"--output={tmp_path}", songs / "c.mp3")
+    out, _ = commands.run(
+        cache, "predict", "--overlap=0.5", "--top_k=1", "--threshold=1", *arguments
+    )
+    windows = [line for line in out.splitlines() if " - 00:0" in line]
+    assert len(windows) == 3  # 0.94 s: half a second from 0.00, 0.25 and 0.44 s on.
+    assert windows[0].startswith("  00:00.0 - 00:00.5  ")
+    assert "uncertain (confidence 0." in out
+    assert (tmp_path / "c.mp3.timeline.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_predict_reads_a_bundle(cache, trained, songs, tmp_path):
+    model = tmp_path / "model.safetensors"
+    commands.run(cache, "export", f"--workdir={trained}", "--format=bundle", f"--output={model}")
+    out, _ = commands.run(
+        cache, "predict", f"--workdir={model}", "--format=json", "--timeline",
+        f"--output={tmp_path}", songs / "c.mp3",
+    )  # fmt: skip
+    timeline = json.loads(out)["timeline"]
+    assert len(timeline["start_seconds"]) == 2
+    assert sum(row[1] for row in timeline["probabilities"].values()) == pytest.approx(1)
+
+
+def test_predict_names_bad_flags(cache, trained, songs):
+    song = songs / "c.mp3"
+    line = commands.fails(cache, "predict", f"--workdir={trained}", "--overlap=1", song)
+    assert "--overlap is 1.0" in line
+    line = commands.fails(
+        cache, "predict", f"--workdir={trained}", "--timeline", "--output=/none", song
+    )
+    assert "--output /none" in line
