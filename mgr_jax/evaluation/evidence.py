@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -48,6 +48,8 @@ class Evidence:
 def gather(config: config_lib.Config, *, compare_audio: bool = True) -> Evidence:
     """Reads the data set of `config`, its files' checksums and, if asked for, its audio.
 
+    Where there are no files, the checksums are those of `data.facts`.
+
     Raises:
       UserError: see `dataset.open_catalog` and `gtzan.read_facts`.
     """
@@ -55,17 +57,26 @@ def gather(config: config_lib.Config, *, compare_audio: bool = True) -> Evidence
     if config.data.name == "gtzan_facts":
         catalog = readable = make_catalog(config.data)
         alike, unreadable, seconds = None, {}, {}
+        checksums = {n: row["md5"].lower() for n, row in facts.items() if row.get("md5")}
     else:
         catalog, store = dataset_lib.open_catalog(config)
         tracks = tuple(track for track in catalog.tracks if track.id in store.row)
         readable = dataclasses.replace(catalog, tracks=tracks)
         unreadable = store.errors()
         seconds = {r.id: r.length / store.sample_rate for r in store.records if not r.error}
-        alike = find_alike(store) if compare_audio else None
+        if isinstance(store, clips.Clips):
+            alike = find_alike(store) if compare_audio else None
+            checksums = _file_checksums(catalog)
+        else:  # Spectrograms of unknown make: the same bytes alone can be told.
+            alike = None
+            checksums = {
+                record.id: hashlib.md5(np.ascontiguousarray(row).tobytes()).hexdigest()
+                for record, row in zip(store.records, store.samples, strict=True)
+            }
     return Evidence(
         catalog=_with_names(catalog, facts),
         readable=readable,
-        identical=_identical(catalog, facts),
+        identical=_identical(catalog, checksums),
         alike=alike,
         unreadable=unreadable,
         seconds=seconds,
@@ -113,34 +124,24 @@ def _with_names(catalog: Catalog, facts: Mapping[str, Mapping[str, str]]) -> Cat
     return dataclasses.replace(catalog, tracks=tuple(tracks))
 
 
-def _identical(
-    catalog: Catalog, facts: Mapping[str, Mapping[str, str]]
-) -> tuple[tuple[str, str], ...]:
-    """Pairs of files of the same bytes: by their MD5, or of `facts` where there is no file."""
-    sizes = collections.Counter()
-    for track in catalog.tracks:
-        if os.path.isfile(track.path):
-            sizes[os.path.getsize(track.path)] += 1
+def _identical(catalog: Catalog, checksums: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Pairs of tracks of one checksum; of `gtzan_facts` also the published ones."""
     by_sum = collections.defaultdict(list)
     for track in catalog.tracks:
-        known = facts.get(track.id, {}).get("md5", "").lower()
-        if os.path.isfile(track.path):
-            # A file that is alone in its size need not be read.
-            if sizes[os.path.getsize(track.path)] < 2:
-                continue
-            known = _md5(track.path)
-        if known:
-            by_sum[known].append(track.id)
-    pairs = {pair for ids in by_sum.values() for pair in _pairs(ids)}
+        if checksums.get(track.id):
+            by_sum[checksums[track.id]].append(track.id)
+    pairs = {pair for ids in by_sum.values() for pair in itertools.combinations(sorted(ids), 2)}
     if catalog.name == "gtzan_facts":
-        # Facts with a checksum of its own for either track of a pair say otherwise.
-        told = {name for name, row in facts.items() if row.get("md5")}
-        pairs |= {pair for pair in gtzan.identical_pairs() if not set(pair) <= told}
+        # Checksums of their own for both tracks of a pair say otherwise.
+        pairs |= {pair for pair in gtzan.identical_pairs() if not set(pair) <= checksums.keys()}
     return tuple(sorted(pairs))
 
 
-def _pairs(ids: Iterable[str]) -> Iterable[tuple[str, str]]:
-    return itertools.combinations(sorted(ids), 2)
+def _file_checksums(catalog: Catalog) -> dict[str, str]:
+    """Track -> MD5 of its file; a file that is alone in its size need not be read."""
+    sizes = {t.id: os.path.getsize(t.path) for t in catalog.tracks if os.path.isfile(t.path)}
+    count = collections.Counter(sizes.values())
+    return {t.id: _md5(t.path) for t in catalog.tracks if count[sizes.get(t.id)] > 1}
 
 
 def _md5(path: str) -> str:

@@ -96,3 +96,18 @@ def test_gather_takes_names_and_checksums_of_the_facts(tmp_path):
 def test_gather_refuses_facts_without_ids(tmp_path):
     with pytest.raises(UserError, match="column 'track_id' is missing"):
         evidence.gather(_facts(tmp_path, "id,artist\n"))
+
+
+def test_gather_of_arrays_compares_their_rows(tmp_path):
+    """They lie in one file: which is the same for all tracks."""
+    spectrogram = np.random.default_rng(0).integers(0, 255, size=(4, 20, 8), dtype=np.uint8)
+    spectrogram[3] = spectrogram[1]
+    ids = [f"{label}{i}" for label in "ab" for i in range(2)]
+    path = tmp_path / "arrays.npz"
+    np.savez(path, spectrogram=spectrogram, scale=1.0, offset=0.0, track_id=ids, label=list("aabb"))
+    config = _config(path, tmp_path, name="arrays", clip_samples=20)
+    config.features.kind = "spectrogram"
+    config.features.num_bins = 8
+    known = evidence.gather(config)
+    assert known.identical == (("a1", "b1"),)
+    assert known.alike is None
