@@ -139,19 +139,36 @@ def _fit_alone(
         raise UserError(
             "data.window_seconds: model.name 'ensemble' reads whole clips; leave it at 0"
         )
-    tracks = tuple(track for track in dataset.catalog.tracks if track.id in set(part.ids))
-    fold_of = folds.assign_folds(
-        dataclasses.replace(dataset.catalog, tracks=tracks),
-        protocol="artist_kfold",
-        num_folds=_INNER_FOLDS,
-        seed=config.train.seed,
-    )
-    # A recording with two labels is in no fold; it is scored by no member, and learned by all.
-    inner = np.array([fold_of.get(name, -1) for name in part.ids])
+    inner = _inner_folds(dataset, seed=config.train.seed)
     params, scores = ensemble.fit(x, y, inner, num_classes=num_classes, features=config.features)
     for name, score in scores.items():
         print(f"member    {name}: {100 * score:.1f} % cross-validated within the training part")
     return params, [{"step": 0} | {f"inner_{name}": score for name, score in scores.items()}]
+
+
+def _inner_folds(dataset: Dataset, *, seed: int) -> np.ndarray:
+    """Fold [N] of each track of the training part, with artists kept whole.
+
+    Of a class with few artists there are fewer folds, and by track if it has one artist alone. A
+    recording with two labels is in no fold (-1): it is scored by no member, and learned by all.
+    """
+    ids = set(dataset.parts["train"].ids)
+    catalog = dataset.catalog
+    tracks = tuple(track for track in catalog.tracks if track.id in ids)
+    groups = folds.artist_groups(tracks)
+    fewest = min(
+        sum(any(track.label == label for track in group) for group in groups)
+        for label in {track.label for track in tracks}
+    )
+    protocol = "artist_kfold" if fewest > 1 else "kfold"
+    num_folds = min(_INNER_FOLDS, fewest) if fewest > 1 else 2
+    fold_of = folds.assign_folds(
+        dataclasses.replace(catalog, tracks=tracks),
+        protocol=protocol,
+        num_folds=num_folds,
+        seed=seed,
+    )
+    return np.array([fold_of.get(name, -1) for name in dataset.parts["train"].ids])
 
 
 def _fit_svm(

@@ -18,6 +18,7 @@ from mgr_jax.features import bands, patches, texture
 
 Params = Mapping[str, np.ndarray]
 
+_BLOCK = 32  # tracks of one call
 _NUM_PATCHES = 40_000  # drawn from the training part, to fit components and codebooks
 
 
@@ -65,7 +66,14 @@ def transform(
     view: View, params: Params, spectrograms: np.ndarray, features: Features
 ) -> np.ndarray:
     """Vectors `[N, D]` of spectrograms `[N, F, K]`."""
-    return np.asarray(_transform(view, _frozen(features), dict(params), jnp.asarray(spectrograms)))
+    vectors = []
+    for start in range(0, len(spectrograms), _BLOCK):
+        # Blocks of one size, so that any number of tracks is one compiled program.
+        block = np.asarray(spectrograms[start : start + _BLOCK], np.float32)
+        count = len(block)
+        block = np.pad(block, ((0, _BLOCK - count), (0, 0), (0, 0)), mode="edge")
+        vectors.append(np.asarray(_transform(view, _frozen(features), dict(params), block))[:count])
+    return np.concatenate(vectors)
 
 
 def _draw_patches(view: View, spectrograms: np.ndarray, features: Features) -> np.ndarray:

@@ -11,7 +11,10 @@ import dataclasses
 import functools
 import os
 import pathlib
+import struct
+import tokenize
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -21,6 +24,22 @@ from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 
 _TEXTS = ("track_id", "label", "split", "artist", "recording")
+# What NumPy and zipfile raise for damaged bytes, depending on where they are.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    TypeError,
+    EOFError,
+    KeyError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _PARTS = ("", "train", "valid", "test")
 
 
@@ -188,7 +207,7 @@ def _read(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, np.ndarray | 
                     for name in names
                 }
             return {name: loaded[name] if name in loaded.files else None for name in names}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+    except _DAMAGED as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
             f"data.root {path}: cannot be read ({reason}); give a .npz or .npy file without objects"

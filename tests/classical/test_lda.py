@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.preprocessing import StandardScaler
+
+from mgr_jax.classical import lda
+
+
+def data(rows, size, classes=4):
+    random = np.random.default_rng(rows)
+    y = random.integers(classes, size=rows)
+    x = random.normal(size=(rows, size)) @ random.normal(size=(size, size)) * 0.3
+    return (x + y[:, None] * random.normal(size=size) * 0.5 + 3).astype(np.float32), y
+
+
+@pytest.mark.parametrize(("rows", "size"), [(120, 20), (60, 150)])
+def test_fit_equals_scikit_learn_with_ledoit_wolf_shrinkage(rows, size):
+    x, y = data(rows, size)
+    scaler = StandardScaler().fit(x)
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(scaler.transform(x), y)
+    test = x[::3] + 0.5
+    expected = model.predict_log_proba(scaler.transform(test))
+    found = lda.log_probabilities(lda.fit(x, y, num_classes=4), test)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_fit_gives_an_absent_class_no_probability_and_a_constant_feature_no_weight():
+    x, y = data(80, 10)
+    x[:, 3] = 7.0
+    params = lda.fit(x, y, num_classes=5)
+    scores = np.asarray(lda.log_probabilities(params, x))
+    assert (scores[:, 4] == -np.inf).all()
+    assert np.isfinite(scores[:, :4]).all()
+    np.testing.assert_allclose(params["kernel"][3], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "word"),
+    [
+        (np.zeros((3, 2)), np.zeros(2, int), "x is"),
+        (np.zeros((0, 2)), np.zeros(0, int), "x is"),
+        (np.zeros((2, 2)), np.array([0, 9]), "labels"),
+    ],
+)
+def test_fit_refuses(x, y, word):
+    with pytest.raises(ValueError, match=word):
+        lda.fit(x, y, num_classes=3)
