@@ -1,4 +1,4 @@
-"""A tiny BBNN and tiny batches, for the tests of training."""
+"""Tiny networks and tiny batches, for the tests of training."""
 
 import jax
 import numpy as np
@@ -12,16 +12,33 @@ from mgr_jax.training.state import create_state
 
 WINDOW = 4096
 
+# A few hundred parameters each, with what is hard to spread over devices: statistics of the
+# batch, scans, dropout.
+NETWORKS = {
+    "bbnn": {"model__width": 4, "model__num_modules": 1},
+    "cnn_lstm": {
+        "model__name": "cnn_lstm",
+        "model__width_multiplier": 0.02,
+        "features__n_mels": 48,
+        "features__hop_length": 64,
+    },
+    "rnn": {
+        "model__name": "rnn",
+        "model__cell": "gru",
+        "model__hidden_size": 6,
+        "model__bidirectional": True,
+    },
+}
 
-def config(**fields) -> config_lib.Config:
+
+def config(network: str = "bbnn", **fields) -> config_lib.Config:
     """The tiny config, with fields of `optim` by name and of other sections as `train__seed`."""
     values = config_lib.Config()
     values.features.sample_rate = 8000
     values.features.n_fft, values.features.hop_length = 256, 128
     values.features.n_mels = 16
-    values.model.width, values.model.num_modules = 4, 1
     values.data.clip_samples = WINDOW
-    for name, value in fields.items():
+    for name, value in (NETWORKS[network] | fields).items():
         section, _, field = name.rpartition("__")
         setattr(getattr(values, section or "optim"), field, value)
     return validation.validate(values)
