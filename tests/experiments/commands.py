@@ -25,9 +25,12 @@ TINY = (
 )
 
 
-def start(cache: pathlib.Path, command: str, *arguments: str) -> subprocess.Popen:
+def start(
+    cache: pathlib.Path, command: str, *arguments: str, num_devices: int = 1
+) -> subprocess.Popen:
     """Starts `python -m experiments.<command>` with clip stores in `cache`."""
     environment = os.environ | {
+        "JAX_NUM_CPU_DEVICES": str(num_devices),
         "XDG_CACHE_HOME": str(cache),
         "JAX_COMPILATION_CACHE_DIR": str(REPO / ".pytest_cache" / "xla"),
         "PYTHONUNBUFFERED": "1",

@@ -5,35 +5,11 @@ import random
 import signal
 import time
 
-import jax
-import numpy as np
 import pytest
 
-from mgr_jax import workdir as workdir_lib
-from mgr_jax.training import checkpoint, parallel
-from mgr_jax.training import network as network_lib
 from mgr_jax.training.writer import read_metrics
 from tests.experiments import commands
-
-
-def final_state(workdir):
-    """Step and state of the newest checkpoint."""
-    run = workdir_lib.load(str(workdir))
-    # The optimiser's state does not depend on the number of steps.
-    network = network_lib.make_network(run.config, num_classes=len(run.labels))
-    abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
-    return checkpoint.restore(run.path, "latest", abstract)
-
-
-def assert_same_end(workdir, trained):
-    step, left = final_state(workdir)
-    expected_step, right = final_state(trained)
-    assert step == expected_step
-    jax.tree.map(np.testing.assert_array_equal, left, right)
-    drop = ("clips_per_second", "seconds")
-    strip = [{k: v for k, v in r.items() if k not in drop} for r in read_metrics(workdir)]
-    assert strip == [{k: v for k, v in r.items() if k not in drop} for r in read_metrics(trained)]
-    assert (workdir / "STATUS").read_text() == "done\n"
+from tests.experiments.ends import assert_same_end
 
 
 def test_train_leaves_a_whole_workdir(trained):

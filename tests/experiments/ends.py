@@ -1,0 +1,54 @@
+"""How a run ended, to compare it with another."""
+
+import jax
+import numpy as np
+
+from mgr_jax import workdir as workdir_lib
+from mgr_jax.training import checkpoint, parallel
+from mgr_jax.training import network as network_lib
+from mgr_jax.training.writer import read_metrics
+
+# What depends on the clock.
+_TIMES = ("clips_per_second", "seconds", "data_wait_fraction")
+
+
+def final_state(workdir):
+    """Step and state of the newest checkpoint."""
+    run = workdir_lib.load(str(workdir))
+    # The optimiser's state does not depend on the number of steps.
+    network = network_lib.make_network(run.config, num_classes=len(run.labels))
+    abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
+    step, state = checkpoint.restore(run.path, "latest", abstract)
+    return step, jax.device_get(state)
+
+
+def records(workdir):
+    """What was written after each epoch, but for times."""
+    return [
+        {name: value for name, value in record.items() if name not in _TIMES}
+        for record in read_metrics(workdir)
+    ]
+
+
+def assert_same_end(workdir, expected):
+    """Two runs that are done, with the same numbers to the last bit."""
+    step, left = final_state(workdir)
+    expected_step, right = final_state(expected)
+    assert step == expected_step
+    jax.tree.map(np.testing.assert_array_equal, left, right)
+    assert records(workdir) == records(expected)
+    assert (workdir / "STATUS").read_text() == "done\n"
+
+
+def assert_close_end(workdir, expected, tolerance):
+    """Two runs that are done, with the same parameters but for rounding."""
+    step, left = final_state(workdir)
+    expected_step, right = final_state(expected)
+    assert step == expected_step
+    for name in ("params", "batch_stats"):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance),
+            getattr(left, name),
+            getattr(right, name),
+        )
+    assert (workdir / "STATUS").read_text() == "done\n"
