@@ -170,6 +170,11 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         and not data.root
     ):
         raise UserError(f"data.root is empty; data.name {data.name!r} needs a path")
+    if train.refit and (model.name in ("logistic", "svm") or train.folds_at_once):
+        what = "train.folds_at_once" if train.folds_at_once else f"model.name {model.name!r}"
+        raise UserError(
+            f"train.refit leaves no validation part, which {what} needs; set it to False"
+        )
     if (data.name == "arrays") != (features.kind == "spectrogram"):
         raise UserError(
             f"features.kind is {features.kind!r} with data.name {data.name!r}; arrays, and they"

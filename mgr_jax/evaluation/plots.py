@@ -66,6 +66,8 @@ def learning_curves(path: pathlib.Path, records: Sequence[dict[str, Any]], title
             ("train", "train (windows, while learning)", _TRAIN),
             ("valid", "validation (tracks)", _VALID),
         ):
+            if any(f"{part}_{quantity}" not in record for record in records):
+                continue  # `train.refit` leaves no validation part.
             values = [scale * record[f"{part}_{quantity}"] for record in records]
             axes.plot(epochs, values, color=color, marker=".", label=name)
         axes.set_xlabel("epoch")

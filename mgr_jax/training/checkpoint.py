@@ -25,7 +25,12 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError)
 
 
 def rank(metrics: dict[str, float]) -> tuple[float, float]:
-    """Order of checkpoints: by accuracy on the validation part, then by a lower loss there."""
+    """Order of checkpoints: by accuracy on the validation part, then by a lower loss there.
+
+    Without a validation part (`train.refit`) the later is the better.
+    """
+    if "valid_accuracy" not in metrics:
+        return metrics["epoch"], 0.0
     return metrics["valid_accuracy"], -metrics["valid_loss"]
 
 

@@ -56,7 +56,9 @@ def check_finite(job: Job, state: TrainState) -> None:
 
 
 def judge_valid(job: Job, state: TrainState) -> np.ndarray:
-    """Log-probabilities `[N, C]` of the tracks of the validation part."""
+    """Log-probabilities `[N, C]` of the tracks of the validation part, which may be empty."""
+    if not job.dataset.parts["valid"].ids:
+        return np.zeros((0, len(job.dataset.catalog.labels)))
     return judge.judge(
         network_lib.predictor(job.network, state),
         job.dataset.parts["valid"],
@@ -96,13 +98,18 @@ def make_record(
         num_steps=job.num_steps,
         steps_per_epoch=job.steps_per_epoch,
     )
+    judged = {}
+    if valid.ids:  # With `train.refit` there are none.
+        judged = {
+            "valid_loss": metrics.log_loss(scores, valid.labels),
+            "valid_accuracy": metrics.accuracy(confusion(job, scores)),
+        }
     return {
         "step": step,
         "epoch": step // job.steps_per_epoch,
         "train_loss": sums["loss"] / count,
         "train_accuracy": sums["correct"] / count,
-        "valid_loss": metrics.log_loss(scores, valid.labels),
-        "valid_accuracy": metrics.accuracy(confusion(job, scores)),
+        **judged,
         "learning_rate": float(rate),
         "gradient_norm": sums["gradient_norm"] / count,
         "parameter_norm": sums["parameter_norm"] / count,
@@ -115,12 +122,17 @@ def make_record(
 def describe_record(job: Job, record: dict[str, float]) -> str:
     """The line of an epoch on the terminal."""
     num_valid = len(job.dataset.parts["valid"].ids)
-    hits = round(record["valid_accuracy"] * num_valid)
+    judged = ""
+    if num_valid:
+        hits = round(record["valid_accuracy"] * num_valid)
+        judged = (
+            f"  valid loss {record['valid_loss']:.3f}"
+            f"  valid accuracy {stats.describe_accuracy(hits, num_valid, job.config.data.protocol)}"
+        )
     return (
         f"epoch {record['epoch']:3d}/{job.config.train.num_epochs}"
         f"  loss {record['train_loss']:.3f}"
-        f"  valid loss {record['valid_loss']:.3f}"
-        f"  valid accuracy {stats.describe_accuracy(hits, num_valid, job.config.data.protocol)}"
+        f"{judged}"
         f"  {record['clips_per_second']:.1f} clips/s"
         f"  waited {100 * record['data_wait_fraction']:.1f} % for data"
     )

@@ -171,7 +171,8 @@ def _run(
                 )
                 if writes:
                     writer.write(record)
-                    pictures.after_epoch(record, epoch_lib.confusion(job, scores))
+                    if len(scores):
+                        pictures.after_epoch(record, epoch_lib.confusion(job, scores))
                 bar.write(epoch_lib.describe_record(job, record))
                 progress = stopping.after_epoch(config.optim, progress, record["train_loss"])
                 state = state.replace(metrics=parallel.replicate(zero_metrics(), job.network.mesh))

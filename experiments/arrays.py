@@ -1,0 +1,131 @@
+"""Cross-validates the recipe and its rivals on one array file, and writes their table.
+
+    python -m experiments.arrays --root=arrays.npz --workdir=DIR [--table=FILE.md] [--systems=...]
+
+All systems get the same artist-disjoint folds, once each. Run it again after a kill: what is done
+is not done again.
+"""
+
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from absl import flags
+
+from experiments import command
+
+# Variant of `configs/gtzan_arrays.py` -> what it is called in the table. The first one is the
+# recipe, and the next three are the baselines that it has to beat.
+SYSTEMS = {
+    "": "recipe (ensemble)",
+    "logistic": "logistic regression",
+    "svm": "SVM on PCA",
+    "lda": "LDA, shrunk",
+    "bbnn": "BBNN, width 8",
+    "cnn": "CNN, width x 1/4",
+    "cnn_lstm": "CNN-LSTM, width x 1/4",
+    "rnn": "RNN (GRU)",
+}
+_BASELINES = ("logistic", "svm", "lda")
+
+_ROOT = flags.DEFINE_string("root", None, "Array file.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
+_TABLE = flags.DEFINE_string("table", None, "File to write the table to.")
+_SYSTEMS = flags.DEFINE_list("systems", None, "Variants to run; all by default, `recipe` first.")
+_FOLDS = flags.DEFINE_integer("num_folds", 5, "Folds.", 2)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Cross-validates one system after the other; returns the exit code."""
+    if argv[1:]:
+        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    chosen = ["" if name == "recipe" else name for name in _SYSTEMS.value or SYSTEMS]
+    unknown = [name for name in chosen if name not in SYSTEMS]
+    if unknown:
+        known = ", ".join(name or "recipe" for name in SYSTEMS)
+        raise command.UserError(f"--systems: {unknown[0]!r} is unknown; choose from {known}")
+    correct, groups = {}, {}
+    for name in chosen:
+        folder = pathlib.Path(_WORKDIR.value) / (name or "recipe")
+        _cross_validate(name, folder)
+        correct[name] = _read(folder, groups)
+    table = to_table(correct, groups)
+    print(table)
+    if _TABLE.value:
+        pathlib.Path(_TABLE.value).write_text(table + "\n", encoding="utf-8")
+    return 0
+
+
+def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str:
+    """Accuracies with intervals, and McNemar's test against the best baseline, as Markdown.
+
+    `correct` has system -> track id -> whether it was judged rightly; `groups` track id -> artist.
+    """
+    from mgr_jax.evaluation import stats
+
+    ids = sorted(set.intersection(*(set(found) for found in correct.values())))
+    right = {name: np.array([found[i] for i in ids], bool) for name, found in correct.items()}
+    baselines = [name for name in _BASELINES if name in right]
+    best = max(baselines, key=lambda name: right[name].sum(), default=None)
+    lines = [
+        "| system | accuracy, 95 % interval | standard error | against the best baseline |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name in sorted(right, key=lambda name: -right[name].mean()):
+        hits = right[name]
+        share = hits.mean()
+        error = 100 * np.sqrt(share * (1 - share) / len(ids))
+        versus = "the best baseline" if name == best else ""
+        if best is not None and name != best:
+            test = stats.mcnemar(hits, right[best])
+            by_artist = stats.sign_flip_test(
+                hits.astype(float), right[best].astype(float), [groups[i] for i in ids]
+            )
+            points = 100 * (share - right[best].mean())
+            versus = (
+                f"{points:+.1f} points, McNemar p = {test.exact:.2g}, by artist {by_artist:.2g}"
+            )
+        described = stats.describe_accuracy(int(hits.sum()), len(ids), "artist_kfold")
+        lines.append(f"| {SYSTEMS[name]} | {described} | {error:.1f} | {versus} |")
+    return "\n".join(lines)
+
+
+def _cross_validate(name: str, folder: pathlib.Path) -> None:
+    file = pathlib.Path(__file__).parent / "configs" / "gtzan_arrays.py"
+    config = f"{file}:{name}" if name else str(file)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "experiments.cross_validate",
+            f"--config={config}",
+            f"--config.data.root={_ROOT.value}",
+            f"--config.data.num_folds={_FOLDS.value}",
+            "--protocols=artist_kfold",
+            "--seeds=1",
+            f"--workdir={folder}",
+        ],
+        check=False,
+    )
+    if done.returncode:
+        raise command.UserError(
+            f"experiments.cross_validate of {name or 'recipe'} failed; see above"
+        )
+
+
+def _read(folder: pathlib.Path, groups: dict[str, str]) -> dict[str, bool]:
+    """Track id -> whether its fold's model judged it rightly; adds to `groups`."""
+    from mgr_jax.evaluation import compare
+
+    found = {}
+    for fold in range(_FOLDS.value):
+        judged = compare.read(str(folder / "artist_kfold" / "seed0" / f"fold{fold}"), "test")
+        found |= dict(zip(judged.ids, judged.correct.tolist(), strict=True))
+        groups |= dict(zip(judged.ids, judged.groups, strict=True))
+    return found
+
+
+if __name__ == "__main__":
+    command.run(main)

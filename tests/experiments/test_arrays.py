@@ -1,0 +1,106 @@
+"""Training, evaluation and cross-validation on an array file, through the command line."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import arrays
+from tests.experiments import commands
+
+CONFIG = "--config=experiments/configs/gtzan_arrays.py"
+
+
+def save(path, *, names, parts, num_frames=496, seed=0):
+    """Spectrograms of ten classes, each with more energy in bins of its own."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(len(names)) % 10
+    spectrogram = random.normal(size=(len(names), num_frames, 128)).astype(np.float16)
+    for row, label in enumerate(labels):
+        spectrogram[row, :, 12 * label : 12 * label + 12] += 2
+    np.savez(
+        path,
+        spectrogram=spectrogram,
+        label=np.array([f"genre {label}" for label in labels]),
+        track_id=np.array(names),
+        split=np.array(parts),
+        artist=np.array([f"artist of {name}" for name in names]),
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    parts = ["train"] * 40 + ["valid"] * 10 + ["test"] * 10
+    path = tmp_path_factory.mktemp("arrays") / "arrays.npz"
+    return save(path, names=[f"track {i}" for i in range(60)], parts=parts)
+
+
+def test_to_table_names_the_best_baseline_and_its_test():
+    ids = [f"{i}" for i in range(40)]
+    groups = {name: name for name in ids}
+    correct = {
+        "": dict.fromkeys(ids, True),
+        "lda": {name: int(name) < 20 for name in ids},
+        "svm": {name: int(name) < 10 for name in ids},
+    }
+    first, second, third = arrays.to_table(correct, groups).splitlines()[2:]
+    assert first.startswith("| recipe (ensemble) | 100.0 %")
+    assert "+50.0 points, McNemar p = 1.9e-06" in first
+    assert second.startswith("| LDA, shrunk | 50.0 %") and "the best baseline" in second
+    assert "-25.0 points" in third
+
+
+@pytest.mark.slow
+def test_a_workdir_scores_a_file_that_it_has_never_seen_and_refuses_one_that_it_has(
+    cache, file, tmp_path
+):
+    workdir = tmp_path / "run"
+    options = (f"{CONFIG}:lda", f"--config.data.root={file}", f"--workdir={workdir}")
+    commands.run(cache, "train", *options)
+    names = [f"new {i}" for i in range(20)]
+    new = save(tmp_path / "new.npz", names=names, parts=["test"] * 20, seed=1)
+    root = f"--config.data.root={new}"
+    out, _ = commands.run(cache, "evaluate", f"--workdir={workdir}", root)
+    assert "(n = 20, listed)" in out
+    report = json.loads((workdir / "eval" / "test" / "report.json").read_text())
+    assert report["accuracy"] > 0.9
+    names[4] = "track 3"
+    new = save(tmp_path / "leak.npz", names=names, parts=["test"] * 20, seed=1)
+    line = commands.fails(cache, "evaluate", f"--workdir={workdir}", f"--config.data.root={new}")
+    assert "trained on track 3" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["bbnn", "cnn", "cnn_lstm", "rnn", "logistic", "svm"])
+def test_every_system_trains_and_is_evaluated_on_arrays(cache, file, tmp_path, variant):
+    options = (f"--config.data.root={file}", "--config.train.num_epochs=1")
+    workdir = f"--workdir={tmp_path}"
+    commands.run(cache, "train", f"{CONFIG}:{variant}", workdir, *options)
+    out, _ = commands.run(cache, "evaluate", workdir)
+    assert "(n = 10, listed)" in out
+
+
+@pytest.mark.slow
+def test_a_network_refits_and_keeps_its_last_state(cache, file, tmp_path):
+    options = (f"--config.data.root={file}", "--config.train.num_epochs=2")
+    workdir = f"--workdir={tmp_path}"
+    commands.run(cache, "train", f"{CONFIG}:rnn", workdir, *options, "--config.train.refit=True")
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert "valid_accuracy" not in json.loads(lines[-1])
+    commands.run(cache, "evaluate", workdir)
+    report = json.loads((tmp_path / "eval" / "test" / "report.json").read_text())
+    assert report["checkpoint_step"] == json.loads(lines[-1])["step"]
+
+
+@pytest.mark.slow
+def test_the_recipe_trains_twice_to_the_same_scores(cache, file, tmp_path):
+    scores = []
+    for name in ("one", "two"):
+        workdir = f"--workdir={tmp_path / name}"
+        commands.run(cache, "train", CONFIG, workdir, f"--config.data.root={file}")
+        commands.run(cache, "evaluate", workdir)
+        scores.append((tmp_path / name / "eval" / "test" / "predictions.csv").read_text())
+    assert scores[0] == scores[1]
+    report = json.loads((tmp_path / "one" / "eval" / "test" / "report.json").read_text())
+    assert report["accuracy"] > 0.8
