@@ -9,6 +9,7 @@ The model is one flat dict of arrays, `member/array`; there is no state to step 
 file and not a workdir for each member.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -51,6 +52,7 @@ MEMBERS = (
 )
 _SVM_C = 10.0
 _SLOPES = (1e-2, 20.0)
+_SEEDS_APART = 1000  # further than the seeds of two views
 
 
 def fit(
@@ -60,6 +62,7 @@ def fit(
     *,
     num_classes: int,
     features: Features,
+    seed: int = 0,
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Fits all members on all rows, and the combination on cross-validated scores.
 
@@ -69,6 +72,7 @@ def fit(
         are not scored.
       num_classes: C.
       features: `sample_rate` and `n_fft` of the spectrograms.
+      seed: of the patches that views are fitted to, and of the codebooks.
 
     Returns:
       The model, and the cross-validated accuracy of each member and of the `ensemble`.
@@ -80,7 +84,7 @@ def fit(
     out = np.zeros((len(members), len(y), num_classes))
     for fold in np.unique(folds[folds >= 0]):
         held = folds == fold
-        params = _fit_members(x[~held], y[~held], num_classes, features)
+        params = _fit_members(x[~held], y[~held], num_classes, features, seed)
         out[:, held] = _member_scores(params, x[held], features)
     known = folds >= 0
     out, truth = out[:, known], y[known]
@@ -95,7 +99,7 @@ def fit(
     slope = np.exp(minimize_scalar(loss, bounds=np.log(_SLOPES), method="bounded").x)
     scores = dict(zip(members, np.mean(out.argmax(-1) == truth, axis=1).tolist(), strict=True))
     scores["ensemble"] = float(np.mean(combined.argmax(-1) == truth))
-    params = _fit_members(x, y, num_classes, features)
+    params = _fit_members(x, y, num_classes, features, seed)
     params |= {
         "spread": spread,
         "slope": np.asarray(slope),
@@ -126,11 +130,12 @@ def check_shapes(shape: Sequence[int]) -> None:
 
 
 def _fit_members(
-    x: np.ndarray, y: np.ndarray, num_classes: int, features: Features
+    x: np.ndarray, y: np.ndarray, num_classes: int, features: Features, seed: int
 ) -> dict[str, np.ndarray]:
     params, vectors = {}, {}
     for name, view in VIEWS.items():
-        fitted = views.fit(view, x, features)
+        drawn = dataclasses.replace(view, seed=view.seed + _SEEDS_APART * seed)
+        fitted = views.fit(drawn, x, features)
         vectors[name] = views.transform(view, fitted, x, features)
         params |= {f"{name}/{key}": value for key, value in fitted.items()}
     for name, classifier in MEMBERS:

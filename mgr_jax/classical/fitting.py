@@ -140,7 +140,14 @@ def _fit_alone(
             "data.window_seconds: model.name 'ensemble' reads whole clips; leave it at 0"
         )
     inner = _inner_folds(dataset, seed=config.train.seed)
-    params, scores = ensemble.fit(x, y, inner, num_classes=num_classes, features=config.features)
+    params, scores = ensemble.fit(
+        x,
+        y,
+        inner,
+        num_classes=num_classes,
+        features=config.features,
+        seed=config.train.seed % 2**16,
+    )
     for name, score in scores.items():
         print(f"member    {name}: {100 * score:.1f} % cross-validated within the training part")
     return params, [{"step": 0} | {f"inner_{name}": score for name, score in scores.items()}]
