@@ -50,8 +50,8 @@ def check_finite(job: Job, state: TrainState) -> None:
     if fault:
         job.set_status("diverged")
         raise UserError(
-            f"step {fault[0]}: {fault[1]} is not finite; lower optim.learning_rate and use another"
-            " workdir"
+            f"step {fault[0]}: {fault[1]} is not finite any more; lower optim.learning_rate and use"
+            " another workdir"
         )
 
 

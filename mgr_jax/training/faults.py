@@ -1,7 +1,8 @@
 """Numbers that are not finite: the first one is remembered on the device, with its step and name.
 
 Nothing is read back at a step. The state carries `[step, index]` of the first tensor that held a
-NaN or an Inf; the host looks when it reads metrics anyway, and before it saves.
+NaN or an Inf, or numbers so large (from about 1e19) that the sum of their squares is one; the host
+looks when it reads metrics anyway, and before it saves.
 """
 
 from typing import Any
@@ -30,7 +31,8 @@ def find_fault(
     statistics after the update.
     """
     leaves = jax.tree.leaves([loss, gradients, params, batch_stats])
-    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves])
+    # The sums of squares are needed for the norms anyway.
+    finite = jnp.isfinite(jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in leaves]))
     found = jnp.stack([step, jnp.argmin(finite).astype(jnp.int32)])
     return jnp.where((fault[0] < 0) & ~finite.all(), found, fault)
 

@@ -21,7 +21,7 @@ def spoiled(tree, value):
     return jax.tree.map(lambda leaf: leaf.at[(0,) * leaf.ndim].set(value), tree)
 
 
-@pytest.mark.parametrize("value", [jnp.nan, jnp.inf, -jnp.inf])
+@pytest.mark.parametrize("value", [jnp.nan, jnp.inf, -1e30])
 @pytest.mark.parametrize(
     ("bad", "name"),
     [

@@ -1,9 +1,12 @@
 """The loop in one process: early stopping, normalisers, weights; `tests/experiments` kills it."""
 
 import contextlib
+import copy
+import dataclasses
 import io
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -123,3 +126,104 @@ def test_describe_names_a_window_that_is_too_short(config):
 
 def test_count_parameters_is_the_trainable_total():
     assert network_lib.count_parameters(config_lib.Config(), num_classes=10) == 185_642
+
+
+@pytest.fixture(name="reads")
+def _reads(monkeypatch):
+    """Counts the arrays that are read back to the host.
+
+    All ways (`float`, `np.asarray`, `jax.device_get`, ...) come by `_value` for an array on
+    several devices; on CPU the transfer guard lets them pass.
+    """
+    array, counted = type(jnp.zeros(())), []
+    value = array._value
+
+    def read(self):
+        counted.append(self.shape)
+        return value.fget(self)
+
+    monkeypatch.setattr(array, "_value", property(read))
+    return counted
+
+
+def test_reads_counts_every_way_to_the_host(reads):
+    x = parallel.replicate(np.ones(3, np.float32), parallel.make_mesh())
+    scalar = parallel.replicate(np.float32(1), parallel.make_mesh())
+    for read in (np.asarray, np.array, jax.device_get):
+        before = len(reads)
+        read(x + 0)
+        assert len(reads) > before, read
+    for read in (float, int, bool, np.asarray, np.float32, str):
+        before = len(reads)
+        read(scalar + 0)
+        assert len(reads) > before, read
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("parallelism", ["jit", "pmap"])
+def test_train_reads_and_sends_nothing_between_the_steps_of_an_epoch(
+    config, tmp_path, monkeypatch, reads, parallelism
+):
+    """But for batches, which are placed explicitly: anything else raises by the guard."""
+    config.train.batch_size, config.train.num_epochs = 4, 2
+    config.train.parallelism, config.data.num_grooves = parallelism, 4
+    config.model.name, config.model.hidden_size = "rnn", 4
+    make, counts, per_epoch = network_lib.make_network, [], 5
+
+    def spied(*args, **kwargs):
+        network = make(*args, **kwargs)
+
+        def train_step(state, batch):
+            counts.append(len(reads))
+            # The first step compiles; the last of an epoch is followed by its metrics.
+            within = 0 < (len(counts) - 1) % per_epoch < per_epoch - 1
+            jax.config.update("jax_transfer_guard", "disallow" if within else "allow")
+            return network.train_step(state, batch)
+
+        return dataclasses.replace(network, train_step=train_step)
+
+    monkeypatch.setattr(network_lib, "make_network", spied)
+    try:
+        state = train(config, tmp_path / "run")[2]
+    finally:
+        jax.config.update("jax_transfer_guard", "allow")
+    assert int(state.step) == len(counts) == 2 * per_epoch
+    in_epochs = np.array(counts).reshape(2, per_epoch)
+    assert (in_epochs[:, 1] == in_epochs[:, -1]).all(), counts
+    assert in_epochs[1, 0] > in_epochs[0, 0]  # The end of an epoch reads its metrics.
+
+
+@pytest.mark.usefixtures("quick")
+def test_train_saves_within_an_epoch_and_keeps_the_latest(config, tmp_path):
+    config.model.name, config.model.hidden_size = "rnn", 4
+    config.train.num_epochs = 3
+    config.train.checkpoint_every_steps, config.train.keep_checkpoints = 1, 3
+    train(config, tmp_path / "run")
+    records = read_metrics(tmp_path / "run")
+    last = records[-1]["step"]
+    best = max(records, key=checkpoint.rank)["step"]
+    kept = {int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert kept == {last - 2, last - 1, last, best}
+
+
+@pytest.mark.usefixtures("quick")
+def test_train_that_diverges_keeps_the_last_good_checkpoint(config, tmp_path):
+    config.model.name, config.model.hidden_size = "rnn", 4
+    train(config, tmp_path / "run")  # Three good epochs.
+    before = read_metrics(tmp_path / "run")
+    good = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    data = dataset_lib.open_dataset(config)
+    run = workdir.load(str(tmp_path / "run"))
+    longer = copy.deepcopy(config)
+    longer.train.num_epochs, longer.optim.learning_rate = 6, 1e38
+    longer.train.checkpoint_every_steps = 1
+    with pytest.raises(UserError, match=r"step \d+: the .* is not finite any more"):
+        loop.train(longer, data, run)
+    assert (tmp_path / "run" / "STATUS").read_text() == "diverged\n"
+    kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert good & kept
+    network = network_lib.make_network(config, num_classes=10)
+    abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
+    state = checkpoint.restore(run.path, "latest", abstract)[1]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.metrics)))
+    assert read_metrics(tmp_path / "run") == before
