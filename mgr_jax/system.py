@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mgr_jax import config as config_lib
-from mgr_jax import workdir
+from mgr_jax import snapshot, workdir
 from mgr_jax.errors import UserError
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model
@@ -184,12 +184,18 @@ def _variables(run: workdir.Run, checkpoint_name: str) -> tuple[int, dict[str, A
                 " the flag out"
             )
         return 0, fitting.load_params(run)
-    from mgr_jax.training import checkpoint, network
+    kept = snapshot.read(run, checkpoint_name)
+    if kept is not None:
+        return kept
+    from mgr_jax.training import checkpoint, network  # Here, since they take long to import.
 
+    source = snapshot.source(run)
     init = network.make_network(run.config, num_classes=len(run.labels)).init
     abstract = parallel.abstract(jax.eval_shape(init), parallel.make_mesh())
     step, state = checkpoint.restore(run.path, checkpoint_name, abstract)
-    return step, jax.device_get(state.variables())
+    variables = jax.device_get(state.variables())
+    snapshot.write(run, checkpoint_name, source, step, variables)
+    return step, variables
 
 
 def _report(run: workdir.Run, step: int) -> dict[str, Any] | None:

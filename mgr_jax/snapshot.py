@@ -1,0 +1,103 @@
+"""Copies of restored checkpoints in the user's cache folder, so that a second start is fast.
+
+Orbax, and the state of the optimiser that it restores into, take longer than all the rest of a
+start. A copy is used only while the record of the run and every file of its checkpoints are as
+they were when it was made; what is damaged, out of date or cannot be written is as none at all.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from mgr_jax import __version__
+from mgr_jax.data.clips import cache_folder
+from mgr_jax.workdir import Run
+
+_DAMAGED = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError)
+
+
+def read(run: Run, which: str) -> tuple[int, dict[str, Any]] | None:
+    """Step and `System.variables` of the checkpoint `which`, if there is a copy that holds."""
+    try:
+        with safetensors.safe_open(_path(run, which), framework="numpy") as file:
+            facts = json.loads(file.metadata()["facts"])
+            if facts["source"] != source(run):
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if facts["digest"] != _digest(tensors):
+            return None
+        return int(facts["step"]), _unflatten(tensors)
+    except _DAMAGED:
+        return None
+
+
+def write(run: Run, which: str, source: str, step: int, variables: dict[str, Any]) -> None:
+    """Keeps a copy of what was restored from the files of `source`, in place of an older one."""
+    tensors = _flatten(variables)
+    facts = {"source": source, "step": step, "digest": _digest(tensors)}
+    content = safetensors.numpy.save(tensors, {"facts": json.dumps(facts)})
+    path = _path(run, which)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with contextlib.ExitStack() as clean:
+            clean.callback(pathlib.Path(partial).unlink, missing_ok=True)
+            with open(descriptor, "wb") as file:
+                file.write(content)
+            os.replace(partial, path)
+    except OSError:  # It would only have saved time.
+        return
+
+
+def source(run: Run) -> str:
+    """SHA-256 of all that a copy depends on: the record, and name, size and time of every file."""
+    folder = run.path.absolute() / "checkpoints"
+    files = [
+        [str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        for path in sorted(folder.rglob("*"))
+        if (stat := path.stat())
+    ]
+    values = [__version__, str(folder), run.record, files]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _path(run: Run, which: str) -> pathlib.Path:
+    name = hashlib.sha256(json.dumps([str(run.path.absolute()), which]).encode()).hexdigest()
+    return cache_folder("") / "snapshots" / f"{name[:32]}.safetensors"
+
+
+def _digest(tensors: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def _flatten(variables: dict[str, Any]) -> dict[str, np.ndarray]:
+    """`{"params": {"a": x}}` -> `{"params/a": x}`; None is left out."""
+    return {
+        "/".join(key.key for key in path): np.asarray(leaf, order="C")
+        for path, leaf in jax.tree.leaves_with_path(variables)
+    }
+
+
+def _unflatten(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    variables: dict[str, Any] = {"params": {}, "batch_stats": {}, "normalizer": None}
+    for name, value in tensors.items():
+        *parents, last = name.split("/")
+        place = variables
+        for parent in parents:
+            place[parent] = place.get(parent) or {}
+            place = place[parent]
+        place[last] = value
+    return variables
