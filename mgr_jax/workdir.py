@@ -87,9 +87,7 @@ def reserve(path: str, config: config_lib.Config) -> None:
     Raises:
       UserError: if the folder cannot be written, or belongs to another config.
     """
-    if not path:
-        raise UserError("--workdir is empty; name a folder for this run")
-    folder = pathlib.Path(path)
+    folder = _folder(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -118,7 +116,7 @@ def load(path: str) -> Run:
     Raises:
       UserError: if `path` is not the workdir of a run, or its files are damaged.
     """
-    folder = pathlib.Path(path)
+    folder = _folder(path)
     if not os.path.isfile(folder / "config.json"):
         raise UserError(f"--workdir {path}: no config.json in it; give the workdir of a training")
     record = _read_json(folder / "config.json")
@@ -145,6 +143,17 @@ def load(path: str) -> Run:
 def set_status(path: pathlib.Path, status: str) -> None:
     """Writes `STATUS`."""
     _write(path / "STATUS", status + "\n")
+
+
+def _folder(path: str) -> pathlib.Path:
+    if not path:
+        raise UserError("--workdir is empty; name a folder for this run")
+    if "://" in path:  # It would become a folder `gs:` here, which no other host sees.
+        raise UserError(
+            f"--workdir {path}: is no path of a file system; mount the bucket (gcsfuse, s3fs) and"
+            " give the folder in it"
+        )
+    return pathlib.Path(path)
 
 
 def _check_same(run: Run, record: dict[str, Any]) -> None:

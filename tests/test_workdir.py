@@ -266,3 +266,13 @@ def test_load_refuses_a_split_that_the_run_was_not_made_with(path):
     values["train"], values["test"] = values["test"], values["train"]
     file.write_text(json.dumps(values))
     assert "not the split that this run was made with" in _refused(workdir.load, path)
+
+
+def test_reserve_and_load_refuse_the_address_of_a_bucket(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for function in (lambda path: workdir.reserve(path, config_lib.Config()), workdir.load):
+        with pytest.raises(UserError, match=r"--workdir gs://bucket/run: .*gcsfuse"):
+            function("gs://bucket/run")
+        with pytest.raises(UserError, match="--workdir is empty"):
+            function("")
+    assert not list(tmp_path.iterdir())
