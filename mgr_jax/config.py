@@ -123,7 +123,8 @@ class Features:
       cepstrum: `spectrogram`: keep `n_mfcc` coefficients of the cosine transform of the bands.
       deltas: `spectrogram`: add the slope of each along time.
       statistics: `spectrogram`: statistics over the frames in place of the frames, for systems
-        that take a vector: names of `features.summary` with commas (`mean,std`); empty for none.
+        that take a vector: names of `features.summary` with commas (`mean,std`), or `texture`
+        alone (`features.texture`, of 20 bands and 124 frames or more); empty for none.
     """
 
     kind: str = "logmel"

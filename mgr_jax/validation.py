@@ -189,6 +189,8 @@ def _check_spectrogram(config: config_lib.Config) -> None:
     features, model = config.features, config.model
     known = ("mean", "std", "min", "max", "skew", "kurtosis", "percentiles", "mean_covariance")
     names = [name for name in features.statistics.split(",") if name]
+    if names == ["texture"]:
+        known = ("texture",)
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UserError(

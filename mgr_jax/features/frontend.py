@@ -20,6 +20,7 @@ from mgr_jax.features import (
     normalize,
     spectral,
     summary,
+    texture,
 )
 
 # 203 * 200 * 3 = 121 800 values, the length of the vectors in the presentation's SVM log.
@@ -153,6 +154,8 @@ def spectrogram(frames: jax.Array, features: Features) -> jax.Array:
         fmin=features.fmin,
         fmax=features.fmax,
     )
+    if features.statistics == "texture":
+        return texture.texture(x, frames)
     if features.cepstrum:
         x = spectral.cepstrum(x, n_mfcc=features.n_mfcc)
     if features.deltas:
