@@ -144,7 +144,7 @@ def flattened(waveform: jax.Array, features: Features) -> jax.Array:
 
 
 def spectrogram(frames: jax.Array, features: Features) -> jax.Array:
-    """Features of a log spectrogram, `[..., F, K] -> [..., F, D]`, or `[..., D]` as statistics."""
+    """Features of log spectrograms, `[B, F, K] -> [B, F, D]`, or `[B, D]` as statistics."""
     x = bands.pool_bands(
         frames,
         scale=features.bands,
@@ -155,7 +155,8 @@ def spectrogram(frames: jax.Array, features: Features) -> jax.Array:
         fmax=features.fmax,
     )
     if features.statistics == "texture":
-        return texture.texture(x, frames)
+        # One by one: batched eigenvectors beside FFTs stood still for ever on a CPU of two threads.
+        return jax.lax.map(lambda pair: texture.texture(*pair), (x, frames))
     if features.cepstrum:
         x = spectral.cepstrum(x, n_mfcc=features.n_mfcc)
     if features.deltas:
