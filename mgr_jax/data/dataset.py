@@ -80,6 +80,8 @@ def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> 
         seed=config.data.seed + config.data.repeat,
         num_folds=config.data.num_folds,
         refit=config.train.refit,
+        # Of arrays the test part may lie in another file.
+        needs_test=config.data.name != "arrays" or config.data.protocol != "listed",
     )
     parts = {part: _part(catalog, store, getattr(split, part)) for part in PARTS}
     return Dataset(catalog, store, split, parts)

@@ -60,6 +60,7 @@ def make_split(
     seed: int = 0,
     num_folds: int = 5,
     refit: bool = False,
+    needs_test: bool = True,
 ) -> Split:
     """Splits the tracks of `catalog` into train, valid and test.
 
@@ -76,8 +77,8 @@ def make_split(
       fold: which fold is the test part; protocols without folds have only fold 0.
       seed: seed of the draw.
       num_folds: folds of `kfold` and `artist_kfold`.
-      refit: the training part takes in the validation part, which is empty then; the test part
-        may be empty too, to be scored elsewhere.
+      refit: the training part takes in the validation part, which is empty then.
+      needs_test: an empty test part is refused; False if another file is to be scored.
 
     Raises:
       UserError: if a part would be empty, or a class has no track to train on; with `holdout` and
@@ -105,7 +106,7 @@ def make_split(
     if refit:
         parts = {name: "train" if part == "valid" else part for name, part in parts.items()}
     split = _from_parts(catalog, protocol, parts)
-    _check_classes(catalog, split, optional=("valid", "test") if refit else ())
+    _check_classes(catalog, split, optional=["valid"] * refit + ["test"] * (not needs_test))
     return split
 
 
