@@ -79,6 +79,7 @@ def test_cross_validate_tests_every_track_once_and_finds_the_gap(whole):
     assert shared == [0, 0]
 
 
+@pytest.mark.slow
 def test_cross_validate_killed_goes_on_where_it_was(cache, data, whole, tmp_path):
     arguments = [*FLAGS, data, "--protocols=kfold", f"--workdir={tmp_path / 'run'}"]
     process = commands.start(cache, "cross_validate", *arguments)
