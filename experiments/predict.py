@@ -64,7 +64,8 @@ def main(argv: Sequence[str]) -> int:
     show = {"table": _table, "json": _json, "csv": _csv}[_FORMAT.value]
     if _FORMAT.value == "csv":
         start = ["start_seconds"] if _TIMELINE.value else []
-        print(_csv_line(["path", *start, "label", *predictor.labels, "error"]))
+        facts = ["label", "confidence", "uncertain"]
+        print(_csv_line(["path", *start, *facts, *predictor.labels, "error"]))
     failed, pictures = 0, set()
     with tqdm.tqdm(total=len(files), desc="predict", unit="file", disable=None) as bar:
         for path, found in predictor.predict_files(
@@ -155,18 +156,20 @@ def _json(path: str, found: Any, predictor: Any, picture: str | None) -> Iterabl
 
 
 def _csv(path: str, found: Any, predictor: Any, picture: str | None) -> Iterable[str]:
-    """A row for the file, or with --timeline one for each window."""
+    """A row for the file, or with --timeline one for each window; `confidence` is the file's."""
     labels = predictor.labels
     if isinstance(found, Exception):
-        start = [""] if _TIMELINE.value else []
-        yield _csv_line([path, *start, "", *[""] * len(labels), str(found)])
-    elif picture is None:
+        empty = [""] * (len(labels) + (4 if _TIMELINE.value else 3))
+        yield _csv_line([path, *empty, str(found)])
+        return
+    judged = [f"{found.confidence:.6f}", str(found.uncertain).lower()]
+    if picture is None:
         values = [f"{found.probabilities[label]:.6f}" for label in labels]
-        yield _csv_line([path, found.label, *values, ""])
+        yield _csv_line([path, found.label, *judged, *values, ""])
     else:
         for start, row in zip(found.window_starts_seconds, found.windows, strict=True):
             values = [f"{value:.6f}" for value in row]
-            yield _csv_line([path, f"{start:.3f}", labels[row.argmax()], *values, ""])
+            yield _csv_line([path, f"{start:.3f}", labels[row.argmax()], *judged, *values, ""])
 
 
 def _picture_name(path: str, taken: set[str]) -> str:

@@ -21,44 +21,51 @@ def _songs(tmp_path):
     return folder
 
 
-def test_predict_prints_ten_probabilities_that_sum_to_one_best_first(cache, trained, songs):
-    out, _ = commands.run(
-        cache, "predict", f"--workdir={trained}", "--format=json", songs / "a stereo.wav"
-    )
-    result = json.loads(out)
-    values = list(result["probabilities"].values())
-    assert len(values) == 10
-    assert sum(values) == pytest.approx(1, abs=1e-6)
-    assert values == sorted(values, reverse=True)
-    assert result["label"] == next(iter(result["probabilities"]))
-    assert result["path"].endswith("a stereo.wav")
+@pytest.fixture(name="model", scope="module")
+def _model(cache, trained, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    commands.run(cache, "export", f"--workdir={trained}", "--format=bundle", f"--output={path}")
+    return path
 
 
-def test_predict_goes_on_after_a_bad_file_and_exits_with_1(cache, trained, songs):
+def test_predict_takes_a_folder_as_it_is(cache, trained, songs):
+    """Every file that is audio whatever its name, companions counted, the rest named."""
+    (songs / "deep" / "er").mkdir(parents=True)
+    (songs / "a stereo.wav").rename(songs / "deep" / "er" / "no suffix")
     (songs / "b bad.wav").write_text("this is text")
-    out, _ = commands.run(
+    for name in ("notes.txt", "tags.JSON", "list.csv", "readme.md", "two.csv", ".hidden"):
+        (songs / name).write_text("no audio")
+    out, err = commands.run(
         cache, "predict", f"--workdir={trained}", "--format=json", songs, songs / "none.wav", code=1
     )
     results = [json.loads(line) for line in out.splitlines()]
-    assert ["error" in result for result in results] == [False, True, False, False, True]
-    assert [result["path"][-5:] for result in results] == [
-        "o.wav", "d.wav", ".flac", "c.mp3", "e.wav"
-    ]  # fmt: skip
+    names = [result["path"].rpartition("/")[2] for result in results]
+    assert names == ["b bad.wav", "b short.flac", "c.mp3", "no suffix", "none.wav"]
+    assert ["error" in result for result in results] == [True, False, False, False, True]
+    for result in results[1:4]:
+        values = list(result["probabilities"].values())
+        assert len(values) == 10
+        assert sum(values) == pytest.approx(1, abs=1e-6)
+        assert values == sorted(values, reverse=True)
+        assert result["label"] == next(iter(result["probabilities"]))
+    assert err.strip() == "skipped   5 that are no audio: 2 .csv, 1 .json, 1 .md, 1 .txt"
 
 
-def test_predict_csv_has_one_row_for_each_file(cache, trained, songs):
-    out, _ = commands.run(cache, "predict", f"--workdir={trained}", "--format=csv", songs)
-    rows = list(csv.DictReader(out.splitlines()))
+def test_predict_csv_has_one_row_for_each_file(cache, model, songs):
+    (songs / "d.wav").write_text("this is text")
+    out, _ = commands.run(cache, "predict", f"--workdir={model}", "--format=csv", songs, code=1)
+    *rows, bad = csv.DictReader(out.splitlines())
     assert len(rows) == 3
+    assert list(bad)[:4] == ["path", "label", "confidence", "uncertain"]
     for row in rows:
-        values = {name: float(row[name]) for name in list(row)[2:-1]}
+        values = {name: float(row[name]) for name in list(row)[4:-1]}
+        assert len(values) == 10
         assert sum(values.values()) == pytest.approx(1, abs=1e-5)
         assert max(values, key=values.get) == row["label"]
-
-
-def test_predict_table_shows_the_top_genres(cache, trained, songs):
-    out, _ = commands.run(cache, "predict", f"--workdir={trained}", "--top_k=3", songs / "c.mp3")
-    assert len(out.splitlines()) == 4
+        assert row["uncertain"] == str(float(row["confidence"]) < 0.5).lower()
+        assert not row["error"]
+    assert bad["error"].startswith("cannot be decoded")
+    assert {value for name, value in bad.items() if name not in ("path", "error")} == {""}
 
 
 def test_predict_names_what_is_wrong_in_one_line(cache, trained, tmp_path):
@@ -68,23 +75,12 @@ def test_predict_names_what_is_wrong_in_one_line(cache, trained, tmp_path):
     assert "no audio file in this folder" in line
 
 
+@pytest.mark.slow
 def test_predict_refuses_a_checkpoint_name_that_is_none(cache, trained, songs):
     line = commands.fails(
         cache, "predict", f"--workdir={trained}", "--checkpoint=foo", songs / "c.mp3"
     )
     assert "--checkpoint foo" in line
-
-
-def test_predict_takes_a_folder_as_it_is(cache, trained, songs):
-    """Every file that is audio whatever its name, companions counted, the rest named."""
-    (songs / "deep" / "er").mkdir(parents=True)
-    (songs / "a stereo.wav").rename(songs / "deep" / "er" / "no suffix")
-    for name in ("notes.txt", "tags.JSON", "list.csv", "readme.md", "two.csv", ".hidden"):
-        (songs / name).write_text("no audio")
-    out, err = commands.run(cache, "predict", f"--workdir={trained}", "--format=json", songs)
-    names = [json.loads(line)["path"].rpartition("/")[2] for line in out.splitlines()]
-    assert names == ["b short.flac", "c.mp3", "no suffix"]
-    assert err.strip() == "skipped   5 that are no audio: 2 .csv, 1 .json, 1 .md, 1 .txt"
 
 
 def test_predict_shows_the_timeline(cache, trained, songs, tmp_path):
@@ -96,17 +92,22 @@ def test_predict_shows_the_timeline(cache, trained, songs, tmp_path):
     assert len(windows) == 3  # 0.94 s: half a second from 0.00, 0.25 and 0.44 s on.
     assert windows[0].startswith("  00:00.0 - 00:00.5  ")
     assert "uncertain (confidence 0." in out
+    genres = [line for line in out.splitlines() if "#" in line and line not in windows]
+    assert len(genres) == 1  # --top_k
     assert (tmp_path / "c.mp3.timeline.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_predict_reads_a_bundle(cache, trained, songs, tmp_path):
-    model = tmp_path / "model.safetensors"
-    commands.run(cache, "export", f"--workdir={trained}", "--format=bundle", f"--output={model}")
-    out, _ = commands.run(
-        cache, "predict", f"--workdir={model}", "--format=json", "--timeline",
-        f"--output={tmp_path}", songs / "c.mp3",
-    )  # fmt: skip
-    timeline = json.loads(out)["timeline"]
+@pytest.mark.slow
+def test_predict_of_a_bundle_is_that_of_its_workdir(cache, trained, model, songs, tmp_path):
+    found = []
+    for path in (trained, model):
+        out, _ = commands.run(
+            cache, "predict", f"--workdir={path}", "--format=json", "--timeline",
+            f"--output={tmp_path}", songs / "c.mp3",
+        )  # fmt: skip
+        found.append(json.loads(out))
+    assert found[0] == found[1]
+    timeline = found[0]["timeline"]
     assert len(timeline["start_seconds"]) == 2
     assert sum(row[1] for row in timeline["probabilities"].values()) == pytest.approx(1)
 

@@ -137,7 +137,7 @@ def _edited(contract, generator):
 
 
 @pytest.mark.parametrize("name", ["bbnn", "logistic"])
-@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(1000, marks=pytest.mark.slow)])
 def test_an_edited_contract_is_refused_or_gives_a_system(tmp_path, name, count):
     path = tmp_path / "m"
     bundle.write(path, trained.make_system(name))
@@ -156,10 +156,11 @@ def test_an_edited_contract_is_refused_or_gives_a_system(tmp_path, name, count):
             assert "\n" not in str(error)
 
 
+@pytest.mark.slow
 def test_the_command_line_survives_damaged_songs_and_bundles(tmp_path, model):
     folder = tmp_path / "songs"
     folder.mkdir()
-    paths = _damaged_songs(folder, 60)
+    paths = _damaged_songs(folder, 2000)
     out, err = commands.run(
         tmp_path, "predict", f"--workdir={model}", "--format=json", folder, code=1
     )
@@ -171,6 +172,7 @@ def test_the_command_line_survives_damaged_songs_and_bundles(tmp_path, model):
     )
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded_whatever_a_header_claims(tmp_path, model):
     """A WAV that claims 4 GiB of 1024 channels, and a FLAC that claims 2^36 samples."""
     soundfile.write(tmp_path / "a.wav", trained.noise(4000), 8000)

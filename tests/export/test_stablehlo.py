@@ -16,10 +16,19 @@ from mgr_jax.export import stablehlo
 from mgr_jax.predictor import make_predictor
 from tests.export import trained
 
+# The five poolings of the CNN need an input of some size.
+_LARGE = {"features_n_mels": 128, "features_n_fft": 2048, "features_hop_length": 32}
+
 
 @pytest.mark.parametrize(
     ("name", "fields"),
-    [("bbnn", {"features_normalize": "clip"}), ("rnn", {"model_cell": "gru"}), ("logistic", {})],
+    [
+        ("bbnn", {"features_normalize": "bin"}),
+        ("rnn", {"model_cell": "gru"}),
+        ("logistic", {}),
+        pytest.param("cnn", _LARGE, marks=pytest.mark.slow),
+        pytest.param("cnn_lstm", _LARGE, marks=pytest.mark.slow),
+    ],
 )
 def test_export_gives_the_probabilities_of_the_system(tmp_path, name, fields):
     system = trained.make_system(name, **fields)
