@@ -24,6 +24,7 @@ from mgr_jax.export import bundle, contract, stablehlo
 from mgr_jax.features import filters, framing, frontend
 from mgr_jax.models import bbnn, make_model, pooling
 from mgr_jax.system import System
+from mgr_jax.training import steps
 
 # Largest difference of a probability from JAX's that is accepted.
 TOLERANCE = 1e-4
@@ -80,6 +81,7 @@ def _convertible() -> Iterator[None]:
         mock.patch.object(frontend.spectral, "mel_spectrogram", _mel_spectrogram),
         mock.patch.object(system_lib, "make_model", _make_model),
         mock.patch.object(pooling, "max_pool", _max_pool),
+        mock.patch.object(steps, "num_frames", _num_frames),
     ):
         yield
 
@@ -115,6 +117,12 @@ def _make_model(model: config_lib.Model, *, num_classes: int) -> nn.Module:
 def _max_pool(x: jax.Array, *, window, strides, padding) -> jax.Array:
     """`pooling.max_pool` as the one operation that ONNX has for it."""
     return nn.max_pool(x, window_shape=window, strides=strides, padding=padding)
+
+
+def _num_frames(features: config_lib.Features, num_samples: jax.Array) -> jax.Array:
+    """`frontend.num_frames` of `[B]`, by the division that ONNX has; nothing is negative."""
+    hop_length = jnp.full_like(num_samples, features.hop_length)
+    return 1 + jax.lax.div(num_samples - features.n_fft % 2, hop_length)
 
 
 def _examples(batch: int, window: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
