@@ -1,4 +1,4 @@
-"""The launch scripts: what they would run, what they refuse, and that shellcheck has no complaint."""
+"""The launch scripts: what they run, what they refuse, and no complaint from shellcheck."""
 
 import os
 import pathlib
