@@ -44,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax import system as system_lib
 
     system = system_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
+    system_lib.check_hears_audio(system)
     try:
         if _FORMAT.value == "bundle":
             from mgr_jax.export import bundle

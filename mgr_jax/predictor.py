@@ -123,8 +123,10 @@ class Predictor:
 
         Raises:
           audio.AudioError: if the audio cannot be read, is empty, silent or too long.
+          UserError: if the system was trained on arrays, not on audio.
           ValueError: for a waveform without `sample_rate` or of a wrong shape, or a bad `overlap`.
         """
+        system_lib.check_hears_audio(self.system)
         if isinstance(source, str | os.PathLike):
             if sample_rate is not None:
                 raise ValueError("sample_rate is for a waveform; a file knows its own")
@@ -156,6 +158,7 @@ class Predictor:
         Raises:
           ValueError: for a bad `overlap`.
         """
+        system_lib.check_hears_audio(self.system)
         windows.hop_length(1, overlap)  # Now, and not when the first result is asked for.
         return self._predict(self._read(map(os.fspath, paths), max_seconds), overlap, threshold)
 

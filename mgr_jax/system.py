@@ -108,6 +108,15 @@ def load(path: str, *, checkpoint_name: str = "best") -> System:
     )
 
 
+def check_hears_audio(system: System) -> None:
+    """Raises `UserError` for a system that was trained on arrays, which no audio file becomes."""
+    if system.config.data.name == "arrays":
+        raise UserError(
+            "data.name 'arrays': the model takes spectrograms of an array file, not audio; score"
+            " such a file with experiments.evaluate --config.data.root=FILE.npz"
+        )
+
+
 def make_log_probabilities(
     config: config_lib.Config, *, num_classes: int, mesh: jax.sharding.Mesh | None = None
 ) -> LogProbabilities:
