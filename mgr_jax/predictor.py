@@ -16,6 +16,7 @@ from mgr_jax import system as system_lib
 from mgr_jax import workdir
 from mgr_jax.data import audio, decoders, windows
 from mgr_jax.errors import UserError
+from mgr_jax.evaluation import scores as scores_lib
 from mgr_jax.training import parallel
 
 # Windows of a batch, at most: what a training run could afford may be too much here.
@@ -241,18 +242,18 @@ class Predictor:
         if track.error is not None:
             return track.path, track.error
         scores = np.stack(track.scores)
-        total = _normalize(scores.mean(axis=0))
+        total = scores_lib.normalize(scores.mean(axis=0))
         probabilities = np.exp(total)
         if not np.isfinite(probabilities).all():
             return track.path, audio.AudioError("gives probabilities that are not finite")
         order = np.argsort(-probabilities, kind="stable")
-        calibrated = np.exp(_normalize(total / (self.system.temperature or 1.0)))
+        calibrated = np.exp(scores_lib.normalize(total / (self.system.temperature or 1.0)))
         confidence = float(calibrated[order[0]])
         rate = self.config.features.sample_rate
         return track.path, Prediction(
             label=self.labels[order[0]],
             probabilities={self.labels[i]: float(probabilities[i]) for i in order},
-            windows=np.exp(_normalize(scores)),
+            windows=np.exp(scores_lib.normalize(scores)),
             window_starts_seconds=np.array(track.starts) / rate,
             window_seconds=window / rate,
             duration_seconds=track.length / rate,
@@ -330,8 +331,3 @@ def _limit(blocks: decoders.Blocks, max_seconds: float | None, rate: int) -> dec
         if count > max_seconds * rate:
             raise audio.AudioError(f"is longer than {max_seconds:g} s")
         yield block
-
-
-def _normalize(scores: np.ndarray) -> np.ndarray:
-    """As `evaluation.judge.normalize`, without what that imports."""
-    return scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True)

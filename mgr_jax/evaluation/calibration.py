@@ -7,10 +7,9 @@ import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import optimize
 
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import judge, metrics
+from mgr_jax.evaluation.scores import normalize
 
 _FILE = pathlib.Path("eval/temperature.json")
 # A part without a mistake asks for 0, one without a hit for infinity.
@@ -39,13 +38,15 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
     Raises:
       ValueError: if there are no tracks.
     """
+    from scipy import optimize  # Here, since a prediction only reads the temperature.
+
     if not len(labels):
         raise ValueError("labels is empty: need one track or more")
     scores = np.maximum(log_probabilities, _FLOOR)
     chosen = scores[np.arange(len(labels)), labels]
 
     def slope(inverse: float) -> float:
-        probabilities = np.exp(judge.normalize(scores * inverse))
+        probabilities = np.exp(normalize(scores * inverse))
         return float(((probabilities * scores).sum(axis=1) - chosen).mean())
 
     low, high = 1 / _HIGHEST, 1 / _LOWEST
@@ -58,7 +59,7 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 def scale(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Log-probabilities `[..., C]` at another temperature; which is largest does not change."""
-    return judge.normalize(np.maximum(log_probabilities, _FLOOR) / temperature)
+    return normalize(np.maximum(log_probabilities, _FLOOR) / temperature)
 
 
 def reliability(
@@ -107,6 +108,8 @@ def write_temperature(
       labels: their classes, int `[N]`.
       checkpoint_step: step of the checkpoint that gave them.
     """
+    from mgr_jax.evaluation import metrics  # Here, as above: it imports SciPy.
+
     temperature = fit_temperature(log_probabilities, labels)
     scaled = scale(log_probabilities, temperature)
     record = {

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mgr_jax.data import batches
+from mgr_jax.evaluation import scores as scores_lib
 
 # A batch of windows -> log-probabilities [B, C].
 Predict = Callable[[batches.Batch], np.ndarray]
@@ -48,9 +49,4 @@ def pool(scores: np.ndarray, tracks: np.ndarray) -> np.ndarray:
     counts = np.bincount(tracks)
     totals = np.zeros((len(counts), scores.shape[1]))
     np.add.at(totals, tracks, scores.astype(np.float64))
-    return normalize(totals / counts[:, None])
-
-
-def normalize(scores: np.ndarray) -> np.ndarray:
-    """Log-probabilities `[..., C]` that sum to 1 from scores that are off by a constant."""
-    return scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True)
+    return scores_lib.normalize(totals / counts[:, None])

@@ -71,11 +71,3 @@ def test_judge_keeps_the_log_probabilities_of_a_single_window():
     part = _part()
     scores = judge.judge(_predict, part, batch_size=2, window=WINDOW)
     np.testing.assert_allclose(scores[2], _log_probabilities(part.clips.waveform(2, 0, WINDOW)))
-
-
-def test_normalize_makes_probabilities_and_keeps_differences():
-    scores = np.array([[-1000.0, -1001.0, -1003.0], [5.0, 5.0, 5.0], [0.0, -np.inf, 0.0]])
-    normal = judge.normalize(scores)
-    np.testing.assert_allclose(np.exp(normal).sum(axis=-1), 1)
-    np.testing.assert_allclose(normal[0] - normal[0, 0], [0, -1, -3])
-    np.testing.assert_allclose(np.exp(normal[2]), [0.5, 0, 0.5])

@@ -19,7 +19,6 @@ from mgr_jax.errors import UserError
 from mgr_jax.evaluation import (
     bootstrap,
     calibration,
-    judge,
     markdown,
     plots,
     provenance,
@@ -29,6 +28,7 @@ from mgr_jax.evaluation import (
     wording,
 )
 from mgr_jax.evaluation import html as html_lib
+from mgr_jax.evaluation import scores as scores_lib
 
 LABELS = ("blues", "drum | bass", "rock, soft")
 PER_CLASS = 8
@@ -423,7 +423,7 @@ def test_write_report_of_a_thousand_tracks_takes_less_than_20_seconds(tmp_path, 
     run = workdir.create(str(tmp_path / "run"), config_lib.Config(), found, split)
     logits = np.random.default_rng(0).normal(size=(1000, 10)) + 2 * np.eye(10)[part.labels]
     began = time.monotonic()
-    values = report.write_report(run, data, "test", judge.normalize(logits), checkpoint_step=0)
+    values = report.write_report(run, data, "test", scores_lib.normalize(logits), checkpoint_step=0)
     assert time.monotonic() - began < 20
     assert values["n"] == 1000
     assert values["num_groups"] < 400

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from scipy.fft import dct
@@ -13,9 +15,7 @@ def test_modulation_spectrum_equals_numpy_written_out():
         piece = X[start : start + 100] - X[start : start + 100].mean(axis=0)
         total = total + abs(np.fft.rfft(piece * window, axis=0)) / 3
     edges = np.unique(np.round(np.geomspace(1, 51, 7)).astype(int))
-    expected = [
-        np.log(total[a:b].mean(axis=0) + 1e-3) for a, b in zip(edges, edges[1:], strict=False)
-    ]
+    expected = [np.log(total[a:b].mean(axis=0) + 1e-3) for a, b in itertools.pairwise(edges)]
     found = texture.modulation_spectrum(X, num_frames=100, num_bands=6)
     np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-4)
 
@@ -47,9 +47,7 @@ def test_onset_autocorrelation_equals_numpy_written_out():
 def test_cepstral_energy_equals_scipys_transform():
     energy = dct(X.astype(np.float64), axis=-1, norm="ortho") ** 2
     edges = np.unique(np.geomspace(1, 24, 6).astype(int))
-    expected = [
-        np.log(energy[:, a:b].mean(1) + 1e-6) for a, b in zip(edges, edges[1:], strict=False)
-    ]
+    expected = [np.log(energy[:, a:b].mean(1) + 1e-6) for a, b in itertools.pairwise(edges)]
     found = texture.cepstral_energy(X, num_bands=5)
     np.testing.assert_allclose(found, np.stack(expected, 1), atol=1e-3)
 
