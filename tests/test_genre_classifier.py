@@ -89,6 +89,7 @@ def test_classes_keep_their_type_and_order(songs):
     assert model.classes_.tolist() == [9, 10] and model.predict(paths).tolist() == years
 
 
+@pytest.mark.slow
 def test_classifier_cross_validates_within_a_pipeline_and_leaves_nothing_behind(
     songs, tmp_path, monkeypatch
 ):

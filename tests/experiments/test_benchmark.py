@@ -37,6 +37,7 @@ def test_benchmark_names_a_wrong_flag_in_one_line(flags):
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_pipeline_measures_wait_and_memory(monkeypatch):
     case = "RNN (rnn.py:fast)"
     config = pipeline.cases()[case]

@@ -64,6 +64,7 @@ def test_fast_network_learns_twenty_clips_by_heart(config, num_steps):
     pytest.fail(f"{(predicted == batch['label']).sum()} of 20 after {num_steps} steps")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [logistic.get_config(), svm.get_config()], ids=["lr", "svm"])
 def test_classical_system_learns_twenty_clips_by_heart(config):
     config.data.window_seconds = 3.0

@@ -110,6 +110,7 @@ def test_train_names_a_workdir_that_cannot_be_written(cache, tmp_path):
     assert "--workdir" in line and "cannot be written" in line
 
 
+@pytest.mark.slow
 def test_train_stops_when_the_loss_is_not_finite(cache, tmp_path):
     workdir = tmp_path / "run"
     arguments = [*commands.TINY, "--config.optim.name=sgd", "--config.optim.learning_rate=1e30"]

@@ -88,6 +88,7 @@ def test_train_stops_early_and_stays_stopped(config, tmp_path):
     assert "epoch" not in again
 
 
+@pytest.mark.slow
 def test_train_fits_the_normaliser_on_the_training_part_alone(config, tmp_path):
     config.features.normalize, config.train.num_epochs = "bin", 1
     _, data, state = train(config, tmp_path / "run")
@@ -100,6 +101,7 @@ def test_train_fits_the_normaliser_on_the_training_part_alone(config, tmp_path):
     assert not np.allclose(state.normalizer["mean"], other["mean"], rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_train_with_every_option_of_the_loss_writes_whole_records(config, tmp_path):
     config.optim.label_smoothing, config.optim.ema_decay = 0.1, 0.9
     config.optim.class_weights, config.train.mixup_alpha = True, 0.2
