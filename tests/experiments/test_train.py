@@ -48,7 +48,9 @@ def test_train_killed_at_a_random_step_ends_bitwise_the_same(cache, trained, tmp
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)], ids=["SIGINT", "SIGTERM"]
+    ("number", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 75)],
+    ids=["SIGINT", "SIGTERM"],
 )
 def test_train_interrupted_saves_and_goes_on_bitwise(cache, trained, tmp_path, number, code):
     arguments = [*commands.TINY, f"--workdir={tmp_path / 'run'}"]
@@ -66,6 +68,7 @@ def test_train_interrupted_saves_and_goes_on_bitwise(cache, trained, tmp_path, n
     assert_same_end(tmp_path / "run", trained)
 
 
+@pytest.mark.slow
 def test_train_goes_on_over_a_half_written_checkpoint(cache, trained, tmp_path):
     arguments = [*commands.TINY, f"--workdir={tmp_path / 'run'}"]
     commands.run(cache, "train", *arguments)

@@ -80,6 +80,7 @@ def test_bbnn_fused_equals_the_plain_network():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10), *results)
 
 
+@pytest.mark.slow
 def test_bbnn_exports_with_a_symbolic_batch():
     network = bbnn.BBNN(3, width=2, num_modules=1)
     x = np.random.default_rng(0).normal(size=(5, 12, 6)).astype(np.float32)

@@ -48,6 +48,7 @@ def test_recurrent_reads_valid_frames_only(cell, reverse):
         np.testing.assert_allclose(last[row], end, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_recurrent_starts_as_keras_does():
     params = rnn.Recurrent(6, cell="lstm").init(jax.random.key(0), jnp.zeros((1, 2, 4)))["params"]
     np.testing.assert_array_equal(params["bias"], [0] * 6 + [1] * 6 + [0] * 12)
