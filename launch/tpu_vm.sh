@@ -18,7 +18,7 @@ usage: launch/tpu_vm.sh COMMAND --name=NAME --zone=ZONE [flags]
 
 After a spot preemption give the same commands again: create takes the place of a lost slice, setup
 and run find what is there, and the training goes on from its last checkpoint. The workdir must be
-seen by all hosts: a bucket (gs://...), Filestore or gcsfuse.
+seen by all hosts: Filestore, or a bucket mounted by gcsfuse.
 TEXT
 }
 
