@@ -12,7 +12,6 @@ With `train.folds_at_once` so many folds of a network are trained as one program
 import copy
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -177,12 +176,11 @@ def _evaluate(run: Any, dataset: Any) -> None:
 
 
 def _write(report: dict[str, Any], page: str) -> None:
-    text = json.dumps(report, indent=1)
+    from mgr_jax.files import write_whole
+
     folder = pathlib.Path(_WORKDIR.value)
-    for name, content in (("report.md", page), ("report.json", text)):
-        partial = folder / f"{name}.partial"
-        partial.write_text(content, encoding="utf-8")
-        os.replace(partial, folder / name)
+    write_whole(folder / "report.md", page)
+    write_whole(folder / "report.json", json.dumps(report, indent=1))
     if _JSON.value:
         shutil.copyfile(folder / "report.json", _JSON.value)
 

@@ -19,6 +19,7 @@ import safetensors
 import safetensors.numpy
 
 from mgr_jax import __version__
+from mgr_jax import tensors as tensors_lib
 from mgr_jax.data.clips import cache_folder
 from mgr_jax.workdir import Run
 
@@ -33,7 +34,7 @@ def read(run: Run, which: str) -> tuple[int, dict[str, Any]] | None:
             if facts["source"] != source(run):
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if facts["digest"] != _digest(tensors):
+        if facts["digest"] != tensors_lib.digest(tensors):
             return None
         return int(facts["step"]), _unflatten(tensors)
     except _DAMAGED:
@@ -42,8 +43,9 @@ def read(run: Run, which: str) -> tuple[int, dict[str, Any]] | None:
 
 def write(run: Run, which: str, source: str, step: int, variables: dict[str, Any]) -> None:
     """Keeps a copy of what was restored from the files of `source`, in place of an older one."""
-    tensors = _flatten(variables)
-    facts = {"source": source, "step": step, "digest": _digest(tensors)}
+    arrays = jax.tree.map(lambda leaf: np.asarray(leaf, order="C"), variables)
+    tensors = tensors_lib.flatten(arrays)
+    facts = {"source": source, "step": step, "digest": tensors_lib.digest(tensors)}
     content = safetensors.numpy.save(tensors, {"facts": json.dumps(facts)})
     path = _path(run, which)
     try:
@@ -73,22 +75,6 @@ def source(run: Run) -> str:
 def _path(run: Run, which: str) -> pathlib.Path:
     name = hashlib.sha256(json.dumps([str(run.path.absolute()), which]).encode()).hexdigest()
     return cache_folder("") / "snapshots" / f"{name[:32]}.safetensors"
-
-
-def _digest(tensors: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
-
-
-def _flatten(variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    """`{"params": {"a": x}}` -> `{"params/a": x}`; None is left out."""
-    return {
-        "/".join(key.key for key in path): np.asarray(leaf, order="C")
-        for path, leaf in jax.tree.leaves_with_path(variables)
-    }
 
 
 def _unflatten(tensors: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mgr_jax import config as config_lib
 from mgr_jax.data import splits
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
+from mgr_jax.files import write_whole
 
 # Where the data lie, how they are read and what is saved when changes no number; over how many
 # devices a step is spread, and by what, changes rounding alone.
@@ -60,17 +61,17 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
         "labels": list(catalog.labels),
         "data_hash": catalog.hash(),
         "split_hash": split.hash(),
-        "versions": _versions(),
-        "git_commit": _git_commit(),
+        "versions": versions(),
+        "git_commit": git_commit(),
     }
     if os.path.exists(folder / "config.json"):
         run = load(path)
         _check_same(run, record)
         return run
     try:
-        _write(folder / "split.csv", splits.to_csv(split))
-        _write(folder / "split.json", json.dumps(splits.to_json(split), indent=1))
-        _write(folder / "config.json", json.dumps(record, indent=1))
+        write_whole(folder / "split.csv", splits.to_csv(split))
+        write_whole(folder / "split.json", json.dumps(splits.to_json(split), indent=1))
+        write_whole(folder / "config.json", json.dumps(record, indent=1))
     except OSError as error:
         raise UserError(
             f"--workdir {path}: cannot be written ({error.strerror or error}); choose another"
@@ -142,7 +143,7 @@ def load(path: str) -> Run:
 
 def set_status(path: pathlib.Path, status: str) -> None:
     """Writes `STATUS`."""
-    _write(path / "STATUS", status + "\n")
+    write_whole(path / "STATUS", status + "\n")
 
 
 def _folder(path: str) -> pathlib.Path:
@@ -165,13 +166,6 @@ def _check_same(run: Run, record: dict[str, Any]) -> None:
             )
 
 
-def _write(path: pathlib.Path, text: str) -> None:
-    """Whole or not at all, also when killed."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -182,12 +176,13 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     return values
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of this package and of those that numbers depend on."""
     installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"mgr_jax": __version__} | installed
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
     """Commit of the code, `+changes` if the checkout is not clean; empty outside a checkout."""
     here = pathlib.Path(__file__)
     # A package installed below somebody's own repository is not of that repository.

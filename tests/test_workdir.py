@@ -244,20 +244,20 @@ def test_git_commit_is_that_of_the_code_and_of_nobody_else(tmp_path, monkeypatch
     copy = package / "workdir.py"
     shutil.copy(workdir.__file__, copy)
     monkeypatch.setattr(workdir, "__file__", str(copy))
-    assert workdir._git_commit() == ""
+    assert workdir.git_commit() == ""
     _git(tmp_path, "init", "-q")
     (tmp_path / "theirs.py").touch()
     _git(tmp_path, "add", "theirs.py")
     _git(tmp_path, "commit", "-q", "-m", "theirs")
-    assert workdir._git_commit() == ""
+    assert workdir.git_commit() == ""
     _git(tmp_path, "add", "package")
     _git(tmp_path, "commit", "-q", "-m", "ours")
     _git(tmp_path, "tag", "-a", "v1", "-m", "v1")
     commit = _git(tmp_path, "rev-parse", "HEAD")
-    assert workdir._git_commit() == commit
+    assert workdir.git_commit() == commit
     with open(copy, "a") as file:
         file.write("# changed\n")
-    assert workdir._git_commit() == commit + "+changes"
+    assert workdir.git_commit() == commit + "+changes"
 
 
 def test_load_refuses_a_split_that_the_run_was_not_made_with(path):

@@ -1,9 +1,8 @@
 """Training and use of the systems that are fitted in one call, on the workdir of the networks."""
 
 import dataclasses
+import io
 import json
-import os
-import pathlib
 import zipfile
 from typing import Any
 
@@ -17,6 +16,7 @@ from mgr_jax.data import batches, folds
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge
+from mgr_jax.files import write_whole
 from mgr_jax.training import parallel
 
 _FILE = "model/params.npz"
@@ -58,7 +58,10 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
 def _finish(run: workdir_lib.Run, params: Params, records: list[dict[str, Any]]) -> None:
     lines = "".join(json.dumps(record) + "\n" for record in records)
     (run.path / "metrics.jsonl").write_text(lines, encoding="utf-8")
-    _save(run.path / _FILE, params)
+    arrays = io.BytesIO()
+    np.savez(arrays, **params)
+    (run.path / _FILE).parent.mkdir(exist_ok=True)
+    write_whole(run.path / _FILE, arrays.getvalue())
     workdir_lib.set_status(run.path, "done")
 
 
@@ -214,10 +217,3 @@ def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, 
         rows.append(features(batch)[real])
         labels.append(batch["label"][real])
     return np.concatenate(rows), np.concatenate(labels)
-
-
-def _save(path: pathlib.Path, params: dict[str, np.ndarray]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_name("partial.npz")
-    np.savez(partial, **params)
-    os.replace(partial, path)

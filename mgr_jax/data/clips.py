@@ -24,6 +24,7 @@ from mgr_jax.data import audio
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
+from mgr_jax.files import write_whole
 
 # What 1.0 is in a row of the store.
 FULL_SCALE = 32768.0
@@ -224,9 +225,7 @@ def _fill(
         "clip_samples": shape[1],
         "records": [dataclasses.asdict(record) for record in records],
     }
-    partial = folder / "store.json.partial"
-    partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
-    os.replace(partial, folder / "store.json")
+    write_whole(folder / "store.json", json.dumps(values, indent=1))
     log.unlink()
     samples = _map(target, shape)
     return Clips(samples, records, sample_rate, folder)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import pathlib
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation.scores import normalize
+from mgr_jax.files import write_whole
 
 _FILE = pathlib.Path("eval/temperature.json")
 # A part without a mistake asks for 0, one without a hit for infinity.
@@ -123,9 +123,7 @@ def write_temperature(
     path = pathlib.Path(workdir) / _FILE
     records = [r for r in _read(path) if r["checkpoint_step"] != checkpoint_step] + [record]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(records, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, json.dumps(records, indent=1))
     return temperature
 
 

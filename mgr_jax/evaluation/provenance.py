@@ -37,8 +37,8 @@ def describe(run: workdir_lib.Run, *, seconds: float | None) -> dict[str, Any]:
             "seconds": sum(times) if times else None,
         },
         "evaluated_with": {
-            "versions": workdir_lib._versions(),
-            "git_commit": workdir_lib._git_commit(),
+            "versions": workdir_lib.versions(),
+            "git_commit": workdir_lib.git_commit(),
             "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
             "seconds": seconds,
             "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from mgr_jax.data.dataset import Dataset
 from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import calibration, html, markdown, plots, provenance, results, wording
+from mgr_jax.files import write_whole
 from mgr_jax.training.writer import read_metrics
 from mgr_jax.workdir import Run
 
@@ -139,9 +139,7 @@ def _write(
     (folder / "report.md").write_text(markdown.to_markdown(report), encoding="utf-8")
     (folder / "report.html").write_text(html.to_html(report, folder), encoding="utf-8")
     # Last and at once: a report that is there is whole.
-    partial = folder / "report.json.partial"
-    partial.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
-    os.replace(partial, folder / "report.json")
+    write_whole(folder / "report.json", json.dumps(report, indent=1, allow_nan=False))
     return report
 
 

@@ -5,11 +5,9 @@ The tensors are the weights; the header holds, as JSON under `contract`, everyth
 a config that is checked as any other.
 """
 
-import hashlib
 import json
 import math
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +19,9 @@ import safetensors.numpy
 from mgr_jax import __version__, validation
 from mgr_jax import config as config_lib
 from mgr_jax import system as system_lib
+from mgr_jax import tensors as tensors_lib
 from mgr_jax.errors import UserError
+from mgr_jax.files import write_whole
 
 VERSION = 1
 
@@ -48,7 +48,7 @@ def write(path: str | os.PathLike, system: system_lib.System) -> None:
     Raises:
       OSError: if it cannot be written.
     """
-    tensors = _flatten(_without_text(system.variables))
+    tensors = tensors_lib.flatten(_without_text(system.variables))
     contract = {
         "version": VERSION,
         "mgr_jax": __version__,
@@ -64,9 +64,7 @@ def write(path: str | os.PathLike, system: system_lib.System) -> None:
     content = safetensors.numpy.save(
         tensors, {"format": "mgr_jax", "contract": json.dumps(contract)}
     )
-    partial = pathlib.Path(f"{os.fspath(path)}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_whole(path, content)
 
 
 def read(path: str | os.PathLike) -> system_lib.System:
@@ -156,7 +154,7 @@ def _variables(
         abstract = system_lib.abstract_variables(config, num_classes=num_classes)
     except UserError as error:
         raise ValueError(str(error)) from error
-    expected = _flatten(abstract)
+    expected = tensors_lib.flatten(abstract)
     if expected.keys() != tensors.keys():
         odd = sorted(expected.keys() ^ tensors.keys())[0]
         raise ValueError(f"tensor {odd} is missing or belongs to no layer")
@@ -165,14 +163,6 @@ def _variables(
             raise ValueError(f"tensor {name} does not fit its layer")
     leaves = [tensors[name] for name in expected]
     return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
-
-
-def _flatten(tree: Any) -> dict[str, Any]:
-    """`{"params": {"a": x}}` -> `{"params/a": x}`, in JAX's order; None is left out."""
-    return {
-        "/".join(str(key.key) for key in path): leaf
-        for path, leaf in jax.tree.leaves_with_path(tree)
-    }
 
 
 def _without_text(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,10 +177,6 @@ def _without_text(variables: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _digest(contract: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+def _digest(contract: Mapping[str, Any], named: Mapping[str, np.ndarray]) -> str:
     rest = {name: value for name, value in contract.items() if name != "sha256"}
-    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
-    for name, value in sorted(tensors.items()):
-        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
+    return tensors_lib.digest(named, head=json.dumps(rest, sort_keys=True).encode())

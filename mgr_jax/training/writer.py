@@ -1,13 +1,14 @@
 """What a run writes down: `metrics.jsonl` and TensorBoard events, one record per epoch."""
 
 import json
-import os
 import pathlib
 import struct
 from typing import Any
 
 import tensorboardX
 from tensorboardX.proto.summary_pb2 import Summary
+
+from mgr_jax.files import write_whole
 
 _FILE = "metrics.jsonl"
 
@@ -34,9 +35,7 @@ class MetricsWriter:
 
     def __init__(self, workdir: pathlib.Path, *, step: int):
         kept = [record for record in read_metrics(workdir) if record["step"] <= step]
-        partial = workdir / (_FILE + ".partial")
-        partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        os.replace(partial, workdir / _FILE)
+        write_whole(workdir / _FILE, "".join(json.dumps(record) + "\n" for record in kept))
         self._file = open(workdir / _FILE, "a", encoding="utf-8")  # noqa: SIM115 (closed below)
         self._events = tensorboardX.SummaryWriter(
             str(workdir / "tensorboard"), purge_step=step + 1, flush_secs=10

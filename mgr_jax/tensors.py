@@ -1,0 +1,26 @@
+"""Trees of arrays as flat dicts of named tensors, as safetensors files hold them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def flatten(tree: Any) -> dict[str, Any]:
+    """`{"params": {"a": x}}` -> `{"params/a": x}`, in JAX's order; None is left out."""
+    return {
+        "/".join(str(key.key) for key in path): leaf
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+def digest(tensors: Mapping[str, np.ndarray], *, head: bytes = b"") -> str:
+    """SHA-256 of `head` and of names, types, shapes and values."""
+    found = hashlib.sha256(head)
+    for name, value in sorted(tensors.items()):
+        found.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        found.update(value.tobytes())
+    return found.hexdigest()
