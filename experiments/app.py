@@ -26,8 +26,7 @@ _MAX_MINUTES = flags.DEFINE_float("max_minutes", 20, "Longest song to hear.", 0.
 
 def main(argv: Sequence[str]) -> int:
     """Serves the page until it is interrupted."""
-    if argv[1:]:
-        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    command.refuse_arguments(argv)
     if importlib.util.find_spec("gradio") is None:
         raise command.UserError("the page needs Gradio; pip install -e '.[app]'")
     port = _free_port(_HOST.value, _PORT.value)

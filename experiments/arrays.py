@@ -7,8 +7,6 @@ is not done again.
 """
 
 import pathlib
-import subprocess
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,8 +37,7 @@ _FOLDS = flags.DEFINE_integer("num_folds", 5, "Folds.", 2)
 
 def main(argv: Sequence[str]) -> int:
     """Cross-validates one system after the other; returns the exit code."""
-    if argv[1:]:
-        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    command.refuse_arguments(argv)
     chosen = ["" if name == "recipe" else name for name in _SYSTEMS.value or SYSTEMS]
     unknown = [name for name in chosen if name not in SYSTEMS]
     if unknown:
@@ -95,24 +92,15 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
 def _cross_validate(name: str, folder: pathlib.Path) -> None:
     file = pathlib.Path(__file__).parent / "configs" / "gtzan_arrays.py"
     config = f"{file}:{name}" if name else str(file)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "experiments.cross_validate",
-            f"--config={config}",
-            f"--config.data.root={_ROOT.value}",
-            f"--config.data.num_folds={_FOLDS.value}",
-            "--protocols=artist_kfold",
-            "--seeds=1",
-            f"--workdir={folder}",
-        ],
-        check=False,
+    command.run_other(
+        "cross_validate",
+        f"--config={config}",
+        f"--config.data.root={_ROOT.value}",
+        f"--config.data.num_folds={_FOLDS.value}",
+        "--protocols=artist_kfold",
+        "--seeds=1",
+        f"--workdir={folder}",
     )
-    if done.returncode:
-        raise command.UserError(
-            f"experiments.cross_validate of {name or 'recipe'} failed; see above"
-        )
 
 
 def _read(folder: pathlib.Path, groups: dict[str, str]) -> dict[str, bool]:

@@ -27,8 +27,7 @@ _FINGERPRINT = flags.DEFINE_bool("fingerprint", True, "Compare the audio of all 
 
 def main(argv: Sequence[str]) -> int:
     """Returns 1 if `--strict` and something leaks."""
-    if argv[1:]:
-        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    command.refuse_arguments(argv)
     if _SPLIT_FILE.value and (_SAVE.value or _SEEDS.value > 1):
         raise command.UserError(
             "--split_file is one split; --save_split and --seeds are for a protocol"

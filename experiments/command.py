@@ -5,6 +5,7 @@ once.
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +26,23 @@ PREEMPTED = 75  # EX_TEMPFAIL: try again; a zero would count as done on a cluste
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
     """Runs a command: parses the flags, and turns mistakes into one line and exit code 1."""
     app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse)
+
+
+def refuse_arguments(argv: Sequence[str]) -> None:
+    """Raises `UserError` for an argument that is no flag, in commands that take none."""
+    if argv[1:]:
+        raise UserError(f"unexpected argument {argv[1]!r}; see --help")
+
+
+def run_other(name: str, *arguments: str) -> None:
+    """Runs `python -m experiments.<name>` to its end, on this terminal.
+
+    Raises:
+      UserError: if it fails, which it has said by itself.
+    """
+    done = subprocess.run([sys.executable, "-m", f"experiments.{name}", *arguments], check=False)
+    if done.returncode:
+        raise UserError(f"experiments.{name} {arguments[0]} failed; see above")
 
 
 def define_config() -> flags.FlagHolder:

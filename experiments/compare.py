@@ -19,8 +19,7 @@ _JSON = flags.DEFINE_string("json", None, "File to write the result to.")
 
 def main(argv: Sequence[str]) -> int:
     """Compares every pair; returns the exit code, which does not depend on the verdict."""
-    if argv[1:]:
-        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    command.refuse_arguments(argv)
 
     from mgr_jax.evaluation import compare
 

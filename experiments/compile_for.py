@@ -38,8 +38,7 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 def main(argv: Sequence[str]) -> int:
     """Compiles for every topology and batch; returns 1 if a batch does not fit."""
-    if argv[1:]:
-        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
     if config.model.name not in config_lib.NETWORKS:
         raise command.UserError(

@@ -49,8 +49,7 @@ class _Job:
 
 def main(argv: Sequence[str]) -> int:
     """Trains, tests and pools the folds; returns the exit code."""
-    if argv[1:]:
-        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
     _check(config)
     jobs = _jobs(config)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from absl import flags
 
 from experiments import command
@@ -26,8 +25,7 @@ _OVERRIDES = command.define_overrides()
 
 def main(argv: Sequence[str]) -> int:
     """Scores one part of the split; returns the exit code."""
-    if argv[1:]:
-        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    command.refuse_arguments(argv)
 
     from mgr_jax import predictor as predictor_lib
     from mgr_jax.data import dataset as dataset_lib
@@ -63,7 +61,7 @@ def _calibrate(
     """Fits the temperature of this checkpoint, unless the workdir has it already."""
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.data import splits
-    from mgr_jax.evaluation import calibration
+    from mgr_jax.evaluation import calibration, report
 
     run, step = predictor.run, predictor.step
     if run.split.protocol == splits.IMPORTED:
@@ -77,8 +75,7 @@ def _calibrate(
             return  # The report says that there is no temperature.
         judged = {"valid": (dataset, predictor.judge(dataset.parts["valid"]))}
     dataset, scores = judged["valid"]
-    names = [dataset.catalog.labels[label] for label in dataset.parts["valid"].labels]
-    labels = np.array([run.labels.index(name) for name in names])
+    labels = report.true_classes(run, dataset, "valid")
     calibration.write_temperature(run.path, scores, labels, checkpoint_step=step)
 
 

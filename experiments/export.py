@@ -30,8 +30,7 @@ _ONNX_ENV = flags.DEFINE_string("onnx_env", "", "onnx: environment made by onnx_
 
 def main(argv: Sequence[str]) -> int:
     """Writes one form of the model; returns the exit code."""
-    if argv[1:]:
-        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    command.refuse_arguments(argv)
     output = pathlib.Path(_OUTPUT.value)
     if _FORMAT.value == "bundle" and output.is_dir():
         raise command.UserError(f"--output {output}: is a folder; name a file in it")

@@ -19,8 +19,7 @@ _WAV = flags.DEFINE_string("wav", None, "Folder to write the clips to, as <class
 
 def main(argv: Sequence[str]) -> int:
     """Returns 1 if `--verify` finds a file that is not the published one."""
-    if argv[1:]:
-        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
 
     from mgr_jax.data import dataset as dataset_lib

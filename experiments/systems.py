@@ -9,8 +9,6 @@ below DIR; run it again after a kill: what is done is not done again.
 import json
 import pathlib
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +34,7 @@ SYSTEMS = (
 
 def main(argv: Sequence[str]) -> int:
     """Runs the commands one after the other, and prints the table."""
-    if argv[1:]:
-        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    command.refuse_arguments(argv)
     values = command.override_values(_OVERRIDES)
     overrides = [f"--config.{name}={value}" for name, value in values.items()]
     lines = [
@@ -47,9 +44,9 @@ def main(argv: Sequence[str]) -> int:
     for name, config, presented in SYSTEMS:
         workdir = pathlib.Path(_WORKDIR.value) / config.replace(".py", "").replace(":", "_")
         file = pathlib.Path(__file__).parent / "configs" / config
-        _run("train", f"--config={file}", f"--workdir={workdir}", *overrides)
+        command.run_other("train", f"--config={file}", f"--workdir={workdir}", *overrides)
         if not (workdir / "eval" / "test" / "report.json").exists():
-            _run("evaluate", f"--workdir={workdir}")
+            command.run_other("evaluate", f"--workdir={workdir}")
         lines.append(f"| {name} | {_parameters(workdir)} | {_time(workdir)} | {_score(workdir)} |")
         lines[-1] += f" {presented} |"
     table = "\n".join(lines)
@@ -59,12 +56,6 @@ def main(argv: Sequence[str]) -> int:
         made_by = f"    python -m experiments.systems {' '.join(words)}"
         pathlib.Path(_TABLE.value).write_text(f"{table}\n\nMade by\n\n{made_by}\n")
     return 0
-
-
-def _run(name: str, *arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", f"experiments.{name}", *arguments], check=False)
-    if done.returncode:
-        raise command.UserError(f"experiments.{name} {arguments[0]} failed; see above")
 
 
 def _parameters(workdir: pathlib.Path) -> str:

@@ -22,8 +22,7 @@ _PROFILE = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> int:
     """Decodes, splits, trains; returns the exit code."""
-    if argv[1:]:
-        raise command.UserError(f"unexpected argument {argv[1]!r}; see --help")
+    command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
     is_network = config.model.name in config_lib.NETWORKS
     if _SUMMARY.value and not is_network:

@@ -47,9 +47,8 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
         return
     x_valid, y_valid = extract(config, dataset.parts["valid"])
     print(f"features  {x.shape[0]} x {x.shape[1]} to train on, {len(x_valid)} to validate on")
-    for part, features in (("train", x), ("valid", x_valid)):
-        if not np.isfinite(features).all():
-            raise UserError(f"data: features of part {part!r} are not finite; check the recordings")
+    _check_finite("train", x)
+    _check_finite("valid", x_valid)
     fit = {"logistic": _fit_logistic, "svm": _fit_svm}[config.model.name]
     params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
     _finish(run, params, records)
@@ -128,8 +127,7 @@ def _fit_alone(
     """Systems that choose nothing by the validation part."""
     num_classes = len(dataset.catalog.labels)
     print(f"features  {' x '.join(map(str, x.shape))} to train on")
-    if not np.isfinite(x).all():
-        raise UserError("data: features of part 'train' are not finite; check the recordings")
+    _check_finite("train", x)
     if config.model.name == "lda":
         params = jax.device_get(lda.fit(x, y, num_classes=num_classes))
         predicted = np.asarray(lda.log_probabilities(params, x)).argmax(axis=1)
@@ -154,6 +152,11 @@ def _fit_alone(
     for name, score in scores.items():
         print(f"member    {name}: {100 * score:.1f} % cross-validated within the training part")
     return params, [{"step": 0} | {f"inner_{name}": score for name, score in scores.items()}]
+
+
+def _check_finite(part: str, features: np.ndarray) -> None:
+    if not np.isfinite(features).all():
+        raise UserError(f"data: features of part {part!r} are not finite; check the recordings")
 
 
 def _inner_folds(dataset: Dataset, *, seed: int) -> np.ndarray:

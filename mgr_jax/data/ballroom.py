@@ -23,10 +23,10 @@ def read(root: pathlib.Path) -> tuple[list[Track], dict[str, int]]:
     Raises:
       UserError: if there is no such file.
     """
-    tracks, skipped = [], {}
+    tracks, num_hidden = [], 0
     for path in sorted(root.glob("*/*.wav")):
         if path.name.startswith("."):
-            _count(skipped, "hidden file (._*, .DS_Store, ...)")
+            num_hidden += 1
             continue
         folder = path.parent.name
         label = _RUMBA if folder.startswith(_RUMBA) else folder
@@ -34,7 +34,7 @@ def read(root: pathlib.Path) -> tuple[list[Track], dict[str, int]]:
         tracks.append(Track(f"{folder}/{path.stem}", str(path), label, artist))
     if not tracks:
         raise UserError(f"data.root {root}: no <class>/*.wav in it; give the folder BallroomData")
-    return tracks, skipped
+    return tracks, {"hidden file (._*, .DS_Store, ...)": num_hidden} if num_hidden else {}
 
 
 def read_extended(root: pathlib.Path) -> tuple[list[Track], dict[str, int]]:
@@ -76,7 +76,3 @@ def _album(stem: str) -> str:
 
 def _plain(text: str) -> str:
     return " ".join(text.split()).casefold()
-
-
-def _count(skipped: dict[str, int], reason: str) -> None:
-    skipped[reason] = skipped.get(reason, 0) + 1

@@ -108,15 +108,21 @@ def compare(systems: Sequence[Judged], names: Sequence[str]) -> dict[str, Any]:
             pair[f"{field}_holm"] = p
     for pair in pairs:
         pair["verdict"] = _verdict(pair, len(first.ids), len(pairs))
+    return describe_part(systems, names) | {"pairs": pairs, "notes": _notes(systems, names)}
+
+
+def describe_part(systems: Sequence[Judged], names: Sequence[str]) -> dict[str, Any]:
+    """The result of `compare` for systems of one test set, without its pairs and notes."""
+    first = systems[0]
     return {
         "part": first.report["part"],
         "data": first.report["data"],
         "n": len(first.ids),
         "num_groups": len(set(first.groups)),
-        "systems": [describe_system(s, name) for s, name in zip(systems, names, strict=True)],
-        "pairs": pairs,
+        "systems": [_describe_system(s, name) for s, name in zip(systems, names, strict=True)],
+        "pairs": [],
         "correction": "holm",
-        "notes": _notes(systems, names),
+        "notes": [],
     }
 
 
@@ -243,8 +249,7 @@ def _check_same(first: Judged, first_name: str, second: Judged, second_name: str
             )
 
 
-def describe_system(system: Judged, name: str) -> dict[str, Any]:
-    """The facts of one system in the result of `compare`."""
+def _describe_system(system: Judged, name: str) -> dict[str, Any]:
     report = system.report
     fields = ("system", "protocol", "accuracy", "ci95", "n", "num_correct", "checkpoint_step")
     found = {field: report[field] for field in fields}

@@ -36,7 +36,8 @@ def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict
         folder.mkdir(parents=True, exist_ok=True)
         sections, pages, lines = [], [], []
         for i, (systems, chosen) in enumerate(_by_test_set(judged, names)):
-            section = _compare(systems, chosen)
+            describe = compare.compare if len(systems) > 1 else compare.describe_part
+            section = describe(systems, chosen)
             figures = _draw(folder, section, systems, prefix=f"{i}_" if i else "")
             tables = list(_tables(section, systems))
             sections.append(section)
@@ -66,7 +67,7 @@ def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict
 def to_text(section: dict[str, Any]) -> str:
     """The systems of one test set with their accuracies, and the verdict, for a terminal."""
     width = max(len(system["name"]) for system in section["systems"])
-    lines = [f"{section['part']} part of {section['data']}, {section['n']} tracks"]
+    lines = [_heading(section)]
     lines += [f"  {s['name']:{width}}  {compare.describe(s)}" for s in section["systems"]]
     return "\n".join([*lines, f"  {_verdict(section)}"])
 
@@ -84,17 +85,6 @@ def _by_test_set(
         systems, chosen = zip(*members, strict=True)
         found.append((list(systems), list(chosen)))
     return found
-
-
-def _compare(systems: list[compare.Judged], names: list[str]) -> dict[str, Any]:
-    if len(systems) > 1:
-        return compare.compare(systems, names)
-    # Against itself, for the facts of the one system.
-    return compare.compare(systems * 2, names * 2) | {
-        "systems": [compare.describe_system(systems[0], names[0])],
-        "pairs": [],
-        "notes": [],
-    }
 
 
 def _verdict(section: dict[str, Any]) -> str:

@@ -132,8 +132,7 @@ def f1_bars(
     axes.margins(y=0.01)
     axes.set_xlim(0, 1)
     axes.set_xlabel("F1 (line: 95 % bootstrap interval; in brackets: tracks)")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+    _plain(axes, grid="x")
     axes.set_axisbelow(True)
     axes.set_title(title, size=10, parse_math=False)
     _save(figure, path)
@@ -225,8 +224,7 @@ def accuracies(path: pathlib.Path, systems: Sequence[Mapping[str, Any]], title: 
     axes.margins(y=0.2)
     axes.set_xlim(0, 100)
     axes.set_xlabel("accuracy (%), with 95 % Wilson interval")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+    _plain(axes, grid="x")
     axes.set_title(title, size=10, parse_math=False)
     _save(figure, path)
 
@@ -235,9 +233,9 @@ def _short(label: str) -> str:
     return label if len(label) <= 24 else label[:23] + "…"
 
 
-def _plain(axes: Any) -> None:
+def _plain(axes: Any, *, grid: str = "y") -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axes.grid(axis=grid, color="#e6e6e6", linewidth=0.6)
 
 
 def _save(figure: Figure, path: pathlib.Path) -> None:

@@ -83,7 +83,7 @@ def make_report(
     artists, tracks that are missing, mistakes, and the `provenance`.
     """
     tracks = _tracks(dataset, part)
-    truth = np.array([run.labels.index(track.label) for track in tracks], int)
+    truth = true_classes(run, dataset, part)
     wanted = getattr(run.split, part)
     errors = dataset.clips.errors()
     group_of = _groups(tracks)
@@ -116,6 +116,14 @@ def make_report(
         "mgr_jax": __version__,
         "provenance": provenance.describe(run, seconds=seconds),
     }
+
+
+def true_classes(run: Run, dataset: Dataset, part: str) -> np.ndarray:
+    """Classes of the judged tracks `[N]` as the model numbers them.
+
+    The data at hand may lack one of the model's classes, and would number the rest otherwise.
+    """
+    return np.array([run.labels.index(track.label) for track in _tracks(dataset, part)], int)
 
 
 def _tracks(dataset: Dataset, part: str) -> list[Track]:

@@ -22,11 +22,9 @@ from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge
-from mgr_jax.features.frontend import fit_normalizer
 from mgr_jax.training import (
     checkpoint,
     fold_windows,
-    objective,
     optimizer,
     parallel,
     preemption,
@@ -179,20 +177,13 @@ def _start_turn(program: FoldProgram, network: network_lib.Network, folds: list[
             fold.step = int(restored[0].step)
             print(f"{fold.name}: resume from step {fold.step} of {job.num_steps}", flush=True)
         elif lanes[lane].normalizer is not None:
-            lanes[lane] = lanes[lane].replace(normalizer=_fit_normalizer(job))
+            fitted = network_lib.fitted_normalizer(job.config, job.dataset.parts["train"])
+            lanes[lane] = lanes[lane].replace(normalizer=jax.device_get(fitted))
         constants.append(_constants(job))
     constants += [constants[0]] * idle
     return _Turn(
         folds, program.put(fold_windows.stack(lanes)), program.put(fold_windows.stack(constants))
     )
-
-
-def _fit_normalizer(job: epoch_lib.Job) -> Any:
-    windows = batches.eval_batches(
-        job.dataset.parts["train"], batch_size=job.config.train.batch_size, window=job.window
-    )
-    waveforms = (batch["waveform"][batch["mask"] > 0] for batch in windows)
-    return jax.device_get(fit_normalizer(job.config.features, waveforms))
 
 
 def _constants(job: epoch_lib.Job) -> dict[str, np.ndarray]:
@@ -201,11 +192,9 @@ def _constants(job: epoch_lib.Job) -> dict[str, np.ndarray]:
         "seed": np.uint32(job.config.train.seed),
         "steps_per_epoch": np.int32(job.steps_per_epoch),
     }
-    if job.config.optim.class_weights:
-        labels = job.dataset.parts["train"].labels
-        num_classes = len(job.dataset.catalog.labels)
-        weights = objective.balanced_weights(labels, num_classes=num_classes)
-        constants["class_weights"] = np.asarray(weights)
+    weights = network_lib.class_weights(job.config, job.dataset)
+    if weights is not None:
+        constants["class_weights"] = weights
     return constants
 
 

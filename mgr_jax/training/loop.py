@@ -6,17 +6,14 @@ import time
 from typing import Any
 
 import jax
-import numpy as np
 import tqdm
 
 from mgr_jax import config as config_lib
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
-from mgr_jax.features.frontend import fit_normalizer
 from mgr_jax.training import (
     checkpoint,
-    objective,
     optimizer,
     parallel,
     preemption,
@@ -77,14 +74,11 @@ def make_job(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) 
     parallel.check_batch_size(config.train.batch_size, mesh)
     steps_per_epoch = batches.steps_per_epoch(part, config.train.batch_size)
     optimizer.check_updates(config.optim, num_steps=config.train.num_epochs * steps_per_epoch)
-    class_weights = None
-    if config.optim.class_weights:
-        class_weights = np.asarray(objective.balanced_weights(part.labels, num_classes=num_classes))
     network = network_lib.make_network(
         config,
         num_classes=num_classes,
         steps_per_epoch=steps_per_epoch,
-        class_weights=class_weights,
+        class_weights=network_lib.class_weights(config, dataset),
     )
     return Job(config, dataset, run, network, steps_per_epoch)
 
@@ -99,11 +93,7 @@ def _start(job: Job, manager: Any) -> tuple[TrainState, dict[str, float]]:
         return restored
     state = parallel.jit_init(job.network.init, mesh)
     if state.normalizer is not None:
-        windows = batches.eval_batches(
-            job.dataset.parts["train"], batch_size=job.config.train.batch_size, window=job.window
-        )
-        waveforms = (batch["waveform"][batch["mask"] > 0] for batch in windows)
-        normalizer = fit_normalizer(job.config.features, waveforms)
+        normalizer = network_lib.fitted_normalizer(job.config, job.dataset.parts["train"])
         state = state.replace(normalizer=parallel.replicate(normalizer, mesh))
     return state, dict(stopping.START)
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax.data import batches
+from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model, table
-from mgr_jax.training import optimizer, parallel, steps
+from mgr_jax.training import objective, optimizer, parallel, steps
 from mgr_jax.training.state import TrainState, create_state
 
 
@@ -89,6 +90,23 @@ def make_network(
         adapter.train_step(train_step, mesh),
         adapter.predict_step(predict_step, mesh),
     )
+
+
+def class_weights(config: config_lib.Config, dataset: Dataset) -> np.ndarray | None:
+    """Weights `[C]` of the classes in the loss, None unless `config` asks for them."""
+    if not config.optim.class_weights:
+        return None
+    labels, num_classes = dataset.parts["train"].labels, len(dataset.catalog.labels)
+    return np.asarray(objective.balanced_weights(labels, num_classes=num_classes))
+
+
+def fitted_normalizer(config: config_lib.Config, part: batches.Part) -> Any:
+    """The normaliser of `config` (see `features.normalize`), fitted on all windows of `part`."""
+    windows = batches.eval_batches(
+        part, batch_size=config.train.batch_size, window=config_lib.window_length(config)
+    )
+    waveforms = (batch["waveform"][batch["mask"] > 0] for batch in windows)
+    return fit_normalizer(config.features, waveforms)
 
 
 def predictor(network: Network, state: TrainState) -> judge.Predict:
