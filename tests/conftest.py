@@ -2,17 +2,22 @@
 
 Compiling takes most of the time of the tests, and many compile the same operations: the workers
 of a run, and later runs, share what is compiled in `.pytest_cache/xla`, by the hash of the program.
+What Numba compiles for librosa they do not share: two processes that fill one cache of Numba at
+once can mix up the kernels of two types in it, and whoever reads it later crashes.
 """
 
+import os
 import pathlib
 
 import jax
 
+_CACHE = pathlib.Path(__file__).parents[1] / ".pytest_cache"
+
 # Before the backend starts: an environment variable read by XLA would come too late here.
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update(
-    "jax_compilation_cache_dir", str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "xla")
-)
+jax.config.update("jax_compilation_cache_dir", str(_CACHE / "xla"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+# Read when Numba is imported, by this process and those that it starts.
+os.environ["NUMBA_CACHE_DIR"] = str(_CACHE / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "0"))
