@@ -25,6 +25,7 @@ setuptools.setup(
     },
     install_requires=[
         "absl-py>=2.1",
+        "array_record>=0.8.1",
         "flatbuffers>=24.3",
         "flax>=0.12",
         "grain>=0.2.12",

@@ -1,11 +1,21 @@
 """Decodes and checks a data set ahead of time: `python -m experiments.prepare --config=FILE`.
 
+A large collection is written as shards, each by a process or machine of its own, in any order:
+
+    python -m experiments.prepare --config=FILE --shards=DIR --shard=I/N    (I from 0 to N - 1)
+    python -m experiments.prepare --config=FILE --shards=DIR --check
+
+The same command again does nothing more, and goes on after a kill. `--check` names every shard that
+is missing, damaged or made of other files than there are now. Training reads the shards, without
+the files that they were made of, with `data.name=shards` and `data.root=DIR`.
+
 `--verify` compares the files with the checksums of `data.facts`; `--wav=DIR` writes the clips as
 WAV files in class folders, which `data.name=folder` reads: so the embedded band can be heard.
 """
 
 import hashlib
 import pathlib
+import re
 from collections.abc import Sequence
 
 from absl import flags
@@ -15,15 +25,20 @@ from experiments import command
 _CONFIG = command.define_config()
 _VERIFY = flags.DEFINE_bool("verify", False, "Compare files with the checksums of data.facts.")
 _WAV = flags.DEFINE_string("wav", None, "Folder to write the clips to, as <class>/<id>.wav.")
+_SHARDS = flags.DEFINE_string("shards", None, "Folder of shards, to write to or to check.")
+_SHARD = flags.DEFINE_string("shard", None, "I/N: write shard I, 0 to N - 1, of N.")
+_CHECK = flags.DEFINE_bool("check", False, "Check that all shards are the whole collection.")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Returns 1 if `--verify` finds a file that is not the published one."""
+    """Returns 1 if `--verify` finds a file that is not the published one, or `--check` a fault."""
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
+    if _SHARDS.value is not None or _SHARD.value is not None or _CHECK.value:
+        return _prepare_shards(config)
 
     from mgr_jax.data import dataset as dataset_lib
-    from mgr_jax.data import gtzan
+    from mgr_jax.data import gtzan, shards
 
     if _VERIFY.value and not config.data.facts:
         raise command.UserError("data.facts is empty; --verify needs a CSV with track_id and md5")
@@ -33,7 +48,62 @@ def main(argv: Sequence[str]) -> int:
     print(f"store     {clips.folder} ({clips.samples.nbytes / 1e6:.0f} MB)")
     if _WAV.value:
         _write_wavs(catalog, clips, pathlib.Path(_WAV.value))
-    return _verify(catalog.tracks, known) if _VERIFY.value else 0
+    if not _VERIFY.value:
+        return 0
+    is_sharded = config.data.name == "shards"
+    sums = shards.read_checksums(config.data.root) if is_sharded else _checksums(catalog.tracks)
+    return _verify(catalog.tracks, known, sums)
+
+
+def _prepare_shards(config) -> int:
+    """Writes one shard, or with `--check` prints what is wrong with all of them."""
+    from mgr_jax import config as config_lib
+    from mgr_jax.data import shard_writer
+    from mgr_jax.data.catalog import make_catalog
+
+    data, folder = config.data, _SHARDS.value
+    if data.name == "shards":
+        if folder or not _CHECK.value:
+            raise command.UserError(
+                "data.name is 'shards': they are written already; --check alone checks data.root"
+            )
+        folder = data.root
+    if not folder:
+        raise command.UserError("--shards is empty; name the folder of the shards")
+    if (_SHARD.value is None) != _CHECK.value or _VERIFY.value or _WAV.value:
+        raise command.UserError("--shards takes either --shard=I/N or --check, and nothing else")
+    if data.name in ("arrays", "gtzan_facts"):
+        raise command.UserError(f"data.name {data.name!r} has no audio to make shards of")
+    which = re.fullmatch(r"(\d+)/(\d+)", _SHARD.value or "0/1")
+    if not which:
+        raise command.UserError(f"--shard is {_SHARD.value!r}; give I/N, such as 0/16")
+    settings = {
+        "sample_rate": config.features.sample_rate,
+        "clip_samples": config_lib.clip_length(config),
+    }
+    catalog = None if data.name == "shards" else make_catalog(data)
+    if _CHECK.value:
+        found, faults = shard_writer.find_faults(catalog, folder, **settings)
+        for fault in faults:
+            print(f"fault     {fault}")
+        if not faults:
+            print(f"check     {shard_writer.describe(found)}: each track once")
+        return 1 if faults else 0
+    manifest, written = shard_writer.write_shard(
+        catalog,
+        folder,
+        shard=int(which[1]),
+        num_shards=int(which[2]),
+        cache=data.cache,
+        num_workers=data.num_workers,
+        **settings,
+    )
+    for record in manifest.records:
+        if record.error:
+            print(f"          {record.id}: {record.error}")
+    state = "written" if written else "was there already"
+    print(f"shard     {_SHARD.value} in {folder} {state}: {shard_writer.describe([manifest])}")
+    return 0
 
 
 def _write_wavs(catalog, clips, folder: pathlib.Path) -> None:
@@ -57,21 +127,27 @@ def _write_wavs(catalog, clips, folder: pathlib.Path) -> None:
     print(f"wav       {written} clips in {folder}")
 
 
-def _verify(tracks, known: dict[str, str]) -> int:
+def _checksums(tracks) -> dict[str, str]:
+    """Track -> MD5 of its file, or why it cannot be read."""
+    sums = {}
+    for track in tracks:
+        try:
+            with open(track.path, "rb") as file:
+                sums[track.id] = hashlib.file_digest(file, "md5").hexdigest()
+        except OSError as error:
+            sums[track.id] = error.strerror
+    return sums
+
+
+def _verify(tracks, known: dict[str, str], sums: dict[str, str]) -> int:
     """Prints every file that is not the published one."""
     wrong = unknown = 0
     for track in tracks:
         if track.id not in known:
             unknown += 1
-            continue
-        try:
-            with open(track.path, "rb") as file:
-                found = hashlib.file_digest(file, "md5").hexdigest()
-        except OSError as error:
-            found = error.strerror
-        if found != known[track.id]:
+        elif sums[track.id] != known[track.id]:
             wrong += 1
-            print(f"          {track.path}: MD5 is {found}, published {known[track.id]}")
+            print(f"          {track.path}: MD5 is {sums[track.id]}, published {known[track.id]}")
     same = len(tracks) - wrong - unknown
     print(f"verify    {same} file(s) as published, {wrong} differ, {unknown} without a checksum")
     return 1 if wrong else 0

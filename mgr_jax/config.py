@@ -21,6 +21,7 @@ DATA_NAMES = (
     "ballroom",
     "extended_ballroom",
     "arrays",
+    "shards",
 )
 FMA_SUBSETS = ("small", "medium", "large")
 PROTOCOLS = ("holdout", "kfold", "artist_kfold", "listed", "fault_filtered")
@@ -54,7 +55,8 @@ class Data:
     Attributes:
       name: `band` (embedded), `gtzan`, `folder` (`root/<class>/*`), `manifest` (a CSV) or `arrays`
         (spectrograms in one `.npz` or `.npy` file, see `data.arrays`).
-        Also `fma`, `ballroom` and `extended_ballroom`, as they are unpacked. `gtzan_facts` is
+        Also `fma`, `ballroom` and `extended_ballroom`, as they are unpacked, and `shards` of any of
+        these, decoded by `experiments.prepare --shard`. `gtzan_facts` is
         GTZAN without its audio, for `experiments.audit` alone.
       root: folder of the tracks, or the CSV file for `manifest`.
       subset: `fma` only: `small`, `medium` or `large`.

@@ -166,7 +166,16 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         raise UserError("features.colormap is 'grey'; features.kind 'flattened' is a colour image")
     if (
         data.name
-        in ("gtzan", "folder", "manifest", "fma", "ballroom", "extended_ballroom", "arrays")
+        in (
+            "gtzan",
+            "folder",
+            "manifest",
+            "fma",
+            "ballroom",
+            "extended_ballroom",
+            "arrays",
+            "shards",
+        )
         and not data.root
     ):
         raise UserError(f"data.root is empty; data.name {data.name!r} needs a path")
@@ -174,6 +183,11 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         what = "train.folds_at_once" if train.folds_at_once else f"model.name {model.name!r}"
         raise UserError(
             f"train.refit leaves no validation part, which {what} needs; set it to False"
+        )
+    if data.name == "shards" and train.folds_at_once:
+        raise UserError(
+            "train.folds_at_once keeps all clips on the device, which shards are too many for; set"
+            " it to 0"
         )
     if (data.name == "arrays") != (features.kind == "spectrogram"):
         raise UserError(

@@ -218,6 +218,13 @@ def _arrays(data: config_lib.Data) -> Catalog:
     return _make("arrays", arrays.read_tracks(data.root), {})
 
 
+def _shards(data: config_lib.Data) -> Catalog:
+    """The catalog that shards were made of, with its name: its protocols are those of its data."""
+    from mgr_jax.data import shards
+
+    return shards.read_catalog(data.root)
+
+
 def _existing_folder(root: str) -> pathlib.Path:
     path = pathlib.Path(os.path.expanduser(root))
     if not os.path.isdir(path):
@@ -290,4 +297,5 @@ _CATALOGS = {
     "ballroom": _ballroom,
     "extended_ballroom": _extended_ballroom,
     "arrays": _arrays,
+    "shards": _shards,
 }

@@ -32,7 +32,7 @@ FULL_SCALE = 32768.0
 _FEW_TRACKS = 4
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Record:
     """What became of one track.
 
@@ -121,7 +121,9 @@ def open_clips(
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         # A worker that imports a script without a main guard: it would wait for its own parent.
         raise RuntimeError("open_clips: call it below `if __name__ == '__main__':`")
-    key = hashlib.sha256(json.dumps([sample_rate, clip_samples, _version("audio.py")]).encode())
+    key = hashlib.sha256(
+        json.dumps([sample_rate, clip_samples, source_version("audio.py")]).encode()
+    )
     for track in catalog.tracks:
         key.update(json.dumps([track.id, *_signature(track.path)]).encode())
     folder = cache_folder(cache) / "clips" / key.hexdigest()[:20]
@@ -153,7 +155,7 @@ def cache_folder(cache: str) -> pathlib.Path:
 def _signature(path: str) -> list:
     """What changes when the audio behind `path` does."""
     if path.startswith("band:"):
-        return [path, _version("band*/*.py", "band*.py")]
+        return [path, source_version("band*/*.py", "band*.py")]
     try:
         stat = os.stat(path)
     except OSError:
@@ -162,7 +164,7 @@ def _signature(path: str) -> list:
 
 
 @functools.cache
-def _version(*patterns: str) -> str:
+def source_version(*patterns: str) -> str:
     """SHA-256 of the sources that make the waveforms: other code, other clips."""
     here = pathlib.Path(__file__).parent
     sources = [path for pattern in patterns for path in sorted(here.glob(pattern))]

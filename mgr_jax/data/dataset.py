@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import arrays, batches, clips, splits
+from mgr_jax.data import arrays, batches, clips, shards, splits
 from mgr_jax.data.catalog import PARTS, Catalog, make_catalog
 from mgr_jax.errors import UserError
 
@@ -39,6 +39,12 @@ def open_catalog(config: config_lib.Config) -> tuple[Catalog, Store]:
             num_frames=config_lib.clip_length(config),
             num_bins=config.features.num_bins,
             sample_rate=config_lib.samples_per_second(config),
+        )
+    elif config.data.name == "shards":
+        store = shards.open_shards(
+            config.data.root,
+            sample_rate=config.features.sample_rate,
+            clip_samples=config_lib.clip_length(config),
         )
     else:
         store = clips.open_clips(

@@ -197,7 +197,7 @@ def test_open_clips_makes_another_store_for_other_audio_rate_length_or_decoder(
     changed = _open(catalog, tmp_path / "cache")
     folders.append(changed.folder)
     assert abs(changed.waveform(1) - 0.25).max() < 1e-4
-    monkeypatch.setattr(clips, "_version", lambda *patterns: "other code")
+    monkeypatch.setattr(clips, "source_version", lambda *patterns: "other code")
     folders.append(_open(catalog, tmp_path / "cache").folder)
     assert len(set(folders)) == len(folders)
 

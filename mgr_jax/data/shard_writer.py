@@ -1,0 +1,295 @@
+"""Writes shards: decodes a slice of a catalog of any size into an ArrayRecord file.
+
+Shard I of N has slice I of the sorted catalog, so that N machines write N shards without knowing of
+each other. Records are not compressed: that would save a few percent of audio and make reading
+many times slower.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+
+import soundfile
+from array_record.python import array_record_module
+
+from mgr_jax.data import clips, manifests
+from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.manifests import Collection, Manifest, Source
+from mgr_jax.data.track import Track
+from mgr_jax.errors import UserError
+from mgr_jax.files import write_whole
+
+# Samples of a record: 3 s at 22 050 Hz.
+PIECE_SAMPLES = 1 << 16
+# One record a group, so that any can be read by itself.
+_WRITER = "group_size:1,uncompressed"
+_READ_THREADS = 4
+
+
+def write_shard(
+    catalog: Catalog,
+    folder: str,
+    *,
+    shard: int,
+    num_shards: int,
+    sample_rate: int,
+    clip_samples: int,
+    cache: str = "",
+    num_workers: int = 0,
+) -> tuple[Manifest, bool]:
+    """Writes shard `shard` of `num_shards` of a catalog, unless it is there and still right.
+
+    Its tracks are decoded into a clip store first, which survives a kill and is deleted at the end.
+
+    Args:
+      catalog: all tracks. folder: where all shards are written to, on any machine.
+      shard: 0 to `num_shards - 1`.
+      sample_rate: rate in Hz. clip_samples: length T of a clip.
+      cache, num_workers: see `clips.open_clips`; a shard's clips must fit in there.
+
+    Returns:
+      What the shard has, and whether it had to be written.
+
+    Raises:
+      UserError: if `shard` is out of range, the folder has shards of another number, rate or
+        length or cannot be written, or a file changes meanwhile.
+    """
+    _check_range(catalog, shard, num_shards)
+    root = pathlib.Path(os.path.expanduser(folder))
+    common = _collection(catalog, sample_rate, clip_samples)
+    own = catalog.tracks[manifests.slice_of(len(catalog.tracks), shard, num_shards)]
+    _check_neighbours(root, common, num_shards)
+
+    def finished() -> Manifest | None:
+        with contextlib.suppress(OSError, ValueError):
+            found = manifests.read_manifest(manifests.manifest_path(root, shard, num_shards))
+            if not manifests.wrong_size(root, found) and not _stale(found, common, own):
+                return found
+        return None
+
+    manifest = finished()
+    if manifest:
+        return manifest, False
+    key = hashlib.sha256(f"{root.resolve()}/{manifests.stem(shard, num_shards)}".encode())
+    work = clips.cache_folder(cache) / "shards" / key.hexdigest()[:20]
+    with _only_one(work):
+        manifest = finished()  # Another process may have written it meanwhile.
+        if manifest:
+            return manifest, False
+        before = [_stat(track) for track in own]
+        store = clips.open_clips(
+            dataclasses.replace(catalog, tracks=own),
+            sample_rate=sample_rate,
+            clip_samples=clip_samples,
+            cache=str(work),
+            num_workers=num_workers,
+        )
+        with concurrent.futures.ThreadPoolExecutor(_READ_THREADS) as pool:
+            sources = tuple(pool.map(_source, own))
+        changed = [
+            t.id for t, stat, s in zip(own, before, sources, strict=True) if stat != _size_date(s)
+        ]
+        if changed:
+            raise UserError(
+                f"{len(changed)} file(s) changed while they were read ({changed[0]}); run the same"
+                " command again"
+            )
+        empty = Manifest(shard, num_shards, common, 0, "", own, store.records, sources)
+        manifest = _write(root, empty, store)
+        shutil.rmtree(work, ignore_errors=True)
+    return manifest, True
+
+
+def _check_range(catalog: Catalog, shard: int, num_shards: int) -> None:
+    most = min(len(catalog.tracks), 99_999)
+    if not 1 <= num_shards <= most:
+        raise UserError(
+            f"--shard {shard}/{num_shards}: N is {num_shards}; for {len(catalog.tracks)} tracks it"
+            f" must be 1 to {most}"
+        )
+    if not 0 <= shard < num_shards:
+        raise UserError(
+            f"--shard {shard}/{num_shards}: I is {shard}; it must be 0 to {num_shards - 1}"
+        )
+
+
+def _collection(catalog: Catalog, sample_rate: int, clip_samples: int) -> Collection:
+    sources = ["audio.py"] + ["band*/*.py", "band*.py"] * (catalog.name == "band")
+    decoder = {
+        "code": clips.source_version(*sources),
+        "libsndfile": soundfile.__libsndfile_version__,
+        "soxr": metadata.version("soxr"),
+    }
+    return Collection(
+        name=catalog.name,
+        catalog_hash=catalog.hash(),
+        num_tracks=len(catalog.tracks),
+        skipped=catalog.skipped,
+        sample_rate=sample_rate,
+        clip_samples=clip_samples,
+        piece_samples=PIECE_SAMPLES,
+        decoder=decoder,
+    )
+
+
+def _check_neighbours(root: pathlib.Path, common: Collection, num_shards: int) -> None:
+    """Refuses a folder that has shards of another kind: a mistyped option, most likely."""
+    for path in sorted(root.glob("shard-*.json")):
+        try:
+            other = manifests.read_manifest(path)
+        except (OSError, ValueError):
+            continue  # `--check` names it.
+        kind = {"N": (other.num_shards, num_shards)}
+        for name in ("sample_rate", "clip_samples"):
+            kind[name] = (getattr(other.collection, name), getattr(common, name))
+        for name, (there, here) in kind.items():
+            if there != here:
+                raise UserError(
+                    f"--shards {root}: {path.name} there has {name} {there}, not {here}; use"
+                    f" {there}, or another folder"
+                )
+        return  # One is enough: the others were held against it.
+
+
+def _stale(manifest: Manifest, common: Collection, tracks: Sequence[Track]) -> str:
+    """Why a shard is no longer what `tracks` of the collection give; empty if it is."""
+    words = manifests.differences(manifest.collection, common)
+    if words:
+        return f"has {words}"
+    if [t.id for t in manifest.tracks] != [t.id for t in tracks]:
+        return "has other tracks"
+    changed = [
+        track.id
+        for track, source in zip(tracks, manifest.sources, strict=True)
+        # The date alone says nothing: a copy of the collection has others.
+        if _stat(track) != _size_date(source) and _source(track).md5 != source.md5
+    ]
+    return f"has {len(changed)} file(s) that changed since ({changed[0]})" if changed else ""
+
+
+def _stat(track: Track) -> tuple[int, int]:
+    """Size and date of a track's file, zeros where there is none."""
+    try:
+        found = os.stat(track.path)
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
+def _size_date(source: Source) -> tuple[int, int]:
+    return source.size, source.mtime_ns
+
+
+def _source(track: Track) -> Source:
+    stat, md5 = _stat(track), ""
+    if os.path.isfile(track.path):
+        with contextlib.suppress(OSError), open(track.path, "rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+    return Source(*stat, md5)
+
+
+@contextlib.contextmanager
+def _only_one(work: pathlib.Path) -> Iterator[None]:
+    """Two processes of this machine that write the same shard: one writes, the other waits."""
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        file = open(work / "lock", "w")  # noqa: SIM115
+    except OSError as error:
+        raise UserError(
+            f"data.cache {work}: cannot be written ({error.strerror}); set data.cache to a folder"
+            " with room"
+        ) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _write(root: pathlib.Path, manifest: Manifest, store: clips.Clips) -> Manifest:
+    """Writes the ArrayRecord file of a shard, then its manifest; each is whole or not there."""
+    path = manifests.data_path(root, manifest.shard, manifest.num_shards)
+    about = manifests.manifest_path(root, manifest.shard, manifest.num_shards)
+    # Another process that writes the same shard, on another machine, has a file of its own.
+    partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        # By Python first: the writer says nothing of a file that cannot be opened.
+        partial.write_bytes(b"")
+        writer = array_record_module.ArrayRecordWriter(str(partial), _WRITER)
+        for row, record in enumerate(manifest.records):
+            for piece in _pieces(store, row, record.length):
+                writer.write(piece)
+        writer.close()
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        size, digest = partial.stat().st_size, _sha256(partial)
+        done = dataclasses.replace(manifest, num_bytes=size, sha256=digest)
+        about.unlink(missing_ok=True)  # That of an older file must never stand by the new one.
+        os.replace(partial, path)
+        write_whole(about, manifests.to_text(done))
+    except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).partition(";")[0]
+        raise UserError(
+            f"--shards {root}: cannot be written ({reason}); make room, or give another folder"
+        ) from error
+    for left in root.glob(f".{path.name}.*.partial"):  # Of a machine that was killed.
+        left.unlink(missing_ok=True)
+    return done
+
+
+def _pieces(store: clips.Clips, row: int, length: int) -> Iterator[bytes]:
+    """Read, not mapped: pages of a mapped file count as memory of this process."""
+    with open(store.samples.filename, "rb") as file:
+        file.seek(row * store.samples.shape[1] * 2)
+        for start in range(0, length, PIECE_SAMPLES):
+            yield file.read(2 * min(PIECE_SAMPLES, length - start))
+
+
+def find_faults(
+    catalog: Catalog | None, folder: str, *, sample_rate: int, clip_samples: int
+) -> tuple[list[Manifest], list[str]]:
+    """The manifests of a folder, and a line for each fault of its shards; reads every byte.
+
+    Args:
+      catalog: what the shards must be made of; None compares them with each other alone.
+      sample_rate, clip_samples: what they must have.
+    """
+    root = pathlib.Path(os.path.expanduser(folder))
+    if not root.is_dir():
+        raise UserError(f"--shards {folder}: no such folder; write shards to it with --shard=I/N")
+    common = catalog and _collection(catalog, sample_rate, clip_samples)
+    found, faults = manifests.find_faults(root, common)
+    for manifest in found:
+        number, count, why = manifest.shard, manifest.num_shards, ""
+        if catalog:
+            own = catalog.tracks[manifests.slice_of(len(catalog.tracks), number, count)]
+            why = _stale(manifest, common, own)
+        if not why and _sha256(manifests.data_path(root, number, count)) != manifest.sha256:
+            why = "has other bytes than its manifest says"
+        if why:
+            faults.append(f"shard {number}/{count} {why}; {manifests.again(number, count)}")
+    return found, faults
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe(found: Sequence[Manifest]) -> str:
+    """`16 shards: 106574 tracks, 74 of them skipped, 141093.1 MB`."""
+    records = [record for manifest in found for record in manifest.records]
+    skipped, size = sum(bool(r.error) for r in records), sum(m.num_bytes for m in found)
+    return (
+        f"{len(found)} shard(s): {len(records)} tracks, {skipped} of them skipped,"
+        f" {size / 1e6:.1f} MB"
+    )

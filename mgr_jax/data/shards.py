@@ -1,0 +1,157 @@
+"""Shards: the decoded clips of a large collection in ArrayRecord files, read through grain.
+
+A clip lies there in pieces (`shard_writer.PIECE_SAMPLES`), each a record of int16 samples, without
+the padding: a window is read without the rest of its clip. What is in a shard stands in its
+manifest (`data.manifests`), and nothing else is read before the first batch.
+"""
+
+import dataclasses
+import os
+import pathlib
+
+import grain
+import numpy as np
+
+from mgr_jax.data import clips, manifests
+from mgr_jax.data.catalog import Catalog
+from mgr_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """int16 samples `[N, T]` in shards: a slice of a row is read where it is asked for.
+
+    Attributes:
+      source: all records of all shards, one after the other.
+      first: first record of each row, `[N]`.
+      lengths: samples of each row that are there, `[N]`; the rest is zeros.
+      clip_samples: T.
+    """
+
+    source: grain.sources.ArrayRecordDataSource
+    first: np.ndarray
+    lengths: np.ndarray
+    clip_samples: int
+    piece_samples: int
+
+    dtype = np.dtype(np.int16)
+    ndim = 2
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.lengths), self.clip_samples
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples as an array."""
+        return len(self.lengths) * self.clip_samples * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, key: int | tuple[int, slice]) -> np.ndarray:
+        """Row `[T]`, or a slice of it without a step.
+
+        Raises:
+          UserError: if a shard is damaged, or gone.
+        """
+        row, columns = key if isinstance(key, tuple) else (key, slice(None))
+        start, stop, step = columns.indices(self.clip_samples)
+        if step != 1:
+            raise ValueError(f"key {key}: a row is read without a step")
+        samples = np.zeros(max(0, stop - start), self.dtype)
+        stop, size = min(stop, int(self.lengths[row])), self.piece_samples
+        if start < stop:
+            for number in range(start // size, -(-stop // size)):
+                begin = number * size
+                piece = self._read(int(self.first[row]) + number)
+                low, high = max(start, begin), min(stop, begin + size)
+                samples[low - start : high - start] = piece[low - begin : high - begin]
+        return samples
+
+    def _read(self, record: int) -> np.ndarray:
+        try:
+            return np.frombuffer(self.source[record], self.dtype)
+        except (RuntimeError, ValueError, IndexError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"data.root: a shard cannot be read ({reason}); run prepare --check, and write"
+                " again what it names"
+            ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """What `ArrayRecordDataSource` takes for a file whose records it need not count."""
+
+    filename: str
+    take: int
+    examples_in_shard: int
+    skip: int = 0
+
+
+def open_shards(root: str, *, sample_rate: int, clip_samples: int) -> clips.Clips:
+    """The clip store of a folder of shards, rows in the order of the catalog.
+
+    Nothing is read but the manifests. Clips longer than `clip_samples` are cut at their end.
+
+    Raises:
+      UserError: if the shards are no whole collection (`manifests.read_manifests`), of another
+        rate, or shorter than `clip_samples`.
+    """
+    found = manifests.read_manifests(root)
+    common, folder = found[0].collection, pathlib.Path(os.path.expanduser(root))
+    if common.sample_rate != sample_rate:
+        raise UserError(
+            f"data.root {root}: its shards have {common.sample_rate} Hz, not {sample_rate}; set"
+            f" features.sample_rate={common.sample_rate}, or write others"
+        )
+    if common.clip_samples < clip_samples:
+        raise UserError(
+            f"data.root {root}: its clips have {common.clip_samples} samples, fewer than"
+            f" {clip_samples}; set data.clip_samples={common.clip_samples}, or write others"
+        )
+    files, counts = [], []
+    for manifest in found:
+        pieces = manifest.num_pieces()
+        counts += pieces
+        path = manifests.data_path(folder, manifest.shard, manifest.num_shards)
+        if sum(pieces):
+            files.append(_File(str(path), sum(pieces), sum(pieces)))
+    records = tuple(
+        dataclasses.replace(record, length=min(record.length, clip_samples))
+        for manifest in found
+        for record in manifest.records
+    )
+    samples = Samples(
+        grain.sources.ArrayRecordDataSource(files) if files else (),
+        first=np.cumsum([0, *counts[:-1]]),
+        lengths=np.array([record.length for record in records], np.int64),
+        clip_samples=clip_samples,
+        piece_samples=common.piece_samples,
+    )
+    return clips.Clips(samples, records, sample_rate, folder)
+
+
+def read_catalog(root: str) -> Catalog:
+    """The catalog of a folder of shards: that which they were made of, without its files.
+
+    Raises:
+      UserError: see `manifests.read_manifests`.
+    """
+    found = manifests.read_manifests(root)
+    tracks = [track for manifest in found for track in manifest.tracks]
+    return manifests.catalog_of(found[0].collection, tracks)
+
+
+def read_checksums(root: str) -> dict[str, str]:
+    """Track id -> MD5 of the file that it was decoded from; empty for the band.
+
+    Raises:
+      UserError: see `manifests.read_manifests`.
+    """
+    return {
+        track.id: source.md5
+        for manifest in manifests.read_manifests(root)
+        for track, source in zip(manifest.tracks, manifest.sources, strict=True)
+    }
