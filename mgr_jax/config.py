@@ -160,6 +160,9 @@ class Model:
       width: `bbnn`: channels of a broadcast branch (32 in the paper).
       num_modules: `bbnn`: broadcast modules (3 in the paper).
       batch_norm_momentum: share of the running statistics kept at a step (0.99 in Keras).
+      local_batch_norm: `bbnn`, `rnn`: in training each device normalises by the statistics of its
+        own rows, and the running averages are averaged over the devices; a step then exchanges
+        once, not at every layer, but its numbers depend on how many devices there are.
       width_multiplier: `cnn`, `cnn_lstm`: factor on the channels and units of every layer but
         the last.
       scan_axis: `cnn_lstm`: what the LSTM steps along, `frequency` (image rows, as in the
@@ -181,6 +184,7 @@ class Model:
     width: int = 32
     num_modules: int = 3
     batch_norm_momentum: float = 0.99
+    local_batch_norm: bool = False
     width_multiplier: float = 1.0
     scan_axis: str = "frequency"
     cell: str = "simple"

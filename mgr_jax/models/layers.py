@@ -195,9 +195,9 @@ def _pooled_moments(
 ) -> tuple[jax.Array, jax.Array]:
     """Mean and variance over all devices, from those of each (Chan, Golub & LeVeque 1983).
 
-    Each device takes its own two passes, and one gathering of counts, means and variances is all
-    that they exchange; sums of squares would need no more, but lose digits far from zero. The
-    gradient is written out, since by itself it would exchange once for each pass.
+    Each device takes its own two passes, and counts, means and variances are all that they
+    exchange, once; sums of squares would need no more, but lose digits far from zero. The gradient
+    is written out, since by itself it would exchange once for each pass.
     """
     return _pool(x, mask, axis_name)[:2]
 
@@ -207,9 +207,10 @@ def _pool(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     mean, var, count = _local_moments(x, mask)
     own = jnp.concatenate([mean, var, jnp.full(1, count, x.dtype)])
-    means, variances, counts = jnp.split(
-        lax.all_gather(own, axis_name), [x.shape[-1], 2 * x.shape[-1]], axis=1
-    )
+    # Gathered as a sum over slots: XLA joins all-reduces that are ready together, on CPU too.
+    slots = jnp.zeros((lax.axis_size(axis_name), own.size), x.dtype)
+    slots = lax.psum(slots.at[lax.axis_index(axis_name)].set(own), axis_name)
+    means, variances, counts = jnp.split(slots, [x.shape[-1], 2 * x.shape[-1]], axis=1)
     total = jnp.sum(counts)
     share = counts / jnp.maximum(total, 1)
     mean = jnp.sum(share * means, axis=0)

@@ -52,10 +52,10 @@ def make_network(
     """
     mesh = parallel.make_mesh(devices)
     adapter = parallel.ADAPTERS[config.train.parallelism]
-    # Under `pmap` a step sees one device's clips, and its front end needs no mesh.
-    frontend_mesh = mesh if mesh.size > 1 and adapter.axis_name is None else None
-    frontend = make_frontend(config.features, mesh=frontend_mesh)
-    model = make_model(config.model, num_classes=num_classes, axis_name=adapter.axis_name)
+    axis_name = adapter.axis_name(mesh)
+    frontend = make_frontend(config.features)
+    synchronised = None if config.model.local_batch_norm else axis_name
+    model = make_model(config.model, num_classes=num_classes, axis_name=synchronised)
     tx = optimizer.make_optimizer(
         config.optim,
         num_steps=config.train.num_epochs * steps_per_epoch,
@@ -80,9 +80,13 @@ def make_network(
         tx,
         num_classes=num_classes,
         class_weights=class_weights,
-        axis_name=adapter.axis_name,
+        axis_name=axis_name,
     )
-    predict_step = steps.make_predict_step(frontend, config.features, model)
+    # Under `jit` the evaluation step sees all rows, of which the front end has to know.
+    spread = mesh if mesh.size > 1 and config.train.parallelism == "jit" else None
+    predict_step = steps.make_predict_step(
+        make_frontend(config.features, mesh=spread), config.features, model
+    )
     return Network(
         mesh,
         init,

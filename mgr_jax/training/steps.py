@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from mgr_jax import config as config_lib
 from mgr_jax.features import augment
@@ -37,12 +38,11 @@ def make_train_step(
     `config` gives the seed, mixup, label smoothing and the decay of the moving average;
     `class_weights` `[C]` weigh the loss. The random draws of an example depend on the seed, the
     step and its row in the global batch alone, so that they are the same however the rows are
-    spread over devices. With `axis_name`, of `pmap`, a batch is one device's rows; the loss, its
-    gradients and the metrics are those of all devices' rows together.
+    spread over devices. With `axis_name` a batch is one device's rows; the loss, its gradients and
+    the metrics are those of all devices' rows together. Beside what batch normalisation exchanges
+    inside the network, that takes one collective; with `model.local_batch_norm` the running
+    averages, averaged over the devices, travel in it too.
     """
-
-    def all_devices(function: Callable[..., Any], tree: Any) -> Any:
-        return tree if axis_name is None else function(tree, axis_name)
 
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> TrainState:
         key = jax.random.fold_in(jax.random.key(config.train.seed), state.step)
@@ -75,12 +75,17 @@ def make_train_step(
         (loss, (batch_stats, logits)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
             state.params
         )
-        loss, gradients = all_devices(jax.lax.pmean, (loss, gradients))
+        correct = objective.correct(logits, batch["label"]).sum()
+        count = jnp.float32(len(logits))
+        if axis_name is not None:
+            own = batch_stats if config.model.local_batch_norm else {}
+            mean, correct = _over_devices((loss, gradients, own), correct, axis_name)
+            loss, gradients, own = mean
+            batch_stats = own if config.model.local_batch_norm else batch_stats
+            count = count * jax.lax.axis_size(axis_name)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, value=loss)
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
-        correct = objective.correct(logits, batch["label"])
-        correct, count = all_devices(jax.lax.psum, (correct.sum(), jnp.float32(len(correct))))
         added = {
             "loss": loss * count,
             "correct": correct,
@@ -126,6 +131,13 @@ def make_predict_step(
         return jax.nn.log_softmax(logits)
 
     return predict_step
+
+
+def _over_devices(tree: Any, count: jax.Array, axis_name: str) -> tuple[Any, jax.Array]:
+    """The mean of `tree` and the sum of `count` over all devices, in one all-reduce."""
+    numbers, restore = ravel_pytree((tree, count))
+    tree, count = restore(jax.lax.psum(numbers, axis_name))
+    return jax.tree.map(lambda x: x / jax.lax.axis_size(axis_name), tree), count
 
 
 def _norm(tree: Any) -> jax.Array:
