@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from mgr_jax.training import network as network_lib
 from mgr_jax.training import parallel, program
 from mgr_jax.training.chips import CHIPS, Chip
+from tests.training import tiny
 
 HLO = """
   %all-reduce.1 = f32[32,4]{1,0:T(8,128)} all-reduce(%x), channel_id=1, to_apply=%add
@@ -70,3 +72,36 @@ def test_lower_bound_is_the_slowest_of_three(flops, traffic, carried, bound, sec
 
 def test_chips_are_named_as_in_a_topology():
     assert {chip.name for chip in CHIPS.values()} == {"v5e", "v5p", "v6e"}
+
+
+def _collectives(**fields):
+    """Those of a BBNN step on four CPU devices."""
+    made = network_lib.make_network(tiny.config("bbnn", **fields), num_classes=3)
+    state = parallel.abstract(jax.eval_shape(made.init), made.mesh)
+    batch = {
+        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(made.mesh, _ROWS))
+        for name, x in tiny.batch(0).items()
+    }
+    numbers = sum(x.size for x in jax.tree.leaves(state.params))
+    averages = sum(x.size for x in jax.tree.leaves(state.batch_stats))
+    text = made.train_step.lower(state, batch).compile().as_text()
+    return program.collectives(text), numbers, averages
+
+
+_ROWS = PartitionSpec(parallel.AXIS)
+
+
+@pytest.mark.parametrize("num_modules", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_bbnn_step_exchanges_no_more_than_its_batch_normalisation_needs(num_modules):
+    """19 with three modules: by dependency there is no way with fewer."""
+    found, numbers, _ = _collectives(model__num_modules=num_modules)
+    # Stem, the two of each module (its input and pooled input together; its 3x3 and 5x5 together),
+    # transition, last layer; the same in the gradient; then gradients, loss and hits at once.
+    assert len(found) == 2 * (3 + 2 * num_modules) + 1 == {1: 11, 3: 19}[num_modules]
+    assert {kind for kind, _ in found} == {"all-reduce"}
+    assert (("all-reduce", 4 * (numbers + 2))) in found
+
+
+def test_bbnn_step_with_local_batch_norm_exchanges_once():
+    found, numbers, averages = _collectives(model__local_batch_norm=True)
+    assert found == [("all-reduce", 4 * (numbers + averages + 2))]
