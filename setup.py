@@ -49,6 +49,7 @@ setuptools.setup(
     ],
     extras_require={
         "app": ["gradio>=6.0"],
+        "bench": ["essentia>=2.1b6.dev1389", "torch>=2.8"],
         "dev": [
             "gradio>=6.0",
             "hypothesis>=6.100",

@@ -3,11 +3,13 @@
     python -m experiments.benchmark --suite=frontend [--json=FILE]
     python -m experiments.benchmark --suite=parity
     python -m experiments.benchmark --suite=pipeline
+    python -m experiments.benchmark --suite=networks [--only=bbnn,bbnn_image,cnn,...]
 
 `frontend` times the features against librosa and, where installed, torch and essentia; `parity`
 measures their difference from librosa, function by function (with recordings where MGR_JAX_SHARED
 names a folder with data/gtzan_mini); `pipeline` measures how much of its time the training of each
-network waits for data, and the memory that reading takes. `--json` writes what was measured as a
+network waits for data, and the memory that reading takes; `networks` times one step of each network
+beside PyTorch (`pip install -e '.[bench]'`) and plain Flax. `--json` writes what was measured as a
 list of objects.
 """
 
@@ -18,9 +20,11 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments import command
+from experiments.suites import machine
 from mgr_jax.errors import UserError
 
 SUITE = flags.DEFINE_string("suite", None, "What to measure.", required=True)
+ONLY = flags.DEFINE_list("only", [], "networks: the cases to run; all if empty.")
 JSON = flags.DEFINE_string("json", None, "File to write the rows to.")
 
 
@@ -48,7 +52,20 @@ def pipeline() -> tuple[list[dict], list[str]]:
     return rows, pipeline.table(rows)
 
 
-SUITES = {"frontend": frontend, "parity": parity, "pipeline": pipeline}
+def networks() -> tuple[list[dict], list[str]]:
+    """Rows `{"case", "peer", "ours_s", "peer_s", "ratio", "spread", ...}` and their tables."""
+    from experiments.suites import networks
+
+    rows = networks.run(only=ONLY.value)
+    return rows, networks.table(rows)
+
+
+SUITES = {
+    "frontend": frontend,
+    "parity": parity,
+    "pipeline": pipeline,
+    "networks": networks,
+}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -57,6 +74,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"{argv[1]} is not a flag; see --help")
     if SUITE.value not in SUITES:
         raise UserError(f"--suite is {SUITE.value}; it must be one of {', '.join(SUITES)}")
+    print("\n".join(machine.describe()), flush=True)
     rows, lines = SUITES[SUITE.value]()
     print("\n".join(lines))
     if JSON.value:

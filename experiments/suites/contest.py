@@ -1,0 +1,134 @@
+"""Two sides in turns: each in a process of its own, one at work while the other waits.
+
+A process of its own keeps the thread pools apart and makes peak memory a number of one side.
+"""
+
+import contextlib
+import importlib
+import multiprocessing
+import pathlib
+import resource
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+_MIN_SECONDS = 0.2  # shorter work is repeated within a turn
+
+
+class Side:
+    """A process that holds one object, the methods of which are called from here."""
+
+    def __init__(self, module: str, *args: Any, **settings: Any):
+        """Starts a process with `module.Steps(*args, **settings)`."""
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, module, args, settings), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def call(self, method: str, *args: Any) -> Any:
+        """The result of a method in the process.
+
+        Raises:
+          RuntimeError: the process ended, having written why.
+        """
+        try:
+            self._pipe.send((method, args))
+            return self._pipe.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+            raise RuntimeError(f"the process of {method} ended; see its error above") from error
+
+    def seconds(self, repeats: int = 1) -> float:
+        """Wall-clock seconds of one step, the mean of `repeats`."""
+        return self.call("_seconds", repeats)
+
+    def peak_memory(self) -> float:
+        """Largest resident set in MB since the first measured step."""
+        return self.call("_peak_memory")
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join()
+
+
+@contextlib.contextmanager
+def sides(*started: Side) -> Iterator[tuple[Side, ...]]:
+    """Closes the sides at the end."""
+    with contextlib.ExitStack() as stack:
+        for side in started:
+            stack.callback(side.close)
+        yield started
+
+
+def _serve(pipe: Any, module: str, args: tuple, settings: dict) -> None:
+    steps = importlib.import_module(module).Steps(*args, **settings)
+
+    def seconds(repeats: int) -> float:
+        began = time.perf_counter()
+        for _ in range(repeats):
+            steps.step()
+        return (time.perf_counter() - began) / repeats
+
+    own = {"_seconds": seconds, "_peak_memory": _peak_memory, "_forget_peak": _forget_peak}
+    while True:
+        try:
+            method, call = pipe.recv()
+        except EOFError:
+            return
+        pipe.send((own.get(method) or getattr(steps, method))(*call))
+
+
+def _forget_peak() -> None:
+    """Lets the peak of memory begin anew, where the kernel is Linux."""
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_memory() -> float:
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def warm(side: Side, steps: int = 1) -> float:
+    """Takes the first steps, which compile; gives the seconds of one more."""
+    for _ in range(steps):
+        side.seconds()
+    side.call("_forget_peak")
+    return side.seconds()
+
+
+def alternate(ours: Side, peer: Side, *, turns: int) -> dict[str, float]:
+    """Medians of both sides in turns, the median of the ratios and their quartiles' distance.
+
+    The order within a turn changes from turn to turn, so that neither is always the first.
+    """
+    repeats = [max(1, int(np.ceil(_MIN_SECONDS / warm(side)))) for side in (ours, peer)]
+    pairs = []
+    for turn in range(turns):
+        seconds = [0.0, 0.0]
+        for index in (0, 1) if turn % 2 == 0 else (1, 0):
+            seconds[index] = (ours, peer)[index].seconds(repeats[index])
+        pairs.append(seconds)
+    return statistics(pairs)
+
+
+def statistics(pairs: list) -> dict[str, float]:
+    """What a list of (our seconds, the peer's seconds) says; a ratio above 1: we are faster."""
+    ratios = [theirs / mine for mine, theirs in pairs]
+    ours_s, peer_s = np.median(np.asarray(pairs), axis=0)
+    return {
+        "ours_s": float(ours_s),
+        "peer_s": float(peer_s),
+        "ratio": float(np.median(ratios)),
+        "spread": float(np.ptp(np.quantile(ratios, (0.25, 0.75)))),
+        "ratio_min": float(min(ratios)),
+        "ratio_max": float(max(ratios)),
+        "turns": len(pairs),
+    }

@@ -1,0 +1,54 @@
+"""What the numbers were measured on (date, versions, processor), and how they are laid out."""
+
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
+from collections.abc import Iterable, Sequence
+
+_PACKAGES = ("jax", "jaxlib", "flax", "torch", "librosa", "scikit-learn", "essentia", "numpy")
+
+
+def describe() -> list[str]:
+    """One paragraph of Markdown, for the head of a table."""
+    versions = []
+    for name in _PACKAGES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{name} not installed")
+    load = os.getloadavg()[0]
+    today = datetime.datetime.now(datetime.UTC).date()
+    return [
+        f"{today}, {_processor()}, {len(os.sched_getaffinity(0))} cores, {_memory():.0f} GB"
+        f" (load {load:.1f} at the start), Python {platform.python_version()},"
+        f" {', '.join(versions)}.",
+        "",
+    ]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _processor() -> str:
+    text = _read("/proc/cpuinfo")
+    fields = dict(
+        (part.strip() for part in line.split(":", 1)) for line in text.splitlines() if ":" in line
+    )
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    vector = [
+        flag for flag in ("avx2", "avx512f", "avx512_bf16") if flag in fields.get("flags", "")
+    ]
+    return f"{name} ({', '.join(vector)})" if vector else name
+
+
+def _memory() -> float:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+
+
+def _read(path: str) -> str:
+    file = pathlib.Path(path)
+    return file.read_text(encoding="utf-8") if file.exists() else ""
