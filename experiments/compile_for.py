@@ -167,6 +167,7 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
         "loops_counted_once": program.num_loops,
         "lower_bound_seconds": seconds,
         "bound": bound,
+        "scaling_efficiency": program_lib.scaling_efficiency(program, chip, len(devices)),
         "clips_per_second_at_most": clips * len(devices) / seconds,
     }
 
@@ -174,12 +175,12 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
 def _largest(
     config: config_lib.Config, name: str, devices: Sequence[Any], clips: int, failed: dict
 ) -> dict:
-    """The most clips per device that compile: a guess by proportion, then one by one."""
+    """The most clips per device that compile, and their facts: a guess by proportion, then fewer."""
     guess = min(clips - 1, int(clips * failed["memory"] / failed["peak_memory"]))
     while guess > 0:
         record = _compile(config, name, devices, guess)
         if "error" not in record:
-            return {"largest": guess}
+            return {"largest": guess, "facts_of_largest": record}
         guess = min(guess - 1, int(guess * record["memory"] / record["peak_memory"]))
     return {"largest": 0}
 
@@ -234,6 +235,8 @@ def _show(records: Sequence[dict]) -> None:
                 f"  collectives  {kinds}; {record['collective_bytes'] / 1e6:.3f} MB",
                 f"  step         at least {1e3 * record['lower_bound_seconds']:.2f} ms, bound by"
                 f" {record['bound']}; at most {record['clips_per_second_at_most']:.0f} clips/s",
+                f"  scaling      {100 * record['scaling_efficiency']:.2f} % of one device, by the"
+                " peaks, without latency",
                 f"  compiled in  {record['compile_seconds']} s",
             ]
         if record.get("loops_counted_once"):

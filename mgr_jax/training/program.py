@@ -73,16 +73,33 @@ def _size(kind: str, dims: str) -> int:
 
 
 def lower_bound(program: Program, chip: Chip, num_devices: int) -> tuple[float, str]:
-    """Seconds below which no step can be on such chips, and what binds it.
+    """Seconds below which no step can be on such chips, and what binds it: see `_times`."""
+    times = _times(program, chip, num_devices)
+    bound = max(times, key=lambda name: times[name])
+    return times[bound], bound
 
-    `compute` at the bfloat16 peak, `memory` at the peak of HBM, or `network`: a ring passes
+
+def scaling_efficiency(program: Program, chip: Chip, num_devices: int) -> float:
+    """Throughput of a chip among `num_devices` over that of one alone, by the peaks: at most 1.
+
+    The time of a chip's own work, bound by compute or memory, over that and the time on the network
+    together: nothing overlaps, since the layers wait for the statistics of batch normalisation.
+    The latency of a collective, which no peak tells, is left out.
+    """
+    times = _times(program, chip, num_devices)
+    own = max(times["compute"], times["memory"])
+    return own / (own + times["network"])
+
+
+def _times(program: Program, chip: Chip, num_devices: int) -> dict[str, float]:
+    """Seconds of a step by each peak of a chip.
+
+    `compute` at the bfloat16 peak, `memory` at the peak of HBM, and `network`: a ring passes
     2 (n - 1) / n of what is reduced over every chip's links.
     """
     ring = 2 * (num_devices - 1) / num_devices
-    times = {
+    return {
         "compute": program.flops / chip.flops,
         "memory": program.bytes_accessed / chip.bandwidth,
         "network": ring * program.collective_bytes / chip.network,
     }
-    bound = max(times, key=lambda name: times[name])
-    return times[bound], bound
