@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
     run, part = predictor.run, _SPLIT.value
     config = command.apply_overrides(run.config, _OVERRIDES)
-    dataset = dataset_lib.open_part(config, run.split, part)
+    dataset = dataset_lib.open_part(config, run.split, part, learned=run.record.get("learned"))
     unknown = sorted(set(dataset.catalog.labels) - set(run.labels))
     if unknown:
         raise command.UserError(

@@ -15,7 +15,7 @@ from typing import Any
 
 from mgr_jax import __version__, validation
 from mgr_jax import config as config_lib
-from mgr_jax.data import splits
+from mgr_jax.data import learned, splits
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
 from mgr_jax.files import write_whole
@@ -64,6 +64,8 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
         "versions": versions(),
         "git_commit": git_commit(),
     }
+    if config.data.name == "arrays":  # Which another file is compared with before it is scored.
+        record["learned"] = learned.names(catalog, split)
     if os.path.exists(folder / "config.json"):
         run = load(path)
         _check_same(run, record)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from mgr_jax import config as config_lib
 from mgr_jax.data import arrays, batches, clips, shards, splits
+from mgr_jax.data import learned as learned_lib
 from mgr_jax.data.catalog import PARTS, Catalog, make_catalog
 from mgr_jax.errors import UserError
 
@@ -93,13 +94,20 @@ def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> 
     return Dataset(catalog, store, split, parts)
 
 
-def open_part(config: config_lib.Config, split: splits.Split, part: str) -> Dataset:
+def open_part(
+    config: config_lib.Config,
+    split: splits.Split,
+    part: str,
+    *,
+    learned: learned_lib.Names | None = None,
+) -> Dataset:
     """The data set of an earlier run: its own split, and only `part` of it as `parts`.
 
     Tracks of the part that are missing now, or cannot be read, stand in `clips.errors()` or are
     absent from `catalog`; the caller reports them. A model that was imported has no split: its
     part is all tracks. An array file that has none of the part's tracks is another one: its own
-    `split` says which tracks are scored, and `split` of the result has them as this part.
+    `split` says which tracks are scored. `split` of the result has them as this part, and the
+    artists and recordings that they share with `learned`, the names that the model learned from.
 
     Raises:
       UserError: if none of the tracks of the part is there, or tracks of another array file are
@@ -107,7 +115,7 @@ def open_part(config: config_lib.Config, split: splits.Split, part: str) -> Data
     """
     catalog, store = open_catalog(config)
     if config.data.name == "arrays":
-        split = _other_arrays(config, catalog, split, part)
+        split = _other_arrays(config, catalog, split, part, learned or {})
     wanted = list(store.row) if split.protocol == splits.IMPORTED else getattr(split, part)
     ids = [name for name in wanted if name in store.row]
     if not ids:
@@ -119,21 +127,32 @@ def open_part(config: config_lib.Config, split: splits.Split, part: str) -> Data
 
 
 def _other_arrays(
-    config: config_lib.Config, catalog: Catalog, split: splits.Split, part: str
+    config: config_lib.Config,
+    catalog: Catalog,
+    split: splits.Split,
+    part: str,
+    learned: learned_lib.Names,
 ) -> splits.Split:
     """`split`, or with the tracks of a file that the model has never seen as `part`."""
     listed = {track.id for track in catalog.tracks if track.part == part}
     present = {track.id for track in catalog.tracks}
     if not listed or present & set(getattr(split, part)):
         return split
-    learned = sorted(listed & {*split.train, *split.valid})
-    if learned:
-        more = f" and {len(learned) - 3} more" if len(learned) > 3 else ""
+    known = sorted(listed & {*split.train, *split.valid})
+    if known:
+        more = f" and {len(known) - 3} more" if len(known) > 3 else ""
         raise UserError(
-            f"data.root {config.data.root}: the model was trained on {', '.join(learned[:3])}{more}"
+            f"data.root {config.data.root}: the model was trained on {', '.join(known[:3])}{more}"
             f" of its part {part!r}; take them out, or score another part"
         )
-    return dataclasses.replace(split, **{part: tuple(sorted(listed))})
+    tracks = [track for track in catalog.tracks if track.id in listed]
+    shared = learned_lib.shared(learned, split, tracks)
+    return dataclasses.replace(
+        split,
+        **{part: tuple(sorted(listed))},
+        shared_artists=shared["artist"],
+        shared_recordings=shared["recording"],
+    )
 
 
 def _part(catalog: Catalog, store: Store, ids: tuple[str, ...] | list[str]) -> batches.Part:

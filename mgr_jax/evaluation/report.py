@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mgr_jax import __version__
-from mgr_jax.data import folds
+from mgr_jax.data import folds, learned
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
@@ -84,7 +84,10 @@ def make_report(
     """
     tracks = _tracks(dataset, part)
     truth = true_classes(run, dataset, part)
-    wanted = getattr(run.split, part)
+    # Of another array file than the model learned from, the tracks that it lists.
+    wanted, names = getattr(dataset.split, part), run.record.get("learned", {})
+    is_other = wanted != getattr(run.split, part)
+    comparable = not is_other or learned.knows_artists(names, run.split)
     errors = dataset.clips.errors()
     group_of = _groups(tracks)
     temperature = calibration.load_temperature(run.path, checkpoint_step=checkpoint_step)
@@ -106,12 +109,13 @@ def make_report(
         ),
         "mistakes": _mistakes(tracks, truth, scores, run.labels),
         "checkpoint_step": checkpoint_step,
-        "artists_known": sum(bool(track.artist) for track in tracks),
-        "shared_artists": list(run.split.shared_artists),
-        "shared_recordings": list(run.split.shared_recordings),
+        "artists_known": sum(bool(track.artist) for track in tracks) if comparable else 0,
+        "shared_artists": list(dataset.split.shared_artists),
+        "shared_recordings": list(dataset.split.shared_recordings),
         "skipped": {name: errors[name] for name in wanted if name in errors},
         "missing": sorted(set(wanted) - {track.id for track in tracks} - errors.keys()),
         "data_hash": run.record["data_hash"],
+        "scored_data_hash": dataset.catalog.hash() if is_other else "",
         "split_hash": run.record["split_hash"],
         "mgr_jax": __version__,
         "provenance": provenance.describe(run, seconds=seconds),

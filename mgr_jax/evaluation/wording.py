@@ -188,8 +188,11 @@ def provenance(report: dict[str, Any]) -> list[tuple[str, str]]:
     origin = report["provenance"]
     trained, evaluated = origin["trained_with"], origin["evaluated_with"]
     packages = ", ".join(f"{name} {v}" for name, v in trained["versions"].items())
+    data = f"{report['data']}, hash {report['data_hash'][:12]}"
+    if report.get("scored_data_hash"):
+        data += f"; scored on another file, hash {report['scored_data_hash'][:12]}"
     return [
-        ("data", f"{report['data']}, hash {report['data_hash'][:12]}"),
+        ("data", data),
         ("split", f"{report['protocol']}, hash {report['split_hash'][:12]}; split.csv lists it"),
         ("checkpoint", f"of step {report['checkpoint_step']}"),
         ("seeds", f"training {origin['seed']}, split {origin['split_seed']}"),

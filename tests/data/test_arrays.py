@@ -180,6 +180,10 @@ def test_open_part_scores_another_file_by_its_own_split(tmp_path):
     values.data.root = save(tmp_path, "other.npz", track_id=new)
     opened = dataset.open_part(values, split, "test")
     assert opened.parts["test"].ids == ("new 1",) and opened.split.test == ("new 1",)
+    assert not opened.split.shared_artists
+    values.data.root = save(tmp_path, "artists.npz", track_id=new, artist=np.array([*"abcd"]))
+    opened = dataset.open_part(values, split, "test", learned={"artist": ["B", "c"]})
+    assert opened.split.shared_artists == ("b",) and not opened.split.shared_recordings
     new[1] = "blues.00003"
     values.data.root = save(tmp_path, "leak.npz", track_id=new)
     with pytest.raises(UserError, match=r"trained on blues\.00003"):

@@ -119,6 +119,29 @@ def test_write_report_gives_every_field_of_the_contract(run, data):
     )
     assert values["data_hash"] == data.catalog.hash()
     assert values["split_hash"] == data.split.hash()
+    assert values["scored_data_hash"] == ""
+
+
+def test_make_report_of_another_file_tells_what_it_shares_with_what_was_learned(run, data):
+    # As `dataset.open_part` gives it: the split of the run, with other tracks as the test part.
+    split = dataclasses.replace(
+        data.split, test=data.split.valid, valid=(), shared_artists=("Ann",), shared_recordings=()
+    )
+    other = dataclasses.replace(data, split=split, parts={"test": data.parts["valid"]})
+    scores = _scores(len(split.test))
+
+    def make(learned):
+        record = run.record | {"learned": {"artist": learned, "recording": []}}
+        found = dataclasses.replace(run, record=record)
+        return report.make_report(found, other, "test", scores, checkpoint_step=1)
+
+    values = make(["Ann"]) | {"times_evaluated": 1}
+    assert values["missing"] == [] and values["scored_data_hash"] == data.catalog.hash()
+    assert values["shared_artists"] == ["Ann"] and values["artists_known"] == len(split.test)
+    assert "this split leaks: 1 artist(s)" in wording.to_text(values)
+    assert "scored on another file, hash" in dict(wording.provenance(values))["data"]
+    # Nobody can tell without the artists of what was learned.
+    assert make([])["artists_known"] == 0
 
 
 def test_write_report_writes_a_page_that_carries_n_interval_and_protocol(run, data):
