@@ -270,13 +270,15 @@ def find_faults(
     found, faults = manifests.find_faults(root, common)
     for manifest in found:
         number, count, why = manifest.shard, manifest.num_shards, ""
+        again, path = manifests.again(number, count), manifests.data_path(root, number, count)
         if catalog:
             own = catalog.tracks[manifests.slice_of(len(catalog.tracks), number, count)]
             why = _stale(manifest, common, own)
-        if not why and _sha256(manifests.data_path(root, number, count)) != manifest.sha256:
+        if not why and _sha256(path) != manifest.sha256:
             why = "has other bytes than its manifest says"
+            again = f"delete {path.name}, then {again}"
         if why:
-            faults.append(f"shard {number}/{count} {why}; {manifests.again(number, count)}")
+            faults.append(f"shard {number}/{count} {why}; {again}")
     return found, faults
 
 

@@ -23,12 +23,14 @@ class Samples:
 
     Attributes:
       source: all records of all shards, one after the other.
+      files: the shards, in this order.
       first: first record of each row, `[N]`.
       lengths: samples of each row that are there, `[N]`; the rest is zeros.
       clip_samples: T.
     """
 
     source: grain.sources.ArrayRecordDataSource
+    files: tuple["_File", ...]
     first: np.ndarray
     lengths: np.ndarray
     clip_samples: int
@@ -73,10 +75,12 @@ class Samples:
         try:
             return np.frombuffer(self.source[record], self.dtype)
         except (RuntimeError, ValueError, IndexError) as error:
+            ends = np.cumsum([file.take for file in self.files])
+            path = self.files[int(np.searchsorted(ends, record, side="right"))].filename
             reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"data.root: a shard cannot be read ({reason}); run prepare --check, and write"
-                " again what it names"
+                f"data.root: {path} cannot be read ({reason}); delete it, and write it again as"
+                " prepare --check says"
             ) from error
 
 
@@ -125,6 +129,7 @@ def open_shards(root: str, *, sample_rate: int, clip_samples: int) -> clips.Clip
     )
     samples = Samples(
         grain.sources.ArrayRecordDataSource(files) if files else (),
+        tuple(files),
         first=np.cumsum([0, *counts[:-1]]),
         lengths=np.array([record.length for record in records], np.int64),
         clip_samples=clip_samples,

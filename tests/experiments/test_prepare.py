@@ -1,6 +1,9 @@
 """Preparing data through the command line."""
 
 import hashlib
+import shutil
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -57,3 +60,84 @@ def test_prepare_writes_wavs_that_the_folder_reader_takes(cache, root, tmp_path)
     arguments = (*CONFIG, "--config.data.name=folder", f"--config.data.root={tmp_path / 'wav'}")
     out, _ = commands.run(cache, "prepare", *arguments)
     assert "6 of 6 tracks" in out
+
+
+def _is_refused(cache, message, *arguments):
+    assert message in commands.fails(cache, "prepare", *CONFIG, *arguments)
+
+
+def test_prepare_writes_shards_that_need_no_files(cache, root, tmp_path):
+    gtzan = ("--config.data.name=gtzan", f"--config.data.root={root}")
+    folder = tmp_path / "shards"
+    # At once, as on two machines.
+    writers = [
+        commands.start(cache, "prepare", *CONFIG, *gtzan, f"--shards={folder}", f"--shard={i}/2")
+        for i in (1, 0)
+    ]
+    outs = [writer.communicate(timeout=120)[0] for writer in writers]
+    assert "jazz.00054: cannot be decoded" in outs[0]
+    assert f"shard     0/2 in {folder} written: 1 shard(s): 3 tracks, 0 of them skipped" in outs[1]
+    out, _ = commands.run(cache, "prepare", *CONFIG, *gtzan, f"--shards={folder}", "--check")
+    assert "2 shard(s): 7 tracks, 1 of them skipped" in out and "each track once" in out
+    shutil.rmtree(root / "Data")
+    sharded = ("--config.data.name=shards", f"--config.data.root={folder}")
+    out, _ = commands.run(cache, "prepare", *CONFIG, *sharded)
+    assert "gtzan: 6 of 7 tracks of 1 s, 2 classes" in out
+    (folder / "shard-00001-of-00002.json").unlink()
+    out, _ = commands.run(cache, "prepare", *CONFIG, *sharded, "--check", code=1)
+    assert out == (
+        "fault     shard 1/2 has no manifest, so it is not finished; run prepare with --shard=1/2\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--shards=DIR", "--shard=2/2"), "--shard 2/2: I is 2; it must be 0 to 1"),
+        (("--shards=DIR", "--shard=one"), "--shard is 'one'; give I/N, such as 0/16"),
+        (("--shards=DIR",), "--shards takes either --shard=I/N or --check"),
+        (("--shard=0/2",), "--shards is empty; name the folder of the shards"),
+        (("--shards=/proc/nowhere", "--shard=0/10"), "cannot be written"),
+        (("--shards=nowhere", "--check"), "no such folder; write shards to it"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else "",
+)
+@pytest.mark.slow
+def test_prepare_refuses_wrong_shards_in_one_line(cache, tmp_path, arguments, message):
+    arguments = [argument.replace("DIR", str(tmp_path)) for argument in arguments]
+    _is_refused(cache, message, "--config.data.num_grooves=3", *arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [1.0, 1.5, 2.0, 2.5, 3.0])
+def test_prepare_killed_at_any_moment_gives_the_same_shard(cache, tmp_path, delay):
+    arguments = (*CONFIG, "--config.data.num_grooves=3", "--config.data.clip_seconds=30")
+    for folder in ("whole", "killed"):
+        own = (f"--config.data.cache={tmp_path / folder}_cache", f"--shards={tmp_path / folder}")
+        if folder == "killed":
+            process = commands.start(cache, "prepare", *arguments, *own, "--shard=1/4")
+            time.sleep(delay)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        commands.run(cache, "prepare", *arguments, *own, "--shard=1/4")
+    whole, killed = (
+        {p.name: p.read_bytes() for p in (tmp_path / f).iterdir()} for f in ("whole", "killed")
+    )
+    assert whole == killed
+
+
+@pytest.mark.slow
+def test_a_model_learns_and_is_judged_on_shards_as_on_files(cache, trained, tmp_path):
+    for shard in range(3):
+        which = (f"--shards={tmp_path / 'shards'}", f"--shard={shard}/3")
+        commands.run(cache, "prepare", *commands.TINY, *which)
+    sharded = ("--config.data.name=shards", f"--config.data.root={tmp_path / 'shards'}")
+    commands.run(cache, "train", *commands.TINY, *sharded, f"--workdir={tmp_path / 'run'}")
+    predictions = []
+    for workdir, data in (("run", ()), ("other", ()), ("other", sharded)):
+        if workdir == "other" and not (tmp_path / "other").exists():
+            shutil.copytree(trained, tmp_path / "other")
+        commands.run(cache, "evaluate", f"--workdir={tmp_path / workdir}", *data)
+        folder = tmp_path / workdir / "eval" / "test"
+        predictions.append((folder / "predictions.csv").read_text())
+    assert predictions[0] == predictions[1] == predictions[2]
