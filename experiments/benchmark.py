@@ -4,13 +4,15 @@
     python -m experiments.benchmark --suite=parity
     python -m experiments.benchmark --suite=pipeline
     python -m experiments.benchmark --suite=networks [--only=bbnn,bbnn_image,cnn,...]
+    python -m experiments.benchmark --suite=shards [--only=1000,10000,100000]
 
 `frontend` times the features against librosa and, where installed, torch and essentia; `parity`
 measures their difference from librosa, function by function (with recordings where MGR_JAX_SHARED
 names a folder with data/gtzan_mini); `pipeline` measures how much of its time the training of each
 network waits for data, and the memory that reading takes; `networks` times one step of each network
-beside PyTorch (`pip install -e '.[bench]'`) and plain Flax. `--json` writes what was measured as a
-list of objects.
+beside PyTorch (`pip install -e '.[bench]'`) and plain Flax; `shards` prepares collections of these
+numbers of tracks and starts to train from them. `--json` writes what was measured as a list of
+objects.
 """
 
 import json
@@ -24,7 +26,7 @@ from experiments.suites import machine
 from mgr_jax.errors import UserError
 
 SUITE = flags.DEFINE_string("suite", None, "What to measure.", required=True)
-ONLY = flags.DEFINE_list("only", [], "networks: the cases to run; all if empty.")
+ONLY = flags.DEFINE_list("only", [], "networks: cases; shards: numbers of tracks; all if empty.")
 JSON = flags.DEFINE_string("json", None, "File to write the rows to.")
 
 
@@ -60,11 +62,22 @@ def networks() -> tuple[list[dict], list[str]]:
     return rows, networks.table(rows)
 
 
+def shards() -> tuple[list[dict], list[str]]:
+    """One row for each number of tracks, and their tables."""
+    from experiments.suites import shards
+
+    if not all(size.isdecimal() and int(size) >= shards.SMALLEST for size in ONLY.value):
+        raise UserError(f"--only is {ONLY.value}; give numbers of {shards.SMALLEST} tracks or more")
+    rows = shards.run(sizes=[int(size) for size in ONLY.value] or shards.SIZES)
+    return rows, shards.table(rows)
+
+
 SUITES = {
     "frontend": frontend,
     "parity": parity,
     "pipeline": pipeline,
     "networks": networks,
+    "shards": shards,
 }
 
 

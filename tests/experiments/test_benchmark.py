@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 import pytest
+import soundfile
 
-from experiments.suites import frontend, parity, parity_cases, pipeline
+from experiments.suites import frontend, parity, parity_cases, pipeline, shards
 
 
 def test_frontend_times_the_same_work_as_librosa(monkeypatch):
@@ -28,7 +29,9 @@ def test_parity_table_tells_the_largest_error_of_every_case(monkeypatch):
     assert "`rms(center=False)`" in text and "| `spectral_centroid` | sine |" in text
 
 
-@pytest.mark.parametrize("flags", [["--suite=nothing"], [], ["--suite=parity", "more"]])
+@pytest.mark.parametrize(
+    "flags", [["--suite=nothing"], [], ["--suite=parity", "more"], ["--suite=shards", "--only=9"]]
+)
 def test_benchmark_names_a_wrong_flag_in_one_line(flags):
     done = subprocess.run(
         [sys.executable, "-m", "experiments.benchmark", *flags], capture_output=True, text=True
@@ -53,3 +56,23 @@ def test_pipeline_measures_wait_and_memory(monkeypatch):
     assert memory["rss_peak_mb"] > memory["anonymous_peak_mb"]
     text = "\n".join(pipeline.table([memory, row]))
     assert f"| {case} | 8 x 0.5 s |" in text and "| 1000 clips of 150000 samples | 300 |" in text
+
+
+@pytest.mark.slow
+def test_shards_measures_preparing_and_the_start():
+    [row] = shards.run(sizes=[shards.SMALLEST], num_shards=2, seconds=0.6)
+    assert (row["tracks"], row["shards"]) == (160, 2)
+    assert 0 < row["slowest_s"] < row["prepare_s"] and row["processor_s"] > 0
+    assert row["prepare_rss_mb"] > 50 and row["peak_mb"] >= row["open_mb"] > 50
+    assert row["shards_mb"] * 1e6 > 160 * 2 * 4800
+    text = "\n".join(shards.table([row]))
+    assert text.count("\n| 160 | ") == 2
+
+
+def test_shards_writes_files_that_all_differ(tmp_path):
+    path = shards.write_collection(tmp_path, 200, 800)
+    files = sorted(tmp_path.glob("audio/*/*.wav"))
+    assert len({file.read_bytes() for file in files}) == 200
+    waveform, rate = soundfile.read(files[7], dtype="int16")
+    assert (len(waveform), rate) == (800, 8000)
+    assert path.read_text().splitlines()[8] == "audio/000/000007.wav,genre07,artist 1,train"
