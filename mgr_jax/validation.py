@@ -189,6 +189,16 @@ def validate(config: config_lib.Config) -> config_lib.Config:
             "train.folds_at_once keeps all clips on the device, which shards are too many for; set"
             " it to 0"
         )
+    if data.on_device and data.name in ("arrays", "shards"):
+        raise UserError(
+            f"data.on_device keeps decoded clips, which data.name {data.name!r} has not; set it to"
+            " False"
+        )
+    if data.on_device and model.name not in config_lib.NETWORKS:
+        raise UserError(
+            f"data.on_device is for networks, which model.name {model.name!r} is not; set it to"
+            " False"
+        )
     if (data.name == "arrays") != (features.kind == "spectrogram"):
         raise UserError(
             f"features.kind is {features.kind!r} with data.name {data.name!r}; arrays, and they"

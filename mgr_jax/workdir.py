@@ -29,6 +29,7 @@ _FREE_FIELDS = (
     "data.num_workers",
     "data.read_threads",
     "data.read_processes",
+    "data.on_device",
     "train.parallelism",
     "train.folds_at_once",
     "train.checkpoint_every_steps",

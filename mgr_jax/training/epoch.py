@@ -10,7 +10,7 @@ from mgr_jax import workdir as workdir_lib
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge, metrics, stats
-from mgr_jax.training import faults, optimizer, parallel, processes
+from mgr_jax.training import faults, optimizer, parallel, processes, resident
 from mgr_jax.training import network as network_lib
 from mgr_jax.training.state import TrainState
 
@@ -59,10 +59,15 @@ def judge_valid(job: Job, state: TrainState) -> np.ndarray:
     """Log-probabilities `[N, C]` of the tracks of the validation part, which may be empty."""
     if not job.dataset.parts["valid"].ids:
         return np.zeros((0, len(job.dataset.catalog.labels)))
+    predict, part = network_lib.predictor(job.network, state), job.dataset.parts["valid"]
+    size = parallel.padded_batch_size(job.config.train.batch_size, job.network.mesh)
+    if job.config.data.on_device:
+        local = processes.local_rows(size)
+        return resident.judge_part(predict, part, batch_size=size, window=job.window, local=local)
     return judge.judge(
-        network_lib.predictor(job.network, state),
-        job.dataset.parts["valid"],
-        batch_size=parallel.padded_batch_size(job.config.train.batch_size, job.network.mesh),
+        predict,
+        part,
+        batch_size=size,
         window=job.window,
         process_index=jax.process_index(),
         process_count=jax.process_count(),

@@ -22,12 +22,11 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mgr_jax import config as config_lib
-from mgr_jax.data.clips import FULL_SCALE, Clips
-from mgr_jax.errors import UserError
+from mgr_jax.data.clips import Clips
 from mgr_jax.features.frontend import make_frontend
 from mgr_jax.models import make_model
 from mgr_jax.training import network as network_lib
-from mgr_jax.training import optimizer, steps
+from mgr_jax.training import optimizer, resident, steps
 from mgr_jax.training.state import TrainState
 
 AXIS = "fold"
@@ -69,13 +68,11 @@ def make_fold_program(
       UserError: if that is more than a device has, where it tells.
     """
     devices = jax.devices()
-    _check_memory(store, devices[0])
     turns = -(-num_folds // len(devices))
     num_devices = -(-num_folds // turns)  # As few as make no more turns.
     mesh = Mesh(np.array(devices[:num_devices]), (AXIS,), axis_types=(AxisType.Auto,))
-    lanes, copies = (NamedSharding(mesh, spec) for spec in (PartitionSpec(AXIS), PartitionSpec()))
-    scale = np.array([record.scale / FULL_SCALE for record in store.records], np.float32)
-    clips = jax.device_put((store.samples, scale), copies)
+    lanes = NamedSharding(mesh, PartitionSpec(AXIS))
+    clips = resident.put(store, mesh, field="train.folds_at_once")
     train_one, predict_one = _one_fold(config, num_classes)
 
     def over_lanes(function: Callable[..., Any], num_shared: int) -> Callable[..., Any]:
@@ -120,15 +117,6 @@ def make_fold_program(
     )
 
 
-def _check_memory(store: Clips, device: jax.Device) -> None:
-    size, limit = store.samples.nbytes, (device.memory_stats() or {}).get("bytes_limit")
-    if limit and size > 0.8 * limit:
-        raise UserError(
-            f"train.folds_at_once: the clips take {size / 2**30:.1f} GiB on each device, which has"
-            f" {limit / 2**30:.1f}; shorten data.clip_seconds, or set folds_at_once to 0"
-        )
-
-
 def _one_fold(
     config: config_lib.Config, num_classes: int
 ) -> tuple[Callable[..., TrainState], Callable[..., jax.Array]]:
@@ -152,11 +140,11 @@ def _one_fold(
             num_classes=num_classes,
             class_weights=fold.get("class_weights"),
         )
-        stepped = step(state, _read(clips, windows, length))
+        stepped = step(state, resident.read(clips, windows, length))
         return jax.tree.map(lambda new, old: jnp.where(windows["active"], new, old), stepped, state)
 
     def predict_one(variables: Any, windows: Tree, clips: Any) -> jax.Array:
-        return predict_step(variables, _read(clips, windows, length))
+        return predict_step(variables, resident.read(clips, windows, length))
 
     return train_one, predict_one
 
@@ -164,18 +152,3 @@ def _one_fold(
 def _with_seed(config: config_lib.Config, seed: jax.Array) -> config_lib.Config:
     """`config` with a seed that is data of the program."""
     return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
-
-
-def _read(clips: tuple[jax.Array, jax.Array], windows: Tree, length: int) -> dict[str, jax.Array]:
-    """The batch of windows `[B, T]`, as `Clips.waveform` reads them."""
-    samples, scale = clips
-
-    def one(clip: jax.Array, start: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(samples, (clip, start), (1, length))[0]
-
-    pieces = jax.vmap(one)(windows["clip"], windows["start"]).astype(jnp.float32)
-    fields = ("num_samples", "label", "row")
-    return {
-        "waveform": pieces * scale[windows["clip"]][:, None],
-        **{name: windows[name] for name in fields if name in windows},
-    }

@@ -28,12 +28,13 @@ from mgr_jax.training import (
     optimizer,
     parallel,
     preemption,
+    resident,
     stopping,
 )
 from mgr_jax.training import epoch as epoch_lib
 from mgr_jax.training import network as network_lib
 from mgr_jax.training.fold_program import FoldProgram, make_fold_program
-from mgr_jax.training.fold_windows import Windows
+from mgr_jax.training.resident import Windows
 from mgr_jax.training.state import TrainState
 from mgr_jax.training.writer import MetricsWriter
 
@@ -155,7 +156,7 @@ def _open(
     manager = stack.enter_context(
         checkpoint.open_checkpoints(run.path, print, keep=config.train.keep_checkpoints)
     )
-    plan = fold_windows.make_plan(
+    plan = resident.make_plan(
         part, batch_size=config.train.batch_size, window=job.window, seed=config.train.seed
     )
     return _Fold(name, job, plan, manager)
@@ -287,7 +288,7 @@ def _judge(program: FoldProgram, turn: _Turn, ended: list[_Fold]) -> list[np.nda
         part, window = fold.job.dataset.parts["valid"], fold.job.window
         lane, size = turn.folds.index(fold), fold.job.config.train.batch_size
         grids[lane] = batches.windows_of(part, window)
-        queues[lane] = fold_windows.grid_windows(part, grids[lane], batch_size=size, window=window)
+        queues[lane] = resident.grid_windows(part, grids[lane], batch_size=size, window=window)
     variables, found = turn.states.variables(), []
     for i in range(max(map(len, queues.values()), default=0)):
         chosen = {lane: queue[i] for lane, queue in queues.items() if i < len(queue)}

@@ -18,6 +18,7 @@ from mgr_jax.training import (
     parallel,
     preemption,
     processes,
+    resident,
     stopping,
 )
 from mgr_jax.training import epoch as epoch_lib
@@ -79,6 +80,7 @@ def make_job(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) 
         num_classes=num_classes,
         steps_per_epoch=steps_per_epoch,
         class_weights=network_lib.class_weights(config, dataset),
+        store=dataset.clips if config.data.on_device else None,
     )
     return Job(config, dataset, run, network, steps_per_epoch)
 
@@ -122,19 +124,8 @@ def _run(
         )
         profiler = Profiler(run.path / "profile", profile if writes else range(0), bar.write)
         stack.enter_context(contextlib.closing(profiler))
-        reader = batches.train_batches(
-            job.dataset.parts["train"],
-            batch_size=config.train.batch_size,
-            window=job.window,
-            seed=config.train.seed,
-            start_step=first,
-            num_steps=job.num_steps,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            read_threads=config.data.read_threads,
-            read_processes=config.data.read_processes,
-        )
-        feed = Feed(stack.enter_context(contextlib.closing(reader)), job.network.shard)
+        reader = stack.enter_context(contextlib.closing(_reader(job, first)))
+        feed = Feed(reader, job.network.shard)
         began, began_at, shown = time.monotonic(), first, 0.0
         for step in range(first + 1, job.num_steps + 1):
             profiler.before(step - 1, state.step)
@@ -180,3 +171,30 @@ def _run(
             if number is not None:
                 job.set_status("preempted")
                 raise Interrupted(number, step)
+
+
+def _reader(job: Job, start_step: int) -> Any:
+    """This process's rows of the batches from `start_step` on: waveforms, or where they lie."""
+    config, part = job.config, job.dataset.parts["train"]
+    common = {
+        "batch_size": config.train.batch_size,
+        "window": job.window,
+        "seed": config.train.seed,
+    }
+    if config.data.on_device:
+        return resident.train_windows(
+            resident.make_plan(part, **common),
+            start_step=start_step,
+            num_steps=job.num_steps,
+            local=processes.local_rows(config.train.batch_size),
+        )
+    return batches.train_batches(
+        part,
+        **common,
+        start_step=start_step,
+        num_steps=job.num_steps,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        read_threads=config.data.read_threads,
+        read_processes=config.data.read_processes,
+    )

@@ -1,6 +1,7 @@
 """The network of a config: its compiled functions on the devices, and its table of layers."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax.data import batches
+from mgr_jax.data.clips import Clips
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model, table
-from mgr_jax.training import objective, optimizer, parallel, steps
+from mgr_jax.training import objective, optimizer, parallel, resident, steps
 from mgr_jax.training.state import TrainState, create_state
 
 
@@ -44,11 +46,17 @@ def make_network(
     steps_per_epoch: int = 1,
     class_weights: jax.Array | None = None,
     devices: Sequence[Any] | None = None,
+    store: Clips | None = None,
 ) -> Network:
     """Builds front end, model, optimiser and the compiled steps.
 
     `train.parallelism` says by what the steps reach the devices, all of them unless `devices`
-    names some. Either way the state is replicated, and its checkpoints are the same.
+    names some. Either way the state is replicated, and its checkpoints are the same. A `store` is
+    put on the devices; in place of waveforms the steps then take windows of it
+    (`training.resident`).
+
+    Raises:
+      UserError: the store does not fit the devices.
     """
     mesh = parallel.make_mesh(devices)
     adapter = parallel.ADAPTERS[config.train.parallelism]
@@ -87,13 +95,29 @@ def make_network(
     predict_step = steps.make_predict_step(
         make_frontend(config.features, mesh=spread), config.features, model
     )
-    return Network(
-        mesh,
-        init,
-        lambda batch: adapter.shard(batch, mesh),
-        adapter.train_step(train_step, mesh),
-        adapter.predict_step(predict_step, mesh),
-    )
+    shared: tuple[resident.Resident, ...] = ()
+    if store is not None:
+        shared = (resident.put(store, mesh, field="data.on_device"),)
+        length = config_lib.window_length(config)
+        train_step, predict_step = (_reading(step, length) for step in (train_step, predict_step))
+    compiled = [
+        make(step, mesh, num_shared=len(shared))
+        for make, step in ((adapter.train_step, train_step), (adapter.predict_step, predict_step))
+    ]
+    if shared:
+        compiled = [functools.partial(_with_store, step, *shared) for step in compiled]
+    return Network(mesh, init, lambda batch: adapter.shard(batch, mesh), *compiled)
+
+
+def _reading(step: Callable[..., Any], length: int) -> Callable[..., Any]:
+    """`step` of a batch -> the same of windows of `length` samples and the resident store."""
+    return lambda state, windows, clips: step(state, resident.read(clips, windows, length))
+
+
+def _with_store(
+    step: Callable[..., Any], clips: resident.Resident, state: Any, windows: dict[str, jax.Array]
+) -> Any:
+    return step(state, windows, clips)
 
 
 def class_weights(config: config_lib.Config, dataset: Dataset) -> np.ndarray | None:
@@ -116,12 +140,14 @@ def fitted_normalizer(config: config_lib.Config, part: batches.Part) -> Any:
 def predictor(network: Network, state: TrainState) -> judge.Predict:
     """The function from a batch of windows to log-probabilities, for the variables of `state`.
 
-    It takes this process's rows and gives those of the whole batch, in every process.
+    It takes this process's rows, as waveforms or as windows of the resident store, and gives those
+    of the whole batch, in every process.
     """
     variables = state.variables()
 
     def predict(batch: batches.Batch) -> np.ndarray:
-        inputs = {name: batch[name] for name in ("waveform", "num_samples")}
+        names = ("clip", "start") if "clip" in batch else ("waveform",)
+        inputs = {name: batch[name] for name in (*names, "num_samples")}
         return np.asarray(network.predict_step(variables, network.shard(inputs)))
 
     return predict

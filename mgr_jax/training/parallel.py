@@ -72,30 +72,39 @@ def shard(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     }
 
 
-def jit_train_step(step: TrainStep, mesh: Mesh) -> TrainStep:
+def jit_train_step(step: TrainStep, mesh: Mesh, *, num_shared: int = 0) -> TrainStep:
     """`step` over the mesh: replicated state, which is donated, and a batch sharded by rows.
 
     On several devices `step` is one made for the axis `data`, of which it sees one device's rows.
+    `num_shared` further arguments are replicated and stay as they are.
     """
+    shared = [PartitionSpec()] * num_shared
     if mesh.size > 1:
         # Unchecked: a scan starts from zeros, which count as the same on all devices.
         step = jax.shard_map(
             step,
             mesh=mesh,
-            in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
+            in_specs=(PartitionSpec(), PartitionSpec(AXIS), *shared),
             out_specs=PartitionSpec(),
             check_vma=False,
         )
     replicated = _replicated(mesh)
     return jax.jit(
-        step, in_shardings=(replicated, _by_rows(mesh)), out_shardings=replicated, donate_argnums=0
+        step,
+        in_shardings=(replicated, _by_rows(mesh), *[replicated] * num_shared),
+        out_shardings=replicated,
+        donate_argnums=0,
     )
 
 
-def jit_predict_step(step: PredictStep, mesh: Mesh) -> PredictStep:
+def jit_predict_step(step: PredictStep, mesh: Mesh, *, num_shared: int = 0) -> PredictStep:
     """`step` over the mesh; its `[B, C]` result is replicated, so that every host can read it."""
     replicated = _replicated(mesh)
-    return jax.jit(step, in_shardings=(replicated, _by_rows(mesh)), out_shardings=replicated)
+    return jax.jit(
+        step,
+        in_shardings=(replicated, _by_rows(mesh), *[replicated] * num_shared),
+        out_shardings=replicated,
+    )
 
 
 def shard_by_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
@@ -107,7 +116,7 @@ def shard_by_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.A
     return shard(by_device, mesh)
 
 
-def pmap_train_step(step: TrainStep, mesh: Mesh) -> TrainStep:
+def pmap_train_step(step: TrainStep, mesh: Mesh, *, num_shared: int = 0) -> TrainStep:
     """As `jit_train_step`, by `pmap`, for an axis of one device too.
 
     Each device computes the same next state, since the step averages over the axis; one copy
@@ -116,28 +125,28 @@ def pmap_train_step(step: TrainStep, mesh: Mesh) -> TrainStep:
     mapped = jax.pmap(
         step,
         axis_name=AXIS,
-        in_axes=(None, 0),
+        in_axes=(None, 0, *[None] * num_shared),
         out_axes=None,
         devices=list(mesh.devices.flat),
         donate_argnums=0,
     )
-    return lambda state, batch: _as_global(mapped(state, batch), mesh)
+    return lambda *arguments: _as_global(mapped(*arguments), mesh)
 
 
-def pmap_predict_step(step: PredictStep, mesh: Mesh) -> PredictStep:
+def pmap_predict_step(step: PredictStep, mesh: Mesh, *, num_shared: int = 0) -> PredictStep:
     """`step` on every device's rows; its `[B, C]` result is gathered, as that of `jit`."""
 
-    def gathered(variables: Any, batch: dict[str, jax.Array]) -> jax.Array:
-        return jax.lax.all_gather(step(variables, batch), AXIS, tiled=True)
+    def gathered(*arguments: Any) -> jax.Array:
+        return jax.lax.all_gather(step(*arguments), AXIS, tiled=True)
 
     mapped = jax.pmap(
         gathered,
         axis_name=AXIS,
-        in_axes=(None, 0),
+        in_axes=(None, 0, *[None] * num_shared),
         out_axes=None,
         devices=list(mesh.devices.flat),
     )
-    return lambda variables, batch: _as_global(mapped(variables, batch), mesh)
+    return lambda *arguments: _as_global(mapped(*arguments), mesh)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,8 +161,8 @@ class Adapter:
 
     axis_name: Callable[[Mesh], str | None]
     shard: Callable[[dict[str, np.ndarray], Mesh], dict[str, jax.Array]]
-    train_step: Callable[[TrainStep, Mesh], TrainStep]
-    predict_step: Callable[[PredictStep, Mesh], PredictStep]
+    train_step: Callable[..., TrainStep]
+    predict_step: Callable[..., PredictStep]
 
 
 # The choices of `train.parallelism`.

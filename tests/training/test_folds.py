@@ -14,7 +14,7 @@ from mgr_jax import workdir
 from mgr_jax.data import batches
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
-from mgr_jax.training import checkpoint, fold_windows, folds, loop, network, parallel, preemption
+from mgr_jax.training import checkpoint, folds, loop, network, parallel, preemption, resident
 from mgr_jax.training.writer import read_metrics
 
 
@@ -217,7 +217,7 @@ def test_train_by_adam_gives_the_losses_of_each_fold_alone(cache, tmp_path, name
 def test_make_plan_names_the_windows_of_train_batches(together):
     _, config, data, _ = together[0][0]
     part, window = data.parts["train"], config_lib.window_length(config)
-    plan = fold_windows.make_plan(part, batch_size=4, window=window, seed=3)
+    plan = resident.make_plan(part, batch_size=4, window=window, seed=3)
     batch = batches.train_batches(
         part, batch_size=4, window=window, seed=3, start_step=2, num_steps=9
     )
