@@ -7,6 +7,7 @@ network, topology and batch. `--topology=cuda` only lowers the step, since no GP
 it reports what the program says before it is optimised.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -49,6 +50,8 @@ def main(argv: Sequence[str]) -> int:
     for value in _CLIPS.value:
         if not value.isdecimal() or int(value) < 1:
             raise command.UserError(f"--clips_per_device {value!r}: give whole numbers from 1")
+    from mgr_jax.training import program
+
     records, failures = [], []
     for name in _TOPOLOGY.value:
         if name == "cuda":
@@ -59,7 +62,11 @@ def main(argv: Sequence[str]) -> int:
         for clips in sorted(map(int, _CLIPS.value)):
             record = _compile(config, name, devices, clips)
             if "error" in record:
-                record |= _largest(config, name, devices, clips, record)
+                found = program.largest_batch(
+                    functools.partial(_compile, config, name, devices), clips, record
+                )
+                record |= {"largest": found["clips_per_device"] if found else 0}
+                record |= {"facts_of_largest": found} if found else {}
                 failures.append(record)
             records.append(record)
             _show([record])
@@ -170,19 +177,6 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
         "scaling_efficiency": program_lib.scaling_efficiency(program, chip, len(devices)),
         "clips_per_second_at_most": clips * len(devices) / seconds,
     }
-
-
-def _largest(
-    config: config_lib.Config, name: str, devices: Sequence[Any], clips: int, failed: dict
-) -> dict:
-    """The most clips per device that compile, and their facts: a guess by proportion, then fewer."""
-    guess = min(clips - 1, int(clips * failed["memory"] / failed["peak_memory"]))
-    while guess > 0:
-        record = _compile(config, name, devices, guess)
-        if "error" not in record:
-            return {"largest": guess, "facts_of_largest": record}
-        guess = min(guess - 1, int(guess * record["memory"] / record["peak_memory"]))
-    return {"largest": 0}
 
 
 def _lower_for_cuda(config: config_lib.Config, clips: int) -> dict:

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 from mgr_jax.training.chips import Chip
@@ -103,3 +104,29 @@ def _times(program: Program, chip: Chip, num_devices: int) -> dict[str, float]:
         "memory": program.bytes_accessed / chip.bandwidth,
         "network": ring * program.collective_bytes / chip.network,
     }
+
+
+def largest_batch(
+    compile_one: Callable[[int], dict[str, Any]], asked: int, failed: dict[str, Any]
+) -> dict[str, Any] | None:
+    """What is said of the most clips per device that fit, None if not even one does.
+
+    Guessed by proportion, then on the line through the last two, since each takes a compilation.
+
+    Args:
+      compile_one: clips -> facts with `peak_memory` and `memory`, and `error` if they do not fit.
+      asked: clips that do not fit. failed: what was said of them.
+    """
+    found, lower, upper = None, 0, asked
+    points = [(0, 0), (asked, failed["peak_memory"])]
+    while upper - lower > 1:
+        (left, least), (right, most) = points[-2:]
+        guess = left + (failed["memory"] - least) * (right - left) / ((most - least) or 1)
+        clips = min(max(int(guess), lower + 1), upper - 1)
+        facts = compile_one(clips)
+        points.append((clips, facts["peak_memory"]))
+        if "error" in facts:
+            upper = clips
+        else:
+            found, lower = facts, clips
+    return found

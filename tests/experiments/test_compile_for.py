@@ -10,6 +10,13 @@ from tests.experiments import commands
 RNN = ("--config=experiments/configs/rnn.py:fast", "--config.data.window_seconds=0.5")
 
 
+def for_tpu(test):
+    """Of tests that compile for TPUs, which takes libtpu and minutes."""
+    reason = "libtpu (extra `tpu`) is not installed"
+    missing = importlib.util.find_spec("libtpu") is None
+    return pytest.mark.slow(pytest.mark.skipif(missing, reason=reason)(test))
+
+
 def test_compile_for_cuda_reports_the_lowered_program(tmp_path):
     file = tmp_path / "cuda.json"
     out, _ = commands.run(
@@ -34,10 +41,7 @@ def test_compile_for_refuses_in_one_line(tmp_path, flags, named):
     assert named in commands.fails(tmp_path, "compile_for", *flags)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is None, reason="libtpu (extra `tpu`) is not installed"
-)
+@for_tpu
 def test_compile_for_a_tpu_counts_its_collectives(tmp_path):
     file = tmp_path / "v5e.json"
     commands.run(
@@ -48,3 +52,32 @@ def test_compile_for_a_tpu_counts_its_collectives(tmp_path):
     assert one["devices"] == 8 and two["batch_size"] == 16
     assert one["flops"] < two["flops"] and one["collectives"]["all-reduce"] >= 1
     assert one["bound"] in ("compute", "memory", "network")
+
+
+@for_tpu
+def test_compile_for_refuses_a_batch_that_does_not_fit_and_names_the_largest(tmp_path):
+    file = tmp_path / "v5e.json"
+    line = commands.fails(
+        tmp_path, "compile_for", *RNN, "--config.model.hidden_size=2048",
+        "--config.features.hop_length=64", "--topology=v5e:2x4", "--clips_per_device=4096",
+        f"--json={file}",
+    )  # fmt: skip
+    (record,) = json.loads(file.read_text())
+    assert record["error"] == "does not fit" and record["peak_memory"] > record["memory"]
+    assert 0 < record["largest"] < 4096
+    assert "4096 clips per device do not fit in 15.75 GiB of HBM; the largest that does is" in line
+    facts = record["facts_of_largest"]
+    assert facts["peak_memory"] < record["memory"] < facts["peak_memory"] * 1.5
+
+
+@for_tpu
+@pytest.mark.parametrize("topology", ["v5p:2x2x2", "v6e:2x4"])
+def test_compile_for_knows_the_other_chips(tmp_path, topology):
+    file = tmp_path / "chips.json"
+    commands.run(
+        tmp_path, "compile_for", *RNN, f"--topology={topology}", "--clips_per_device=1",
+        f"--json={file}",
+    )  # fmt: skip
+    (record,) = json.loads(file.read_text())
+    assert record["devices"] == 8 and record["chip"] == topology[:3]
+    assert 0 < record["scaling_efficiency"] < 1

@@ -70,6 +70,31 @@ def test_lower_bound_is_the_slowest_of_three(flops, traffic, carried, bound, sec
     assert program.lower_bound(step, chip, 8) == (pytest.approx(seconds), bound)
 
 
+@pytest.mark.parametrize(
+    ("memory_of", "largest"),
+    [(lambda n: 3 * n, 5), (lambda n: n * n, 4), (lambda n: 9 + n, 7), (lambda n: 16 + n, None)],
+)
+def test_largest_batch_is_the_most_clips_that_fit(memory_of, largest):
+    """Memory in proportion to the clips, growing faster and slower, and too much for one."""
+    tried = []
+
+    def compile_one(clips):
+        tried.append(clips)
+        facts = {"clips_per_device": clips, "peak_memory": memory_of(clips), "memory": 16}
+        return facts | ({"error": "does not fit"} if memory_of(clips) > 16 else {})
+
+    found = program.largest_batch(compile_one, 8, compile_one(8))
+    assert (found and found["clips_per_device"]) == largest
+    assert len(tried) == len(set(tried)) <= 5
+
+
+def test_scaling_efficiency_is_own_work_over_work_and_network():
+    chip = Chip("toy", flops=1e12, memory=1e9, bandwidth=1e9, network=1e9)
+    step = program.Program(2e12, 3e9, 0, {}, int(4e9), 0)
+    assert program.scaling_efficiency(step, chip, 1) == 1
+    assert program.scaling_efficiency(step, chip, 8) == pytest.approx(3 / (3 + 4 * 2 * 7 / 8))
+
+
 def test_chips_are_named_as_in_a_topology():
     assert {chip.name for chip in CHIPS.values()} == {"v5e", "v5p", "v6e"}
 
