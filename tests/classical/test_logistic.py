@@ -67,6 +67,68 @@ def test_fit_of_a_path_equals_separate_fits(data):
     np.testing.assert_allclose(path["kernel"][2], alone["kernel"][0], atol=1e-4)
 
 
+def test_fit_finds_a_path_in_any_order_of_penalties(data):
+    x, y = data
+    found = {l2: [] for l2 in L2}
+    for order in (L2, L2[::-1], (L2[1], L2[2], L2[0])):
+        path = logistic.fit(x, y, num_classes=NUM_CLASSES, l2=order)
+        np.testing.assert_allclose(path["l2"], order)
+        for l2, loss in zip(order, path["loss"], strict=True):
+            found[l2].append(float(loss))
+    for losses in found.values():
+        assert np.ptp(losses) < 1e-6 * losses[0]
+
+
+def test_fit_with_more_features_than_rows_equals_scikit_learns():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 50)), np.arange(20) % NUM_CLASSES
+    x[:, 7] = 3.0
+    with jax.enable_x64(True):
+        path = logistic.fit(x, y, num_classes=NUM_CLASSES, l2=L2)
+    for i, l2 in enumerate(L2):
+        peer = _reference(x, y, l2)
+        np.testing.assert_allclose(path["kernel"][i], peer.coef_.T, atol=1e-5)
+        np.testing.assert_array_equal(path["kernel"][i, 7], 0)
+        assert float(path["gradient"][i]) <= 1e-8
+
+
+def test_fit_of_a_weak_path_takes_few_iterations_and_reaches_scikit_learns_loss(data):
+    x, y = data
+    l2 = tuple(1 / (np.logspace(-4, 4, 20) * len(y)))
+    path = logistic.fit(x, y, num_classes=NUM_CLASSES, l2=l2, tolerance=1e-4)
+    assert int(path["iterations"].sum()) < 500 and float(path["gradient"].max()) <= 1e-4
+    scaled = StandardScaler().fit_transform(x)
+    for i in (0, 10, 19):
+        peer = LogisticRegression(C=1 / (l2[i] * len(y)), max_iter=10_000).fit(scaled, y)
+        expected = _objective(peer.coef_.T, peer.intercept_, scaled, y, l2[i])
+        assert float(path["loss"][i]) < expected + 1e-4
+
+
+def test_fit_without_penalty_lowers_the_loss_of_what_cannot_be_separated():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(300, 3)), rng.integers(0, 3, 300)
+    path = logistic.fit(x, y, num_classes=3, l2=(0.0,))
+    peer = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
+    scaled = StandardScaler().fit_transform(x)
+    peer.fit(scaled, y)
+    expected = _objective(peer.coef_.T, peer.intercept_, scaled, y, 0)
+    assert float(path["loss"][0]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_fit_folds_equals_fits_of_the_folds(data):
+    x, y = data
+    weight = (np.arange(len(y))[None] % 3 != np.arange(3)[:, None]).astype(np.float32)
+    folds = logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight)
+    assert folds["kernel"].shape == (3, len(L2), 12, NUM_CLASSES)
+    for k in range(3):
+        rows = weight[k] > 0
+        alone = logistic.fit(x[rows], y[rows], num_classes=NUM_CLASSES, l2=L2)
+        np.testing.assert_allclose(folds["loss"][k], alone["loss"], rtol=1e-5)
+        np.testing.assert_allclose(folds["mean"][k], alone["mean"], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"sample_weight is \(120,\)"):
+        logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight[0])
+
+
 def test_fit_without_weight_equals_fit_without_rows(data):
     x, y = data
     weight = np.ones(len(y), np.float32)

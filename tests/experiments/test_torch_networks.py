@@ -30,8 +30,10 @@ def varied(model, inputs):
     shapes = jax.eval_shape(model.init, jax.random.key(0), inputs)
 
     def draw(leaf):
-        low = -0.3 if leaf.ndim > 1 else 0.1  # Variances are positive.
-        return rng.uniform(low, 0.4, leaf.shape).astype(np.float32)
+        values = rng.uniform(0.1, 0.4, leaf.shape)  # Variances are positive.
+        if leaf.ndim > 1:
+            values = rng.normal(size=leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1]))
+        return values.astype(np.float32)
 
     return {"batch_stats": {}} | jax.tree.map(draw, shapes)
 
