@@ -103,8 +103,16 @@ def _alone(site, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_local_of_two_processes_ends_as_one(site, alone, tmp_path):
-    out = finish(start(site, "local.sh", tmp_path / "run", "--processes=2", num_devices=2))
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        ("--config.data.on_device=True",),
+        ("--config.data.on_device=True", "--config.train.parallelism=pmap"),
+    ],
+)
+def test_local_of_two_processes_ends_as_one(site, alone, tmp_path, more):
+    out = finish(start(site, "local.sh", tmp_path / "run", "--processes=2", *more, num_devices=2))
     assert out.count("epoch   2/2") == 1  # The second process is silent.
     ends.assert_close_end(tmp_path / "run", alone, 1e-5)
     assert [record["step"] for record in read_metrics(tmp_path / "run")] == [4, 8]
