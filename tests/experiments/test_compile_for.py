@@ -55,6 +55,21 @@ def test_compile_for_a_tpu_counts_its_collectives(tmp_path):
 
 
 @for_tpu
+@pytest.mark.parametrize(("flags", "count"), [([], 19), (["local_batch_norm=True"], 1)])
+def test_compile_for_a_tpu_joins_the_collectives_of_a_bbnn(tmp_path, flags, count):
+    """As `tests/training/test_program.py` has it on CPU, for small pictures."""
+    file = tmp_path / "v5e.json"
+    commands.run(
+        tmp_path, "compile_for", "--config=experiments/configs/bbnn.py", "--topology=v5e:2x4",
+        "--config.data.clip_samples=4096", "--config.features.n_fft=256",
+        "--config.features.hop_length=128", "--config.features.n_mels=16",
+        *[f"--config.model.{flag}" for flag in flags], f"--json={file}",
+    )  # fmt: skip
+    (record,) = json.loads(file.read_text())
+    assert record["collectives"] == {"all-reduce": count}
+
+
+@for_tpu
 def test_compile_for_refuses_a_batch_that_does_not_fit_and_names_the_largest(tmp_path):
     file = tmp_path / "v5e.json"
     line = commands.fails(
