@@ -1,23 +1,30 @@
-"""Measures the system beside its peers.
+"""Measures the system beside its peers; with `pip install -e '.[bench]'` PyTorch and essentia too.
 
     python -m experiments.benchmark --suite=frontend [--json=FILE]
-    python -m experiments.benchmark --suite=parity
-    python -m experiments.benchmark --suite=pipeline
     python -m experiments.benchmark --suite=networks [--only=bbnn,bbnn_image,cnn,...]
+    python -m experiments.benchmark --suite=growth [--only=batch,...] [--plot=FILE.png]
     python -m experiments.benchmark --suite=shards [--only=1000,10000,100000]
 
-`frontend` times the features against librosa and, where installed, torch and essentia; `parity`
-measures their difference from librosa, function by function (with recordings where MGR_JAX_SHARED
-names a folder with data/gtzan_mini); `pipeline` measures how much of its time the training of each
-network waits for data, and the memory that reading takes; `networks` times one step of each network
-beside PyTorch (`pip install -e '.[bench]'`) and plain Flax; `shards` prepares collections of these
-numbers of tracks and starts to train from them. `--json` writes what was measured as a list of
-objects.
+- `frontend`: time of the features beside librosa, PyTorch and essentia.
+- `parity`: their difference from librosa, function by function (with recordings where
+  MGR_JAX_SHARED names a folder with data/gtzan_mini).
+- `networks`: one step of each network beside PyTorch and plain Flax: time, memory, front end.
+- `classical`: a regularisation path beside scikit-learn, features of 1000 clips beside librosa.
+- `startup`: imports, `--help`, and compiling the BBNN step with and without the cache.
+- `growth`: time and memory against batch size, clip length, devices and tracks.
+- `pipeline`: how much of its time the training of each network waits for data, and the memory that
+  reading takes.
+- `shards`: preparing collections of these numbers of tracks, and starting to train from them.
+
+`--json` writes what was measured as a list of objects. Measure on a machine with nothing else to
+do; on two cores `networks` takes about twenty minutes and `growth` about ten.
 """
 
+import importlib
 import json
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -25,60 +32,36 @@ from experiments import command
 from experiments.suites import machine
 from mgr_jax.errors import UserError
 
+SUITES = (
+    "frontend",
+    "parity",
+    "networks",
+    "classical",
+    "startup",
+    "growth",
+    "pipeline",
+    "shards",
+)
+
 SUITE = flags.DEFINE_string("suite", None, "What to measure.", required=True)
-ONLY = flags.DEFINE_list("only", [], "networks: cases; shards: numbers of tracks; all if empty.")
+ONLY = flags.DEFINE_list(
+    "only", [], "networks: cases; growth: quantities; shards: numbers of tracks; all if empty."
+)
+PLOT = flags.DEFINE_string("plot", None, "growth: PNG file to draw the rows into.")
 JSON = flags.DEFINE_string("json", None, "File to write the rows to.")
 
 
-def frontend() -> tuple[list[dict], list[str]]:
-    """Rows `{"case", "peer", "ours_s", "peer_s", "ratio", "spread", ...}` and their table."""
-    from experiments.suites import frontend
-
-    rows = frontend.run()
-    return rows, frontend.table(rows)
-
-
-def parity() -> tuple[list[dict], list[str]]:
-    """Rows `{"case", "librosa", "signal", "error", "bound", "unit"}` and their table."""
-    from experiments.suites import parity
-
-    rows = parity.run()
-    return rows, parity.table(rows)
-
-
-def pipeline() -> tuple[list[dict], list[str]]:
-    """One row of memory, rows `{"case", "data_wait_fraction", ...}`, and their tables."""
-    from experiments.suites import pipeline
-
-    rows = pipeline.run()
-    return rows, pipeline.table(rows)
-
-
-def networks() -> tuple[list[dict], list[str]]:
-    """Rows `{"case", "peer", "ours_s", "peer_s", "ratio", "spread", ...}` and their tables."""
-    from experiments.suites import networks
-
-    rows = networks.run(only=ONLY.value)
-    return rows, networks.table(rows)
-
-
-def shards() -> tuple[list[dict], list[str]]:
-    """One row for each number of tracks, and their tables."""
+def _options(suite: str) -> dict[str, Any]:
+    """What the flags say to `run` of the suite."""
+    if ONLY.value and suite not in ("networks", "growth", "shards"):
+        raise UserError(f"--only is for networks, growth and shards, not for {suite}")
+    if suite != "shards":
+        return {"only": ONLY.value} if ONLY.value else {}
     from experiments.suites import shards
 
     if not all(size.isdecimal() and int(size) >= shards.SMALLEST for size in ONLY.value):
         raise UserError(f"--only is {ONLY.value}; give numbers of {shards.SMALLEST} tracks or more")
-    rows = shards.run(sizes=[int(size) for size in ONLY.value] or shards.SIZES)
-    return rows, shards.table(rows)
-
-
-SUITES = {
-    "frontend": frontend,
-    "parity": parity,
-    "pipeline": pipeline,
-    "networks": networks,
-    "shards": shards,
-}
+    return {"sizes": [int(size) for size in ONLY.value] or shards.SIZES}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -87,9 +70,15 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"{argv[1]} is not a flag; see --help")
     if SUITE.value not in SUITES:
         raise UserError(f"--suite is {SUITE.value}; it must be one of {', '.join(SUITES)}")
+    if PLOT.value and SUITE.value != "growth":
+        raise UserError(f"--plot is for growth, not for {SUITE.value}")
+    options = _options(SUITE.value)
     print("\n".join(machine.describe()), flush=True)
-    rows, lines = SUITES[SUITE.value]()
-    print("\n".join(lines))
+    suite = importlib.import_module(f"experiments.suites.{SUITE.value}")
+    rows = suite.run(**options)
+    print("\n".join(suite.table(rows)))
+    if PLOT.value:
+        suite.plot(rows, PLOT.value)
     if JSON.value:
         pathlib.Path(JSON.value).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

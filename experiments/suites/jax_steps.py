@@ -1,4 +1,4 @@
-"""Our steps for the benchmark: those of `mgr_jax.training.network`, on one device."""
+"""Our steps for the benchmark: those of `mgr_jax.training.network`."""
 
 from typing import Any
 
@@ -20,7 +20,8 @@ class Steps:
 
     Without the front end a step reads `inputs`, features; with it, waveforms. Either way it is the
     train step or the predict step of training, jitted by `training.parallel` with its state
-    donated. `plain` is the network of `flax_networks` in place of ours.
+    donated. `plain` is the network of `flax_networks` in place of ours; `devices` are those of the
+    CPU, which share its cores.
     """
 
     def __init__(
@@ -32,12 +33,13 @@ class Steps:
         mode: str,
         frontend: bool = False,
         plain: bool = False,
+        devices: int = 1,
     ):
+        jax.config.update("jax_num_cpu_devices", devices)
         jax.config.update("jax_enable_compilation_cache", False)
-        devices = jax.devices()
-        if len(devices) != 1:
-            raise ValueError(f"there are {len(devices)} devices; unset XLA_FLAGS to time one")
-        self.mesh = mesh = parallel.make_mesh(devices)
+        if len(jax.devices()) != devices:
+            raise ValueError(f"{len(jax.devices())} devices in place of {devices}; unset XLA_FLAGS")
+        self.mesh = mesh = parallel.make_mesh()
         if frontend:
             network = network_lib.make_network(config, num_classes=NUM_CLASSES)
             init, train, predict = network.init, network.train_step, network.predict_step

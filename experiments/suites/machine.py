@@ -33,6 +33,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
+def verdict(met: bool) -> str:
+    """The last column of a line with a target."""
+    return "met" if met else "**missed**"
+
+
 def _processor() -> str:
     text = _read("/proc/cpuinfo")
     fields = dict(

@@ -203,7 +203,7 @@ def table(rows: list[dict]) -> list[str]:
                 f"{row['ratio']:.2f}",
                 f"{row['spread']:.2f}",
                 f"{row['target']:g}",
-                _verdict(row),
+                machine.verdict(row["met"]),
                 f"{row['max_difference']:.0e}",
             )
             for row in rows
@@ -227,7 +227,7 @@ def table(rows: list[dict]) -> list[str]:
                 f"{row['share']:.1%}",
                 f"{row['spread']:.1%}",
                 f"< {row['target']:.0%}",
-                _verdict(row),
+                machine.verdict(row["met"]),
             )
             for row in rows
             if "share" in row
@@ -256,7 +256,7 @@ def table(rows: list[dict]) -> list[str]:
                 *(_number(row, name) for name in ("temporaries_mb", "peer_temporaries_mb")),
                 f"{row['ratio']:.2f} ± {row['spread']:.2f}",
                 f"<= {row['target']:.0%}" if "memory_share" in row else "",
-                _verdict(row) if "memory_share" in row else "",
+                machine.verdict(row["met"]) if "memory_share" in row else "",
             )
             for row in rows
             if "ours_rss_mb" in row
@@ -267,7 +267,3 @@ def table(rows: list[dict]) -> list[str]:
 
 def _number(row: dict, name: str) -> str:
     return f"{row[name]:.0f}" if name in row else ""
-
-
-def _verdict(row: dict) -> str:
-    return "met" if row["met"] else "missed"

@@ -47,7 +47,7 @@ def run(
     """One row for each network, and one for memory; `turns` times `steps` steps are measured."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        part = _make_part(pathlib.Path(folder), clips, samples)
+        part = make_part(pathlib.Path(folder), clips, samples)
         rows.append(_memory(part, samples))
         for case, config in cases().items():
             if networks is None or case in networks:
@@ -92,7 +92,7 @@ _MEMORY = (
 )
 
 
-def _make_part(folder: pathlib.Path, num_clips: int, num_samples: int) -> Any:
+def make_part(folder: pathlib.Path, num_clips: int, num_samples: int) -> Any:
     """Noise of `num_clips` clips in ten classes, mapped from `folder`."""
     from mgr_jax.data import batches, clips
 
