@@ -1,58 +1,48 @@
 """An ensemble of discriminants and support vector machines on several views of a spectrogram.
 
-Every member scores every track; scores are centred, divided by their spread, averaged, and turned
-into probabilities by one slope. Spreads and slope come from cross-validated scores within the
-training part (artists kept whole), so that nothing is fitted to scores of tracks that the member
-has learned. All members have equal weight: nothing is chosen at training.
+Training chooses by itself: each classifier on each view of the library scores the training part,
+cross-validated (artists kept whole); weights of least cross entropy (`classical.stacking`) are
+fitted to these scores, and the members with a weight are fitted to the whole training part. So a
+cross-validation from outside is nested: its test folds take no part in any choice. Views are fitted
+to the whole training part, without its labels.
 
 The model is one flat dict of arrays, `member/array`; there is no state to step through, hence one
 file and not a workdir for each member.
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
-from mgr_jax.classical import lda, svm, views
+from mgr_jax.classical import lda, library, stacking, svm, views
 from mgr_jax.config import Features
 from mgr_jax.errors import UserError
 
 Params = Mapping[str, np.ndarray]
 
-_LOG24 = {"scale": "log", "n_bands": 24, "fmin": 90.0}
-VIEWS = {
-    "texture": views.View("texture"),
-    "covariance_4": views.View("covariance", width=4, num_components=30),
-    "covariance_8": views.View("covariance", width=8, num_components=45),
-    "covariance_log": views.View("covariance", width=4, num_components=30, **_LOG24),
-    "words_8": views.View("words", width=8, num_components=80, num_words=512),
-    "words_8b": views.View("words", width=8, num_components=80, num_words=512, seed=1),
-    "words_8c": views.View("words", width=8, num_components=80, num_words=512, seed=2),
-    "words_4": views.View("words", width=4, num_components=40, num_words=512),
-    "words_log": views.View("words", width=8, num_components=60, num_words=512, **_LOG24),
-}
-# View and classifier of each member.
-MEMBERS = (
-    ("texture", "lda"),
-    ("texture", "svm"),
-    ("covariance_4", "lda"),
-    ("covariance_4", "svm"),
-    ("covariance_8", "lda"),
-    ("covariance_8", "svm"),
-    ("covariance_log", "lda"),
-    ("covariance_log", "svm"),
-    ("words_8", "lda"),
-    ("words_8b", "lda"),
-    ("words_8c", "lda"),
-    ("words_4", "lda"),
-    ("words_log", "lda"),
-)
 _SVM_C = 10.0
-_SLOPES = (1e-2, 20.0)
 _SEEDS_APART = 1000  # further than the seeds of two views
+_LEAST_SHARE = 1e-3  # of the weights; what has less is left out
+
+
+_SCORES = {"lda": lda.discriminants, "svm": svm.decision_function}
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What training chose, and what it goes by: all cross-validated within the training part.
+
+    Attributes:
+      accuracy: of each member that there was to choose from.
+      weights: of each member that was chosen, as shares.
+      ensemble_accuracy: of the weighted members; each fold's weights were fitted to the others.
+    """
+
+    accuracy: dict[str, float]
+    weights: dict[str, float]
+    ensemble_accuracy: float
 
 
 def fit(
@@ -63,8 +53,8 @@ def fit(
     num_classes: int,
     features: Features,
     seed: int = 0,
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Fits all members on all rows, and the combination on cross-validated scores.
+) -> tuple[dict[str, np.ndarray], Choice]:
+    """Chooses members by their cross-validated scores, and fits them to all rows.
 
     Args:
       x: log spectrograms [N, F, K]. y: labels [N].
@@ -74,49 +64,65 @@ def fit(
       features: `sample_rate` and `n_fft` of the spectrograms.
       seed: of the patches that views are fitted to, and of the codebooks.
 
-    Returns:
-      The model, and the cross-validated accuracy of each member and of the `ensemble`.
-
     Raises:
       UserError: if the spectrograms are too few or too small for a view.
     """
-    members = [f"{view}_{classifier}" for view, classifier in MEMBERS]
-    out = np.zeros((len(members), len(y), num_classes))
-    for fold in np.unique(folds[folds >= 0]):
-        held = folds == fold
-        params = _fit_members(x[~held], y[~held], num_classes, features, seed)
-        out[:, held] = _member_scores(params, x[held], features)
+    fitted, vectors = {}, {}
+    for name, view in library.VIEWS.items():
+        drawn = dataclasses.replace(view, seed=view.seed + _SEEDS_APART * seed)
+        fitted[name] = views.fit(drawn, x, features)
+        vectors[name] = views.transform(view, fitted[name], x, features)
+    members = [(view, kind) for view in library.VIEWS for kind in _SCORES]
     known = folds >= 0
-    out, truth = out[:, known], y[known]
-    spread = np.sqrt(np.mean(np.square(_centred(out)), axis=(1, 2)))
-    combined = np.mean(_centred(out) / spread[:, None, None], axis=0)
-
-    def loss(log_slope: float) -> float:
-        return -log_softmax(np.exp(log_slope) * combined, axis=1)[
-            np.arange(len(truth)), truth
-        ].mean()
-
-    slope = np.exp(minimize_scalar(loss, bounds=np.log(_SLOPES), method="bounded").x)
-    scores = dict(zip(members, np.mean(out.argmax(-1) == truth, axis=1).tolist(), strict=True))
-    scores["ensemble"] = float(np.mean(combined.argmax(-1) == truth))
-    params = _fit_members(x, y, num_classes, features, seed)
-    params |= {
-        "spread": spread,
-        "slope": np.asarray(slope),
+    scores = np.stack(
+        [_held_out(vectors[view], y, folds, kind, num_classes) for view, kind in members]
+    )[:, known]
+    spread = np.sqrt(np.mean(np.square(scores), axis=(1, 2)))
+    scores /= spread[:, None, None]
+    truth = y[known]
+    weights = stacking.fit_weights(scores, truth)
+    if not weights.any():  # No member is better than guessing.
+        weights = np.full(len(members), 1 / len(members))
+    judged = stacking.cross_validated(scores, truth, folds[known])
+    kept = np.flatnonzero(weights > _LEAST_SHARE * weights.sum())
+    names = ["_".join(member) for member in members]
+    choice = Choice(
+        accuracy=dict(zip(names, np.mean(scores.argmax(2) == truth, axis=1).tolist(), strict=True)),
+        weights={names[i]: float(weights[i] / weights[kept].sum()) for i in kept},
+        ensemble_accuracy=float((judged.argmax(axis=1) == truth).mean()),
+    )
+    used = {view: library.VIEWS[view] for view, _ in (members[i] for i in kept)}
+    params = {
+        # With the model, which then does not depend on what the library becomes.
+        "views": np.asarray(json.dumps({n: dataclasses.asdict(v) for n, v in used.items()})),
+        "members": np.asarray([members[i] for i in kept]),
+        "weights": weights[kept] / spread[kept],
         "num_classes": np.asarray(num_classes),
         "shape": np.asarray(x.shape[1:]),
         "sample_rate": np.asarray(features.sample_rate),
         "n_fft": np.asarray(features.n_fft),
     }
-    return params, scores
+    for name in used:
+        params |= {f"{name}/view/{key}": value for key, value in fitted[name].items()}
+    for view, kind in (members[i] for i in kept):
+        model = _fit_one(kind, vectors[view], y, np.ones(len(y), bool), num_classes)
+        params |= {f"{view}/{kind}/{key}": np.asarray(value) for key, value in model.items()}
+    return params, choice
 
 
 def log_probabilities(params: Params, x: np.ndarray) -> np.ndarray:
     """Log-probabilities [N, C] of log spectrograms `x` [N, F, K]."""
     features = Features(sample_rate=int(params["sample_rate"]), n_fft=int(params["n_fft"]))
-    scores = _centred(_member_scores(params, np.asarray(x, np.float32), features))
-    combined = np.mean(scores / params["spread"][:, None, None], axis=0)
-    return log_softmax(combined * float(params["slope"]), axis=1)
+    x = np.asarray(x, np.float32)
+    vectors = {
+        name: views.transform(views.View(**view), _below(params, f"{name}/view"), x, features)
+        for name, view in json.loads(str(params["views"])).items()
+    }
+    scores = [
+        _score(kind, _below(params, f"{view}/{kind}"), vectors[view])
+        for view, kind in params["members"]
+    ]
+    return stacking.combine(np.stack(scores), params["weights"])
 
 
 def check_shapes(shape: Sequence[int]) -> None:
@@ -129,36 +135,33 @@ def check_shapes(shape: Sequence[int]) -> None:
         )
 
 
-def _fit_members(
-    x: np.ndarray, y: np.ndarray, num_classes: int, features: Features, seed: int
-) -> dict[str, np.ndarray]:
-    params, vectors = {}, {}
-    for name, view in VIEWS.items():
-        drawn = dataclasses.replace(view, seed=view.seed + _SEEDS_APART * seed)
-        fitted = views.fit(drawn, x, features)
-        vectors[name] = views.transform(view, fitted, x, features)
-        params |= {f"{name}/{key}": value for key, value in fitted.items()}
-    for name, classifier in MEMBERS:
-        if classifier == "lda":
-            fitted = lda.fit(vectors[name], y, num_classes=num_classes)
-        else:
-            fitted = svm.fit_one(vectors[name], y, num_classes=num_classes, c=_SVM_C)
-        params |= {f"{name}_{classifier}/{key}": np.asarray(v) for key, v in fitted.items()}
-    return params
+def _held_out(
+    x: np.ndarray, y: np.ndarray, folds: np.ndarray, kind: str, num_classes: int
+) -> np.ndarray:
+    """Scores [N, C] of the rows of each fold by the classifier fitted on all other rows."""
+    scores = np.zeros((len(y), num_classes))
+    for fold in np.unique(folds[folds >= 0]):
+        held = folds == fold
+        model = _fit_one(kind, x, y, ~held, num_classes)
+        scores[held] = _score(kind, model, x[held])
+    return scores
 
 
-def _member_scores(params: Params, x: np.ndarray, features: Features) -> np.ndarray:
-    """Scores [M, N, C] of the members."""
-    vectors = {
-        name: views.transform(view, _below(params, name), x, features)
-        for name, view in VIEWS.items()
-    }
-    scores = []
-    for name, classifier in MEMBERS:
-        score = lda.discriminants if classifier == "lda" else svm.decision_function
-        scores.append(score(_below(params, f"{name}_{classifier}"), vectors[name]))
+def _fit_one(
+    kind: str, x: np.ndarray, y: np.ndarray, rows: np.ndarray, num_classes: int
+) -> Mapping[str, np.ndarray]:
+    """A classifier on the chosen `rows`, bool [N]."""
+    if kind == "lda":
+        return lda.fit(x, y, num_classes=num_classes, rows=rows)
+    return svm.fit_one(x[rows], y[rows], num_classes=num_classes, c=_SVM_C)
+
+
+def _score(kind: str, model: Params, x: np.ndarray) -> np.ndarray:
+    """Scores [N, C], which sum to 0 in each row."""
+    scores = np.asarray(_SCORES[kind](model, x), np.float64)
     # A class that training had no row of has -inf, which would spoil means.
-    return np.maximum(np.asarray(scores, np.float64), -1e4)
+    scores = np.maximum(scores, -1e4)
+    return scores - scores.mean(axis=-1, keepdims=True)
 
 
 def _below(params: Params, name: str) -> dict[str, np.ndarray]:
@@ -167,7 +170,3 @@ def _below(params: Params, name: str) -> dict[str, np.ndarray]:
         for key, value in params.items()
         if key.startswith(f"{name}/")
     }
-
-
-def _centred(scores: np.ndarray) -> np.ndarray:
-    return scores - scores.mean(axis=-1, keepdims=True)

@@ -141,7 +141,7 @@ def _fit_alone(
             "data.window_seconds: model.name 'ensemble' reads whole clips; leave it at 0"
         )
     inner = _inner_folds(dataset, seed=config.train.seed)
-    params, scores = ensemble.fit(
+    params, choice = ensemble.fit(
         x,
         y,
         inner,
@@ -149,9 +149,13 @@ def _fit_alone(
         features=config.features,
         seed=config.train.seed % 2**16,
     )
-    for name, score in scores.items():
-        print(f"member    {name}: {100 * score:.1f} % cross-validated within the training part")
-    return params, [{"step": 0} | {f"inner_{name}": score for name, score in scores.items()}]
+    print(f"chosen    {len(choice.weights)} of {len(choice.accuracy)} members; share and accuracy:")
+    for name, share in sorted(choice.weights.items(), key=lambda item: -item[1]):
+        print(f"          {100 * share:4.1f} %  {name} ({100 * choice.accuracy[name]:.1f} %)")
+    print(
+        f"ensemble  {100 * choice.ensemble_accuracy:.1f} % cross-validated within the training part"
+    )
+    return params, [{"step": 0} | dataclasses.asdict(choice)]
 
 
 def _check_finite(part: str, features: np.ndarray) -> None:

@@ -10,17 +10,22 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Params = Mapping[str, jax.Array]
 
 
-def fit(x: jax.Array, y: jax.Array, *, num_classes: int) -> dict[str, jax.Array]:
+def fit(
+    x: jax.Array, y: jax.Array, *, num_classes: int, rows: jax.Array | None = None
+) -> dict[str, jax.Array]:
     """Fits the discriminants.
 
     Args:
       x: features [N, D]; standardised inside with the mean and deviation of these rows.
       y: labels [N], integers below `num_classes`.
       num_classes: C.
+      rows: bool [N], which of them to learn from; all if None. One compiled program serves every
+        choice of rows, as the folds of a cross-validation make them.
 
     Returns:
       `mean` and `scale` [D] of the features, `kernel` [D, C] and `bias` [C]; a class without a row
@@ -31,12 +36,15 @@ def fit(x: jax.Array, y: jax.Array, *, num_classes: int) -> dict[str, jax.Array]
     """
     if x.ndim != 2 or y.shape != x.shape[:1] or not len(y):
         raise ValueError(f"x is {x.shape} and y is {y.shape}; they must be [N, D] and [N], N > 0")
+    rows = np.ones(len(y), bool) if rows is None else np.asarray(rows, bool)
+    if rows.shape != y.shape or not rows.any():
+        raise ValueError(f"rows is {rows.shape}; it must be [{len(y)}], and True somewhere")
     x, y = jnp.asarray(x), jnp.asarray(y)
     if y.min() < 0 or y.max() >= num_classes:
         raise ValueError(f"y has labels from {y.min()} to {y.max()}; num_classes is {num_classes}")
     if not jnp.issubdtype(x.dtype, jnp.floating):
         x = x.astype(jnp.float32)
-    return _fit(x, y, num_classes=num_classes)
+    return _fit(x, y, jnp.asarray(rows, x.dtype), num_classes=num_classes)
 
 
 def log_probabilities(params: Params, x: jax.Array) -> jax.Array:
@@ -51,17 +59,18 @@ def discriminants(params: Params, x: jax.Array) -> jax.Array:
 
 
 @jax.jit(static_argnames="num_classes")
-def _fit(x, y, *, num_classes):
-    mean = x.mean(axis=0)
-    scale = jnp.sqrt(jnp.mean(jnp.square(x - mean[None]), axis=0))
+def _fit(x, y, learned, *, num_classes):
+    total = learned.sum()
+    mean = jnp.sum(learned[:, None] * x, axis=0) / total
+    scale = jnp.sqrt(jnp.sum(learned[:, None] * jnp.square(x - mean[None]), axis=0) / total)
     scale = jnp.where(scale > 1e-6 * jnp.abs(mean), scale, 1)
     x = (x - mean[None]) / scale[None]
-    member = jax.nn.one_hot(y, num_classes, dtype=x.dtype)
+    member = jax.nn.one_hot(y, num_classes, dtype=x.dtype) * learned[:, None]
     count = member.sum(axis=0)
-    prior = count / len(y)
+    prior = count / total
     rows = jnp.maximum(count, 1)
     centers = _product(member.T, x) / rows[:, None]
-    centred = x - centers[y]
+    centred = (x - centers[y]) * learned[:, None]
     variance = _product(member.T, jnp.square(centred)) / rows[:, None]
 
     def shrinkage(label):

@@ -1,7 +1,7 @@
 """Views: a log spectrogram as one vector, by what is fitted on the training part.
 
-A view is fitted to the spectrograms of the training part and gives arrays; with those it turns any
-spectrogram `[F, K]` into a vector. Linear bins are pooled to bands first.
+A view is fitted to the spectrograms of the training part, without their labels, and gives arrays;
+with those it turns any spectrogram `[F, K]` into a vector. Linear bins are pooled to bands first.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
 from mgr_jax.config import Features
-from mgr_jax.features import bands, patches, texture
+from mgr_jax.features import bands, descriptors, patches, spectral, summary, texture
 
 Params = Mapping[str, np.ndarray]
 
@@ -27,10 +27,11 @@ class View:
     """How spectrograms become vectors.
 
     Attributes:
-      kind: `texture` (`features.texture`), `covariance` (mean and matrix logarithm of the
+      kind: a key of `STATISTICS`, or what is fitted: `covariance` (mean and matrix logarithm of the
         covariance of whitened patches) or `words` (deviation over time of the activations of the
         words of a codebook of whitened patches).
       scale, n_bands, fmin, fmax: the bands, see `bands.pool_bands`.
+      n_mfcc: cepstral coefficients in place of the bands; 0 for the bands.
       width: frames of a patch. num_components: components kept of it.
       num_words: size of the codebook. seed: of the patches that are drawn, and of the codebook.
     """
@@ -40,15 +41,47 @@ class View:
     n_bands: int = 40
     fmin: float = 60.0
     fmax: float = 10500.0
+    n_mfcc: int = 0
     width: int = 1
     num_components: int = 0
     num_words: int = 0
     seed: int = 0
 
 
+def _moments(frames: jax.Array) -> jax.Array:
+    of_frames = summary.summarize(frames, statistics=("mean", "std", "skew", "kurtosis"))
+    return jnp.concatenate([of_frames, summary.std(_slopes(frames))], axis=-1)
+
+
+def _percentiles(frames: jax.Array) -> jax.Array:
+    return summary.percentiles(frames, q=(5, 25, 50, 75, 95))
+
+
+def _log_covariance(frames: jax.Array) -> jax.Array:
+    return jnp.concatenate([summary.mean(frames), patches.log_covariance(frames)], axis=-1)
+
+
+def _slopes(frames: jax.Array) -> jax.Array:
+    return descriptors.delta(frames, width=5)
+
+
+# Frames in bands, or their cepstra, to a vector: `[F, K] -> [D]`, without anything fitted.
+STATISTICS = {
+    "moments": _moments,
+    "percentiles": _percentiles,
+    "mean_covariance": summary.mean_covariance,
+    "log_covariance": _log_covariance,
+    "slope_percentiles": lambda frames: _percentiles(_slopes(frames)),
+    "slope_covariance": lambda frames: patches.log_covariance(_slopes(frames)),
+    "modulation": texture.modulation_spectrum,
+    "onsets": texture.onset_autocorrelation,
+    "energy": lambda frames: _moments(texture.cepstral_energy(frames)),
+}
+
+
 def fit(view: View, spectrograms: np.ndarray, features: Features) -> dict[str, np.ndarray]:
     """Arrays of the view, from the spectrograms `[N, F, K]` of the training part alone."""
-    if view.kind == "texture":
+    if view.kind == "texture" or view.kind in STATISTICS:
         return {}
     drawn = jnp.asarray(_draw_patches(view, spectrograms, features))
     whitening = patches.fit_whitening(drawn, num_components=view.num_components)
@@ -66,6 +99,7 @@ def transform(
     view: View, params: Params, spectrograms: np.ndarray, features: Features
 ) -> np.ndarray:
     """Vectors `[N, D]` of spectrograms `[N, F, K]`."""
+    view = dataclasses.replace(view, seed=0)  # One program for all seeds.
     vectors = []
     for start in range(0, len(spectrograms), _BLOCK):
         # Blocks of one size, so that any number of tracks is one compiled program.
@@ -90,7 +124,7 @@ def _frozen(features: Features) -> tuple[float, int]:
 
 
 def _pool(view: View, spectrograms: jax.Array, rate: tuple[float, int]) -> jax.Array:
-    return bands.pool_bands(
+    pooled = bands.pool_bands(
         spectrograms,
         scale=view.scale,
         n_bands=view.n_bands,
@@ -99,6 +133,7 @@ def _pool(view: View, spectrograms: jax.Array, rate: tuple[float, int]) -> jax.A
         fmin=view.fmin,
         fmax=view.fmax,
     )
+    return spectral.cepstrum(pooled, n_mfcc=view.n_mfcc) if view.n_mfcc else pooled
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -107,6 +142,8 @@ def _transform(view, rate, params, spectrograms):
         pooled = _pool(view, spectrogram, rate)
         if view.kind == "texture":
             return texture.texture(pooled, spectrogram)
+        if view.kind in STATISTICS:
+            return STATISTICS[view.kind](pooled)
         components = patches.whiten(params, patches.extract(pooled, width=view.width))
         if view.kind == "words":
             return jnp.std(patches.word_activations(components, params["words"]), axis=0)

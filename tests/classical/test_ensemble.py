@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mgr_jax.classical import ensemble, views
+from mgr_jax.classical import ensemble, lda, library, stacking, svm, views
 from mgr_jax.config import Features
 from mgr_jax.errors import UserError
 
@@ -28,41 +28,71 @@ def data():
 @pytest.fixture(scope="module")
 def fitted(data):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ensemble, "VIEWS", SMALL)
-        patch.setattr(ensemble, "MEMBERS", tuple((v, c) for v in SMALL for c in ("lda", "svm")))
+        patch.setattr(library, "VIEWS", SMALL)
         patch.setattr(views, "_NUM_PATCHES", 500)
         x, y = data
         folds = np.arange(36) // 3 % 2
         folds[[0, 3]] = -1
-        model = ensemble.fit(x[:30], y[:30], folds[:30], num_classes=3, features=FEATURES)
-        yield model
+        yield ensemble.fit(x[:30], y[:30], folds[:30], num_classes=3, features=FEATURES)
 
 
 def test_fit_learns_and_reports_every_member(data, fitted):
     x, y = data
-    params, scores = fitted
-    assert set(scores) == {f"{v}_{c}" for v in SMALL for c in ("lda", "svm")} | {"ensemble"}
+    params, choice = fitted
+    members = {f"{view}_{kind}" for view in SMALL for kind in ("lda", "svm")}
+    assert set(choice.accuracy) == members and set(choice.weights) <= members
+    assert sum(choice.weights.values()) == pytest.approx(1)
+    assert choice.ensemble_accuracy > 0.8
     found = ensemble.log_probabilities(params, x[30:])
     np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, rtol=1e-9)
     assert (found.argmax(axis=1) == y[30:]).mean() > 0.8
     assert all(value.dtype.kind in "fiuU" for value in params.values())
 
 
-def test_log_probabilities_are_the_mean_of_the_members_by_their_spread(data, fitted):
+def test_fit_gives_weight_by_scores_of_tracks_that_members_have_not_learned(data, fitted):
+    x, y = data
+    x, y, folds = x[:30], y[:30], np.arange(30) // 3 % 2
+    folds[[0, 3]] = -1
+    choice = fitted[1]
+    scores = []
+    for name, view in SMALL.items():
+        vector = views.transform(view, views.fit(view, x, FEATURES), x, FEATURES)
+        for kind in ("lda", "svm"):
+            score = np.zeros((30, 3))
+            for fold in (0, 1):
+                own, held = folds != fold, folds == fold
+                if kind == "lda":
+                    model = lda.fit(vector[own], y[own], num_classes=3)
+                    score[held] = lda.discriminants(model, vector[held])
+                else:
+                    model = svm.fit_one(vector[own], y[own], num_classes=3, c=10.0)
+                    score[held] = svm.decision_function(model, vector[held])
+            score = (score - score.mean(axis=1, keepdims=True))[folds >= 0]
+            right = (score.argmax(axis=1) == y[folds >= 0]).mean()
+            assert choice.accuracy[f"{name}_{kind}"] == pytest.approx(right)
+            scores.append(score / np.sqrt(np.square(score).mean()))
+    weights = stacking.fit_weights(np.stack(scores), y[folds >= 0])
+    shares = weights[weights > 1e-3 * weights.sum()] / weights.sum()
+    np.testing.assert_allclose(list(choice.weights.values()), shares, rtol=0.02)
+
+
+def test_log_probabilities_are_the_weighted_sum_of_the_members(data, fitted):
     x, _ = data
-    params, _ = fitted
+    params, choice = fitted
     total = 0
-    for i, (view, classifier) in enumerate(ensemble.MEMBERS):
-        vector = views.transform(SMALL[view], ensemble._below(params, view), x[:4], FEATURES)
-        own = ensemble._below(params, f"{view}_{classifier}")
-        if classifier == "lda":
+    for (view, kind), weight in zip(params["members"], params["weights"], strict=True):
+        assert f"{view}_{kind}" in choice.weights
+        vector = views.transform(
+            SMALL[view], ensemble._below(params, f"{view}/view"), x[:4], FEATURES
+        )
+        own = ensemble._below(params, f"{view}/{kind}")
+        if kind == "lda":
             z = (vector - own["mean"]) / own["scale"]
             score = z @ own["kernel"] + own["bias"]
         else:
-            score = ensemble.svm.decision_function(own, vector)
-        total = total + (score - score.mean(axis=1, keepdims=True)) / params["spread"][i] / 6
-    logits = params["slope"] * total
-    expected = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            score = svm.decision_function(own, vector)
+        total = total + weight * (score - score.mean(axis=1, keepdims=True))
+    expected = total - np.log(np.exp(total).sum(axis=1, keepdims=True))
     np.testing.assert_allclose(ensemble.log_probabilities(params, x[:4]), expected, atol=1e-4)
 
 
@@ -77,6 +107,22 @@ def test_words_are_those_of_the_training_rows_alone(data):
     view = SMALL["words"]
     one, other = (views.fit(view, rows, FEATURES) for rows in (x[:20], x[16:]))
     assert not np.allclose(one["words"], other["words"])
+
+
+@pytest.mark.parametrize("kind", views.STATISTICS)
+def test_transform_describes_each_track_by_itself(data, kind):
+    x, _ = data
+    view = views.View(kind, scale="linear") if kind == "energy" else views.View(kind, n_bands=20)
+    assert not views.fit(view, x, FEATURES)
+    both = views.transform(view, {}, x[:2], FEATURES)
+    assert both.ndim == 2 and np.isfinite(both).all()
+    np.testing.assert_allclose(
+        views.transform(view, {}, x[1:2], FEATURES), both[1:], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_the_library_has_no_view_twice():
+    assert len(set(library.VIEWS.values())) == len(library.VIEWS)
 
 
 def test_check_shapes_names_what_is_too_small():

@@ -24,6 +24,20 @@ def test_fit_equals_scikit_learn_with_ledoit_wolf_shrinkage(rows, size):
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
+def test_fit_on_some_rows_is_the_fit_without_the_others():
+    x, y = data(90, 30)
+    x[::3] += 100  # Would be seen.
+    rows = np.arange(90) % 3 > 0
+    some, alone = (
+        lda.fit(x, y, num_classes=4, rows=rows),
+        lda.fit(x[rows], y[rows], num_classes=4),
+    )
+    for name in alone:
+        np.testing.assert_allclose(some[name], alone[name], rtol=2e-3, atol=2e-4)
+    with pytest.raises(ValueError, match="rows"):
+        lda.fit(x, y, num_classes=4, rows=rows[1:])
+
+
 def test_fit_gives_an_absent_class_no_probability_and_a_constant_feature_no_weight():
     x, y = data(80, 10)
     x[:, 3] = 7.0

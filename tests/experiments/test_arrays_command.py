@@ -36,19 +36,25 @@ def file(tmp_path_factory):
     return save(path, names=[f"track {i}" for i in range(60)], parts=parts)
 
 
-def test_to_table_names_the_best_baseline_and_its_test():
+def test_to_table_names_the_best_baseline_and_tests_against_it_and_logistic_regression():
     ids = [f"{i}" for i in range(40)]
     groups = {name: name for name in ids}
     correct = {
         "": dict.fromkeys(ids, True),
         "lda": {name: int(name) < 20 for name in ids},
-        "svm": {name: int(name) < 10 for name in ids},
+        "logistic": {name: int(name) < 10 for name in ids},
     }
-    first, second, third = arrays.to_table(correct, groups).splitlines()[2:]
-    assert first.startswith("| recipe (ensemble) | 100.0 %")
-    assert "+50.0 points, McNemar p = 1.9e-06" in first
-    assert second.startswith("| LDA, shrunk | 50.0 %") and "the best baseline" in second
-    assert "-25.0 points" in third
+    first, second, third = (
+        [cell.strip() for cell in line.split("|")]
+        for line in arrays.to_table(correct, groups).splitlines()[2:]
+    )
+    assert first[1:4] == ["recipe (ensemble)", first[2], "0.0"] and first[2].startswith("100.0 %")
+    # Two to the power of minus the discordant tracks, both sides.
+    assert first[4].startswith("+50.0 points, McNemar p = 1.9e-06, by artist")
+    assert first[5].startswith("+75.0 points, McNemar p = 1.9e-09, by artist")
+    assert second[1] == "LDA, shrunk" and second[4] == "the best baseline"
+    assert second[5].startswith("+25.0 points, McNemar p = 0.002")
+    assert third[4].startswith("-25.0 points") and not third[5]
 
 
 @pytest.mark.slow
