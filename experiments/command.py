@@ -102,7 +102,8 @@ def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> conf
 def keep_compiled_programs() -> None:
     """Lets JAX keep what it compiles in the user's cache folder, so that a second start is fast.
 
-    `JAX_COMPILATION_CACHE_DIR`, JAX's own variable, names another folder.
+    JAX's own variables come first: `JAX_COMPILATION_CACHE_DIR` names another folder, and
+    `JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS` says from when on a program is worth keeping.
     """
     import jax
 
@@ -110,7 +111,8 @@ def keep_compiled_programs() -> None:
 
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder("") / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -1,18 +1,18 @@
-"""The recipe for GTZAN as arrays: an ensemble of 13 classical members on spectrograms.
+"""The recipe for GTZAN as arrays: an ensemble that chooses its members from a library of views.
 
-Views of a track (texture statistics, matrix logarithms of covariances of whitened patches, how much
-the words of codebooks of patches vary) go to discriminants and support vector machines, whose
-scores are averaged (`mgr_jax/classical/ensemble.py`). Every choice is fixed; the final model learns
-from the training and the validation part together, and the test part is scored elsewhere:
+Each of 39 views of a track (statistics, matrix logarithms of covariances of whitened patches, how
+much the words of codebooks of patches vary) goes to a discriminant and to a support vector machine;
+their cross-validated scores within the training part say how much each counts, most of them nothing
+(`mgr_jax/classical/ensemble.py`). The final model learns from the training and the validation part
+together, and the test part is scored elsewhere:
 
     python -m experiments.train --config=experiments/configs/gtzan_arrays.py \\
         --config.data.root=arrays.npz --workdir=runs/recipe
     python -m experiments.evaluate --workdir=runs/recipe --config.data.root=test.npz
 
 `gtzan_arrays.py:valid` keeps the validation part out. Other systems on the same arrays, for
-comparison: `:lda`, `:logistic`, `:svm`, `:bbnn`, `:cnn`, `:cnn_lstm` and `:rnn`. Measured on 639
-tracks: 69.8 % [66.1, 73.2] (n = 639, artist_kfold). What was tried and what it scored is in
-`experiments/results/gtzan_arrays.md`.
+comparison: `:lda`, `:logistic`, `:svm`, `:bbnn`, `:cnn`, `:cnn_lstm` and `:rnn`. What each scored,
+and all that was tried, is in `experiments/results/gtzan_arrays.md`.
 """
 
 from mgr_jax.config import Config
