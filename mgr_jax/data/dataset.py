@@ -33,21 +33,22 @@ def open_catalog(config: config_lib.Config) -> tuple[Catalog, Store]:
             "data.name 'gtzan_facts' has no audio and serves experiments.audit alone; set"
             " data.name=gtzan and data.root"
         )
-    catalog = make_catalog(config.data)
-    if config.data.name == "arrays":
+    if config.data.name == "shards":
+        catalog, store = shards.open_shards(
+            config.data.root,
+            sample_rate=config.features.sample_rate,
+            clip_samples=config_lib.clip_length(config),
+        )
+    elif config.data.name == "arrays":
+        catalog = make_catalog(config.data)
         store = arrays.open_arrays(
             config.data.root,
             num_frames=config_lib.clip_length(config),
             num_bins=config.features.num_bins,
             sample_rate=config_lib.samples_per_second(config),
         )
-    elif config.data.name == "shards":
-        store = shards.open_shards(
-            config.data.root,
-            sample_rate=config.features.sample_rate,
-            clip_samples=config_lib.clip_length(config),
-        )
     else:
+        catalog = make_catalog(config.data)
         store = clips.open_clips(
             catalog,
             sample_rate=config.features.sample_rate,

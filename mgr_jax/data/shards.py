@@ -94,8 +94,8 @@ class _File:
     skip: int = 0
 
 
-def open_shards(root: str, *, sample_rate: int, clip_samples: int) -> clips.Clips:
-    """The clip store of a folder of shards, rows in the order of the catalog.
+def open_shards(root: str, *, sample_rate: int, clip_samples: int) -> tuple[Catalog, clips.Clips]:
+    """The catalog of a folder of shards, and its clip store, rows in the order of the catalog.
 
     Nothing is read but the manifests. Clips longer than `clip_samples` are cut at their end.
 
@@ -123,7 +123,7 @@ def open_shards(root: str, *, sample_rate: int, clip_samples: int) -> clips.Clip
         if sum(pieces):
             files.append(_File(str(path), sum(pieces), sum(pieces)))
     records = tuple(
-        dataclasses.replace(record, length=min(record.length, clip_samples))
+        dataclasses.replace(record, length=clip_samples) if record.length > clip_samples else record
         for manifest in found
         for record in manifest.records
     )
@@ -135,7 +135,7 @@ def open_shards(root: str, *, sample_rate: int, clip_samples: int) -> clips.Clip
         clip_samples=clip_samples,
         piece_samples=common.piece_samples,
     )
-    return clips.Clips(samples, records, sample_rate, folder)
+    return _catalog(found), clips.Clips(samples, records, sample_rate, folder)
 
 
 def read_catalog(root: str) -> Catalog:
@@ -144,7 +144,10 @@ def read_catalog(root: str) -> Catalog:
     Raises:
       UserError: see `manifests.read_manifests`.
     """
-    found = manifests.read_manifests(root)
+    return _catalog(manifests.read_manifests(root))
+
+
+def _catalog(found: list[manifests.Manifest]) -> Catalog:
     tracks = [track for manifest in found for track in manifest.tracks]
     return manifests.catalog_of(found[0].collection, tracks)
 

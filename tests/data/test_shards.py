@@ -65,7 +65,7 @@ def _watched(part):
 
 def test_open_shards_has_the_rows_and_records_of_the_clip_store(made):
     folder, dataset = made
-    store = shards.open_shards(folder / "shards", sample_rate=RATE, clip_samples=LENGTH)
+    _, store = shards.open_shards(folder / "shards", sample_rate=RATE, clip_samples=LENGTH)
     assert store.records == dataset.clips.records
     assert store.row == dataset.clips.row
     assert store.errors() and store.errors() == dataset.clips.errors()
@@ -82,7 +82,8 @@ def test_open_shards_has_the_rows_and_records_of_the_clip_store(made):
 @pytest.mark.parametrize("start", [0, 1, 499, 500, 999, LENGTH - 1, LENGTH, -600])
 def test_samples_slice_as_an_array_does(made, start, stop):
     folder, dataset = made
-    samples = shards.open_shards(folder / "shards", sample_rate=RATE, clip_samples=LENGTH).samples
+    _, store = shards.open_shards(folder / "shards", sample_rate=RATE, clip_samples=LENGTH)
+    samples = store.samples
     for row in (0, 3, 5, len(samples) - 1):
         expected = dataset.clips.samples[row, start:stop]
         np.testing.assert_array_equal(samples[row, start:stop], expected)
@@ -182,7 +183,7 @@ def test_a_part_of_shards_is_sent_to_another_process_without_its_samples(made):
 
 def test_open_shards_cuts_longer_clips(made):
     folder, dataset = made
-    store = shards.open_shards(folder / "shards", sample_rate=RATE, clip_samples=1200)
+    _, store = shards.open_shards(folder / "shards", sample_rate=RATE, clip_samples=1200)
     assert max(record.length for record in store.records) == 1200
     for row in range(len(store.records)):
         np.testing.assert_array_equal(store.samples[row], dataset.clips.samples[row, :1200])
