@@ -59,7 +59,8 @@ def table(rows: list[dict]) -> list[str]:
     lines += [
         "",
         "| tracks | import, s | open and split, s | of the processor, s | first batch, s"
-        f" | first step, s | RSS after import, MB | after open | after first step | peak over {_STEPS} steps |",
+        " | first step, s | RSS after import, MB | after open | after first step"
+        f" | peak over {_STEPS} steps |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
