@@ -1,6 +1,7 @@
 """Writing shards: the same bytes whatever happens meanwhile, nothing twice, nothing by halves."""
 
 import concurrent.futures
+import dataclasses
 import json
 import os
 import pathlib
@@ -90,8 +91,13 @@ def test_write_shard_after_a_kill_gives_the_same_bytes(
     made, copied, monkeypatch, place, call, again
 ):
     about = copied / "shards" / "shard-00002-of-00004.json"
-    if again:  # As if made by another decoder.
+    if again:  # As if made by another decoder, of which samples differ.
+        data = about.with_suffix(".array_record")
+        content = bytearray(data.read_bytes())
+        content[2000] ^= 1
+        data.write_bytes(content)
         manifest = collection.with_decoder(manifests.read_manifest(about), code="other")
+        manifest = dataclasses.replace(manifest, sha256=collection.sha256(data))
         about.write_text(manifests.to_text(manifest))
     else:
         shutil.rmtree(copied / "shards")
