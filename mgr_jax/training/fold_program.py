@@ -26,7 +26,7 @@ from mgr_jax.data.clips import Clips
 from mgr_jax.features.frontend import make_frontend
 from mgr_jax.models import make_model
 from mgr_jax.training import network as network_lib
-from mgr_jax.training import optimizer, resident, steps
+from mgr_jax.training import optimizer, parallel, resident, steps
 from mgr_jax.training.state import TrainState
 
 AXIS = "fold"
@@ -102,8 +102,13 @@ def make_fold_program(
         return network_lib.make_network(own, num_classes=num_classes).init()
 
     init = jax.jit(over_lanes(init_one, 0), out_shardings=lanes)
-    train_step = jax.jit(over_lanes(train_one, 1), out_shardings=lanes, donate_argnums=0)
-    predict_step = jax.jit(over_lanes(predict_one, 1), out_shardings=lanes)
+    options = parallel.compiler_options(mesh)
+    train_step = jax.jit(
+        over_lanes(train_one, 1), out_shardings=lanes, donate_argnums=0, compiler_options=options
+    )
+    predict_step = jax.jit(
+        over_lanes(predict_one, 1), out_shardings=lanes, compiler_options=options
+    )
 
     def put(tree: Any) -> Any:
         return jax.device_put(tree, lanes)

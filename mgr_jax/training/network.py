@@ -90,11 +90,7 @@ def make_network(
         class_weights=class_weights,
         axis_name=axis_name,
     )
-    # Under `jit` the evaluation step sees all rows, of which the front end has to know.
-    spread = mesh if mesh.size > 1 and config.train.parallelism == "jit" else None
-    predict_step = steps.make_predict_step(
-        make_frontend(config.features, mesh=spread), config.features, model
-    )
+    predict_step = steps.make_predict_step(frontend, config.features, model)
     shared: tuple[resident.Resident, ...] = ()
     if store is not None:
         shared = (resident.put(store, mesh, field="data.on_device"),)

@@ -7,6 +7,7 @@ replicated pytree and the batch is spread by rows, of which a process feeds its 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,6 +65,27 @@ def jit_init(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
     return jax.jit(init, out_shardings=_replicated(mesh))()
 
 
+def compiler_options(mesh: Mesh) -> dict[str, str]:
+    """XLA's options for these devices.
+
+    On CPU, convolutions go to Eigen. By default some go to a library (YNNPACK) that runs them on
+    one core and takes up to three times as long (`experiments/results/benchmark.md`).
+    """
+    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    return options if on_cpu and _are_known(tuple(options.items())) else {}
+
+
+@functools.cache
+def _are_known(options: tuple[tuple[str, str], ...]) -> bool:
+    """Whether this version of XLA has all of these options, some of which are experimental."""
+    try:
+        jax.jit(lambda: 0, compiler_options=dict(options)).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
 def shard(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """This process's contiguous rows of a batch, as the global batch spread over the devices."""
     rows = _by_rows(mesh)
@@ -94,16 +116,27 @@ def jit_train_step(step: TrainStep, mesh: Mesh, *, num_shared: int = 0) -> Train
         in_shardings=(replicated, _by_rows(mesh), *[replicated] * num_shared),
         out_shardings=replicated,
         donate_argnums=0,
+        compiler_options=compiler_options(mesh),
     )
 
 
 def jit_predict_step(step: PredictStep, mesh: Mesh, *, num_shared: int = 0) -> PredictStep:
     """`step` over the mesh; its `[B, C]` result is replicated, so that every host can read it."""
+    shared = [PartitionSpec()] * num_shared
+    if mesh.size > 1:
+        step = jax.shard_map(
+            step,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(AXIS), *shared),
+            out_specs=PartitionSpec(AXIS),
+            check_vma=False,
+        )
     replicated = _replicated(mesh)
     return jax.jit(
         step,
         in_shardings=(replicated, _by_rows(mesh), *[replicated] * num_shared),
         out_shardings=replicated,
+        compiler_options=compiler_options(mesh),
     )
 
 

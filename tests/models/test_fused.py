@@ -25,9 +25,9 @@ def _formula(pieces, center, factor, shift, kernel):
     return tuple(jnp.einsum("kbhwc,kcn->kbhwn", jax.nn.relu(z), kernel))
 
 
-@pytest.mark.parametrize(("height", "block_rows"), [(7, 6), (12, 24), (6, 1)])
-def test_normalise_relu_project_equals_the_formula(monkeypatch, height, block_rows):
-    monkeypatch.setattr(fused, "BLOCK_ROWS", block_rows)
+@pytest.mark.parametrize(("height", "block_values"), [(7, 60), (12, 1000), (6, 1)])
+def test_normalise_relu_project_equals_the_formula(monkeypatch, height, block_values):
+    monkeypatch.setattr(fused, "BLOCK_VALUES", block_values)
     with jax.enable_x64(True):
         inputs = _inputs(jnp.float64, height)
         weight = jnp.arange(5.0).reshape(1, 1, 1, 5) - 1.5
