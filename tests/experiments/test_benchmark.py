@@ -30,7 +30,16 @@ def test_parity_table_tells_the_largest_error_of_every_case(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "flags", [["--suite=nothing"], [], ["--suite=parity", "more"], ["--suite=shards", "--only=9"]]
+    "flags",
+    [
+        ["--suite=nothing"],
+        [],
+        ["--suite=parity", "more"],
+        ["--suite=shards", "--only=9"],
+        ["--suite=parity", "--only=rms"],
+        ["--suite=growth", "--only=rms"],
+        ["--suite=parity", "--plot=a.png"],
+    ],
 )
 def test_benchmark_names_a_wrong_flag_in_one_line(flags):
     done = subprocess.run(
