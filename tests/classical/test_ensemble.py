@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -102,11 +104,16 @@ def test_log_probabilities_do_not_depend_on_the_other_rows(data, fitted):
     np.testing.assert_allclose(ensemble.log_probabilities(fitted[0], x[5:6]), whole[5:6], atol=1e-4)
 
 
-def test_words_are_those_of_the_training_rows_alone(data):
+def test_words_are_those_of_the_training_rows_alone_and_of_the_seed(data):
     x, _ = data
     view = SMALL["words"]
-    one, other = (views.fit(view, rows, FEATURES) for rows in (x[:20], x[16:]))
-    assert not np.allclose(one["words"], other["words"])
+    one, again, other = (
+        views.fit(view, rows, FEATURES)["words"] for rows in (x[:20], x[:20], x[16:])
+    )
+    np.testing.assert_array_equal(one, again)
+    assert not np.allclose(one, other)
+    seeded = views.fit(dataclasses.replace(view, seed=1), x[:20], FEATURES)["words"]
+    assert not np.allclose(one, seeded)
 
 
 @pytest.mark.parametrize("kind", views.STATISTICS)

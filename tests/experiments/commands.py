@@ -32,7 +32,10 @@ def start(
     environment = os.environ | {
         "JAX_NUM_CPU_DEVICES": str(num_devices),
         "XDG_CACHE_HOME": str(cache),
+        # All programs, however small: the next command, and the next run, has them at once.
         "JAX_COMPILATION_CACHE_DIR": str(REPO / ".pytest_cache" / "xla"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "PYTHONUNBUFFERED": "1",
     }
     return subprocess.Popen(

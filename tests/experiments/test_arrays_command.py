@@ -11,7 +11,7 @@ from tests.experiments import commands
 CONFIG = "--config=experiments/configs/gtzan_arrays.py"
 
 
-def save(path, *, names, parts, num_frames=496, seed=0):
+def save(path, *, names, parts, artists=None, num_frames=496, seed=0):
     """Spectrograms of ten classes, each with more energy in bins of its own."""
     random = np.random.default_rng(seed)
     labels = np.arange(len(names)) % 10
@@ -24,7 +24,9 @@ def save(path, *, names, parts, num_frames=496, seed=0):
         label=np.array([f"genre {label}" for label in labels]),
         track_id=np.array(names),
         split=np.array(parts),
-        artist=np.array([f"artist of {name}" for name in names]),
+        artist=np.array(
+            [(artists or {}).get(i, f"artist of {name}") for i, name in enumerate(names)]
+        ),
     )
     return path
 
@@ -71,6 +73,12 @@ def test_a_workdir_scores_a_file_that_it_has_never_seen_and_refuses_one_that_it_
     assert "(n = 20, listed)" in out
     report = json.loads((workdir / "eval" / "test" / "report.json").read_text())
     assert report["accuracy"] > 0.9
+    assert report["shared_artists"] == [] and report["artists_known"] == 20
+    shared = save(
+        tmp_path / "shared.npz", names=names, parts=["test"] * 20, artists={4: "ARTIST of track 3"}
+    )
+    out, _ = commands.run(cache, "evaluate", f"--workdir={workdir}", f"--config.data.root={shared}")
+    assert "this split leaks: 1 artist(s)" in out
     names[4] = "track 3"
     new = save(tmp_path / "leak.npz", names=names, parts=["test"] * 20, seed=1)
     line = commands.fails(cache, "evaluate", f"--workdir={workdir}", f"--config.data.root={new}")
@@ -100,13 +108,13 @@ def test_a_network_refits_and_keeps_its_last_state(cache, file, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_recipe_trains_twice_to_the_same_scores(cache, file, tmp_path):
-    scores = []
-    for name in ("one", "two"):
-        workdir = f"--workdir={tmp_path / name}"
-        commands.run(cache, "train", CONFIG, workdir, f"--config.data.root={file}")
-        commands.run(cache, "evaluate", workdir)
-        scores.append((tmp_path / name / "eval" / "test" / "predictions.csv").read_text())
-    assert scores[0] == scores[1]
-    report = json.loads((tmp_path / "one" / "eval" / "test" / "report.json").read_text())
+def test_the_recipe_learns_and_says_what_it_chose(cache, file, tmp_path):
+    workdir = f"--workdir={tmp_path}"
+    out, _ = commands.run(cache, "train", CONFIG, workdir, f"--config.data.root={file}")
+    assert "of 78 members; share and accuracy:" in out
+    (record,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert len(record["accuracy"]) == 78 and set(record["weights"]) <= set(record["accuracy"])
+    assert sum(record["weights"].values()) == pytest.approx(1)
+    commands.run(cache, "evaluate", workdir)
+    report = json.loads((tmp_path / "eval" / "test" / "report.json").read_text())
     assert report["accuracy"] > 0.8
