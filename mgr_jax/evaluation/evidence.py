@@ -12,7 +12,7 @@ import numpy as np
 import tqdm
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import clips, gtzan, splits
+from mgr_jax.data import clips, gtzan, shards, splits
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.catalog import Catalog, make_catalog
 from mgr_jax.evaluation.audit import Alike
@@ -66,7 +66,10 @@ def gather(config: config_lib.Config, *, compare_audio: bool = True) -> Evidence
         seconds = {r.id: r.length / store.sample_rate for r in store.records if not r.error}
         if isinstance(store, clips.Clips):
             alike = find_alike(store) if compare_audio else None
-            checksums = _file_checksums(catalog)
+            in_shards = config.data.name == "shards"
+            checksums = (
+                shards.read_checksums(config.data.root) if in_shards else _file_checksums(catalog)
+            )
         else:  # Spectrograms of unknown make: the same bytes alone can be told.
             alike = None
             checksums = {
