@@ -23,6 +23,7 @@ TOLERANCE = 1e-4  # of the gradient: scikit-learn's default
 _LOOPS = {
     "loop": {},
     "loop, warm start": {"warm": True},
+    "loop, warm start, one thread": {"warm": True, "threads": 1},
     "loop, newton-cholesky": {"solver": "newton-cholesky"},
     "loop, warm start, a process per core": {"warm": True, "jobs": True},
 }
@@ -176,12 +177,16 @@ def _loop(
     warm: bool = False,
     solver: str = "lbfgs",
     jobs: bool = False,
+    threads: int | None = None,
 ) -> tuple[list, list]:
     """Kernels [K][P][D, C] and biases of scikit-learn, each fold standardised by its own rows."""
     import joblib
+    import threadpoolctl
 
     tasks = (joblib.delayed(_fold)(x[w > 0], y[w > 0], c, warm, solver) for w in weight)
-    done = joblib.Parallel(n_jobs=_cores() if jobs else 1)(tasks)
+    # Threads of BLAS and OpenMP wait for each other at every product, however small.
+    with threadpoolctl.threadpool_limits(threads):
+        done = joblib.Parallel(n_jobs=_cores() if jobs else 1)(tasks)
     return [kernels for kernels, _ in done], [biases for _, biases in done]
 
 

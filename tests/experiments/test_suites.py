@@ -45,7 +45,9 @@ def test_sides_take_turns_in_processes_of_their_own(tmp_path, monkeypatch, capfd
 
 
 def test_path_beside_scikit_learn_ends_at_its_loss(monkeypatch):
-    monkeypatch.setattr(classical, "_LOOPS", {"loop": {}, "warm": {"warm": True}})
+    monkeypatch.setattr(
+        classical, "_LOOPS", {"one": {"threads": 1}, "warm": {"warm": True, "threads": 1}}
+    )
     row = classical.path(turns=1, rows=80, columns=6, penalties=3)
     assert row["peer"].startswith("scikit-learn, ") and row["ratio"] > 0
     assert abs(row["ours_loss"] - row["peer_loss"]) < 1e-3 and row["largest_excess"] < 1e-3
