@@ -117,18 +117,13 @@ def check_hears_audio(system: System) -> None:
         )
 
 
-def make_log_probabilities(
-    config: config_lib.Config, *, num_classes: int, mesh: jax.sharding.Mesh | None = None
-) -> LogProbabilities:
+def make_log_probabilities(config: config_lib.Config, *, num_classes: int) -> LogProbabilities:
     """Front end and model of `config` as one pure function, for `jit` and `jax.export`.
-
-    Args:
-      mesh: devices that the batch is spread over, if several.
 
     Raises:
       UserError: if `config` describes a support vector machine, which is computed in NumPy.
     """
-    frontend = make_frontend(config.features, mesh=mesh if mesh and mesh.size > 1 else None)
+    frontend = make_frontend(config.features)
     if config.model.name in config_lib.NETWORKS:
         model = make_model(config.model, num_classes=num_classes)
         return steps.make_predict_step(frontend, config.features, model)
@@ -172,7 +167,7 @@ def compiled(system: System) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
 
         return scoring.make_predict(system.config, system.variables)
     mesh = parallel.make_mesh()
-    function = make_log_probabilities(system.config, num_classes=len(system.labels), mesh=mesh)
+    function = make_log_probabilities(system.config, num_classes=len(system.labels))
     step = parallel.jit_predict_step(function, mesh)
     variables = parallel.replicate(system.variables, mesh)
 

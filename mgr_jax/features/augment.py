@@ -190,7 +190,7 @@ def mixup(
 
     Args:
       x: `[B, ...]`. targets: `[B, C]` class probabilities.
-      axis_name: axis of `pmap` over which the batch is spread, if it is: what comes after a
+      axis_name: axis of the devices over which the batch is spread, if it is: what comes after a
         device's last example is the next device's first.
     """
     x, targets = _batch(x), _batch(targets)

@@ -19,7 +19,7 @@ def make_model(model: config.Model, *, num_classes: int, axis_name: str | None =
     Args:
       model: the `model` section of a config.
       num_classes: C, the number of logits.
-      axis_name: axis of `pmap` over which batch normalisation takes its statistics, if any.
+      axis_name: axis of the devices over which batch normalisation takes its statistics, if any.
 
     Raises:
       ValueError: `model.name` is not a network.

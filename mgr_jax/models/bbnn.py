@@ -104,7 +104,7 @@ class BBNN(nn.Module):
       width: channels of the stem, of each branch and of the transition.
       num_modules: broadcast modules.
       momentum: of the running averages of batch normalisation.
-      axis_name: axis of `pmap`, for batch normalisation.
+      axis_name: axis of the devices, for batch normalisation.
       dtype: type of the arithmetic; parameters stay float32.
       fused: compute what several branches or modules share once (same result, less memory and
         time); otherwise layer by layer, as the paper has it.

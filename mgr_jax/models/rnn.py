@@ -126,7 +126,7 @@ class RNN(nn.Module):
       bidirectional: every layer reads both ways; its two outputs are concatenated.
       dropout: share of values dropped in training after each recurrent layer.
       momentum: of the running averages of batch normalisation.
-      axis_name: axis of `pmap`, for batch normalisation.
+      axis_name: axis of the devices, for batch normalisation.
       dtype: type of the arithmetic; parameters stay float32.
     """
 
