@@ -181,6 +181,7 @@ class Model:
       c: `svm`: penalties C to choose from on the validation part.
       gamma: `svm`: widths of the RBF kernel to choose from, in units of scikit-learn's `scale`.
       num_components: `svm`: principal components (at most the training tracks less one).
+      members: `ensemble`: `chosen` in training from `classical.library`, or as `listed` there.
     """
 
     name: str = "bbnn"
@@ -201,6 +202,7 @@ class Model:
     c: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
     gamma: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
     num_components: int = 100
+    members: str = "chosen"
 
 
 @dataclasses.dataclass

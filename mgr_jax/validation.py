@@ -22,6 +22,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         "model.cell": (model.cell, ("simple", "gru", "lstm")),
         "model.dtype": (model.dtype, ("float32", "bfloat16")),
         "model.kernel": (model.kernel, ("rbf", "linear")),
+        "model.members": (model.members, ("chosen", "listed")),
         "optim.name": (optim.name, config_lib.OPTIMIZERS),
         "optim.schedule": (optim.schedule, config_lib.SCHEDULES),
         "train.parallelism": (train.parallelism, config_lib.PARALLELISMS),

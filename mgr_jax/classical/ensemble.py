@@ -1,10 +1,10 @@
 """An ensemble of discriminants and support vector machines on several views of a spectrogram.
 
-Training chooses by itself: each classifier on each view of the library scores the training part,
-cross-validated (artists kept whole); weights of least cross entropy (`classical.stacking`) are
-fitted to these scores, and the members with a weight are fitted to the whole training part. So a
-cross-validation from outside is nested: its test folds take no part in any choice. Views are fitted
-to the whole training part, without its labels.
+Members are `listed`, of equal weight, or `chosen` in training: each classifier on each view of the
+library scores the training part, cross-validated (artists kept whole), and weights of least cross
+entropy (`classical.stacking`) are fitted to these scores; members without a weight are left out. A
+cross-validation of the latter from outside is nested: its test folds take no part in any choice.
+Views are fitted to the whole training part, without its labels.
 
 The model is one flat dict of arrays, `member/array`; there is no state to step through, hence one
 file and not a workdir for each member.
@@ -36,8 +36,9 @@ class Choice:
 
     Attributes:
       accuracy: of each member that there was to choose from.
-      weights: of each member that was chosen, as shares.
-      ensemble_accuracy: of the weighted members; each fold's weights were fitted to the others.
+      weights: of each member that is used, as shares.
+      ensemble_accuracy: of the weighted members; if chosen, each fold's weights were fitted to the
+        others.
     """
 
     accuracy: dict[str, float]
@@ -53,8 +54,9 @@ def fit(
     num_classes: int,
     features: Features,
     seed: int = 0,
+    listed: Sequence[tuple[str, str]] = (),
 ) -> tuple[dict[str, np.ndarray], Choice]:
-    """Chooses members by their cross-validated scores, and fits them to all rows.
+    """Weighs members by their cross-validated scores, and fits them to all rows.
 
     Args:
       x: log spectrograms [N, F, K]. y: labels [N].
@@ -63,16 +65,18 @@ def fit(
       num_classes: C.
       features: `sample_rate` and `n_fft` of the spectrograms.
       seed: of the patches that views are fitted to, and of the codebooks.
+      listed: view and classifier of the members of equal weight; empty to choose them.
 
     Raises:
       UserError: if the spectrograms are too few or too small for a view.
     """
+    members = list(listed) or [(view, kind) for view in library.VIEWS for kind in _SCORES]
     fitted, vectors = {}, {}
-    for name, view in library.VIEWS.items():
+    for name in dict.fromkeys(view for view, _ in members):
+        view = library.VIEWS[name]
         drawn = dataclasses.replace(view, seed=view.seed + _SEEDS_APART * seed)
         fitted[name] = views.fit(drawn, x, features)
         vectors[name] = views.transform(view, fitted[name], x, features)
-    members = [(view, kind) for view in library.VIEWS for kind in _SCORES]
     known = folds >= 0
     scores = np.stack(
         [_held_out(vectors[view], y, folds, kind, num_classes) for view, kind in members]
@@ -80,10 +84,15 @@ def fit(
     spread = np.sqrt(np.mean(np.square(scores), axis=(1, 2)))
     scores /= spread[:, None, None]
     truth = y[known]
-    weights = stacking.fit_weights(scores, truth)
+    if listed:
+        judged = stacking.combine(scores, np.full(len(members), 1 / len(members)))
+        slope = stacking.fit_weights(scores.mean(axis=0, keepdims=True), truth)
+        weights = np.full(len(members), slope[0] / len(members))
+    else:
+        judged = stacking.cross_validated(scores, truth, folds[known])
+        weights = stacking.fit_weights(scores, truth)
     if not weights.any():  # No member is better than guessing.
         weights = np.full(len(members), 1 / len(members))
-    judged = stacking.cross_validated(scores, truth, folds[known])
     kept = np.flatnonzero(weights > _LEAST_SHARE * weights.sum())
     names = ["_".join(member) for member in members]
     choice = Choice(

@@ -132,7 +132,7 @@ def _fit_alone(
         params = jax.device_get(lda.fit(x, y, num_classes=num_classes))
         predicted = np.asarray(lda.log_probabilities(params, x)).argmax(axis=1)
         return params, [{"step": 0, "train_accuracy": float((predicted == y).mean())}]
-    from mgr_jax.classical import ensemble
+    from mgr_jax.classical import ensemble, library
 
     ensemble.check_shapes(x.shape[1:])
     part = dataset.parts["train"]
@@ -148,8 +148,9 @@ def _fit_alone(
         num_classes=num_classes,
         features=config.features,
         seed=config.train.seed % 2**16,
+        listed=library.LISTED if config.model.members == "listed" else (),
     )
-    print(f"chosen    {len(choice.weights)} of {len(choice.accuracy)} members; share and accuracy:")
+    print(f"members   {len(choice.weights)} of {len(choice.accuracy)}; share and accuracy:")
     for name, share in sorted(choice.weights.items(), key=lambda item: -item[1]):
         print(f"          {100 * share:4.1f} %  {name} ({100 * choice.accuracy[name]:.1f} %)")
     print(

@@ -1,6 +1,7 @@
-"""The views that an ensemble chooses from: the kinds that were tried, winners and losers.
+"""The views of an ensemble: the kinds that were tried, winners and losers.
 
-Which of them serve is decided in training, from its own training part (`classical/ensemble.py`).
+Which of them serve is decided in training, from its own training part, or by `LISTED`, which a
+person picked (`classical/ensemble.py`).
 """
 
 from mgr_jax.classical.views import View
@@ -60,3 +61,20 @@ VIEWS = {
     "words_8x60_log24": _words(8, 60, **_LOG24),
     "words_8x80_log32": _words(8, 80, **_LOG32),
 }
+
+# View and classifier of each member of the ensemble that chooses nothing.
+LISTED = (
+    ("texture", "lda"),
+    ("texture", "svm"),
+    ("covariance_4x30", "lda"),
+    ("covariance_4x30", "svm"),
+    ("covariance_8x45", "lda"),
+    ("covariance_8x45", "svm"),
+    ("covariance_4x30_log24", "lda"),
+    ("covariance_4x30_log24", "svm"),
+    ("words_8x80", "lda"),
+    ("words_8x80_again", "lda"),
+    ("words_8x80_once_more", "lda"),
+    ("words_4x40", "lda"),
+    ("words_8x60_log24", "lda"),
+)

@@ -89,7 +89,7 @@ def fit(view: View, spectrograms: np.ndarray, features: Features) -> dict[str, n
     if view.kind == "words":
         components = np.asarray(patches.whiten(whitening, drawn))
         model = MiniBatchKMeans(
-            view.num_words, batch_size=2048, n_init=1, max_iter=10, random_state=view.seed
+            view.num_words, batch_size=2048, n_init=1, max_iter=30, random_state=view.seed
         )
         params["words"] = model.fit(components).cluster_centers_.astype(np.float32)
     return params

@@ -78,6 +78,26 @@ def test_fit_gives_weight_by_scores_of_tracks_that_members_have_not_learned(data
     np.testing.assert_allclose(list(choice.weights.values()), shares, rtol=0.02)
 
 
+def test_fit_of_listed_members_gives_them_equal_weights(data):
+    x, y = data
+    listed = (("covariance", "lda"), ("covariance", "svm"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "VIEWS", SMALL)
+        patch.setattr(views, "_NUM_PATCHES", 500)
+        params, choice = ensemble.fit(
+            x, y, np.arange(36) // 3 % 2, num_classes=3, features=FEATURES, listed=listed
+        )
+    assert choice.weights == {"covariance_lda": 0.5, "covariance_svm": 0.5}
+    assert set(choice.accuracy) == set(choice.weights)
+    found = ensemble.log_probabilities(params, x)
+    assert (found.argmax(axis=1) == y).mean() > 0.8
+
+
+def test_the_listed_members_are_of_the_library():
+    assert {view for view, _ in library.LISTED} <= library.VIEWS.keys()
+    assert len(set(library.LISTED)) == len(library.LISTED)
+
+
 def test_log_probabilities_are_the_weighted_sum_of_the_members(data, fitted):
     x, _ = data
     params, choice = fitted

@@ -108,12 +108,14 @@ def test_a_network_refits_and_keeps_its_last_state(cache, file, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_recipe_learns_and_says_what_it_chose(cache, file, tmp_path):
+@pytest.mark.parametrize("number", [13, 78])
+def test_the_recipe_learns_and_says_what_it_weighs(cache, file, tmp_path, number):
     workdir = f"--workdir={tmp_path}"
-    out, _ = commands.run(cache, "train", CONFIG, workdir, f"--config.data.root={file}")
-    assert "of 78 members; share and accuracy:" in out
+    variant = "" if number == 13 else ":chosen"
+    out, _ = commands.run(cache, "train", CONFIG + variant, workdir, f"--config.data.root={file}")
+    assert f"of {number}; share and accuracy:" in out
     (record,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
-    assert len(record["accuracy"]) == 78 and set(record["weights"]) <= set(record["accuracy"])
+    assert len(record["accuracy"]) == number and set(record["weights"]) <= set(record["accuracy"])
     assert sum(record["weights"].values()) == pytest.approx(1)
     commands.run(cache, "evaluate", workdir)
     report = json.loads((tmp_path / "eval" / "test" / "report.json").read_text())
