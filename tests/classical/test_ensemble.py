@@ -29,13 +29,15 @@ def data():
 
 @pytest.fixture(scope="module")
 def fitted(data):
+    x, y = data
+    folds = np.arange(36) // 3 % 2
+    folds[[0, 3]] = -1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(library, "VIEWS", SMALL)
         patch.setattr(views, "_NUM_PATCHES", 500)
-        x, y = data
-        folds = np.arange(36) // 3 % 2
-        folds[[0, 3]] = -1
-        yield ensemble.fit(x[:30], y[:30], folds[:30], num_classes=3, features=FEATURES)
+        with patch.context() as small:
+            small.setattr(library, "VIEWS", SMALL)
+            found = ensemble.fit(x[:30], y[:30], folds[:30], num_classes=3, features=FEATURES)
+        yield found
 
 
 def test_fit_learns_and_reports_every_member(data, fitted):
@@ -83,7 +85,6 @@ def test_fit_of_listed_members_gives_them_equal_weights(data):
     listed = (("covariance", "lda"), ("covariance", "svm"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "VIEWS", SMALL)
-        patch.setattr(views, "_NUM_PATCHES", 500)
         params, choice = ensemble.fit(
             x, y, np.arange(36) // 3 % 2, num_classes=3, features=FEATURES, listed=listed
         )
