@@ -14,7 +14,7 @@ def _wants_huge_pages() -> bool:
     try:
         name, version = os.confstr("CS_GNU_LIBC_VERSION").split()
         modes = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
-    except (AttributeError, OSError, ValueError):
+    except (AttributeError, OSError, ValueError):  # Another system.
         return False
     is_recent = tuple(map(int, version.split(".")[:2])) >= (2, 35)
     return name == "glibc" and is_recent and "[madvise]" in modes

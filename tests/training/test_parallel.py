@@ -4,6 +4,7 @@ Two processes of two devices are in tests/experiments/test_distributed.py.
 """
 
 import functools
+import types
 import warnings
 
 import jax
@@ -183,3 +184,11 @@ def test_predict_step_replicates_its_result(name):
     result = step(scale, adapter.shard({"x": np.arange(8, dtype=np.float32)}, mesh))
     assert result.sharding.is_fully_replicated
     np.testing.assert_array_equal(result, 2 * np.arange(8))
+
+
+def test_compiler_options_are_known_to_this_xla_and_for_cpu_alone():
+    options = parallel.compiler_options(parallel.make_mesh())
+    assert list(options) == ["xla_cpu_experimental_ynn_fusion_type"]
+    assert not parallel._are_known((("xla_cpu_no_such_option", "1"),))
+    tpu = types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform="tpu")]))
+    assert parallel.compiler_options(tpu) == {}
