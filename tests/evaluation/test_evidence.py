@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import gtzan
+from mgr_jax.data import gtzan, shard_writer
+from mgr_jax.data.catalog import make_catalog
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import evidence
 
@@ -42,6 +43,25 @@ def _config(root, tmp_path, **data):
     return config
 
 
+def _check_shards_tell_the_same(known, root, tmp_path):
+    config = _config(root, tmp_path)
+    for shard in range(2):
+        shard_writer.write_shard(
+            make_catalog(config.data),
+            str(tmp_path / "shards"),
+            shard=shard,
+            num_shards=2,
+            sample_rate=RATE,
+            clip_samples=16 * RATE,
+            cache=str(tmp_path),
+            num_workers=1,
+        )
+    found = evidence.gather(_config(tmp_path / "shards", tmp_path, name="shards"))
+    assert found.identical == known.identical
+    assert found.alike == known.alike
+    assert list(found.unreadable) == list(known.unreadable)
+
+
 def test_gather_finds_copies_and_what_cannot_be_read(root, tmp_path):
     known = evidence.gather(_config(root, tmp_path))
     assert known.identical == (("blues/0.wav", "rock/copy.wav"),)
@@ -52,6 +72,7 @@ def test_gather_finds_copies_and_what_cannot_be_read(root, tmp_path):
     pairs = {(a.left, a.right): a for a in known.alike}
     assert pairs.keys() == {("blues/0.wav", "rock/copy.wav"), ("rock/1.wav", "rock/later.flac")}
     assert pairs["rock/1.wav", "rock/later.flac"].shift_seconds == pytest.approx(-3.0, abs=0.13)
+    _check_shards_tell_the_same(known, root, tmp_path)
     # The same store, and audio too short to compare.
     assert evidence.gather(_config(root, tmp_path), compare_audio=False).alike is None
     short = _config(root, tmp_path, clip_seconds=3.0)
