@@ -1,7 +1,7 @@
 """Measures the system beside its peers; with `pip install -e '.[bench]'` PyTorch and essentia too.
 
     python -m experiments.benchmark --suite=frontend [--json=FILE]
-    python -m experiments.benchmark --suite=networks [--only=bbnn,bbnn_image,cnn,...]
+    python -m experiments.benchmark --suite=networks [--only=bbnn,bbnn_image,cnn,...] [--eager]
     python -m experiments.benchmark --suite=growth [--only=batch,...] [--plot=FILE.png]
     python -m experiments.benchmark --suite=shards [--only=1000,10000,100000]
 
@@ -17,7 +17,7 @@
 - `shards`: preparing collections of these numbers of tracks, and starting to train from them.
 
 `--json` writes what was measured as a list of objects. Measure on a machine with nothing else to
-do; on two cores `networks` takes about twenty minutes and `growth` about ten.
+do. `networks` tries `torch.compile`, which takes minutes for each network; `--eager` leaves it out.
 """
 
 import importlib
@@ -47,6 +47,7 @@ SUITE = flags.DEFINE_string("suite", None, "What to measure.", required=True)
 ONLY = flags.DEFINE_list(
     "only", [], "networks: cases; growth: quantities; shards: numbers of tracks; all if empty."
 )
+EAGER = flags.DEFINE_bool("eager", False, "networks: PyTorch as it is, no torch.compile.")
 PLOT = flags.DEFINE_string("plot", None, "growth: PNG file to draw the rows into.")
 JSON = flags.DEFINE_string("json", None, "File to write the rows to.")
 
@@ -55,6 +56,10 @@ def _options(suite: str) -> dict[str, Any]:
     """What the flags say to `run` of the suite."""
     if ONLY.value and suite not in ("networks", "growth", "shards"):
         raise UserError(f"--only is for networks, growth and shards, not for {suite}")
+    if EAGER.value and suite != "networks":
+        raise UserError(f"--eager is for networks, not for {suite}")
+    if suite == "networks":
+        return {"only": ONLY.value, "eager": EAGER.value}
     if suite != "shards":
         return {"only": ONLY.value} if ONLY.value else {}
     from experiments.suites import shards

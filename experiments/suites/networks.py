@@ -53,8 +53,8 @@ def input_shape(config: config_lib.Config) -> tuple[int, ...]:
     }[features.kind]
 
 
-def run(*, only: Sequence[str] = (), turns: int = 5) -> list[dict]:
-    """Rows of every case, or of those named in `only`.
+def run(*, only: Sequence[str] = (), eager: bool = False, turns: int = 5) -> list[dict]:
+    """Rows of every case, or of those named in `only`; `eager` tries no `torch.compile`.
 
     Raises:
       UserError: an unknown name, or PyTorch is not installed.
@@ -73,7 +73,7 @@ def run(*, only: Sequence[str] = (), turns: int = 5) -> list[dict]:
         if only and name not in only:
             continue
         for mode in TARGETS:
-            rows.append(beside_torch(title, config, mode, turns=turns))
+            rows.append(beside_torch(title, config, mode, eager=eager, turns=turns))
         if name.startswith("bbnn"):
             rows.append(frontend_share(title, config, turns=turns))
             rows.append(beside_plain(title, config, turns=min(turns, 3)))
@@ -81,7 +81,13 @@ def run(*, only: Sequence[str] = (), turns: int = 5) -> list[dict]:
 
 
 def beside_torch(
-    title: str, config: config_lib.Config, mode: str, *, turns: int, batch_size: int = BATCH_SIZE
+    title: str,
+    config: config_lib.Config,
+    mode: str,
+    *,
+    turns: int,
+    eager: bool = False,
+    batch_size: int = BATCH_SIZE,
 ) -> dict:
     """One row: our step beside PyTorch's in its fastest setting, on equal weights."""
     from experiments.suites import torch_steps
@@ -92,6 +98,8 @@ def beside_torch(
         variables = ours.call("variables")
         trials, checked = {}, {}
         for setting in torch_steps.settings(config):
+            if eager and "compile" in setting:
+                continue
             peer = contest.Side(PEER, config, variables, *data, mode=mode, setting=setting)
             with contest.sides(peer):
                 checked[setting] = _check(f"{title}, {setting}", ours, peer, setting, mode)
