@@ -165,20 +165,7 @@ def validate(config: config_lib.Config) -> config_lib.Config:
         )
     if features.colormap == "grey" and features.kind == "flattened":
         raise UserError("features.colormap is 'grey'; features.kind 'flattened' is a colour image")
-    if (
-        data.name
-        in (
-            "gtzan",
-            "folder",
-            "manifest",
-            "fma",
-            "ballroom",
-            "extended_ballroom",
-            "arrays",
-            "shards",
-        )
-        and not data.root
-    ):
+    if data.name not in ("band", "gtzan_facts") and not data.root:
         raise UserError(f"data.root is empty; data.name {data.name!r} needs a path")
     if train.refit and (model.name in ("logistic", "svm") or train.folds_at_once):
         what = "train.folds_at_once" if train.folds_at_once else f"model.name {model.name!r}"

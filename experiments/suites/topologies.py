@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.suites import machine
 from mgr_jax.files import write_whole
 
 SYSTEMS = {
@@ -80,33 +81,30 @@ def write_table(folder: pathlib.Path) -> None:
 
 def format_table(records: Sequence[dict[str, Any]]) -> str:
     """Records of cells as Markdown; a `+` marks what loops make more than it is counted."""
-    lines = [" | ".join(COLUMNS), " | ".join(["---"] * len(COLUMNS)), *map(_row, records)]
-    return "".join(f"| {line} |\n" for line in lines)
+    return "".join(f"{line}\n" for line in machine.table(COLUMNS, map(_row, records)))
 
 
-def _row(record: dict[str, Any]) -> str:
+def _row(record: dict[str, Any]) -> list[str]:
     chips = f"{record['devices']} {record['chip']}"
     fits = "yes"
     if "error" in record:
         fits = f"{record['clips_per_device']} do not: {record['peak_memory'] / 2**30:.1f} GiB"
         facts = record.get("facts_of_largest")
         if facts is None:
-            return " | ".join([record["system"], chips, "0", fits, *["-"] * 7])
+            return [record["system"], chips, "0", fits, *["-"] * 7]
         record = facts | {"system": record["system"]}
     more = "+" if record["loops_counted_once"] else ""
     kinds = ", ".join(f"{n} {kind}" for kind, n in record["collectives"].items()) or "none"
-    return " | ".join(
-        [
-            record["system"],
-            chips,
-            str(record["clips_per_device"]),
-            fits,
-            f"{record['peak_memory'] / 2**30:.2f} GiB",
-            f"{record['hbm_bytes_per_clip'] / 1e9:.3f} GB{more}",
-            kinds,
-            f"{record['collective_bytes'] / 1e6:.2f} MB",
-            f"{1e3 * record['lower_bound_seconds']:.2f} ms{more}",
-            record["bound"],
-            f"{100 * record['scaling_efficiency']:.1f} %{more}",
-        ]
-    )
+    return [
+        record["system"],
+        chips,
+        str(record["clips_per_device"]),
+        fits,
+        f"{record['peak_memory'] / 2**30:.2f} GiB",
+        f"{record['hbm_bytes_per_clip'] / 1e9:.3f} GB{more}",
+        kinds,
+        f"{record['collective_bytes'] / 1e6:.2f} MB",
+        f"{1e3 * record['lower_bound_seconds']:.2f} ms{more}",
+        record["bound"],
+        f"{100 * record['scaling_efficiency']:.1f} %{more}",
+    ]

@@ -83,7 +83,7 @@ def train_batches(
     Raises:
       ValueError: if the rows do not divide over the processes.
     """
-    local = _local_rows(batch_size, process_index, process_count)
+    local = local_rows(batch_size, process_index, process_count)
     order = training_order(part, seed=seed)
     shape = _window_shape(part, window)
 
@@ -156,7 +156,7 @@ def eval_batches(
     Raises:
       ValueError: if the rows do not divide over the processes.
     """
-    local = _local_rows(batch_size, process_index, process_count)
+    local = local_rows(batch_size, process_index, process_count)
     grid = windows_of(part, window)
     shape = _window_shape(part, window)
 
@@ -176,7 +176,7 @@ def eval_batches(
     return iter(steps.to_iter_dataset(_ahead(2)))
 
 
-def _local_rows(batch_size: int, process_index: int, process_count: int) -> slice:
+def local_rows(batch_size: int, process_index: int, process_count: int) -> slice:
     """The contiguous rows of a batch that a process reads."""
     if batch_size % process_count:
         raise ValueError(f"batch_size {batch_size} does not divide by {process_count} processes")

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mgr_jax.models import layers
+
 BLOCK_VALUES = 2**19  # values of x in a block: 2 MB of float32, a core's share of the cache
 
 
@@ -75,9 +77,8 @@ def _split(pieces, *arrays):
 
 def _normalise(x, center, factor, shift):
     """x - center, and the normalised value, of `x` [B, ..., C_i] by vectors [C_i]."""
-    row = (1,) * (x.ndim - 1) + (-1,)
-    centered = x.astype(center.dtype) - center.reshape(row)
-    return centered, centered * factor.reshape(row) + shift.reshape(row)
+    centered = x.astype(center.dtype) - layers.as_row(center, x)
+    return centered, centered * layers.as_row(factor, x) + layers.as_row(shift, x)
 
 
 def _forward(pieces, center, factor, shift, kernel):
@@ -99,7 +100,6 @@ def _backward(pieces, center, factor, shift, kernel, gradients, total=_sum_rows)
     """Gradients of all inputs; `total` [..., C] -> [C] sums over all axes but the last."""
     by_piece = []
     for x, c, f, s, w in _split(pieces, center, factor, shift, kernel):
-        row = (1,) * (x.ndim - 1) + (-1,)
         to_x, to_factor, to_shift, to_kernel = 0.0, [], [], []
         for k, g in enumerate(gradients):
             centered, z = _normalise(x, c[k], f[k], s[k])
@@ -108,7 +108,7 @@ def _backward(pieces, center, factor, shift, kernel, gradients, total=_sum_rows)
             to_z = jnp.where(z > 0, (g @ w[k].T).astype(z.dtype), 0)
             to_factor.append(total(to_z * centered))
             to_shift.append(total(to_z))
-            to_x += to_z * f[k].reshape(row)
+            to_x += to_z * layers.as_row(f[k], x)
         vectors = (jnp.stack(part) for part in (to_factor, to_shift, to_kernel))
         by_piece.append((to_x.astype(x.dtype), *vectors))
     to_pieces, *vectors = zip(*by_piece, strict=True)
@@ -116,9 +116,9 @@ def _backward(pieces, center, factor, shift, kernel, gradients, total=_sum_rows)
 
 
 def _blocks(pieces, *arrays):
-    """Pixels as rows: pieces and arrays [R, channels], and (start, size) of blocks of rows.
+    """Pixels as rows: pieces and arrays [R, channels], R, and the rows of a block.
 
-    All blocks are of one size but the last, which has what is left over.
+    What is left over makes a smaller block, the last one.
     """
     rows = [x.reshape(-1, x.shape[-1]) for x in (*pieces, *arrays)]
     num_rows = rows[0].shape[0]

@@ -101,7 +101,7 @@ class Dense(nn.Module):
         kernel = self.param("kernel", kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         y = x.astype(self.dtype) @ kernel.astype(self.dtype)
-        return y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+        return y + as_row(bias.astype(self.dtype), y)
 
 
 class BatchNorm(nn.Module):
@@ -135,9 +135,7 @@ class BatchNorm(nn.Module):
     ) -> jax.Array:
         """[..., C] -> [..., C]; only where `mask` [...] holds does `x` enter the statistics."""
         batch = moments(x, mask=mask, axis_name=self.axis_name) if train else None
-        center, factor, shift = (
-            vector.reshape((1,) * (x.ndim - 1) + (-1,)) for vector in self.affine(batch)
-        )
+        center, factor, shift = (as_row(vector, x) for vector in self.affine(batch))
         return ((x - center) * factor + shift).astype(self.dtype)
 
     def affine(
@@ -186,7 +184,7 @@ def _local_moments(
             return jnp.sum(values * share, axes)
 
     mean = average(x)
-    return mean, average(jnp.square(x - _broadcast(mean, x))), count
+    return mean, average(jnp.square(x - as_row(mean, x))), count
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -233,14 +231,15 @@ def _gradient_of_moments(
     x, mask, mean, total = kept
     to_mean, to_var = jnp.split(lax.psum(jnp.concatenate(gradients), axis_name), 2)
     share = 1 / jnp.maximum(total, 1)
-    to_x = share * (_broadcast(to_mean, x) + 2 * (x - _broadcast(mean, x)) * _broadcast(to_var, x))
+    to_x = share * (as_row(to_mean, x) + 2 * (x - as_row(mean, x)) * as_row(to_var, x))
     return (to_x if mask is None else jnp.where(mask[..., None], to_x, 0)), None
 
 
 _pooled_moments.defvjp(_keep_moments, _gradient_of_moments)
 
 
-def _broadcast(vector: jax.Array, x: jax.Array) -> jax.Array:
+def as_row(vector: jax.Array, x: jax.Array) -> jax.Array:
+    """`vector` [C] with as many axes as `x` [..., C]: rank promotion is never implicit."""
     return vector.reshape((1,) * (x.ndim - 1) + (-1,))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import workdir as workdir_lib
+from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge, metrics, stats
@@ -62,7 +63,7 @@ def judge_valid(job: Job, state: TrainState) -> np.ndarray:
     predict, part = network_lib.predictor(job.network, state), job.dataset.parts["valid"]
     size = parallel.padded_batch_size(job.config.train.batch_size, job.network.mesh)
     if job.config.data.on_device:
-        local = processes.local_rows(size)
+        local = batches.local_rows(size, jax.process_index(), jax.process_count())
         return resident.judge_part(predict, part, batch_size=size, window=job.window, local=local)
     return judge.judge(
         predict,

@@ -186,7 +186,9 @@ def _reader(job: Job, start_step: int) -> Any:
             resident.make_plan(part, **common),
             start_step=start_step,
             num_steps=job.num_steps,
-            local=processes.local_rows(config.train.batch_size),
+            local=batches.local_rows(
+                config.train.batch_size, jax.process_index(), jax.process_count()
+            ),
         )
     return batches.train_batches(
         part,

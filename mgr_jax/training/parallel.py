@@ -100,35 +100,30 @@ def jit_train_step(step: TrainStep, mesh: Mesh, *, num_shared: int = 0) -> Train
     On several devices `step` is one made for the axis `data`, of which it sees one device's rows.
     `num_shared` further arguments are replicated and stay as they are.
     """
-    shared = [PartitionSpec()] * num_shared
+    return _jit(step, mesh, num_shared, out_specs=PartitionSpec(), donate_argnums=0)
+
+
+def jit_predict_step(step: PredictStep, mesh: Mesh, *, num_shared: int = 0) -> PredictStep:
+    """`step` over the mesh; its `[B, C]` result is replicated, so that every host can read it."""
+    return _jit(step, mesh, num_shared, out_specs=PartitionSpec(AXIS))
+
+
+def _jit(
+    step: Callable[..., Any],
+    mesh: Mesh,
+    num_shared: int,
+    *,
+    out_specs: PartitionSpec,
+    **options: Any,
+) -> Callable[..., Any]:
+    """`step` on each device's rows, with results by `out_specs` that end replicated."""
     if mesh.size > 1:
         # Unchecked: a scan starts from zeros, which count as the same on all devices.
         step = jax.shard_map(
             step,
             mesh=mesh,
-            in_specs=(PartitionSpec(), PartitionSpec(AXIS), *shared),
-            out_specs=PartitionSpec(),
-            check_vma=False,
-        )
-    replicated = _replicated(mesh)
-    return jax.jit(
-        step,
-        in_shardings=(replicated, _by_rows(mesh), *[replicated] * num_shared),
-        out_shardings=replicated,
-        donate_argnums=0,
-        compiler_options=compiler_options(mesh),
-    )
-
-
-def jit_predict_step(step: PredictStep, mesh: Mesh, *, num_shared: int = 0) -> PredictStep:
-    """`step` over the mesh; its `[B, C]` result is replicated, so that every host can read it."""
-    shared = [PartitionSpec()] * num_shared
-    if mesh.size > 1:
-        step = jax.shard_map(
-            step,
-            mesh=mesh,
-            in_specs=(PartitionSpec(), PartitionSpec(AXIS), *shared),
-            out_specs=PartitionSpec(AXIS),
+            in_specs=(PartitionSpec(), PartitionSpec(AXIS), *[PartitionSpec()] * num_shared),
+            out_specs=out_specs,
             check_vma=False,
         )
     replicated = _replicated(mesh)
@@ -137,6 +132,7 @@ def jit_predict_step(step: PredictStep, mesh: Mesh, *, num_shared: int = 0) -> P
         in_shardings=(replicated, _by_rows(mesh), *[replicated] * num_shared),
         out_shardings=replicated,
         compiler_options=compiler_options(mesh),
+        **options,
     )
 
 

@@ -51,12 +51,6 @@ def is_first() -> bool:
     return not _are_several() or jax.process_index() == 0
 
 
-def local_rows(batch_size: int) -> slice:
-    """This process's contiguous rows of a global batch."""
-    local = batch_size // jax.process_count()
-    return slice(jax.process_index() * local, (jax.process_index() + 1) * local)
-
-
 def wait(name: str) -> None:
     """Returns when all processes have come here; `name` is of this place in the program."""
     if _are_several():

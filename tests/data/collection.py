@@ -36,6 +36,14 @@ def write_files(folder: pathlib.Path) -> None:
     (folder / "tracks.csv").write_text("\n".join(lines) + "\n")
 
 
+def make(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A new folder with the files of `write_files` and their shards."""
+    folder = tmp_path_factory.mktemp("made")
+    write_files(folder)
+    write_shards(folder)
+    return folder
+
+
 def get_config(folder: pathlib.Path, *, sharded: bool = False, **data) -> config_lib.Config:
     """Of the files in `folder`, or of their shards in `folder/shards`."""
     fields = {"name": "manifest", "root": str(folder / "tracks.csv"), "protocol": "listed"}

@@ -15,10 +15,7 @@ from tests.data import collection
 @pytest.fixture(name="made", scope="module")
 def _made(tmp_path_factory):
     """Folder of a collection and its shards."""
-    folder = tmp_path_factory.mktemp("made")
-    collection.write_files(folder)
-    collection.write_shards(folder)
-    return folder
+    return collection.make(tmp_path_factory)
 
 
 @pytest.fixture(name="shards")

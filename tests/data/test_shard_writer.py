@@ -21,10 +21,7 @@ from tests.data.collection import LENGTH, NUM_SHARDS, RATE
 @pytest.fixture(name="made", scope="module")
 def _made(tmp_path_factory):
     """Folder of a collection and its shards."""
-    folder = tmp_path_factory.mktemp("made")
-    collection.write_files(folder)
-    collection.write_shards(folder)
-    return folder
+    return collection.make(tmp_path_factory)
 
 
 @pytest.fixture(name="copied")

@@ -21,9 +21,7 @@ WINDOW = 700
 @pytest.fixture(name="made", scope="module")
 def _made(tmp_path_factory):
     """Folder of a collection and its shards; the collection as it was read from its files."""
-    folder = tmp_path_factory.mktemp("made")
-    collection.write_files(folder)
-    collection.write_shards(folder)
+    folder = collection.make(tmp_path_factory)
     return folder, dataset_lib.open_dataset(collection.get_config(folder))
 
 
