@@ -1,4 +1,4 @@
-"""Several normalise-ReLU-project branches of one input, in one pass over it.
+"""Normalisation, ReLU and 1x1 convolution of several branches, in one pass over their input.
 
 The branches of a BBNN module all normalise the same activation, each with its own scale and
 shift, and project it to few channels. Written layer by layer that is memory traffic: each branch
@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mgr_jax.models import layers
-
-BLOCK_VALUES = 2**19  # values of x in a block: 2 MB of float32, a core's share of the cache
+from mgr_jax.models import blocks
+from mgr_jax.models.moments import as_row
 
 
 @jax.custom_vjp
@@ -66,6 +65,29 @@ def _gradient(inputs, gradients):
 normalise_relu_project.defvjp(_keep, _gradient)
 
 
+@jax.custom_vjp
+def normalise_relu(
+    x: jax.Array, center: jax.Array, factor: jax.Array, shift: jax.Array
+) -> jax.Array:
+    """relu((x - center) * factor + shift) of `x` [B, H, W, C] by vectors [C], in the type of x."""
+    return jax.nn.relu(_normalise(x, center, factor, shift)[1]).astype(x.dtype)
+
+
+def _keep_relu(x, center, factor, shift):
+    return normalise_relu(x, center, factor, shift), (x, center, factor, shift)
+
+
+def _relu_gradient(inputs, gradient):
+    to_x, to_factor, to_shift = lax.platform_dependent(
+        *inputs, gradient, cpu=_relu_backward_in_blocks, default=_relu_backward
+    )
+    _, _, factor, _ = inputs
+    return to_x, -to_shift * factor, to_factor, to_shift
+
+
+normalise_relu.defvjp(_keep_relu, _relu_gradient)
+
+
 def _split(pieces, *arrays):
     """Per piece: its channels (the last axis, or that before it for kernels) of every array."""
     start = 0
@@ -77,8 +99,8 @@ def _split(pieces, *arrays):
 
 def _normalise(x, center, factor, shift):
     """x - center, and the normalised value, of `x` [B, ..., C_i] by vectors [C_i]."""
-    centered = x.astype(center.dtype) - layers.as_row(center, x)
-    return centered, centered * layers.as_row(factor, x) + layers.as_row(shift, x)
+    centered = x.astype(center.dtype) - as_row(center, x)
+    return centered, centered * as_row(factor, x) + as_row(shift, x)
 
 
 def _forward(pieces, center, factor, shift, kernel):
@@ -96,89 +118,66 @@ def _sum_rows(values):
     return jnp.sum(values, tuple(range(values.ndim - 1)))
 
 
+def _relu_backward(x, center, factor, shift, gradient, total=_sum_rows):
+    """Gradients of x, factor and shift; `total` [..., C] -> [C] sums over all axes but the last."""
+    centered, z = _normalise(x, center, factor, shift)
+    to_z = jnp.where(z > 0, gradient.astype(z.dtype), 0)
+    to_x = (to_z * as_row(factor, x)).astype(x.dtype)
+    return to_x, total(to_z * centered), total(to_z)
+
+
 def _backward(pieces, center, factor, shift, kernel, gradients, total=_sum_rows):
-    """Gradients of all inputs; `total` [..., C] -> [C] sums over all axes but the last."""
+    """Gradients of all inputs."""
     by_piece = []
     for x, c, f, s, w in _split(pieces, center, factor, shift, kernel):
         to_x, to_factor, to_shift, to_kernel = 0.0, [], [], []
         for k, g in enumerate(gradients):
-            centered, z = _normalise(x, c[k], f[k], s[k])
+            _, z = _normalise(x, c[k], f[k], s[k])
             hidden = jax.nn.relu(z).astype(w.dtype)
             to_kernel.append(jnp.einsum("...c,...n->cn", hidden, g, preferred_element_type=z.dtype))
-            to_z = jnp.where(z > 0, (g @ w[k].T).astype(z.dtype), 0)
-            to_factor.append(total(to_z * centered))
-            to_shift.append(total(to_z))
-            to_x += to_z * layers.as_row(f[k], x)
+            vectors = c[k], f[k], s[k]
+            own, *sums = _relu_backward(x.astype(z.dtype), *vectors, g @ w[k].T, total)
+            to_x += own
+            for whole, part in zip((to_factor, to_shift), sums, strict=True):
+                whole.append(part)
         vectors = (jnp.stack(part) for part in (to_factor, to_shift, to_kernel))
         by_piece.append((to_x.astype(x.dtype), *vectors))
     to_pieces, *vectors = zip(*by_piece, strict=True)
     return list(to_pieces), *(jnp.concatenate(part, 1) for part in vectors)
 
 
-def _blocks(pieces, *arrays):
-    """Pixels as rows: pieces and arrays [R, channels], R, and the rows of a block.
-
-    What is left over makes a smaller block, the last one.
-    """
-    rows = [x.reshape(-1, x.shape[-1]) for x in (*pieces, *arrays)]
-    num_rows = rows[0].shape[0]
-    size = max(1, min(num_rows, BLOCK_VALUES // sum(x.shape[-1] for x in pieces)))
-    # Blocks of even size, a multiple of 8 rows, which the loops of the machine divide by.
-    size = min(num_rows, -(-num_rows // -(-num_rows // size) // 8) * 8)
-    return rows[: len(pieces)], rows[len(pieces) :], num_rows, size
-
-
-def _over_blocks(body, num_rows, size, carry):
-    """`body(start, size, carry)` over all blocks, in order."""
-    whole = num_rows // size
-    carry = lax.fori_loop(0, whole, lambda i, carry: body(i * size, size, carry), carry)
-    left = num_rows - whole * size
-    return body(whole * size, left, carry) if left else carry
-
-
-def _cut(arrays, start, size):
-    return [lax.dynamic_slice_in_dim(array, start, size) for array in arrays]
-
-
-def _put(wholes, parts, start):
-    return [
-        lax.dynamic_update_slice_in_dim(whole, part, start, 0)
-        for whole, part in zip(wholes, parts, strict=True)
-    ]
-
-
 def _forward_in_blocks(pieces, center, factor, shift, kernel):
     if not all(isinstance(size, int) for size in pieces[0].shape):
         return _forward(pieces, center, factor, shift, kernel)  # Exported for any batch.
-    rows, _, num_rows, size = _blocks(pieces)
+    rows = [blocks.as_rows(x) for x in pieces]
 
     def body(start, size, outputs):
-        block = jnp.concatenate(_cut(rows, start, size), axis=-1)
-        return _put(outputs, _forward([block], center, factor, shift, kernel), start)
+        block = jnp.concatenate(blocks.cut(rows, start, size), axis=-1)
+        return blocks.put(outputs, _forward([block], center, factor, shift, kernel), start)
 
+    num_rows = len(rows[0])
     outputs = [jnp.zeros((num_rows, kernel.shape[-1]), kernel.dtype) for _ in kernel]
-    outputs = _over_blocks(body, num_rows, size, outputs)
+    outputs = blocks.over_blocks(body, num_rows, kernel.shape[1], outputs)
     return tuple(y.reshape(*pieces[0].shape[:-1], -1) for y in outputs)
 
 
 def _backward_in_blocks(pieces, center, factor, shift, kernel, gradients):
-    rows, gradient_rows, num_rows, size = _blocks(pieces, *gradients)
+    rows, gradient_rows = ([blocks.as_rows(x) for x in part] for part in (pieces, gradients))
     ends = np.cumsum([piece.shape[-1] for piece in pieces])[:-1].tolist()
 
     def body(start, size, carry):
         to_rows, *sums = carry
-        block = jnp.concatenate(_cut(rows, start, size), axis=-1)
+        block = jnp.concatenate(blocks.cut(rows, start, size), axis=-1)
         (to_block,), *new = _backward(
             [block],
             center,
             factor,
             shift,
             kernel,
-            _cut(gradient_rows, start, size),
-            # A product with ones, which is faster than XLA's sum over rows.
-            lambda values: jnp.ones(size, values.dtype) @ values,
+            blocks.cut(gradient_rows, start, size),
+            blocks.sum_rows,
         )
-        to_rows = _put(to_rows, jnp.split(to_block, ends, axis=-1), start)
+        to_rows = blocks.put(to_rows, jnp.split(to_block, ends, axis=-1), start)
         return to_rows, *(a + b for a, b in zip(sums, new, strict=True))
 
     carry = (
@@ -187,5 +186,22 @@ def _backward_in_blocks(pieces, center, factor, shift, kernel, gradients):
         jnp.zeros(shift.shape, factor.dtype),
         jnp.zeros(kernel.shape, factor.dtype),
     )
-    to_rows, *sums = _over_blocks(body, num_rows, size, carry)
+    to_rows, *sums = blocks.over_blocks(body, len(rows[0]), kernel.shape[1], carry)
     return [y.reshape(x.shape) for x, y in zip(pieces, to_rows, strict=True)], *sums
+
+
+def _relu_backward_in_blocks(x, center, factor, shift, gradient):
+    fold = blocks.fold(x.size // x.shape[-1])
+    rows = [a.reshape(-1, fold * x.shape[-1]) for a in (x, gradient)]
+    vectors = [jnp.tile(vector, fold) for vector in (center, factor, shift)]
+
+    def body(start, size, carry):
+        to_rows, *sums = carry
+        block, gradient_block = blocks.cut(rows, start, size)
+        to_block, *new = _relu_backward(block, *vectors, gradient_block, blocks.sum_rows)
+        (to_rows,) = blocks.put([to_rows], [to_block], start)
+        return to_rows, *(a + b for a, b in zip(sums, new, strict=True))
+
+    carry = jnp.zeros_like(rows[0]), jnp.zeros_like(vectors[1]), jnp.zeros_like(vectors[2])
+    to_rows, *sums = blocks.over_blocks(body, *rows[0].shape, carry)
+    return to_rows.reshape(x.shape), *(part.reshape(fold, -1).sum(0) for part in sums)

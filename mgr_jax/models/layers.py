@@ -5,14 +5,14 @@ Kernels are Glorot uniform and biases zero; parameters stay in float32 (their ow
 (`mgr_jax.models.table`) names it.
 """
 
-import functools
-import math
 import zlib
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+
+from mgr_jax.models.moments import as_row, moments
 
 BATCH_NORM_EPSILON = 1e-3  # Keras' default; Flax and PyTorch use 1e-5
 
@@ -65,12 +65,12 @@ class Conv(nn.Module):
 def convolve(
     x: jax.Array,
     kernel: jax.Array,
-    bias: jax.Array,
+    bias: jax.Array | None = None,
     *,
     strides: tuple[int, int] = (1, 1),
     padding: str = "SAME",
 ) -> jax.Array:
-    """`x` [B, H, W, Cin] convolved with `kernel` [h, w, Cin, Cout], plus `bias` [Cout].
+    """`x` [B, H, W, Cin] convolved with `kernel` [h, w, Cin, Cout], plus `bias` [Cout] if given.
 
     Raises:
       ValueError: the input is smaller than the kernel of a `VALID` convolution.
@@ -86,7 +86,7 @@ def convolve(
             f"x of {x.shape[1]}x{x.shape[2]} is too small for a {kernel.shape[0]}x"
             f"{kernel.shape[1]} convolution; use a longer window or a larger image"
         )
-    return y + bias.reshape(1, 1, 1, -1)
+    return y if bias is None else y + as_row(bias, y)
 
 
 class Dense(nn.Module):
@@ -152,95 +152,6 @@ class BatchNorm(nn.Module):
             self.mean.value = keep * self.mean.value + (1 - keep) * mean
             self.var.value = keep * self.var.value + (1 - keep) * var
         return mean, self.scale * lax.rsqrt(var + BATCH_NORM_EPSILON), self.bias
-
-
-def moments(
-    x: jax.Array, *, mask: jax.Array | None = None, axis_name: str | None = None
-) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance [C] of `x` [..., C], over the devices of `axis_name` too.
-
-    With a `mask` [...] only the values where it holds are counted. Over devices this takes one
-    collective, and its gradient another: see `_pooled_moments`.
-    """
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    if axis_name is not None:
-        return _pooled_moments(x, mask, axis_name)
-    mean, var, _ = _local_moments(x, mask)
-    return mean, var
-
-
-def _local_moments(
-    x: jax.Array, mask: jax.Array | None
-) -> tuple[jax.Array, jax.Array, jax.Array | int]:
-    """Mean, variance and number of the values of one device."""
-    axes = tuple(range(x.ndim - 1))
-    if mask is None:
-        count, average = math.prod(x.shape[:-1]), lambda values: jnp.mean(values, axes)
-    else:
-        count = jnp.sum(mask, dtype=x.dtype)
-        share = (mask / jnp.maximum(count, 1))[..., None]
-
-        def average(values: jax.Array) -> jax.Array:
-            return jnp.sum(values * share, axes)
-
-    mean = average(x)
-    return mean, average(jnp.square(x - as_row(mean, x))), count
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _pooled_moments(
-    x: jax.Array, mask: jax.Array | None, axis_name: str
-) -> tuple[jax.Array, jax.Array]:
-    """Mean and variance over all devices, from those of each (Chan, Golub & LeVeque 1983).
-
-    Each device takes its own two passes, and counts, means and variances are all that they
-    exchange, once; sums of squares would need no more, but lose digits far from zero. The gradient
-    is written out, since by itself it would exchange once for each pass.
-    """
-    return _pool(x, mask, axis_name)[:2]
-
-
-def _pool(
-    x: jax.Array, mask: jax.Array | None, axis_name: str
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    mean, var, count = _local_moments(x, mask)
-    own = jnp.concatenate([mean, var, jnp.full(1, count, x.dtype)])
-    # Gathered as a sum over slots: XLA joins all-reduces that are ready together, on CPU too.
-    slots = jnp.zeros((lax.axis_size(axis_name), own.size), x.dtype)
-    slots = lax.psum(slots.at[lax.axis_index(axis_name)].set(own), axis_name)
-    means, variances, counts = jnp.split(slots, [x.shape[-1], 2 * x.shape[-1]], axis=1)
-    total = jnp.sum(counts)
-    share = counts / jnp.maximum(total, 1)
-    mean = jnp.sum(share * means, axis=0)
-    var = jnp.sum(share * (variances + jnp.square(means - mean[None])), axis=0)
-    return mean, var, total
-
-
-def _keep_moments(
-    x: jax.Array, mask: jax.Array | None, axis_name: str
-) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array | None, ...]]:
-    mean, var, total = _pool(x, mask, axis_name)
-    return (mean, var), (x, mask, mean, total)
-
-
-def _gradient_of_moments(
-    axis_name: str,
-    kept: tuple[jax.Array | None, ...],
-    gradients: tuple[jax.Array, jax.Array],
-) -> tuple[jax.Array, None]:
-    x, mask, mean, total = kept
-    to_mean, to_var = jnp.split(lax.psum(jnp.concatenate(gradients), axis_name), 2)
-    share = 1 / jnp.maximum(total, 1)
-    to_x = share * (as_row(to_mean, x) + 2 * (x - as_row(mean, x)) * as_row(to_var, x))
-    return (to_x if mask is None else jnp.where(mask[..., None], to_x, 0)), None
-
-
-_pooled_moments.defvjp(_keep_moments, _gradient_of_moments)
-
-
-def as_row(vector: jax.Array, x: jax.Array) -> jax.Array:
-    """`vector` [C] with as many axes as `x` [..., C]: rank promotion is never implicit."""
-    return vector.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 class Dropout(nn.Module):

@@ -76,6 +76,19 @@ def max_pool(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _max_pool(x, window, strides, padding):
+    formula = functools.partial(_maximum, window, strides, padding)
+    if _threes(x, window, strides, padding):
+        return lax.platform_dependent(x, cpu=_maximum_of_threes, default=formula)
+    return formula(x)
+
+
+def _threes(x, window, strides, padding):
+    """Whether all windows are 3x3 around their pixel, on an image that has edges and an inside."""
+    inside = all(isinstance(size, int) and size >= 5 for size in x.shape[1:3])
+    return window == (3, 3) and strides == (1, 1) and padding == "SAME" and inside
+
+
+def _maximum(window, strides, padding, x):
     for axis in (2, 1):
         slices = _shifted(x, axis, window[axis - 1], strides[axis - 1], padding)
         x = functools.reduce(jnp.maximum, slices)
@@ -87,11 +100,13 @@ def _max_pool_forward(x, window, strides, padding):
 
 
 def _max_pool_backward(window, strides, padding, x, gradient):
+    formula = functools.partial(_route, window, strides, padding)
+    if _threes(x, window, strides, padding):
+        return (lax.platform_dependent(x, gradient, cpu=_route_threes, default=formula),)
     if window == strides and window[1] == 1 and padding == "VALID":
-        route = functools.partial(_route_by_rows, window[0])
-        formula = functools.partial(_route, window, strides, padding)
+        route = functools.partial(_route_rows, window[0])
         return (lax.platform_dependent(x, gradient, cpu=route, default=formula),)
-    return (_route(window, strides, padding, x, gradient),)
+    return (formula(x, gradient),)
 
 
 def _route(window, strides, padding, x, gradient):
@@ -124,24 +139,85 @@ def _route(window, strides, padding, x, gradient):
     return gradient
 
 
-def _route_by_rows(size, x, gradient):
-    """`_route` for windows of `size` rows that do not overlap, one row of windows at a time.
+def _route_rows(size, x, gradient):
+    """`_route` for windows of `size` rows that do not overlap."""
+    count = gradient.shape[1]
+    # Without the barrier XLA recomputes all that leads to `gradient` for every row.
+    gradient = lax.optimization_barrier(gradient)[:, :, None]
+    used = x[:, : count * size].reshape(x.shape[0], count, size, *x.shape[2:])
+    rows = jnp.split(used, size, axis=2)
+    parts = []
+    for i, row in enumerate(rows):
+        largest = functools.reduce(jnp.logical_and, [row > r for r in rows[:i]], row == row)
+        largest = functools.reduce(jnp.logical_and, [row >= r for r in rows[i + 1 :]], largest)
+        parts.append(jnp.where(largest, gradient, jnp.zeros_like(gradient)))
+    routed = jnp.concatenate(parts, axis=2).reshape(x.shape[0], count * size, *x.shape[2:])
+    rest = jnp.zeros_like(x, routed.dtype, shape=x[:, count * size :].shape)
+    return jnp.concatenate([routed, rest], axis=1)
 
-    As one formula XLA's CPU compiler recomputes all that leads to `gradient` for every row.
+
+# Windows of 3x3, for CPU: the inside of the image and its edges apart, since a padded image costs
+# XLA's CPU compiler several times as much. Measured: forward 5.2 to 1.9 ms, gradient 12.9 to 5.2.
+
+
+def _cut(x, axis, start, end):
+    return lax.slice_in_dim(x, start, end, axis=axis)
+
+
+def _maximum_of_threes(x):
+    return _maximum_along(_maximum_along(x, 2), 1)
+
+
+def _maximum_along(x, axis):
+    n = x.shape[axis]
+    inside = jnp.maximum(_cut(x, axis, 0, n - 2), _cut(x, axis, 1, n - 1))
+    inside = jnp.maximum(inside, _cut(x, axis, 2, n))
+    first = jnp.maximum(_cut(x, axis, 0, 1), _cut(x, axis, 1, 2))
+    last = jnp.maximum(_cut(x, axis, n - 2, n - 1), _cut(x, axis, n - 1, n))
+    return lax.concatenate([first, inside, last], axis)
+
+
+def _route_threes(x, gradient):
+    # The barriers keep XLA from computing one step anew within the next.
+    by_row = lax.optimization_barrier(_maximum_along(x, 2))
+    gradient = lax.optimization_barrier(_route_along(by_row, gradient, 1))
+    return _route_along(x, gradient, 2)
+
+
+def _route_along(x, gradient, axis):
+    """Hands each gradient to the first of the largest of three neighbours along `axis`."""
+    n = x.shape[axis]
+    outside = jnp.array(-jnp.inf, x.dtype), jnp.zeros((), gradient.dtype)
+
+    def padded(before, after, start, end):
+        config = [[(0, 0, 0)] * x.ndim for _ in range(2)]
+        config[0][axis] = (2 * before, 2 * after, 0)
+        config[1][axis] = (before, after, 0)
+        near = max(start - 2, 0), max(start - 1, 0)
+        cuts = (
+            _cut(x, axis, near[0], min(end + 2, n)),
+            _cut(gradient, axis, near[1], min(end + 1, n)),
+        )
+        return _won(*map(lax.pad, cuts, outside, config), axis)
+
+    parts = [padded(1, 0, 0, 2), padded(0, 0, 2, n - 2), padded(0, 1, n - 2, n)]
+    return lax.concatenate(parts, axis)
+
+
+def _won(x, gradient, axis):
+    """What each element wins of the windows around it and its neighbours.
+
+    `x` reaches two elements further than the result along `axis`, `gradient` one.
     """
-
-    def body(index, routed):
-        rows = jnp.split(lax.dynamic_slice_in_dim(x, index * size, size, axis=1), size, axis=1)
-        row_gradient = lax.dynamic_slice_in_dim(gradient, index, 1, axis=1)
-        parts = []
-        for i, row in enumerate(rows):
-            largest = functools.reduce(jnp.logical_and, [row > r for r in rows[:i]], row == row)
-            largest = functools.reduce(jnp.logical_and, [row >= r for r in rows[i + 1 :]], largest)
-            parts.append(jnp.where(largest, row_gradient, jnp.zeros_like(row_gradient)))
-        block = jnp.concatenate(parts, axis=1)
-        return lax.dynamic_update_slice_in_dim(routed, block, index * size, axis=1)
-
-    return lax.fori_loop(0, gradient.shape[1], body, jnp.zeros(x.shape, gradient.dtype))
+    count = gradient.shape[axis] - 2
+    a, b, here, c, d = (_cut(x, axis, i, i + count) for i in range(5))
+    left, own, right = (_cut(gradient, axis, i, i + count) for i in range(3))
+    before, after, zero = here > b, here >= c, jnp.zeros((), gradient.dtype)
+    return (
+        jnp.where(before & (here > a), left, zero)
+        + jnp.where(before & after, own, zero)
+        + jnp.where(after & (here >= d), right, zero)
+    )
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from mgr_jax.models import bbnn, fused
+from mgr_jax.models import bbnn, blocks, fused
 
 
 def _inputs(dtype, height, branches=2):
@@ -27,7 +27,7 @@ def _formula(pieces, center, factor, shift, kernel):
 
 @pytest.mark.parametrize(("height", "block_values"), [(7, 60), (12, 1000), (6, 1)])
 def test_normalise_relu_project_equals_the_formula(monkeypatch, height, block_values):
-    monkeypatch.setattr(fused, "BLOCK_VALUES", block_values)
+    monkeypatch.setattr(blocks, "BLOCK_VALUES", block_values)
     with jax.enable_x64(True):
         inputs = _inputs(jnp.float64, height)
         weight = jnp.arange(5.0).reshape(1, 1, 1, 5) - 1.5
