@@ -57,6 +57,31 @@ def test_blocks_equal_the_path_of_other_backends():
     )
 
 
+@pytest.mark.parametrize(("height", "block_values"), [(7, 60), (8, 10**6)])
+def test_normalise_relu_equals_the_formula(monkeypatch, height, block_values):
+    monkeypatch.setattr(blocks, "BLOCK_VALUES", block_values)
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        x = jnp.asarray(rng.normal(size=(2, height, 3, 4)))
+        vectors = [jnp.asarray(rng.normal(size=4)) for _ in range(3)]
+        weight = jnp.asarray(rng.normal(size=x.shape))
+
+        def formula(x, center, factor, shift):
+            rows = (None, None, None)
+            return jax.nn.relu((x - center[rows]) * factor[rows] + shift[rows])
+
+        results = [
+            jax.value_and_grad(lambda *a, f=f: jnp.sum(weight * f(*a)), range(4))(x, *vectors)
+            for f in (fused.normalise_relu, formula)
+        ]
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), *results)
+        inputs = (x, *vectors, weight)
+        for a, b in zip(
+            fused._relu_backward_in_blocks(*inputs), fused._relu_backward(*inputs), strict=True
+        ):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
 def test_bbnn_fused_equals_the_plain_network():
     plain = bbnn.BBNN(3, width=3, num_modules=2, fused=False)
     x = np.random.default_rng(0).normal(size=(2, 22, 7, 1)) * 10 - 40
@@ -66,6 +91,8 @@ def test_bbnn_fused_equals_the_plain_network():
         variables = jax.tree.map(
             lambda a: jnp.asarray(0.5 + rng.random(a.shape), jnp.float64), fresh
         )
+        # A negative factor turns the order of values round, in front of the stem's pooling.
+        variables["params"]["stem_norm"]["scale"] *= jnp.array([1.0, -1.0, 1.0])
         results = []
         for network in (plain, plain.clone(fused=True)):
             network = network.clone(dtype=jnp.float64)

@@ -50,66 +50,6 @@ def test_conv_kernel_is_glorot_uniform_as_in_keras():
         np.testing.assert_array_equal(params["bias"], 0)
 
 
-def test_moments_keep_their_digits_far_from_zero():
-    x = np.random.default_rng(0).normal(size=(5000, 2)).astype(np.float32) + 1000
-    mean, var = layers.moments(jnp.asarray(x))
-    np.testing.assert_allclose(mean, x.astype(np.float64).mean(0), rtol=1e-6)
-    np.testing.assert_allclose(var, x.astype(np.float64).var(0), rtol=1e-4)
-
-
-def test_moments_under_a_mask_are_those_of_what_is_left():
-    x = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32)
-    mask = np.arange(6)[None] < np.array([[6], [2], [0], [5]])
-    for ours, theirs in zip(
-        layers.moments(jnp.asarray(x), mask=jnp.asarray(mask)),
-        (x[mask].mean(0), x[mask].var(0)),
-        strict=True,
-    ):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-    parts = (jnp.asarray(a).reshape(2, 2, *a.shape[1:]) for a in (x, mask))
-    mean, var = jax.pmap(lambda x, m: layers.moments(x, mask=m, axis_name="d"), "d")(*parts)
-    np.testing.assert_allclose(mean[1], x[mask].mean(0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(var[1], x[mask].var(0), rtol=1e-5, atol=1e-6)
-    mean, var = layers.moments(jnp.asarray(x), mask=jnp.zeros((4, 6), bool))
-    assert bool((mean == 0).all() and (var == 0).all())
-
-
-@pytest.mark.parametrize("masked", [False, True])
-def test_moments_over_devices_are_those_of_all_rows_with_their_gradient(masked):
-    """Devices of unlike means, one of them all masked."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(8, 5, 3)) + np.repeat(np.arange(4), 2)[:, None, None]
-    x, mask = jnp.asarray(x, jnp.float32), None
-    if masked:
-        mask = jnp.arange(5)[None] < jnp.array([5, 2, 0, 0, 1, 4, 3, 5])[:, None]
-
-    def both(x, mask, axis_name=None):
-        mean, var = layers.moments(x, mask=mask, axis_name=axis_name)
-        # What each row makes of the moments, so that every device has a gradient of its own.
-        part = jnp.sum(jnp.sin(mean)[None, None] * x**2 + jnp.cos(x) * var[None, None])
-        return part, (mean, var)
-
-    gradient = jax.grad(both, has_aux=True)
-    expected = gradient(x, mask)
-    rows, whole = PartitionSpec("d"), PartitionSpec()
-    spread = jax.shard_map(
-        lambda x, mask: gradient(x, mask, "d"),
-        mesh=jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,)),
-        in_specs=(rows, rows if masked else None),
-        out_specs=(rows, whole),
-        check_vma=False,
-    )(x, mask)
-    for ours, theirs in zip(jax.tree.leaves(spread), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
-def test_moments_over_devices_keep_their_digits_far_from_zero():
-    x = np.random.default_rng(0).normal(size=(4, 5000, 2)).astype(np.float32) + 1000
-    mean, var = jax.pmap(lambda x: layers.moments(x, axis_name="d"), "d")(jnp.asarray(x))
-    np.testing.assert_allclose(mean[3], x.astype(np.float64).mean((0, 1)), rtol=1e-6)
-    np.testing.assert_allclose(var[3], x.astype(np.float64).var((0, 1)), rtol=1e-4)
-
-
 def _keys(count):
     return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(7), jnp.arange(count))
 

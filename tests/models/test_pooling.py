@@ -35,6 +35,28 @@ def test_max_pool_equals_flax_with_its_gradient(window, strides, padding):
     assert ours(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
 
 
+@pytest.mark.parametrize(("height", "width"), [(5, 5), (5, 9), (6, 8)])
+def test_threes_equal_the_path_of_other_backends(height, width):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.integers(-2, 3, (2, height, width, 3)), jnp.float32)
+    gradient = jnp.asarray(rng.integers(-8, 8, x.shape), jnp.float32)
+    settings = (3, 3), (1, 1), "SAME"
+    np.testing.assert_array_equal(pooling._maximum_of_threes(x), pooling._maximum(*settings, x))
+    np.testing.assert_array_equal(
+        pooling._route_threes(x, gradient), pooling._route(*settings, x, gradient)
+    )
+
+
+def test_rows_equal_the_path_of_other_backends():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.integers(-2, 3, (2, 11, 4, 3)), jnp.float32)
+    gradient = jnp.asarray(rng.integers(-8, 8, (2, 2, 4, 3)), jnp.float32)
+    np.testing.assert_array_equal(
+        pooling._route_rows(4, x, gradient),
+        pooling._route((4, 1), (4, 1), "VALID", x, gradient),
+    )
+
+
 def test_max_pool_passes_nan_on():
     x = jnp.zeros((1, 4, 4, 1)).at[0, 1, 1, 0].set(jnp.nan)
     y = pooling.max_pool(x, window=(3, 3), strides=(1, 1), padding="SAME")

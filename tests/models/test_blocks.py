@@ -1,0 +1,35 @@
+"""Passes over blocks of rows: every row once, in order, sums as NumPy's."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mgr_jax.models import blocks
+
+
+@pytest.mark.parametrize("num_rows", [1, 8, 20, 33])
+@pytest.mark.parametrize("block_values", [1, 24, 1000])
+def test_over_blocks_visits_every_row_once(monkeypatch, num_rows, block_values):
+    monkeypatch.setattr(blocks, "BLOCK_VALUES", block_values)
+    x = jnp.arange(num_rows * 3.0).reshape(num_rows, 3)
+
+    def body(start, size, carry):
+        seen, total = carry
+        (block,) = blocks.cut([x], start, size)
+        (seen,) = blocks.put([seen], [2 * block], start)
+        return seen, total + blocks.sum_rows(block)
+
+    carry = jnp.zeros_like(x), jnp.zeros(3)
+    seen, total = blocks.over_blocks(body, num_rows, 3, carry)
+    np.testing.assert_array_equal(seen, 2 * x)
+    np.testing.assert_allclose(total, np.asarray(x).sum(0))
+
+
+def test_blocks_are_even_and_multiples_of_eight():
+    size = blocks.block_size(100_000, 288)
+    assert size % 8 == 0 and size * 288 <= blocks.BLOCK_VALUES + 8 * 288
+    assert 100_000 % size == 0 or 100_000 % size > size // 2
+
+
+def test_fold_divides_the_rows():
+    assert [blocks.fold(n) for n in (16, 12, 6, 7)] == [8, 4, 2, 1]
