@@ -66,21 +66,26 @@ def jit_init(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
 
 
 def compiler_options(mesh: Mesh) -> dict[str, str]:
-    """XLA's options for these devices.
+    """XLA's options for these devices, as far as this version of it knows them.
 
     On CPU, convolutions go to Eigen. By default some go to a library (YNNPACK) that runs them on
-    one core and takes up to three times as long (`experiments/results/benchmark.md`).
+    one core and takes up to three times as long (`experiments/results/benchmark.md`). Vectors may
+    be as wide as the machine has them; XLA's own preference is half of that on AVX-512.
     """
-    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
-    return options if on_cpu and _are_known(tuple(options.items())) else {}
+    options = {
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
+        "xla_cpu_prefer_vector_width": "512",
+    }
+    if mesh.devices.flat[0].platform != "cpu":
+        return {}
+    return {name: value for name, value in options.items() if _is_known(name, value)}
 
 
 @functools.cache
-def _are_known(options: tuple[tuple[str, str], ...]) -> bool:
-    """Whether this version of XLA has all of these options, some of which are experimental."""
+def _is_known(name: str, value: str) -> bool:
+    """Whether this version of XLA has the option, which may be experimental."""
     try:
-        jax.jit(lambda: 0, compiler_options=dict(options)).lower().compile()
+        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True

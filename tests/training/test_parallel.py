@@ -188,7 +188,7 @@ def test_predict_step_replicates_its_result(name):
 
 def test_compiler_options_are_known_to_this_xla_and_for_cpu_alone():
     options = parallel.compiler_options(parallel.make_mesh())
-    assert list(options) == ["xla_cpu_experimental_ynn_fusion_type"]
-    assert not parallel._are_known((("xla_cpu_no_such_option", "1"),))
+    assert list(options) == ["xla_cpu_experimental_ynn_fusion_type", "xla_cpu_prefer_vector_width"]
+    assert not parallel._is_known("xla_cpu_no_such_option", "1")
     tpu = types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform="tpu")]))
     assert parallel.compiler_options(tpu) == {}
