@@ -1,6 +1,7 @@
 """Recurrent networks on a sequence of frames: SimpleRNN, GRU and LSTM, as Keras has them."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jax import lax
 from mgr_jax.models import layers
 
 CELLS = {"simple": 1, "gru": 3, "lstm": 4}  # name -> gates
+_FEW = 4  # inputs of at most a fourth of the units are multiplied with the state
 
 
 class Recurrent(nn.Module):
@@ -53,26 +55,21 @@ class Recurrent(nn.Module):
         kernel = self.param("kernel", layers.kernel_init, (x.shape[-1], width))
         recurrent = self.param("recurrent_kernel", nn.initializers.orthogonal(), (size, width))
         bias = self.param("bias", _bias_init, (width,), self.cell)
-        # The product with the input needs no state: one large product ahead of the scan.
-        inputs = x.astype(self.dtype) @ kernel.astype(self.dtype)
         wide = jnp.promote_types(jnp.float32, self.dtype)
-        inputs = inputs.astype(wide) + bias.astype(wide)[None, None]
-        valid = jnp.ones(x.shape[:2], bool)
+        frames, rows = x.astype(self.dtype).swapaxes(0, 1), recurrent.astype(self.dtype)
+        kernel = kernel.astype(self.dtype)
+        if x.shape[-1] <= size // _FEW and wide == self.dtype:
+            # One product of state and frame costs less than to write and read `width` projections.
+            rows = jnp.concatenate([rows, kernel])
+        else:
+            # The product with the input needs no state: one large product ahead of the scan.
+            frames = (frames @ kernel).astype(wide)
+        valid = None
         if num_frames is not None:
-            valid = jnp.arange(x.shape[1])[None] < num_frames[:, None]
-        update = functools.partial(_UPDATES[self.cell], recurrent.astype(self.dtype))
-
-        def step(state, frame):
-            projected, keep = frame
-            new = update(state, projected)
-            state = jax.tree.map(lambda a, b: jnp.where(keep[:, None], a, b), new, state)
-            return state, state[0] if self.return_sequences else None
-
-        zero = jnp.zeros((x.shape[0], size), wide)
-        start = (zero, zero) if self.cell == "lstm" else (zero,)
-        frames = inputs.swapaxes(0, 1), valid.swapaxes(0, 1)
-        end, states = lax.scan(step, start, frames, reverse=self.reverse)
-        return states.swapaxes(0, 1) if self.return_sequences else end[0]
+            valid = (jnp.arange(x.shape[1])[:, None] < num_frames[None])[..., None]
+        how = _How(self.cell, self.return_sequences, self.reverse)
+        states = _scan(how, frames, _pieces(self.cell, rows, size), bias.astype(wide), valid)
+        return states.swapaxes(0, 1) if self.return_sequences else states
 
 
 def _bias_init(key, shape, cell, dtype=jnp.float32):
@@ -84,32 +81,173 @@ def _bias_init(key, shape, cell, dtype=jnp.float32):
     return bias
 
 
-def _product(h, kernel):
-    return (h.astype(kernel.dtype) @ kernel).astype(h.dtype)
+class _How(NamedTuple):
+    """What is fixed of a scan: its cell, whether all states are asked for, and its direction."""
+
+    cell: str
+    sequences: bool
+    reverse: bool
 
 
-def _simple(kernel, state, x):
-    (h,) = state
-    return (jnp.tanh(x + _product(h, kernel)),)
+def _pieces(cell, array, size):
+    """Columns of each product of a step; the GRU's candidate has one of its own."""
+    return tuple(jnp.split(array, [2 * size], axis=-1)) if cell == "gru" else (array,)
 
 
-def _gru(kernel, state, x):
-    (h,) = state
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan(how, frames, kernels, bias, valid):
+    """States [F, B, H], or the last [B, H], of `frames` [F, B, D].
+
+    `kernels` are of the state and then of the frame, [H + D, G H] by columns; or of the state
+    alone, with frames that are products already. `valid` [F, B, 1] may be None.
+    """
+    return _forward(how, frames, kernels, bias, valid, keep=False)[0]
+
+
+def _forward(how, frames, kernels, bias, valid, *, keep):
+    """As `_scan`; with `keep` also the state before each frame and what the cell saved."""
+    size = bias.shape[0] // CELLS[how.cell]
+    biases = _pieces(how.cell, bias, size)
+    joined = kernels[0].shape[0] > size
+
+    def step(state, now):
+        frame, ok = now
+        projected = None if joined else _pieces(how.cell, frame, size)
+
+        def product(i, h):
+            h = h.astype(frame.dtype if joined else kernels[i].dtype)
+            if joined:
+                return jnp.concatenate([h, frame], axis=-1) @ kernels[i] + biases[i]
+            return projected[i] + (h @ kernels[i]).astype(bias.dtype) + biases[i]
+
+        new, saved = _FORWARD[how.cell](product, *state)
+        if ok is not None:
+            new = tuple(jnp.where(ok, a, b) for a, b in zip(new, state, strict=True))
+        return new, (new[0] if how.sequences else None, (state, saved) if keep else None)
+
+    zero = jnp.zeros((frames.shape[1], size), bias.dtype)
+    start = (zero,) * (2 if how.cell == "lstm" else 1)
+    end, (states, kept) = lax.scan(step, start, (frames, valid), reverse=how.reverse)
+    return (states if how.sequences else end[0]), kept
+
+
+def _scan_fwd(how, frames, kernels, bias, valid):
+    states, kept = _forward(how, frames, kernels, bias, valid, keep=True)
+    return states, (frames, kernels, bias, valid, kept)
+
+
+def _scan_bwd(how, residuals, slope):
+    """The scan back gives the slopes of the gates only; kernels take one product over all frames.
+
+    Differentiated as it stands, a scan would add a matrix to the slope of a kernel at every frame.
+    """
+    frames, kernels, bias, valid, (before, saved) = residuals
+    size = bias.shape[0] // CELLS[how.cell]
+    joined = kernels[0].shape[0] > size
+    transposed = [kernel[:size].T for kernel in kernels]
+
+    def product(i, gates):
+        return (gates.astype(transposed[i].dtype) @ transposed[i]).astype(bias.dtype)
+
+    def step(after, now):
+        given, ok, before, saved = now
+        if given is not None:
+            after = (after[0] + given, *after[1:])
+        live = after if ok is None else tuple(jnp.where(ok, a, 0) for a in after)
+        earlier, gates = _BACKWARD[how.cell](product, live, before, saved)
+        if ok is not None:
+            earlier = tuple(
+                a + jnp.where(ok, 0, b) for a, b in zip(earlier, after, strict=True)
+            )
+        return earlier, gates
+
+    zero = jnp.zeros_like(before[0][0])
+    end = (zero if how.sequences else slope, zero)[: len(before)]
+    given = slope if how.sequences else None
+    _, gates = lax.scan(step, end, (given, valid, before, saved), reverse=not how.reverse)
+    read = [before[0]] if how.cell != "gru" else [before[0], saved[1] * before[0]]
+    narrow = [g.astype(k.dtype) for g, k in zip(gates, kernels, strict=True)]
+    to_kernels = []
+    for h, g, kernel in zip(read, narrow, kernels, strict=True):
+        h = h.astype(kernel.dtype)
+        h = jnp.concatenate([h, frames], axis=-1) if joined else h
+        to_kernels.append(jnp.einsum("fbh,fbg->hg", h, g))
+    if joined:
+        to_frames = sum(g @ kernel[size:].T for g, kernel in zip(narrow, kernels, strict=True))
+    else:
+        to_frames = jnp.concatenate(gates, axis=-1)
+    to_bias = jnp.concatenate([g.sum((0, 1)) for g in gates])
+    return to_frames, tuple(to_kernels), to_bias, None
+
+
+_scan.defvjp(_scan_fwd, _scan_bwd)
+
+
+def _sigmoid(x):
+    return 0.5 * jnp.tanh(0.5 * x) + 0.5
+
+
+# A cell forward: (product, state) -> (new state, what its backward pass reads). `product(i, h)`
+# is the sum in front of the gates of piece i. Backward: (product, slopes of the new state, old
+# state, what was saved) -> (slopes of the old state, slopes of those sums by piece).
+
+
+def _simple(product, h):
+    h = jnp.tanh(product(0, h))
+    return (h,), (h,)
+
+
+def _simple_back(product, slopes, before, saved):
+    gates = slopes[0] * (1 - saved[0] ** 2)
+    return (product(0, gates),), (gates,)
+
+
+def _gru(product, h):
+    update, reset = jnp.split(_sigmoid(product(0, h)), 2, axis=-1)
+    candidate = jnp.tanh(product(1, reset * h))
+    return (update * h + (1 - update) * candidate,), (update, reset, candidate)
+
+
+def _gru_back(product, slopes, before, saved):
+    (slope,), (h,), (update, reset, candidate) = slopes, before, saved
+    last = slope * (1 - update) * (1 - candidate**2)
+    to_read = product(1, last)
+    first = slope * (h - candidate) * update * (1 - update)
+    second = to_read * h * reset * (1 - reset)
+    gates = jnp.concatenate([first, second], axis=-1)
+    return (slope * update + to_read * reset + product(0, gates),), (gates, last)
+
+
+def _lstm(product, h, c):
     size = h.shape[-1]
-    gates = nn.sigmoid(x[:, : 2 * size] + _product(h, kernel[:, : 2 * size]))
-    update, reset = jnp.split(gates, 2, axis=-1)
-    candidate = jnp.tanh(x[:, 2 * size :] + _product(reset * h, kernel[:, 2 * size :]))
-    return (update * h + (1 - update) * candidate,)
+    # All gates by one tanh, which XLA vectorises on CPU; a sigmoid is 0.5 tanh(0.5 x) + 0.5.
+    scale = jnp.repeat(jnp.array([0.5, 0.5, 1, 0.5], h.dtype), size)
+    shift = jnp.repeat(jnp.array([0.5, 0.5, 0, 0.5], h.dtype), size)
+    gates = jnp.tanh(product(0, h) * scale) * scale + shift
+    i, f, candidate, o = jnp.split(gates, 4, axis=-1)
+    c = f * c + i * candidate
+    return (o * jnp.tanh(c), c), (gates,)
 
 
-def _lstm(kernel, state, x):
-    h, c = state
-    i, f, candidate, o = jnp.split(x + _product(h, kernel), 4, axis=-1)
-    c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(candidate)
-    return nn.sigmoid(o) * jnp.tanh(c), c
+def _lstm_back(product, slopes, before, saved):
+    (to_h, to_c), (_, c), (gates,) = slopes, before, saved
+    i, f, candidate, o = jnp.split(gates, 4, axis=-1)
+    out = jnp.tanh(f * c + i * candidate)
+    to_c = to_c + to_h * o * (1 - out**2)
+    gates = jnp.concatenate(
+        [
+            to_c * candidate * i * (1 - i),
+            to_c * c * f * (1 - f),
+            to_c * i * (1 - candidate**2),
+            to_h * out * o * (1 - o),
+        ],
+        axis=-1,
+    )
+    return (product(0, gates), to_c * f), (gates,)
 
 
-_UPDATES = {"simple": _simple, "gru": _gru, "lstm": _lstm}
+_FORWARD = {"simple": _simple, "gru": _gru, "lstm": _lstm}
+_BACKWARD = {"simple": _simple_back, "gru": _gru_back, "lstm": _lstm_back}
 
 
 class RNN(nn.Module):
