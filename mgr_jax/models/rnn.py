@@ -149,22 +149,19 @@ def _scan_bwd(how, residuals, slope):
     def product(i, gates):
         return (gates.astype(transposed[i].dtype) @ transposed[i]).astype(bias.dtype)
 
+    # Slopes are linear in those of the state: the factors are taken for all frames at once.
+    factors = _FACTORS[how.cell](before, saved, valid)
+
     def step(after, now):
-        given, ok, before, saved = now
+        given, factors = now
         if given is not None:
             after = (after[0] + given, *after[1:])
-        live = after if ok is None else tuple(jnp.where(ok, a, 0) for a in after)
-        earlier, gates = _BACKWARD[how.cell](product, live, before, saved)
-        if ok is not None:
-            earlier = tuple(
-                a + jnp.where(ok, 0, b) for a, b in zip(earlier, after, strict=True)
-            )
-        return earlier, gates
+        return _BACKWARD[how.cell](product, after, factors)
 
     zero = jnp.zeros_like(before[0][0])
     end = (zero if how.sequences else slope, zero)[: len(before)]
     given = slope if how.sequences else None
-    _, gates = lax.scan(step, end, (given, valid, before, saved), reverse=not how.reverse)
+    _, gates = lax.scan(step, end, (given, factors), reverse=not how.reverse)
     read = [before[0]] if how.cell != "gru" else [before[0], saved[1] * before[0]]
     narrow = [g.astype(k.dtype) for g, k in zip(gates, kernels, strict=True)]
     to_kernels = []
@@ -188,8 +185,10 @@ def _sigmoid(x):
 
 
 # A cell forward: (product, state) -> (new state, what its backward pass reads). `product(i, h)`
-# is the sum in front of the gates of piece i. Backward: (product, slopes of the new state, old
-# state, what was saved) -> (slopes of the old state, slopes of those sums by piece).
+# is the sum in front of the gates of piece i. Factors: (states before, what was saved, valid
+# frames) -> what the way back multiplies slopes with, such that a frame that is not valid passes
+# them on. Back: (product, slopes of the new state, factors) -> (slopes of the old state, of the
+# sums by piece).
 
 
 def _simple(product, h):
@@ -197,9 +196,13 @@ def _simple(product, h):
     return (h,), (h,)
 
 
-def _simple_back(product, slopes, before, saved):
-    gates = slopes[0] * (1 - saved[0] ** 2)
-    return (product(0, gates),), (gates,)
+def _simple_factors(before, saved, valid):
+    return _where(valid, 1 - saved[0] ** 2, 0), _skipped(valid, saved[0])
+
+
+def _simple_back(product, slopes, factors):
+    gates = slopes[0] * factors[0]
+    return (product(0, gates) + slopes[0] * factors[1],), (gates,)
 
 
 def _gru(product, h):
@@ -208,14 +211,19 @@ def _gru(product, h):
     return (update * h + (1 - update) * candidate,), (update, reset, candidate)
 
 
-def _gru_back(product, slopes, before, saved):
-    (slope,), (h,), (update, reset, candidate) = slopes, before, saved
-    last = slope * (1 - update) * (1 - candidate**2)
-    to_read = product(1, last)
-    first = slope * (h - candidate) * update * (1 - update)
-    second = to_read * h * reset * (1 - reset)
-    gates = jnp.concatenate([first, second], axis=-1)
-    return (slope * update + to_read * reset + product(0, gates),), (gates, last)
+def _gru_factors(before, saved, valid):
+    (h,), (update, reset, candidate) = before, saved
+    to_update = _where(valid, (h - candidate) * update * (1 - update), 0)
+    to_candidate = _where(valid, (1 - update) * (1 - candidate**2), 0)
+    return to_update, h * reset * (1 - reset), to_candidate, reset, _where(valid, update, 1)
+
+
+def _gru_back(product, slopes, factors):
+    (slope,), (to_update, to_reset, to_candidate, reset, update) = slopes, factors
+    last = slope * to_candidate
+    read = product(1, last)
+    first = jnp.concatenate([slope * to_update, read * to_reset], axis=-1)
+    return (slope * update + read * reset + product(0, first),), (first, last)
 
 
 def _lstm(product, h, c):
@@ -229,24 +237,41 @@ def _lstm(product, h, c):
     return (o * jnp.tanh(c), c), (gates,)
 
 
-def _lstm_back(product, slopes, before, saved):
-    (to_h, to_c), (_, c), (gates,) = slopes, before, saved
-    i, f, candidate, o = jnp.split(gates, 4, axis=-1)
+def _lstm_factors(before, saved, valid):
+    c, (i, f, candidate, o) = before[1], jnp.split(saved[0], 4, axis=-1)
     out = jnp.tanh(f * c + i * candidate)
-    to_c = to_c + to_h * o * (1 - out**2)
-    gates = jnp.concatenate(
+    to_gates = jnp.concatenate(
         [
-            to_c * candidate * i * (1 - i),
-            to_c * c * f * (1 - f),
-            to_c * i * (1 - candidate**2),
-            to_h * out * o * (1 - o),
+            candidate * i * (1 - i),
+            c * f * (1 - f),
+            i * (1 - candidate**2),
+            out * o * (1 - o),
         ],
         axis=-1,
     )
-    return (product(0, gates), to_c * f), (gates,)
+    to_c = _where(valid, o * (1 - out**2), 0)
+    return _where(valid, to_gates, 0), to_c, _where(valid, f, 1), _skipped(valid, c)
+
+
+def _lstm_back(product, slopes, factors):
+    (slope, to_c), (to_gates, through, forget, skipped) = slopes, factors
+    to_c = to_c + slope * through
+    gates = jnp.concatenate([to_c, to_c, to_c, slope], axis=-1) * to_gates
+    return (product(0, gates) + slope * skipped, to_c * forget), (gates,)
+
+
+def _where(valid, value, other):
+    return value if valid is None else jnp.where(valid, value, other)
+
+
+def _skipped(valid, like):
+    return (
+        jnp.zeros((len(like), 1, 1), like.dtype) if valid is None else (~valid).astype(like.dtype)
+    )
 
 
 _FORWARD = {"simple": _simple, "gru": _gru, "lstm": _lstm}
+_FACTORS = {"simple": _simple_factors, "gru": _gru_factors, "lstm": _lstm_factors}
 _BACKWARD = {"simple": _simple_back, "gru": _gru_back, "lstm": _lstm_back}
 
 
