@@ -107,7 +107,7 @@ def _scan(how, frames, kernels, bias, valid):
 def _forward(how, frames, kernels, bias, valid, *, keep):
     """As `_scan`; with `keep` also the state before each frame and what the cell saved."""
     size = bias.shape[0] // CELLS[how.cell]
-    biases = _pieces(how.cell, bias, size)
+    biases = _pieces(how.cell, bias[None], size)
     joined = kernels[0].shape[0] > size
 
     def step(state, now):
@@ -229,8 +229,8 @@ def _gru_back(product, slopes, factors):
 def _lstm(product, h, c):
     size = h.shape[-1]
     # All gates by one tanh, which XLA vectorises on CPU; a sigmoid is 0.5 tanh(0.5 x) + 0.5.
-    scale = jnp.repeat(jnp.array([0.5, 0.5, 1, 0.5], h.dtype), size)
-    shift = jnp.repeat(jnp.array([0.5, 0.5, 0, 0.5], h.dtype), size)
+    scale = jnp.repeat(jnp.array([[0.5, 0.5, 1, 0.5]], h.dtype), size, axis=1)
+    shift = jnp.repeat(jnp.array([[0.5, 0.5, 0, 0.5]], h.dtype), size, axis=1)
     gates = jnp.tanh(product(0, h) * scale) * scale + shift
     i, f, candidate, o = jnp.split(gates, 4, axis=-1)
     c = f * c + i * candidate

@@ -46,10 +46,14 @@ def test_what_is_converted_gives_the_probabilities_of_the_system(name):
 
 @pytest.mark.slow
 @pytest.mark.skipif("MGR_JAX_ONNX_ENV" not in os.environ, reason="MGR_JAX_ONNX_ENV is not set")
-@pytest.mark.parametrize("name", ["bbnn", "cnn", "cnn_lstm", "rnn", "logistic"])
+@pytest.mark.parametrize("name", ["bbnn", "cnn", "cnn_lstm", "rnn", "gru", "lstm", "logistic"])
 def test_onnxruntime_gives_the_probabilities_of_the_system(tmp_path, name):
-    shape = {"features_n_mels": 128, "features_n_fft": 2048, "features_hop_length": 32}
-    system = trained.make_system(name, **(shape if name.startswith("cnn") else {}))
+    fields = {}
+    if name.startswith("cnn"):
+        fields = {"features_n_mels": 128, "features_n_fft": 2048, "features_hop_length": 32}
+    if name in ("gru", "lstm"):
+        name, fields = "rnn", {"model_cell": name}
+    system = trained.make_system(name, **fields)
     bundle.write(tmp_path / "m", system)
     python = pathlib.Path(os.environ["MGR_JAX_ONNX_ENV"], "bin", "python")
     done = subprocess.run(

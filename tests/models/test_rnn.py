@@ -80,3 +80,86 @@ def test_rnn_of_a_padded_batch_equals_its_clips_alone():
 def test_recurrent_refuses_an_unknown_cell():
     with pytest.raises(ValueError, match="cell is 'elman'"):
         rnn.Recurrent(3, cell="elman").init(jax.random.key(0), jnp.zeros((1, 2, 3)))
+
+
+def _plain(cell, params, x, num_frames, *, sequences, reverse):
+    """The layer as `lax.scan` alone, from the equations; its gradient is that of JAX."""
+    size = params["recurrent_kernel"].shape[0]
+    sigmoid, u = jax.nn.sigmoid, params["recurrent_kernel"]
+
+    def update(p, h, c):
+        if cell == "simple":
+            return jnp.tanh(p + h @ u), c
+        if cell == "gru":
+            gates = sigmoid(p[:, : 2 * size] + h @ u[:, : 2 * size])
+            z, r = jnp.split(gates, 2, axis=-1)
+            return z * h + (1 - z) * jnp.tanh(p[:, 2 * size :] + (r * h) @ u[:, 2 * size :]), c
+        i, f, candidate, o = jnp.split(p + h @ u, 4, axis=-1)
+        c = sigmoid(f) * c + sigmoid(i) * jnp.tanh(candidate)
+        return sigmoid(o) * jnp.tanh(c), c
+
+    def step(state, frame):
+        p, keep = frame
+        state = tuple(jnp.where(keep, a, b) for a, b in zip(update(p, *state), state, strict=True))
+        return state, state[0]
+
+    keep = jnp.arange(x.shape[1])[:, None, None] < num_frames[None, :, None]
+    projected = (x @ params["kernel"] + params["bias"][None, None]).swapaxes(0, 1)
+    zero = jnp.zeros((x.shape[0], size), x.dtype)
+    (end, _), states = jax.lax.scan(step, (zero, zero), (projected, keep), reverse=reverse)
+    return states.swapaxes(0, 1) if sequences else end
+
+
+@pytest.mark.parametrize("cell", ["simple", "gru", "lstm"])
+@pytest.mark.parametrize("inputs", [2, 9])  # Few join the state's product, more go ahead of it.
+@pytest.mark.parametrize(
+    "masked,sequences,reverse",
+    [(False, False, False), (False, True, True), (True, False, True), (True, True, False)],
+)
+def test_gradient_is_that_of_the_plain_scan(cell, inputs, masked, sequences, reverse):
+    with jax.enable_x64(True):
+        generator = np.random.default_rng(0)
+        folds, rows, frames, size = 2, 3, 6, 8
+        x = generator.normal(size=(folds, rows, frames, inputs))
+        num_frames = np.array([6, 3, 1]) if masked else None
+        weights = generator.normal(size=(rows, frames, size) if sequences else (rows, size))
+        layer = rnn.Recurrent(
+            size, cell=cell, return_sequences=sequences, reverse=reverse, dtype=jnp.float64
+        )
+        shapes = jax.eval_shape(layer.init, jax.random.key(0), x[0])["params"]
+        params = {k: generator.normal(size=(folds, *v.shape)) / 2 for k, v in shapes.items()}
+
+        def ours(params, x):
+            return (weights * layer.apply({"params": params}, x, num_frames)).sum()
+
+        def plain(params, x):
+            given = np.full(rows, frames) if num_frames is None else num_frames
+            how = {"sequences": sequences, "reverse": reverse}
+            return (weights * _plain(cell, params, x, given, **how)).sum()
+
+        expected = jax.jit(jax.vmap(jax.value_and_grad(plain, (0, 1))))(params, x)
+        # By `vmap`, and for one fold alone.
+        found = jax.jit(jax.vmap(jax.value_and_grad(ours, (0, 1))))(params, x)
+        first = {name: value[0] for name, value in params.items()}
+        alone = jax.jit(jax.value_and_grad(ours, (0, 1)))(first, x[0])
+        assert found[0].dtype == jnp.float64
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-11), found, expected)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[0], atol=1e-11), alone, expected)
+
+
+@pytest.mark.parametrize("cell", ["simple", "gru", "lstm"])
+def test_bfloat16_products_keep_wide_states(cell):
+    layer, params, x = _layer(cell, return_sequences=True)
+    narrow = layer.clone(dtype=jnp.bfloat16)
+
+    def loss(layer, params):
+        states = layer.apply({"params": params}, x, np.array([7, 3, 1]))
+        return (states**2).sum(), states
+
+    (_, states), found = jax.value_and_grad(loss, 1, has_aux=True)(narrow, params)
+    (_, wide), expected = jax.value_and_grad(loss, 1, has_aux=True)(layer, params)
+    assert states.dtype == jnp.float32
+    np.testing.assert_allclose(states, wide, atol=0.05)
+    for name, slope in found.items():
+        assert slope.dtype == jnp.float32
+        np.testing.assert_allclose(slope, expected[name], atol=0.05 * np.abs(expected[name]).max())
