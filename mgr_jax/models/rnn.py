@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from mgr_jax.models import layers
+from mgr_jax.models import cells, layers
+from mgr_jax.models.cells import CELLS
 
-CELLS = {"simple": 1, "gru": 3, "lstm": 4}  # name -> gates
 _FEW = 4  # inputs of at most a fourth of the units are multiplied with the state
 
 
@@ -51,7 +51,7 @@ class Recurrent(nn.Module):
         """
         if self.cell not in CELLS:
             raise ValueError(f"cell is {self.cell!r}; it must be one of {', '.join(CELLS)}")
-        size, width = self.features, CELLS[self.cell] * self.features
+        size, width = self.features, CELLS[self.cell].gates * self.features
         kernel = self.param("kernel", layers.kernel_init, (x.shape[-1], width))
         recurrent = self.param("recurrent_kernel", nn.initializers.orthogonal(), (size, width))
         bias = self.param("bias", _bias_init, (width,), self.cell)
@@ -68,7 +68,7 @@ class Recurrent(nn.Module):
         if num_frames is not None:
             valid = (jnp.arange(x.shape[1])[:, None] < num_frames[None])[..., None]
         how = _How(self.cell, self.return_sequences, self.reverse)
-        states = _scan(how, frames, _pieces(self.cell, rows, size), bias.astype(wide), valid)
+        states = _scan(how, frames, cells.pieces(self.cell, rows, size), bias.astype(wide), valid)
         return states.swapaxes(0, 1) if self.return_sequences else states
 
 
@@ -89,11 +89,6 @@ class _How(NamedTuple):
     reverse: bool
 
 
-def _pieces(cell, array, size):
-    """Columns of each product of a step; the GRU's candidate has one of its own."""
-    return tuple(jnp.split(array, [2 * size], axis=-1)) if cell == "gru" else (array,)
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _scan(how, frames, kernels, bias, valid):
     """States [F, B, H], or the last [B, H], of `frames` [F, B, D].
@@ -106,13 +101,13 @@ def _scan(how, frames, kernels, bias, valid):
 
 def _forward(how, frames, kernels, bias, valid, *, keep):
     """As `_scan`; with `keep` also the state before each frame and what the cell saved."""
-    size = bias.shape[0] // CELLS[how.cell]
-    biases = _pieces(how.cell, bias[None], size)
+    size = bias.shape[0] // CELLS[how.cell].gates
+    biases = cells.pieces(how.cell, bias[None], size)
     joined = kernels[0].shape[0] > size
 
     def step(state, now):
         frame, ok = now
-        projected = None if joined else _pieces(how.cell, frame, size)
+        projected = None if joined else cells.pieces(how.cell, frame, size)
 
         def product(i, h):
             h = h.astype(frame.dtype if joined else kernels[i].dtype)
@@ -120,7 +115,7 @@ def _forward(how, frames, kernels, bias, valid, *, keep):
                 return jnp.concatenate([h, frame], axis=-1) @ kernels[i] + biases[i]
             return projected[i] + (h @ kernels[i]).astype(bias.dtype) + biases[i]
 
-        new, saved = _FORWARD[how.cell](product, *state)
+        new, saved = CELLS[how.cell].forward(product, *state)
         if ok is not None:
             new = tuple(jnp.where(ok, a, b) for a, b in zip(new, state, strict=True))
         return new, (new[0] if how.sequences else None, (state, saved) if keep else None)
@@ -142,7 +137,7 @@ def _scan_bwd(how, residuals, slope):
     Differentiated as it stands, a scan would add a matrix to the slope of a kernel at every frame.
     """
     frames, kernels, bias, valid, (before, saved) = residuals
-    size = bias.shape[0] // CELLS[how.cell]
+    size = bias.shape[0] // CELLS[how.cell].gates
     joined = kernels[0].shape[0] > size
     transposed = [kernel[:size].T for kernel in kernels]
 
@@ -150,13 +145,13 @@ def _scan_bwd(how, residuals, slope):
         return (gates.astype(transposed[i].dtype) @ transposed[i]).astype(bias.dtype)
 
     # Slopes are linear in those of the state: the factors are taken for all frames at once.
-    factors = _FACTORS[how.cell](before, saved, valid)
+    factors = CELLS[how.cell].factors(before, saved, valid)
 
     def step(after, now):
         given, factors = now
         if given is not None:
             after = (after[0] + given, *after[1:])
-        return _BACKWARD[how.cell](product, after, factors)
+        return CELLS[how.cell].back(product, after, factors)
 
     zero = jnp.zeros_like(before[0][0])
     end = (zero if how.sequences else slope, zero)[: len(before)]
@@ -178,101 +173,6 @@ def _scan_bwd(how, residuals, slope):
 
 
 _scan.defvjp(_scan_fwd, _scan_bwd)
-
-
-def _sigmoid(x):
-    return 0.5 * jnp.tanh(0.5 * x) + 0.5
-
-
-# A cell forward: (product, state) -> (new state, what its backward pass reads). `product(i, h)`
-# is the sum in front of the gates of piece i. Factors: (states before, what was saved, valid
-# frames) -> what the way back multiplies slopes with, such that a frame that is not valid passes
-# them on. Back: (product, slopes of the new state, factors) -> (slopes of the old state, of the
-# sums by piece).
-
-
-def _simple(product, h):
-    h = jnp.tanh(product(0, h))
-    return (h,), (h,)
-
-
-def _simple_factors(before, saved, valid):
-    return _where(valid, 1 - saved[0] ** 2, 0), _skipped(valid, saved[0])
-
-
-def _simple_back(product, slopes, factors):
-    gates = slopes[0] * factors[0]
-    return (product(0, gates) + slopes[0] * factors[1],), (gates,)
-
-
-def _gru(product, h):
-    update, reset = jnp.split(_sigmoid(product(0, h)), 2, axis=-1)
-    candidate = jnp.tanh(product(1, reset * h))
-    return (update * h + (1 - update) * candidate,), (update, reset, candidate)
-
-
-def _gru_factors(before, saved, valid):
-    (h,), (update, reset, candidate) = before, saved
-    to_update = _where(valid, (h - candidate) * update * (1 - update), 0)
-    to_candidate = _where(valid, (1 - update) * (1 - candidate**2), 0)
-    return to_update, h * reset * (1 - reset), to_candidate, reset, _where(valid, update, 1)
-
-
-def _gru_back(product, slopes, factors):
-    (slope,), (to_update, to_reset, to_candidate, reset, update) = slopes, factors
-    last = slope * to_candidate
-    read = product(1, last)
-    first = jnp.concatenate([slope * to_update, read * to_reset], axis=-1)
-    return (slope * update + read * reset + product(0, first),), (first, last)
-
-
-def _lstm(product, h, c):
-    size = h.shape[-1]
-    # All gates by one tanh, which XLA vectorises on CPU; a sigmoid is 0.5 tanh(0.5 x) + 0.5.
-    scale = jnp.repeat(jnp.array([[0.5, 0.5, 1, 0.5]], h.dtype), size, axis=1)
-    shift = jnp.repeat(jnp.array([[0.5, 0.5, 0, 0.5]], h.dtype), size, axis=1)
-    gates = jnp.tanh(product(0, h) * scale) * scale + shift
-    i, f, candidate, o = jnp.split(gates, 4, axis=-1)
-    c = f * c + i * candidate
-    return (o * jnp.tanh(c), c), (gates,)
-
-
-def _lstm_factors(before, saved, valid):
-    c, (i, f, candidate, o) = before[1], jnp.split(saved[0], 4, axis=-1)
-    out = jnp.tanh(f * c + i * candidate)
-    to_gates = jnp.concatenate(
-        [
-            candidate * i * (1 - i),
-            c * f * (1 - f),
-            i * (1 - candidate**2),
-            out * o * (1 - o),
-        ],
-        axis=-1,
-    )
-    to_c = _where(valid, o * (1 - out**2), 0)
-    return _where(valid, to_gates, 0), to_c, _where(valid, f, 1), _skipped(valid, c)
-
-
-def _lstm_back(product, slopes, factors):
-    (slope, to_c), (to_gates, through, forget, skipped) = slopes, factors
-    to_c = to_c + slope * through
-    gates = jnp.concatenate([to_c, to_c, to_c, slope], axis=-1) * to_gates
-    return (product(0, gates) + slope * skipped, to_c * forget), (gates,)
-
-
-def _where(valid, value, other):
-    return value if valid is None else jnp.where(valid, value, other)
-
-
-def _skipped(valid, like):
-    return (
-        jnp.zeros((len(like), 1, 1), like.dtype) if valid is None else (~valid).astype(like.dtype)
-    )
-
-
-_FORWARD = {"simple": _simple, "gru": _gru, "lstm": _lstm}
-_FACTORS = {"simple": _simple_factors, "gru": _gru_factors, "lstm": _lstm_factors}
-_BACKWARD = {"simple": _simple_back, "gru": _gru_back, "lstm": _lstm_back}
 
 
 class RNN(nn.Module):
