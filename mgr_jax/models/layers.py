@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from mgr_jax.models.convolution import convolve
 from mgr_jax.models.moments import as_row, moments
 
 BATCH_NORM_EPSILON = 1e-3  # Keras' default; Flax and PyTorch use 1e-5
@@ -60,33 +61,6 @@ class Conv(nn.Module):
         """Kernel [h, w, channels, features] and bias [features] as the arithmetic takes them."""
         bias = lax.stop_gradient(self.bias) if self.normalised else self.bias
         return self.kernel.astype(self.dtype), bias.astype(self.dtype)
-
-
-def convolve(
-    x: jax.Array,
-    kernel: jax.Array,
-    bias: jax.Array | None = None,
-    *,
-    strides: tuple[int, int] = (1, 1),
-    padding: str = "SAME",
-) -> jax.Array:
-    """`x` [B, H, W, Cin] convolved with `kernel` [h, w, Cin, Cout], plus `bias` [Cout] if given.
-
-    Raises:
-      ValueError: the input is smaller than the kernel of a `VALID` convolution.
-    """
-    if kernel.shape[:2] == (1, 1) and strides == (1, 1):
-        y = lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
-    else:
-        y = lax.conv_general_dilated(
-            x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-    if 0 in y.shape:
-        raise ValueError(
-            f"x of {x.shape[1]}x{x.shape[2]} is too small for a {kernel.shape[0]}x"
-            f"{kernel.shape[1]} convolution; use a longer window or a larger image"
-        )
-    return y if bias is None else y + as_row(bias, y)
 
 
 class Dense(nn.Module):
@@ -180,9 +154,23 @@ class Dropout(nn.Module):
         keep = 1.0 - self.rate
 
         def draw(key: jax.Array) -> jax.Array:
-            return jax.random.bernoulli(jax.random.fold_in(key, salt), keep, x.shape[1:])
+            return _bernoulli(jax.random.fold_in(key, salt), keep, x.shape[1:])
 
         return jnp.where(jax.vmap(draw)(row_keys), x / keep, jnp.zeros_like(x))
+
+
+def _bernoulli(key: jax.Array, keep: float, shape: tuple[int, ...]) -> jax.Array:
+    """Booleans of `shape`, each true with probability `keep`.
+
+    A byte decides exactly on a multiple of 1/256, and a word of random bits, which cost more than
+    all the rest of dropout, holds four bytes.
+    """
+    if (256 * keep) % 1:
+        return jax.random.bernoulli(key, keep, shape)
+    size = math.prod(shape)
+    words = jax.random.bits(key, (-(-size // 4),), jnp.uint32)
+    values = lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[:size]
+    return (values < int(256 * keep)).reshape(shape)
 
 
 def conv_pair(
