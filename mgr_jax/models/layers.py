@@ -163,14 +163,13 @@ def _bernoulli(key: jax.Array, keep: float, shape: tuple[int, ...]) -> jax.Array
     """Booleans of `shape`, each true with probability `keep`.
 
     A byte decides exactly on a multiple of 1/256, and a word of random bits, which cost more than
-    all the rest of dropout, holds four bytes.
+    all the rest of dropout, holds the bytes of four values along the first axis.
     """
     if (256 * keep) % 1:
         return jax.random.bernoulli(key, keep, shape)
-    size = math.prod(shape)
-    words = jax.random.bits(key, (-(-size // 4),), jnp.uint32)
-    values = lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[:size]
-    return (values < int(256 * keep)).reshape(shape)
+    words = jax.random.bits(key, (-(-shape[0] // 4), *shape[1:]), jnp.uint32)
+    values = jnp.concatenate([(words >> shift) & 255 for shift in (0, 8, 16, 24)])
+    return values[: shape[0]] < int(256 * keep)
 
 
 def conv_pair(
