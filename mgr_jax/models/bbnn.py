@@ -9,6 +9,7 @@ import numpy as np
 from flax import linen as nn
 
 from mgr_jax.models import fused, layers, pooling
+from mgr_jax.models.convolution import convolve
 from mgr_jax.models.moments import Moments, as_row, moments, moments_of_convolution
 
 STEM_POOL = (4, 1)
@@ -44,7 +45,7 @@ class Unit(nn.Module):
         batch = moments(output.x, axis_name=self.axis_name) if self.train else None
         x = fused.normalise_relu(output.x, *self.affine(batch, output.offset))
         kernel, bias = self.conv.weights()
-        return Output(layers.convolve(x, kernel), bias)
+        return Output(convolve(x, kernel), bias)
 
     def affine(self, batch: Moments | None, offset: jax.Array) -> tuple[jax.Array, ...]:
         """Center, factor and shift of the normalisation of x + offset, to be applied to x.
@@ -105,7 +106,7 @@ def _stem(
     batch = moments_of_convolution(x, kernel, bias, axis_name=axis_name) if train else None
     center, factor, shift = norm.affine(batch)
     sign = jnp.where(factor < 0, -1, 1).astype(kernel.dtype)
-    x = layers.convolve(x.astype(kernel.dtype), kernel * as_row(sign, kernel))
+    x = convolve(x.astype(kernel.dtype), kernel * as_row(sign, kernel))
     x = pooling.max_pool(x, window=STEM_POOL, strides=STEM_POOL, padding="VALID")
     x = x * as_row(sign, x) + as_row(bias, x)
     return fused.normalise_relu(x, center, factor, shift)
