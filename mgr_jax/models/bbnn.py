@@ -41,7 +41,7 @@ class Unit(nn.Module):
         return self.conv(nn.relu(self.norm(x, train=self.train)))
 
     def in_one_pass(self, output: "Output") -> "Output":
-        """The same, with a gradient that keeps nothing but the input in between."""
+        """The same, normalised in one pass forward and one back."""
         batch = moments(output.x, axis_name=self.axis_name) if self.train else None
         x = fused.normalise_relu(output.x, *self.affine(batch, output.offset))
         kernel, bias = self.conv.weights()
@@ -99,14 +99,17 @@ def _stem(
     """Convolution, batch normalisation, ReLU and max-pooling over rows, pooling first.
 
     What follows the convolution only grows with it, or only falls where the factor is negative:
-    then the convolution's sign is changed. So the largest value can be taken before, and of the
-    large activation nothing but maxima is needed. Its moments come from those of the input.
+    then the convolution's sign is changed. So the largest value can be taken before, and all else
+    is done on a fourth of the pixels. The moments come from those of the input.
     """
     kernel, bias = conv.weights()
+    x = x.astype(kernel.dtype)
     batch = moments_of_convolution(x, kernel, bias, axis_name=axis_name) if train else None
     center, factor, shift = norm.affine(batch)
     sign = jnp.where(factor < 0, -1, 1).astype(kernel.dtype)
-    x = convolve(x.astype(kernel.dtype), kernel * as_row(sign, kernel))
+    # As exact as the moments, which a TPU else rounds otherwise than its convolutions.
+    with jax.default_matmul_precision("highest"):
+        x = convolve(x, kernel * as_row(sign, kernel))
     x = pooling.max_pool(x, window=STEM_POOL, strides=STEM_POOL, padding="VALID")
     x = x * as_row(sign, x) + as_row(bias, x)
     return fused.normalise_relu(x, center, factor, shift)
@@ -216,7 +219,7 @@ class BBNN(nn.Module):
         pieces, pooled = [], []
         new = [Output(x, jnp.zeros(width, x.dtype))]
         for i in range(self.num_modules):
-            found = as_pieces([*new, *map(_pool, new)])
+            found = as_pieces([*new, *map(_pool, new)] if together else new)
             pieces += found[: len(new)]
             pooled += found[len(new) :]
             module = BroadcastModule(width, settings, together, name=f"broadcast_{i}")

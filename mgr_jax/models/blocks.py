@@ -19,13 +19,13 @@ def as_rows(x: jax.Array) -> jax.Array:
     return x.reshape(-1, x.shape[-1])
 
 
-def fold(num_rows: int) -> int:
+def abreast(num_rows: int) -> int:
     """How many rows go side by side in one wide row, where channels do not mix: 8 if they fit."""
     return next(n for n in (8, 4, 2, 1) if num_rows % n == 0)
 
 
 def block_size(num_rows: int, channels: int) -> int:
-    """Rows of a block: all blocks alike, of a multiple of 8 rows, which loops divide by."""
+    """Rows of a block: as even as can be, and where there are more, a multiple of 8."""
     size = max(1, min(num_rows, BLOCK_VALUES // channels))
     return min(num_rows, -(-num_rows // -(-num_rows // size) // 8) * 8)
 
@@ -45,12 +45,12 @@ def over_blocks(
 
 
 def cut(arrays: Sequence[jax.Array], start: Any, size: int) -> list[jax.Array]:
-    """Rows `start` to `start + size` of every array [R, C]."""
+    """Rows `start` to `start + size` of every array [R, C_i]: arrays [size, C_i]."""
     return [lax.dynamic_slice_in_dim(array, start, size) for array in arrays]
 
 
 def put(wholes: Sequence[jax.Array], parts: Sequence[jax.Array], start: Any) -> list[jax.Array]:
-    """`wholes` with their rows from `start` on replaced by `parts`."""
+    """`wholes` [R, C_i] with their rows from `start` on replaced by `parts` [size, C_i]."""
     return [
         lax.dynamic_update_slice_in_dim(whole, part, start, 0)
         for whole, part in zip(wholes, parts, strict=True)

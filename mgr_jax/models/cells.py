@@ -13,11 +13,11 @@ class Cell(NamedTuple):
     Attributes:
       gates: G, how many times its units the columns of its kernels are.
       forward: (product, *state) -> (new state, what the way back reads). `product(i, h)` is the
-        sum in front of the gates of piece i, for a state h [B, H].
+        sum in front of the gates of columns i, for a state h [B, H].
       factors: (states before, what was saved, valid frames), each of all frames at once -> what
         the way back multiplies slopes with, such that a frame that is not valid passes them on.
       back: (product, slopes of the new state, factors of a frame) -> (slopes of the old state,
-        slopes of the sums by piece). `product(i, slopes)` leads from the gates to the state.
+        slopes of the sums by columns). `product(i, slopes)` leads from the gates to the state.
     """
 
     gates: int
@@ -26,7 +26,7 @@ class Cell(NamedTuple):
     back: Callable
 
 
-def pieces(cell: str, array: jax.Array, size: int) -> tuple[jax.Array, ...]:
+def columns(cell: str, array: jax.Array, size: int) -> tuple[jax.Array, ...]:
     """Columns [..., G H] of each product of a step; the GRU's candidate has one of its own."""
     return tuple(jnp.split(array, [2 * size], axis=-1)) if cell == "gru" else (array,)
 

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mgr_jax.models import blocks
+
 FEW_CHANNELS = 4
-BLOCK_VALUES = 2**19  # values of an operand of a block's product: 2 MB of float32
 
 
 def convolve(
@@ -40,7 +41,7 @@ def convolve(
         y = lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
     else:
         y = _convolve(x, kernel, strides, pads)
-    return y if bias is None else _add_bias(y, bias)
+    return y if bias is None else _add_bias(y, bias.astype(y.dtype))
 
 
 @jax.custom_vjp
@@ -148,13 +149,13 @@ def _phases(size, strides, pads, x, gradient):
       How `x` is padded, or cut where negative, to those blocks.
     """
     taps = [-(-k // stride) for k, stride in zip(size, strides, strict=True)]
-    blocks = [n + t - 1 for n, t in zip(gradient.shape[1:3], taps, strict=True)]
+    counts = [n + t - 1 for n, t in zip(gradient.shape[1:3], taps, strict=True)]
     config = [(0, 0, 0)] * 4
     for axis in (0, 1):
         low = pads[axis][0]
-        high = blocks[axis] * strides[axis] - x.shape[axis + 1] - low
+        high = counts[axis] * strides[axis] - x.shape[axis + 1] - low
         config[axis + 1] = (low, high, 0)
-    return taps, blocks, config
+    return taps, counts, config
 
 
 def _to_x_by_phases(x, strides, pads, kernel, gradient):
@@ -163,7 +164,7 @@ def _to_x_by_phases(x, strides, pads, kernel, gradient):
     As a convolution over a gradient spread out by zeros, CPU multiplies by them.
     """
     channels, features = kernel.shape[2:]
-    taps, blocks, config = _phases(kernel.shape[:2], strides, pads, x, gradient)
+    taps, counts, config = _phases(kernel.shape[:2], strides, pads, x, gradient)
     fill = [(0, t * s - k, 0) for t, s, k in zip(taps, strides, kernel.shape[:2], strict=True)]
     kernel = lax.pad(kernel, jnp.zeros((), kernel.dtype), [*fill, (0, 0, 0), (0, 0, 0)])
     kernel = kernel.reshape(taps[0], strides[0], taps[1], strides[1], channels, features)
@@ -176,8 +177,8 @@ def _to_x_by_phases(x, strides, pads, kernel, gradient):
         [(t - 1, t - 1) for t in taps],
         dimension_numbers=("NHWC", "HWOI", "NHWC"),
     )
-    y = y.reshape(len(x), *blocks, strides[0], strides[1] * channels).swapaxes(2, 3)
-    y = y.reshape(len(x), blocks[0] * strides[0], blocks[1] * strides[1], channels)
+    y = y.reshape(len(x), *counts, strides[0], strides[1] * channels).swapaxes(2, 3)
+    y = y.reshape(len(x), counts[0] * strides[0], counts[1] * strides[1], channels)
     config = [(-low, -high, 0) for low, high, _ in config]
     return lax.pad(y, jnp.zeros((), y.dtype), config)
 
@@ -218,7 +219,7 @@ def _to_kernel_in_blocks(size, strides, pads, x, gradient):
         carry = jnp.zeros(sizes, type_), *operands
         return lax.fori_loop(0, batch * num_blocks, body, carry)[0]
 
-    block = max(1, min(height, BLOCK_VALUES // (columns * sizes[0])))
+    block = max(1, min(height, blocks.BLOCK_VALUES // (columns * sizes[0])))
     whole, left_over = divmod(height, block)
     total = run(0, block, whole)
     if left_over:

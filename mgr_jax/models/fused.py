@@ -52,14 +52,15 @@ def _gradient(inputs, gradients):
     to_pieces, to_factor, to_shift, to_kernel = lax.platform_dependent(
         *inputs, gradients, cpu=_backward_in_blocks, default=_backward
     )
-    _, _, factor, shift, kernel = inputs
-    return (
-        to_pieces,
-        -to_shift * factor,
-        to_factor,
-        to_shift.astype(shift.dtype),
-        to_kernel.astype(kernel.dtype),
-    )
+    _, *vectors, kernel = inputs
+    vectors = _to_vectors(to_factor, to_shift, vectors)
+    return to_pieces, *vectors, to_kernel.astype(kernel.dtype)
+
+
+def _to_vectors(to_factor, to_shift, vectors):
+    """Gradients of center, factor and shift, in their types."""
+    gradients = -to_shift * vectors[1], to_factor, to_shift
+    return (g.astype(v.dtype) for g, v in zip(gradients, vectors, strict=True))
 
 
 normalise_relu_project.defvjp(_keep, _gradient)
@@ -81,8 +82,7 @@ def _relu_gradient(inputs, gradient):
     to_x, to_factor, to_shift = lax.platform_dependent(
         *inputs, gradient, cpu=_relu_backward_in_blocks, default=_relu_backward
     )
-    _, _, factor, _ = inputs
-    return to_x, -to_shift * factor, to_factor, to_shift
+    return to_x, *_to_vectors(to_factor, to_shift, inputs[1:])
 
 
 normalise_relu.defvjp(_keep_relu, _relu_gradient)
@@ -180,20 +180,19 @@ def _backward_in_blocks(pieces, center, factor, shift, kernel, gradients):
         to_rows = blocks.put(to_rows, jnp.split(to_block, ends, axis=-1), start)
         return to_rows, *(a + b for a, b in zip(sums, new, strict=True))
 
+    type_ = jnp.result_type(*pieces, center, factor, shift)
     carry = (
         [jnp.zeros_like(x) for x in rows],
-        jnp.zeros(factor.shape, factor.dtype),
-        jnp.zeros(shift.shape, factor.dtype),
-        jnp.zeros(kernel.shape, factor.dtype),
+        *(jnp.zeros(array.shape, type_) for array in (factor, shift, kernel)),
     )
     to_rows, *sums = blocks.over_blocks(body, len(rows[0]), kernel.shape[1], carry)
     return [y.reshape(x.shape) for x, y in zip(pieces, to_rows, strict=True)], *sums
 
 
 def _relu_backward_in_blocks(x, center, factor, shift, gradient):
-    fold = blocks.fold(x.size // x.shape[-1])
-    rows = [a.reshape(-1, fold * x.shape[-1]) for a in (x, gradient)]
-    vectors = [jnp.tile(vector, fold) for vector in (center, factor, shift)]
+    abreast = blocks.abreast(x.size // x.shape[-1])
+    rows = [a.reshape(-1, abreast * x.shape[-1]) for a in (x, gradient)]
+    vectors = [jnp.tile(vector, abreast) for vector in (center, factor, shift)]
 
     def body(start, size, carry):
         to_rows, *sums = carry
@@ -202,6 +201,7 @@ def _relu_backward_in_blocks(x, center, factor, shift, gradient):
         (to_rows,) = blocks.put([to_rows], [to_block], start)
         return to_rows, *(a + b for a, b in zip(sums, new, strict=True))
 
-    carry = jnp.zeros_like(rows[0]), jnp.zeros_like(vectors[1]), jnp.zeros_like(vectors[2])
+    zero = jnp.zeros(vectors[0].shape, jnp.result_type(x, *vectors))
+    carry = jnp.zeros_like(rows[0]), zero, zero
     to_rows, *sums = blocks.over_blocks(body, *rows[0].shape, carry)
-    return to_rows.reshape(x.shape), *(part.reshape(fold, -1).sum(0) for part in sums)
+    return to_rows.reshape(x.shape), *(part.reshape(abreast, -1).sum(0) for part in sums)

@@ -81,9 +81,8 @@ class Dense(nn.Module):
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last (Ioffe & Szegedy 2015), as Keras has it.
 
-    The variance is the biased one, from the differences to the mean (two passes: the mean of
-    squares less the squared mean loses digits on decibels). Running averages move by
-    `1 - momentum` a step and live in the collection `batch_stats`.
+    The variance is the biased one, from the differences to the mean (see `moments`). Running
+    averages move by `1 - momentum` a step and live in the collection `batch_stats`.
 
     Attributes:
       channels: C.

@@ -69,8 +69,8 @@ def _two_pass(x: jax.Array, mask: jax.Array | None = None) -> Moments:
 def _moments_in_blocks(x: jax.Array) -> Moments:
     """One pass: each block takes its own mean, and the blocks are joined by `_join`."""
     channels = x.shape[-1]
-    fold = blocks.fold(x.size // channels)
-    rows = x.reshape(-1, fold * channels)
+    abreast = blocks.abreast(x.size // channels)
+    rows = x.reshape(-1, abreast * channels)
 
     def body(start, size, carry):
         block = _wide(blocks.cut([rows], start, size)[0])
@@ -80,10 +80,10 @@ def _moments_in_blocks(x: jax.Array) -> Moments:
 
     zero = _wide(jnp.zeros(rows.shape[1], x.dtype))
     found = blocks.over_blocks(body, *rows.shape, (zero, zero, zero[0]))
-    mean, spread, count = (part.reshape(fold, -1) if part.ndim else part for part in found)
+    mean, spread, count = (part.reshape(abreast, -1) if part.ndim else part for part in found)
     center = jnp.mean(mean, 0)
     spread = jnp.sum(spread + count * jnp.square(mean - center[None]), 0)
-    return center, spread / (count * fold)
+    return center, spread / (count * abreast)
 
 
 def _join(a: tuple[jax.Array, ...], b: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
@@ -142,7 +142,8 @@ def moments_of_convolution(
     covariance = highest(patches.T, patches) / count
     weights = kernel.reshape(-1, features).astype(center.dtype)
     mean = highest(center, weights) + bias.astype(center.dtype)
-    var = jnp.sum(weights * highest(covariance, weights), 0)
+    # Rounding may leave less than nothing of it, where the kernel sees hardly any difference.
+    var = jnp.maximum(jnp.sum(weights * highest(covariance, weights), 0), 0)
     return (mean, var) if axis_name is None else pool(mean, var, count, axis_name)
 
 
@@ -150,9 +151,9 @@ def moments_of_convolution(
 def pool(mean: jax.Array, var: jax.Array, count: jax.Array | int, axis_name: str) -> Moments:
     """Mean and variance [C] of the values of all devices, from those of each and their counts.
 
-    Each device takes its own two passes, and counts, means and variances are all that they
-    exchange, once; sums of squares would need no more, but lose digits far from zero. The gradient
-    is written out, since by itself it would exchange more.
+    Counts, means and variances are all that the devices exchange, once; sums of squares would need
+    no more, but lose digits far from zero. The gradient is written out, since by itself it would
+    exchange more.
     """
     return _pool(mean, var, count, axis_name)[0]
 

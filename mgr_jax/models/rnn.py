@@ -68,7 +68,7 @@ class Recurrent(nn.Module):
         if num_frames is not None:
             valid = (jnp.arange(x.shape[1])[:, None] < num_frames[None])[..., None]
         how = _How(self.cell, self.return_sequences, self.reverse)
-        states = _scan(how, frames, cells.pieces(self.cell, rows, size), bias.astype(wide), valid)
+        states = _scan(how, frames, cells.columns(self.cell, rows, size), bias.astype(wide), valid)
         return states.swapaxes(0, 1) if self.return_sequences else states
 
 
@@ -102,12 +102,12 @@ def _scan(how, frames, kernels, bias, valid):
 def _forward(how, frames, kernels, bias, valid, *, keep):
     """As `_scan`; with `keep` also the state before each frame and what the cell saved."""
     size = bias.shape[0] // CELLS[how.cell].gates
-    biases = cells.pieces(how.cell, bias[None], size)
+    biases = cells.columns(how.cell, bias[None], size)
     joined = kernels[0].shape[0] > size
 
     def step(state, now):
         frame, ok = now
-        projected = None if joined else cells.pieces(how.cell, frame, size)
+        projected = None if joined else cells.columns(how.cell, frame, size)
 
         def product(i, h):
             h = h.astype(frame.dtype if joined else kernels[i].dtype)

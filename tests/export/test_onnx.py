@@ -15,6 +15,7 @@ from mgr_jax.models import pooling
 from tests.export import trained
 
 ROOT = pathlib.Path(__file__).parents[2]
+_PICTURE = {"features_n_mels": 128, "features_n_fft": 2048, "features_hop_length": 32}
 
 
 @pytest.mark.parametrize("n_fft", [256, 255])
@@ -44,13 +45,21 @@ def test_what_is_converted_gives_the_probabilities_of_the_system(name):
     assert not np.array_equal(found, expected)  # It did go the other way.
 
 
+@pytest.mark.parametrize("name", ["bbnn", "cnn", "cnn_lstm", "rnn"])
+def test_what_is_converted_makes_no_choice_by_platform(name):
+    fields = _PICTURE if name.startswith("cnn") else {}
+    system = trained.make_system(name, **fields)
+    inputs = np.zeros((1, 4000), np.float32), np.array([4000], np.int32)
+    with onnx._convertible():
+        program = jax.make_jaxpr(stablehlo.make_function(system))(*inputs)
+    assert "platform_index" not in str(program)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif("MGR_JAX_ONNX_ENV" not in os.environ, reason="MGR_JAX_ONNX_ENV is not set")
 @pytest.mark.parametrize("name", ["bbnn", "cnn", "cnn_lstm", "rnn", "gru", "lstm", "logistic"])
 def test_onnxruntime_gives_the_probabilities_of_the_system(tmp_path, name):
-    fields = {}
-    if name.startswith("cnn"):
-        fields = {"features_n_mels": 128, "features_n_fft": 2048, "features_hop_length": 32}
+    fields = _PICTURE if name.startswith("cnn") else {}
     if name in ("gru", "lstm"):
         name, fields = "rnn", {"model_cell": name}
     system = trained.make_system(name, **fields)

@@ -31,5 +31,5 @@ def test_blocks_are_even_and_multiples_of_eight():
     assert 100_000 % size == 0 or 100_000 % size > size // 2
 
 
-def test_fold_divides_the_rows():
-    assert [blocks.fold(n) for n in (16, 12, 6, 7)] == [8, 4, 2, 1]
+def test_abreast_divides_the_rows():
+    assert [blocks.abreast(n) for n in (16, 12, 6, 7)] == [8, 4, 2, 1]

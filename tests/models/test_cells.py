@@ -33,7 +33,7 @@ def test_cell_and_its_way_back_are_those_of_the_formulas(name, valid):
         state = tuple(jnp.asarray(rng.normal(size=(2, SIZE))) for _ in range(1 + (name == "lstm")))
         sums = jnp.asarray(rng.normal(size=(2, cell.gates * SIZE)))
         kernel = jnp.asarray(rng.normal(size=(SIZE, cell.gates * SIZE)))
-        parts, kernels = cells.pieces(name, sums, SIZE), cells.pieces(name, kernel, SIZE)
+        parts, kernels = cells.columns(name, sums, SIZE), cells.columns(name, kernel, SIZE)
         new, saved = cell.forward(lambda i, h: parts[i] + h @ kernels[i], *state)
         expected, back = jax.vjp(lambda s, x: _plain(name, s, x, kernel), state, sums)
         for a, b in zip(new, expected, strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mgr_jax.models import convolution
+from mgr_jax.models import blocks, convolution
 
 CASES = {
     # height, width, channels, kernel, strides, padding
@@ -39,8 +39,8 @@ def _arrays(size, channels, kernel, *, dtype=jnp.float32, features=6, batch=2):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("block_values", [1, 1500, 2**19])
-def test_value_and_gradients_are_those_of_xla(case, block_values, monkeypatch):
-    monkeypatch.setattr(convolution, "BLOCK_VALUES", block_values)
+def test_convolve_and_its_gradients_are_those_of_xla(case, block_values, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_VALUES", block_values)
     size, channels, kernel, strides, padding = CASES[case]
     with jax.enable_x64(True):
         inputs = _arrays(size, channels, kernel, dtype=jnp.float64)
@@ -56,7 +56,7 @@ def test_value_and_gradients_are_those_of_xla(case, block_values, monkeypatch):
 
 
 @pytest.mark.parametrize("case", ["valid", "even"])
-def test_other_platforms_get_xlas_gradients(case):
+def test_convolve_takes_xlas_gradients_on_other_platforms(case):
     size, channels, kernel, strides, padding = CASES[case]
     inputs = _arrays(size, channels, kernel)
 
@@ -71,13 +71,13 @@ def test_other_platforms_get_xlas_gradients(case):
     assert "while" not in lowered("tpu")
 
 
-def test_too_small_input_is_refused():
+def test_convolve_refuses_an_input_that_is_too_small():
     inputs = _arrays((9, 2), 3, (3, 3))
     with pytest.raises(ValueError, match="too small"):
         convolution.convolve(*inputs, padding="VALID")
 
 
-def test_bfloat16_gradients_are_close():
+def test_convolve_in_bfloat16_has_close_gradients():
     inputs = _arrays((8, 11), 16, (3, 3))
 
     def gradients(*inputs):
@@ -89,7 +89,7 @@ def test_bfloat16_gradients_are_close():
         assert jnp.linalg.norm(a.astype(b.dtype) - b) < 0.1 * jnp.linalg.norm(b)
 
 
-def test_vmap_of_gradients():
+def test_convolve_has_the_same_gradients_under_vmap():
     x, kernel, bias = _arrays((8, 11), 16, (3, 3), batch=6)
 
     def gradients(x):
@@ -98,6 +98,7 @@ def test_vmap_of_gradients():
         )
 
     parts = x.reshape(3, 2, *x.shape[1:])
-    for mapped, i in ((jax.vmap(gradients)(parts), i) for i in range(3)):
+    mapped = jax.vmap(gradients)(parts)
+    for i in range(3):
         for a, b in zip(mapped, gradients(parts[i]), strict=True):
             np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-3)

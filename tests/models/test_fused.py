@@ -82,9 +82,11 @@ def test_normalise_relu_equals_the_formula(monkeypatch, height, block_values):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
-def test_bbnn_fused_equals_the_plain_network():
-    plain = bbnn.BBNN(3, width=3, num_modules=2, fused=False)
-    x = np.random.default_rng(0).normal(size=(2, 22, 7, 1)) * 10 - 40
+@pytest.mark.parametrize(("num_modules", "channels"), [(2, 1), (0, 3)])
+@pytest.mark.parametrize("train", [True, False])
+def test_bbnn_fused_equals_the_plain_network(train, num_modules, channels):
+    plain = bbnn.BBNN(3, width=3, num_modules=num_modules, fused=False)
+    x = np.random.default_rng(0).normal(size=(2, 22, 7, channels)) * 10 - 40
     fresh = jax.eval_shape(plain.init, jax.random.key(0), x)
     with jax.enable_x64(True):
         rng = np.random.default_rng(1)
@@ -99,7 +101,7 @@ def test_bbnn_fused_equals_the_plain_network():
 
             def step(params, network=network):
                 logits, moved = network.apply(
-                    variables | {"params": params}, x, train=True, mutable="batch_stats"
+                    variables | {"params": params}, x, train=train, mutable="batch_stats"
                 )
                 return jnp.sum(jnp.sin(logits)), (logits, moved)
 

@@ -74,6 +74,40 @@ def test_moments_of_convolution_equal_those_of_its_output(size, channels):
             np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
 
 
+def test_variance_of_a_convolution_is_never_negative():
+    """A kernel that sees hardly any difference in a large, smooth input."""
+    axes = (np.sin(np.pi * np.arange(n) / (n - 1)) ** 2 for n in (160, 64))
+    x = jnp.asarray(500 * np.outer(*axes), jnp.float32)[None, :, :, None]
+    kernel = jnp.outer(jnp.array([1.0, -2.0, 1.0]), jnp.array([1.0, -2.0, 1.0]))[:, :, None, None]
+    _, var = moments.moments_of_convolution(x, kernel, jnp.zeros(1))
+    assert bool((var >= 0).all())
+
+
+@pytest.mark.parametrize("distance", [0.0, -40.0])
+def test_moments_of_convolution_keep_their_digits(distance):
+    rng = np.random.default_rng(0)
+    x = (distance + 10 * rng.normal(size=(2, 30, 20, 1))).astype(np.float32)
+    kernel = rng.normal(size=(3, 3, 1, 4)).astype(np.float32)
+    found = moments.moments_of_convolution(jnp.asarray(x), jnp.asarray(kernel), jnp.zeros(4))
+    with jax.enable_x64(True):
+        wide = (jnp.asarray(a, jnp.float64) for a in (x, kernel, np.zeros(4)))
+        exact = moments.moments_of_convolution(*wide)
+    np.testing.assert_allclose(found[0], exact[0], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found[1], exact[1], rtol=1e-4)
+
+
+def test_moments_of_convolution_over_devices_are_those_of_all_rows():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(4, 2, 6, 5, 1)) + np.arange(4)[:, None, None, None, None])
+    kernel, bias = jnp.asarray(rng.normal(size=(3, 3, 1, 4))), jnp.arange(4.0)
+    whole = moments.moments_of_convolution(x.reshape(8, 6, 5, 1), kernel, bias)
+    spread = jax.pmap(
+        lambda x: moments.moments_of_convolution(x, kernel, bias, axis_name="d"), "d"
+    )(x)
+    for a, b in zip(spread, whole, strict=True):
+        np.testing.assert_allclose(a[2], b, rtol=1e-5, atol=1e-5)
+
+
 def test_moments_keep_their_digits_far_from_zero():
     x = np.random.default_rng(0).normal(size=(5000, 2)).astype(np.float32) + 1000
     mean, var = moments.moments(jnp.asarray(x))

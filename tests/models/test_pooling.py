@@ -36,7 +36,7 @@ def test_max_pool_equals_flax_with_its_gradient(window, strides, padding):
 
 
 @pytest.mark.parametrize(("height", "width"), [(5, 5), (5, 9), (6, 8)])
-def test_threes_equal_the_path_of_other_backends(height, width):
+def test_max_pool_of_threes_equals_the_path_of_other_backends(height, width):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.integers(-2, 3, (2, height, width, 3)), jnp.float32)
     gradient = jnp.asarray(rng.integers(-8, 8, x.shape), jnp.float32)
@@ -47,7 +47,7 @@ def test_threes_equal_the_path_of_other_backends(height, width):
     )
 
 
-def test_rows_equal_the_path_of_other_backends():
+def test_max_pool_of_rows_equals_the_path_of_other_backends():
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.integers(-2, 3, (2, 11, 4, 3)), jnp.float32)
     gradient = jnp.asarray(rng.integers(-8, 8, (2, 2, 4, 3)), jnp.float32)
