@@ -6,7 +6,7 @@ within the few steps of this run.
 
     python -m experiments.train --config=experiments/configs/quickstart.py --workdir=runs/quickstart
 
-Measured on 2 CPU cores: 66.7 % [54.1, 77.3] (n = 60, listed) on the band; see the README.
+Measured on 2 CPU cores: 65.0 % [52.4, 75.8] (n = 60, listed) on the band; see the README.
 """
 
 from mgr_jax.config import Config

@@ -9,7 +9,7 @@ minutes on two CPU cores:
 
     python -m experiments.train --config=experiments/configs/rnn.py:fast --workdir=runs/rnn
 
-Measured: 0.4 s an epoch and 58.3 % [45.7, 69.9] (n = 60, listed) on the band; see
+Measured: 0.2 s an epoch and 55.0 % [42.5, 66.9] (n = 60, listed) on the band; see
 `experiments/results/systems.md`.
 """
 
