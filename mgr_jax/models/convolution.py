@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from mgr_jax.models import blocks
+from mgr_jax.models.moments import as_row
 
 FEW_CHANNELS = 4
 
@@ -46,7 +47,7 @@ def convolve(
 
 @jax.custom_vjp
 def _add_bias(y, bias):
-    return y + bias.reshape(1, 1, 1, -1)
+    return y + as_row(bias, y)
 
 
 def _bias_gradient(_, gradient):
