@@ -99,8 +99,11 @@ def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> conf
     return validation.validate(config_lib.from_json(values))
 
 
-def keep_compiled_programs() -> None:
+def keep_compiled_programs(trained: Any = None) -> None:
     """Lets JAX keep what it compiles in the user's cache folder, so that a second start is fast.
+
+    `trained` is the config of a network that is to be trained. One whose steps are a good deal
+    faster by calls that cannot be kept (`models.onednn`) is compiled anew at every start.
 
     JAX's own variables come first: `JAX_COMPILATION_CACHE_DIR` names another folder, and
     `JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS` says from when on a program is worth keeping.
@@ -108,7 +111,10 @@ def keep_compiled_programs() -> None:
     import jax
 
     from mgr_jax.data.clips import cache_folder
+    from mgr_jax.models import onednn
 
+    if trained is not None and trained.model.name in ("cnn", "cnn_lstm") and onednn.available():
+        return
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder("") / "xla"))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:

@@ -47,8 +47,8 @@ def main(argv: Sequence[str]) -> int:
     profile = parse_steps(_PROFILE.value)
     if profile and not is_network:
         raise command.UserError(f"--profile: model.name {config.model.name!r} takes no steps")
-    command.keep_compiled_programs()
     distributed.join()
+    command.keep_compiled_programs(config)
     processes.first_alone("reserve", lambda: workdir.reserve(_WORKDIR.value, config))
     dataset = dataset_lib.open_dataset(config)
     print(dataset_lib.describe(dataset), flush=True)

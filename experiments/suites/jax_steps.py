@@ -36,7 +36,7 @@ class Steps:
         devices: int = 1,
     ):
         jax.config.update("jax_num_cpu_devices", devices)
-        jax.config.update("jax_enable_compilation_cache", False)
+        jax.config.update("jax_compilation_cache_dir", None)
         if len(jax.devices()) != devices:
             raise ValueError(f"{len(jax.devices())} devices in place of {devices}; unset XLA_FLAGS")
         self.mesh = mesh = parallel.make_mesh()

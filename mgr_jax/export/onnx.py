@@ -22,7 +22,7 @@ from mgr_jax import system as system_lib
 from mgr_jax.errors import UserError
 from mgr_jax.export import bundle, contract, stablehlo
 from mgr_jax.features import filters, framing, frontend
-from mgr_jax.models import bbnn, convolution, make_model, pooling
+from mgr_jax.models import bbnn, convolution, make_model, onednn, pooling
 from mgr_jax.system import System
 from mgr_jax.training import steps
 
@@ -81,7 +81,9 @@ def _convertible() -> Iterator[None]:
         mock.patch.object(frontend.spectral, "mel_spectrogram", _mel_spectrogram),
         mock.patch.object(system_lib, "make_model", _make_model),
         mock.patch.object(pooling, "max_pool", _max_pool),
-        mock.patch.object(convolution, "FEW_CHANNELS", 0),  # Which would be a choice by platform.
+        # Choices by platform.
+        mock.patch.object(convolution, "FEW_CHANNELS", 0),
+        mock.patch.object(onednn, "suits", lambda *_: False),
         mock.patch.object(steps, "num_frames", _num_frames),
     ):
         yield

@@ -1,4 +1,4 @@
-"""Convolution with bias, whose gradients are fast on CPU too.
+"""Convolution with bias, and with ReLU, whose gradients are fast on CPU too.
 
 XLA's CPU compiler transposes both operands of a weight gradient, and recomputes what leads to
 them while it does so; and its sum over rows, the gradient of a bias, is several times slower than
@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mgr_jax.models import blocks
+from mgr_jax.models import convolution_gradients as gradients
+from mgr_jax.models import onednn
 from mgr_jax.models.moments import as_row
 
-FEW_CHANNELS = 4
+FEW_CHANNELS = gradients.FEW_CHANNELS
 
 
 def convolve(
@@ -30,6 +31,34 @@ def convolve(
     Raises:
       ValueError: the input is smaller than the kernel of a `VALID` convolution.
     """
+    pads = _checked_pads(x, kernel, strides, padding)
+    if kernel.shape[:2] == (1, 1) and strides == (1, 1):
+        y = lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
+    else:
+        y = _convolve(x, kernel, strides, pads)
+    return y if bias is None else _add_bias(y, bias.astype(y.dtype))
+
+
+def convolve_relu(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    *,
+    strides: tuple[int, int] = (1, 1),
+    padding: str = "SAME",
+) -> jax.Array:
+    """`relu(convolve(...))`, where it can be (`models.onednn`) in one pass.
+
+    Raises:
+      ValueError: the input is smaller than the kernel of a `VALID` convolution.
+    """
+    if onednn.suits(x, kernel):
+        pads = _checked_pads(x, kernel, strides, padding)
+        return _convolve_relu(x, kernel, bias.astype(x.dtype), strides, pads)
+    return jax.nn.relu(convolve(x, kernel, bias, strides=strides, padding=padding))
+
+
+def _checked_pads(x, kernel, strides, padding):
     pads = tuple(lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding))
     if any(
         n + sum(pad) < k for n, pad, k in zip(x.shape[1:3], pads, kernel.shape[:2], strict=True)
@@ -38,11 +67,7 @@ def convolve(
             f"x of {x.shape[1]}x{x.shape[2]} is too small for a {kernel.shape[0]}x"
             f"{kernel.shape[1]} convolution; use a longer window or a larger image"
         )
-    if kernel.shape[:2] == (1, 1) and strides == (1, 1):
-        y = lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
-    else:
-        y = _convolve(x, kernel, strides, pads)
-    return y if bias is None else _add_bias(y, bias.astype(y.dtype))
+    return pads
 
 
 @jax.custom_vjp
@@ -111,7 +136,10 @@ def _keep(x, kernel, strides, pads):
     return _convolve(x, kernel, strides, pads), (x, kernel)
 
 
-def _gradients(strides, pads, inputs, gradient):
+def _gradients(
+    strides, pads, inputs, gradient, convolve=_formula, product=gradients.transposed_product
+):
+    """Those of x and kernel, on CPU by `convolve` and by `product`."""
     x, kernel = inputs
 
     def to_x(kernel, gradient):
@@ -122,110 +150,69 @@ def _gradients(strides, pads, inputs, gradient):
         formula = functools.partial(_formula, x, strides=strides, pads=pads)
         return jax.linear_transpose(formula, kernel)(gradient)[0]
 
-    by_phases = functools.partial(_to_x_by_phases, x, strides, pads) if max(strides) > 1 else to_x
-    in_blocks = functools.partial(_to_kernel_in_blocks, kernel.shape[:2], strides, pads)
-    if not _suit_blocks(kernel.shape, strides):
-        in_blocks = to_kernel
+    settings = {"size": kernel.shape[:2], "pads": pads}
+    if max(strides) > 1:
+        to_x_on_cpu = functools.partial(
+            gradients.to_x_by_phases, x=x, strides=strides, pads=pads, convolve=convolve
+        )
+    else:
+        to_x_on_cpu = functools.partial(gradients.to_x, pads=pads, convolve=convolve)
+    to_kernel_on_cpu = to_kernel
+    if gradients.suit_groups(kernel.shape, strides):
+
+        def to_kernel_on_cpu(x, gradient):
+            in_groups = gradients.to_kernel_and_bias_in_groups
+            return in_groups(x, gradient, product=product, **settings)[0]
+
+    elif gradients.suit_blocks(kernel.shape, strides):
+        to_kernel_on_cpu = functools.partial(
+            gradients.to_kernel_in_blocks, strides=strides, product=product, **settings
+        )
     return (
-        lax.platform_dependent(kernel, gradient, cpu=by_phases, default=to_x),
-        lax.platform_dependent(x, gradient, cpu=in_blocks, default=to_kernel),
+        lax.platform_dependent(kernel, gradient, cpu=to_x_on_cpu, default=to_x),
+        lax.platform_dependent(x, gradient, cpu=to_kernel_on_cpu, default=to_kernel),
     )
 
 
 _convolve.defvjp(_keep, _gradients)
 
 
-def _suit_blocks(kernel: tuple[int, ...], strides: tuple[int, int]) -> bool:
-    """Whether a kernel [h, w, Cin, Cout] is one whose gradient blocks make faster, as measured."""
-    taps = max(-(-k // stride) for k, stride in zip(kernel[:2], strides, strict=True))
-    return kernel[2] >= 16 and taps < 4
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _convolve_relu(x, kernel, bias, strides, pads):
+    def formula(x, kernel, bias):
+        return jax.nn.relu(_add_bias(_convolve(x, kernel, strides, pads), bias))
+
+    in_one_pass = functools.partial(onednn.convolve, strides=strides, pads=pads)
+    return lax.platform_dependent(x, kernel, bias, cpu=in_one_pass, default=formula)
 
 
-def _phases(size, strides, pads, x, gradient):
-    """A strided convolution as one of stride 1 over `stride` times the channels.
-
-    Returns:
-      Taps of that convolution per axis.
-      Blocks of `stride` rows, and of columns, that it reads.
-      How `x` is padded, or cut where negative, to those blocks.
-    """
-    taps = [-(-k // stride) for k, stride in zip(size, strides, strict=True)]
-    counts = [n + t - 1 for n, t in zip(gradient.shape[1:3], taps, strict=True)]
-    config = [(0, 0, 0)] * 4
-    for axis in (0, 1):
-        low = pads[axis][0]
-        high = counts[axis] * strides[axis] - x.shape[axis + 1] - low
-        config[axis + 1] = (low, high, 0)
-    return taps, counts, config
+def _keep_relu(x, kernel, bias, strides, pads):
+    y = _convolve_relu(x, kernel, bias, strides, pads)
+    return y, (x, kernel, y)
 
 
-def _to_x_by_phases(x, strides, pads, kernel, gradient):
-    """The input's gradient, of which each phase of the stride is a convolution of stride 1.
-
-    As a convolution over a gradient spread out by zeros, CPU multiplies by them.
-    """
-    channels, features = kernel.shape[2:]
-    taps, counts, config = _phases(kernel.shape[:2], strides, pads, x, gradient)
-    fill = [(0, t * s - k, 0) for t, s, k in zip(taps, strides, kernel.shape[:2], strict=True)]
-    kernel = lax.pad(kernel, jnp.zeros((), kernel.dtype), [*fill, (0, 0, 0), (0, 0, 0)])
-    kernel = kernel.reshape(taps[0], strides[0], taps[1], strides[1], channels, features)
-    kernel = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(*taps, -1, features)
-    # The transpose of a `VALID` convolution of stride 1: one of the mirrored kernel.
-    y = lax.conv_general_dilated(
-        gradient,
-        lax.rev(kernel, (0, 1)),
-        (1, 1),
-        [(t - 1, t - 1) for t in taps],
-        dimension_numbers=("NHWC", "HWOI", "NHWC"),
+def _relu_gradients(strides, pads, kept, gradient):
+    x, kernel, y = kept
+    whole = gradient
+    gradient = jnp.where(y > 0, gradient, jnp.zeros_like(gradient))
+    # XLA's CPU compiler else computes it anew for each of its readers.
+    gradient = lax.platform_dependent(
+        gradient, cpu=lax.optimization_barrier, default=lambda gradient: gradient
     )
-    y = y.reshape(len(x), *counts, strides[0], strides[1] * channels).swapaxes(2, 3)
-    y = y.reshape(len(x), counts[0] * strides[0], counts[1] * strides[1], channels)
-    config = [(-low, -high, 0) for low, high, _ in config]
-    return lax.pad(y, jnp.zeros((), y.dtype), config)
+    to_x, to_kernel = _gradients(
+        strides, pads, (x, kernel), gradient, onednn.convolve, onednn.product
+    )
+    if not gradients.suit_groups(kernel.shape, strides):
+        return to_x, to_kernel, _bias_gradient(None, gradient)[1]
+    in_groups = functools.partial(
+        gradients.to_kernel_and_bias_in_groups,
+        size=kernel.shape[:2],
+        pads=pads,
+        product=onednn.product,
+    )
+    return to_x, *lax.platform_dependent(
+        x, whole, y, cpu=in_groups, default=lambda *_: (to_kernel, _sum(gradient))
+    )
 
 
-def _to_kernel_in_blocks(size, strides, pads, x, gradient):
-    """The kernel's gradient as products over some rows of the image at a time.
-
-    The operands of a product hold what its pixels meet: `left` all taps along the height, `right`
-    those along the width, with margins that stay zero.
-    """
-    batch, height, width, features = gradient.shape
-    channels, type_ = x.shape[-1], jnp.promote_types(jnp.float32, x.dtype)
-    taps, (rows, columns), config = _phases(size, strides, pads, x, gradient)
-    x = lax.pad(x, jnp.zeros((), x.dtype), config)
-    # The rows of a block of rows side by side.
-    depth = strides[1] * channels
-    x = x.reshape(batch, rows, strides[0] * columns, depth)
-    sizes = taps[0] * strides[0] * depth, taps[1] * features
-
-    def run(first, block, num_blocks):
-        def body(index, carry):
-            total, left, right = carry
-            example, row = index // num_blocks, first + index % num_blocks * block
-            for i in range(taps[0] * strides[0]):
-                start = (example, row + i // strides[0], i % strides[0] * columns, 0)
-                piece = lax.dynamic_slice(x, start, (1, block, columns, depth))[0]
-                left = lax.dynamic_update_slice(left, piece, (0, 0, i * depth))
-            start = (example, row, 0, 0)
-            piece = lax.dynamic_slice(gradient, start, (1, block, width, features))[0]
-            for i in range(taps[1]):
-                right = lax.dynamic_update_slice(right, piece, (0, i, i * features))
-            product = lax.dot_general(
-                left, right, (((0, 1), (0, 1)), ((), ())), preferred_element_type=type_
-            )
-            return total + product, left, right
-
-        operands = [jnp.zeros((block, columns, n), x.dtype) for n in sizes]
-        carry = jnp.zeros(sizes, type_), *operands
-        return lax.fori_loop(0, batch * num_blocks, body, carry)[0]
-
-    block = max(1, min(height, blocks.BLOCK_VALUES // (columns * sizes[0])))
-    whole, left_over = divmod(height, block)
-    total = run(0, block, whole)
-    if left_over:
-        total += run(whole * block, left_over, 1)
-    total = total.reshape(taps[0], strides[0], strides[1], channels, taps[1], features)
-    total = total.transpose(0, 1, 4, 2, 3, 5)
-    total = total.reshape(taps[0] * strides[0], taps[1] * strides[1], channels, features)
-    return total[: size[0], : size[1]].astype(x.dtype)
+_convolve_relu.defvjp(_keep_relu, _relu_gradients)

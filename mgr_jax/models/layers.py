@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from mgr_jax.models.convolution import convolve
+from mgr_jax.models.convolution import convolve, convolve_relu
 from mgr_jax.models.moments import as_row, moments
 
 BATCH_NORM_EPSILON = 1e-3  # Keras' default; Flax and PyTorch use 1e-5
@@ -34,6 +34,7 @@ class Conv(nn.Module):
       normalised: the output's mean is subtracted further on (batch normalisation), so that in
         training the gradient of the bias is exactly zero. It is then set to zero: rounding noise
         in its place would be scaled up to full steps by Adam.
+      relu: apply ReLU to the output.
       dtype: type of the arithmetic.
     """
 
@@ -43,6 +44,7 @@ class Conv(nn.Module):
     strides: tuple[int, int] = (1, 1)
     padding: str = "SAME"
     normalised: bool = False
+    relu: bool = False
     dtype: jnp.dtype = jnp.float32
 
     def setup(self) -> None:
@@ -53,7 +55,8 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, channels] -> [B, H', W', features]."""
         kernel, bias = self.weights()
-        return convolve(
+        function = convolve_relu if self.relu else convolve
+        return function(
             x.astype(self.dtype), kernel, bias, strides=self.strides, padding=self.padding
         )
 
@@ -161,14 +164,15 @@ class Dropout(nn.Module):
 def _bernoulli(key: jax.Array, keep: float, shape: tuple[int, ...]) -> jax.Array:
     """Booleans of `shape`, each true with probability `keep`.
 
-    A byte decides exactly on a multiple of 1/256, and a word of random bits, which cost more than
-    all the rest of dropout, holds the bytes of four values along the first axis.
+    A few bits decide exactly on a multiple of 1/4 or 1/256, and a word of random bits, which cost
+    more than all the rest of dropout, holds those of several values along the first axis.
     """
-    if (256 * keep) % 1:
+    bits = next((n for n in (2, 8) if (2**n * keep) % 1 == 0), None)
+    if bits is None:
         return jax.random.bernoulli(key, keep, shape)
-    words = jax.random.bits(key, (-(-shape[0] // 4), *shape[1:]), jnp.uint32)
-    values = jnp.concatenate([(words >> shift) & 255 for shift in (0, 8, 16, 24)])
-    return values[: shape[0]] < int(256 * keep)
+    words = jax.random.bits(key, (-(-shape[0] * bits // 32), *shape[1:]), jnp.uint32)
+    values = jnp.concatenate([(words >> shift) & (2**bits - 1) for shift in range(0, 32, bits)])
+    return values[: shape[0]] < int(2**bits * keep)
 
 
 def conv_pair(
@@ -191,10 +195,11 @@ def conv_pair(
             (kernel_size, kernel_size),
             (stride, stride),
             padding,
+            relu=True,
             dtype=dtype,
             name=f"conv2d_{number}",
         )
-        x = nn.relu(conv(x))
+        x = conv(x)
     return x
 
 
