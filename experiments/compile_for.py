@@ -168,8 +168,9 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
     return record | {
         "compile_seconds": round(time.monotonic() - began, 1),
         "flops": program.flops,
-        "hbm_bytes": program.bytes_accessed,
-        "hbm_bytes_per_clip": program.bytes_accessed / clips,
+        "bytes_accessed": program.bytes_accessed,
+        "hbm_bytes": program.hbm_bytes,
+        "hbm_bytes_per_clip": program.hbm_bytes / clips,
         "peak_memory": program.peak_memory,
         "collectives": program.collectives,
         "collective_bytes": program.collective_bytes,

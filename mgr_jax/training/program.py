@@ -7,10 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from mgr_jax.training import traffic
 from mgr_jax.training.chips import Chip
 
-_SIZES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "s32": 4}
-_SIZES |= {"u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8, "c64": 8, "c128": 16}
 _KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
 # `%name = SHAPE all-reduce(...)`; an asynchronous one is a pair, of which the start counts.
 _COLLECTIVE = re.compile(rf"= (\(.*?\)|\S+) ({_KINDS})(-start)?\(")
@@ -23,7 +22,9 @@ class Program:
 
     Attributes:
       flops: floating-point operations, as the compiler counts them.
-      bytes_accessed: bytes that its operations read and write in HBM.
+      bytes_accessed: bytes that its operations read and write, as the compiler counts them: in
+        whatever memory.
+      hbm_bytes: those in HBM (`training.traffic`).
       peak_memory: bytes of HBM held at once: arguments, results and temporaries.
       collectives: kind -> number of instructions.
       collective_bytes: bytes that they carry from one device.
@@ -32,6 +33,7 @@ class Program:
 
     flops: float
     bytes_accessed: float
+    hbm_bytes: float
     peak_memory: int
     collectives: dict[str, int]
     collective_bytes: int
@@ -51,6 +53,7 @@ def describe(compiled: Any) -> Program:
     return Program(
         flops=float(costs["flops"]),
         bytes_accessed=float(costs["bytes accessed"]),
+        hbm_bytes=float(traffic.hbm_bytes(text)),
         peak_memory=int(peak),
         collectives=dict(collections.Counter(kind for kind, _ in found)),
         collective_bytes=sum(size for _, size in found),
@@ -70,7 +73,7 @@ def collectives(text: str) -> list[tuple[str, int]]:
 
 
 def _size(kind: str, dims: str) -> int:
-    return _SIZES.get(kind, 4) * math.prod(int(n) for n in dims.split(",") if n)
+    return traffic.SIZES.get(kind, 4) * math.prod(int(n) for n in dims.split(",") if n)
 
 
 def lower_bound(program: Program, chip: Chip, num_devices: int) -> tuple[float, str]:
@@ -101,7 +104,7 @@ def _times(program: Program, chip: Chip, num_devices: int) -> dict[str, float]:
     ring = 2 * (num_devices - 1) / num_devices
     return {
         "compute": program.flops / chip.flops,
-        "memory": program.bytes_accessed / chip.bandwidth,
+        "memory": program.hbm_bytes / chip.bandwidth,
         "network": ring * program.collective_bytes / chip.network,
     }
 

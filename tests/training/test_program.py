@@ -65,7 +65,7 @@ def test_describe_says_that_loops_are_counted_once():
 )
 def test_lower_bound_is_the_slowest_of_three(flops, traffic, carried, bound, seconds):
     chip = Chip("toy", flops=1e12, memory=1e9, bandwidth=1e9, network=1e9)
-    step = program.Program(flops, traffic, 0, {}, carried, 0)
+    step = program.Program(flops, 0, traffic, 0, {}, carried, 0)
     # 8 chips in a ring: each link carries 2 x 7/8 of the bytes.
     assert program.lower_bound(step, chip, 8) == (pytest.approx(seconds), bound)
 
@@ -90,7 +90,7 @@ def test_largest_batch_is_the_most_clips_that_fit(memory_of, largest):
 
 def test_scaling_efficiency_is_own_work_over_work_and_network():
     chip = Chip("toy", flops=1e12, memory=1e9, bandwidth=1e9, network=1e9)
-    step = program.Program(2e12, 3e9, 0, {}, int(4e9), 0)
+    step = program.Program(2e12, 0, 3e9, 0, {}, int(4e9), 0)
     assert program.scaling_efficiency(step, chip, 1) == 1
     assert program.scaling_efficiency(step, chip, 8) == pytest.approx(3 / (3 + 4 * 2 * 7 / 8))
 
