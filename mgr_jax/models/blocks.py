@@ -60,3 +60,12 @@ def put(wholes: Sequence[jax.Array], parts: Sequence[jax.Array], start: Any) -> 
 def sum_rows(x: jax.Array) -> jax.Array:
     """The sum [C] of `x` [R, C] over its rows, as a product with ones, which is faster on CPU."""
     return (jnp.ones((1, x.shape[0]), x.dtype) @ x)[0]
+
+
+def written_out(vectors: jax.Array) -> jax.Array:
+    """`vectors` [N, C] as they are, if finite, but computed once: for CPU.
+
+    XLA else puts all that leads to them, hundreds of operations on channels, into the loop over the
+    pixels that they meet. Through a product, here with the identity, it does not.
+    """
+    return jnp.matmul(vectors, jnp.eye(vectors.shape[1], dtype=vectors.dtype), precision="highest")

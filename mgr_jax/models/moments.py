@@ -102,10 +102,13 @@ def _keep(pieces, mask):
 def _gradient(kept, gradients):
     pieces, mask, mean = kept
     count = math.prod(pieces[0].shape[:-1]) if mask is None else jnp.maximum(jnp.sum(mask), 1)
+    gradients = lax.platform_dependent(
+        jnp.stack(gradients) / count, cpu=blocks.written_out, default=lambda vectors: vectors
+    )
     to_pieces, start = [], 0
     for x in pieces:
         own = slice(start, start := start + x.shape[-1])
-        to_mean, to_var = (gradient[own] / count for gradient in gradients)
+        to_mean, to_var = gradients[:, own]
         to_x = as_row(to_mean, x) + 2 * (_wide(x) - as_row(mean[own], x)) * as_row(to_var, x)
         to_x = to_x if mask is None else jnp.where(mask[..., None], to_x, 0)
         to_pieces.append(to_x.astype(x.dtype))

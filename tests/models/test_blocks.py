@@ -1,5 +1,6 @@
 """Passes over blocks of rows: every row once, in order, sums as NumPy's."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -33,3 +34,8 @@ def test_blocks_are_even_and_multiples_of_eight():
 
 def test_abreast_divides_the_rows():
     assert [blocks.abreast(n) for n in (16, 12, 6, 7)] == [8, 4, 2, 1]
+
+
+def test_written_out_vectors_are_the_same_to_the_last_bit():
+    vectors = jnp.asarray(np.random.default_rng(0).normal(size=(2, 37)) * 1e6, jnp.float32)
+    np.testing.assert_array_equal(jax.jit(blocks.written_out)(vectors), vectors)
