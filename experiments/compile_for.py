@@ -192,7 +192,8 @@ def _lower_for_cuda(config: config_lib.Config, clips: int) -> dict:
     network, state, batch = _arguments(config, jax.devices()[:1], clips)
     exported = jax.export.export(network.train_step, platforms=["cuda"])(state, batch)
     operations = collections.Counter(re.findall(r"stablehlo\.(\w+)", exported.mlir_module()))
-    costs = network.train_step.lower(state, batch).cost_analysis()
+    traced = network.train_step.trace(state, batch)
+    costs = traced.lower(lowering_platforms=("cuda",)).cost_analysis()
     heavy = ("convolution", "dot_general", "fft", "while", "custom_call", "reduce_window")
     return {
         "topology": "cuda",

@@ -164,7 +164,7 @@ def _gradients(
             in_groups = gradients.to_kernel_and_bias_in_groups
             return in_groups(x, gradient, product=product, **settings)[0]
 
-    elif gradients.suit_blocks(kernel.shape, strides):
+    elif gradients.suit_blocks(kernel.shape, strides, product):
         to_kernel_on_cpu = functools.partial(
             gradients.to_kernel_in_blocks, strides=strides, product=product, **settings
         )

@@ -22,10 +22,12 @@ def suit_groups(kernel: tuple[int, ...], strides: tuple[int, int]) -> bool:
     return strides == (1, 1) and kernel[2] <= FEW_CHANNELS
 
 
-def suit_blocks(kernel: tuple[int, ...], strides: tuple[int, int]) -> bool:
+def suit_blocks(
+    kernel: tuple[int, ...], strides: tuple[int, int], product: Callable[..., jax.Array]
+) -> bool:
     """Whether a kernel [h, w, Cin, Cout] is one whose gradient blocks make faster, as measured."""
     taps = max(-(-k // stride) for k, stride in zip(kernel[:2], strides, strict=True))
-    return kernel[2] >= 16 and taps < 5
+    return kernel[2] >= 16 and taps <= (3 if product is transposed_product else 4)
 
 
 def _phases(size, strides, pads, x, gradient):

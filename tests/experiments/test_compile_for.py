@@ -28,6 +28,19 @@ def test_compile_for_cuda_reports_the_lowered_program(tmp_path):
     assert "bodies once" in out
 
 
+def test_compile_for_cuda_counts_what_this_cpu_would_give_to_a_library(tmp_path, monkeypatch):
+    # The second convolution alone: 8 x 478 x 638 x 32 outputs of 288 products, and its gradients.
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    file = tmp_path / "cuda.json"
+    commands.run(
+        tmp_path, "compile_for", "--config=experiments/configs/cnn.py", "--topology=cuda",
+        "--clips_per_device=8", f"--json={file}",
+    )  # fmt: skip
+    (record,) = json.loads(file.read_text())
+    assert record["flops"] > 3 * 2 * 8 * 478 * 638 * 32 * 288
+    assert "custom_call" not in record["operations"]
+
+
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
