@@ -142,8 +142,7 @@ def _route(window, strides, padding, x, gradient):
 def _route_rows(size, x, gradient):
     """`_route` for windows of `size` rows that do not overlap."""
     count = gradient.shape[1]
-    # Without the barrier XLA recomputes all that leads to `gradient` for every row.
-    gradient = lax.optimization_barrier(gradient)[:, :, None]
+    gradient = gradient[:, :, None]
     used = x[:, : count * size].reshape(x.shape[0], count, size, *x.shape[2:])
     rows = jnp.split(used, size, axis=2)
     parts = []
@@ -178,43 +177,36 @@ def _maximum_along(x, axis):
 
 
 def _route_threes(x, gradient):
-    # The barriers keep XLA from computing one step anew within the next.
-    by_row = lax.optimization_barrier(_maximum_along(x, 2))
-    gradient = lax.optimization_barrier(_route_along(by_row, gradient, 1))
-    return _route_along(x, gradient, 2)
+    return _route_along(x, _route_along(_maximum_along(x, 2), gradient, 1), 2)
 
 
 def _route_along(x, gradient, axis):
     """Hands each gradient to the first of the largest of three neighbours along `axis`."""
     n = x.shape[axis]
-    outside = jnp.array(-jnp.inf, x.dtype), jnp.zeros((), gradient.dtype)
-
-    def padded(before, after, start, end):
-        config = [[(0, 0, 0)] * x.ndim for _ in range(2)]
-        config[0][axis] = (2 * before, 2 * after, 0)
-        config[1][axis] = (before, after, 0)
-        near = max(start - 2, 0), max(start - 1, 0)
-        cuts = (
-            _cut(x, axis, near[0], min(end + 2, n)),
-            _cut(gradient, axis, near[1], min(end + 1, n)),
-        )
-        return _won(*map(lax.pad, cuts, outside, config), axis)
-
-    parts = [padded(1, 0, 0, 2), padded(0, 0, 2, n - 2), padded(0, 1, n - 2, n)]
-    return lax.concatenate(parts, axis)
+    parts = [(1, 0, 0, 2), (0, 0, 2, n - 2), (0, 1, n - 2, n)]
+    return lax.concatenate([_won_within(x, gradient, axis, *part) for part in parts], axis)
 
 
 def _route_padded(x, gradient):
     """`_route_threes` for backends that fuse the padding: they read and write less by it."""
-
-    def along(x, gradient, axis):
-        config = [[(0, 0, 0)] * x.ndim for _ in range(2)]
-        config[0][axis], config[1][axis] = (2, 2, 0), (1, 1, 0)
-        outside = jnp.array(-jnp.inf, x.dtype), jnp.zeros((), gradient.dtype)
-        return _won(*map(lax.pad, (x, gradient), outside, config), axis)
-
+    height, width = x.shape[1:3]
     by_row = _maximum((1, 3), (1, 1), "SAME", x)
-    return along(x, along(by_row, gradient, 1), 2)
+    gradient = _won_within(by_row, gradient, 1, 1, 1, 0, height)
+    return _won_within(x, gradient, 2, 1, 1, 0, width)
+
+
+def _won_within(x, gradient, axis, before, after, start, end):
+    """`_won` of the elements from `start` to `end`, with margins (1 or 0) at the image's edges."""
+    n = x.shape[axis]
+    config = [[(0, 0, 0)] * x.ndim for _ in range(2)]
+    config[0][axis] = (2 * before, 2 * after, 0)
+    config[1][axis] = (before, after, 0)
+    cuts = (
+        _cut(x, axis, max(start - 2, 0), min(end + 2, n)),
+        _cut(gradient, axis, max(start - 1, 0), min(end + 1, n)),
+    )
+    outside = jnp.array(-jnp.inf, x.dtype), jnp.zeros((), gradient.dtype)
+    return _won(*map(lax.pad, cuts, outside, config), axis)
 
 
 def _won(x, gradient, axis):
