@@ -22,7 +22,7 @@ from mgr_jax import system as system_lib
 from mgr_jax.errors import UserError
 from mgr_jax.export import bundle, contract, stablehlo
 from mgr_jax.features import filters, framing, frontend
-from mgr_jax.models import bbnn, convolution, make_model, onednn, pooling
+from mgr_jax.models import bbnn, convolution_gradients, make_model, onednn, pooling
 from mgr_jax.system import System
 from mgr_jax.training import steps
 
@@ -82,7 +82,7 @@ def _convertible() -> Iterator[None]:
         mock.patch.object(system_lib, "make_model", _make_model),
         mock.patch.object(pooling, "max_pool", _max_pool),
         # Choices by platform.
-        mock.patch.object(convolution, "FEW_CHANNELS", 0),
+        mock.patch.object(convolution_gradients, "FEW_CHANNELS", 0),
         mock.patch.object(onednn, "suits", lambda *_: False),
         mock.patch.object(steps, "num_frames", _num_frames),
     ):

@@ -15,8 +15,6 @@ from mgr_jax.models import convolution_gradients as gradients
 from mgr_jax.models import onednn
 from mgr_jax.models.moments import as_row
 
-FEW_CHANNELS = gradients.FEW_CHANNELS
-
 
 def convolve(
     x: jax.Array,
@@ -98,7 +96,7 @@ _add_bias.defvjp(lambda y, bias: (_add_bias(y, bias), None), _bias_gradient)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _convolve(x, kernel, strides, pads):
     formula = functools.partial(_formula, strides=strides, pads=pads)
-    if strides != (1, 1) or kernel.shape[2] > FEW_CHANNELS:
+    if not gradients.suit_groups(kernel.shape, strides):
         return formula(x, kernel)
     in_pairs = functools.partial(_convolve_in_pairs, pads)
     return lax.platform_dependent(x, kernel, cpu=in_pairs, default=formula)
@@ -136,42 +134,67 @@ def _keep(x, kernel, strides, pads):
     return _convolve(x, kernel, strides, pads), (x, kernel)
 
 
-def _gradients(
-    strides, pads, inputs, gradient, convolve=_formula, product=gradients.transposed_product
-):
-    """Those of x and kernel, on CPU by `convolve` and by `product`."""
+def _gradients(strides, pads, inputs, gradient):
     x, kernel = inputs
+    to_x = _gradient_of_x(x, kernel, gradient, strides, pads, _formula)
+    if gradients.suit_groups(kernel.shape, strides):
+        return to_x, _gradients_in_groups(kernel, x, gradient, pads=pads)[0]
+    product = gradients.transposed_product
+    return to_x, _gradient_of_kernel(x, kernel, gradient, strides, pads, product)
+
+
+def _gradient_of_x(x, kernel, gradient, strides, pads, convolve):
+    """On CPU by `convolve`."""
 
     def to_x(kernel, gradient):
         formula = functools.partial(_formula, kernel=kernel, strides=strides, pads=pads)
         return jax.linear_transpose(formula, x)(gradient)[0]
 
-    def to_kernel(x, gradient):
-        formula = functools.partial(_formula, x, strides=strides, pads=pads)
-        return jax.linear_transpose(formula, kernel)(gradient)[0]
-
-    settings = {"size": kernel.shape[:2], "pads": pads}
     if max(strides) > 1:
-        to_x_on_cpu = functools.partial(
+        on_cpu = functools.partial(
             gradients.to_x_by_phases, x=x, strides=strides, pads=pads, convolve=convolve
         )
     else:
-        to_x_on_cpu = functools.partial(gradients.to_x, pads=pads, convolve=convolve)
-    to_kernel_on_cpu = to_kernel
-    if gradients.suit_groups(kernel.shape, strides):
+        on_cpu = functools.partial(gradients.to_x, pads=pads, convolve=convolve)
+    return lax.platform_dependent(kernel, gradient, cpu=on_cpu, default=to_x)
 
-        def to_kernel_on_cpu(x, gradient):
-            in_groups = gradients.to_kernel_and_bias_in_groups
-            return in_groups(x, gradient, product=product, **settings)[0]
 
-    elif gradients.suit_blocks(kernel.shape, strides, product):
-        to_kernel_on_cpu = functools.partial(
-            gradients.to_kernel_in_blocks, strides=strides, product=product, **settings
+def _gradient_of_kernel(x, kernel, gradient, strides, pads, product):
+    """On CPU, where blocks suit, by `product`."""
+    to_kernel = functools.partial(_to_kernel, kernel, strides, pads)
+    on_cpu = to_kernel
+    if gradients.suit_blocks(kernel.shape, strides, product):
+        on_cpu = functools.partial(
+            gradients.to_kernel_in_blocks,
+            size=kernel.shape[:2],
+            strides=strides,
+            pads=pads,
+            product=product,
         )
-    return (
-        lax.platform_dependent(kernel, gradient, cpu=to_x_on_cpu, default=to_x),
-        lax.platform_dependent(x, gradient, cpu=to_kernel_on_cpu, default=to_kernel),
+    return lax.platform_dependent(x, gradient, cpu=on_cpu, default=to_kernel)
+
+
+def _gradients_in_groups(kernel, x, gradient, *outputs, pads, **options):
+    """Those of kernel and bias, behind the ReLU of `outputs` if that is given."""
+    in_groups = functools.partial(
+        gradients.to_kernel_and_bias_in_groups, size=kernel.shape[:2], pads=pads, **options
     )
+
+    def formula(x, gradient, *outputs):
+        for y in outputs:
+            gradient = _behind_relu(y, gradient)
+        return _to_kernel(kernel, (1, 1), pads, x, gradient), _sum(gradient)
+
+    return lax.platform_dependent(x, gradient, *outputs, cpu=in_groups, default=formula)
+
+
+def _to_kernel(kernel, strides, pads, x, gradient):
+    formula = functools.partial(_formula, x, strides=strides, pads=pads)
+    return jax.linear_transpose(formula, kernel)(gradient)[0]
+
+
+def _behind_relu(y, gradient):
+    return jnp.where(y > 0, gradient, jnp.zeros_like(gradient))
 
 
 _convolve.defvjp(_keep, _gradients)
@@ -193,26 +216,13 @@ def _keep_relu(x, kernel, bias, strides, pads):
 
 def _relu_gradients(strides, pads, kept, gradient):
     x, kernel, y = kept
-    whole = gradient
-    gradient = jnp.where(y > 0, gradient, jnp.zeros_like(gradient))
-    # XLA's CPU compiler else computes it anew for each of its readers.
-    gradient = lax.platform_dependent(
-        gradient, cpu=lax.optimization_barrier, default=lambda gradient: gradient
-    )
-    to_x, to_kernel = _gradients(
-        strides, pads, (x, kernel), gradient, onednn.convolve, onednn.product
-    )
-    if not gradients.suit_groups(kernel.shape, strides):
-        return to_x, to_kernel, _bias_gradient(None, gradient)[1]
-    in_groups = functools.partial(
-        gradients.to_kernel_and_bias_in_groups,
-        size=kernel.shape[:2],
-        pads=pads,
-        product=onednn.product,
-    )
-    return to_x, *lax.platform_dependent(
-        x, whole, y, cpu=in_groups, default=lambda *_: (to_kernel, _sum(gradient))
-    )
+    own = _behind_relu(y, gradient)
+    to_x = _gradient_of_x(x, kernel, own, strides, pads, onednn.convolve)
+    if gradients.suit_groups(kernel.shape, strides):
+        options = {"pads": pads, "product": onednn.product}
+        return to_x, *_gradients_in_groups(kernel, x, gradient, y, **options)
+    to_kernel = _gradient_of_kernel(x, kernel, own, strides, pads, onednn.product)
+    return to_x, to_kernel, _bias_gradient(None, own)[1]
 
 
 _convolve_relu.defvjp(_keep_relu, _relu_gradients)

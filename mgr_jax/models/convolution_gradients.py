@@ -18,7 +18,7 @@ Pads = Sequence[tuple[int, int]]
 
 
 def suit_groups(kernel: tuple[int, ...], strides: tuple[int, int]) -> bool:
-    """Whether a kernel [h, w, Cin, Cout] is one for `to_kernel_and_bias_in_groups`."""
+    """Whether a kernel [h, w, Cin, Cout] meets so few channels that columns are best grouped."""
     return strides == (1, 1) and kernel[2] <= FEW_CHANNELS
 
 
@@ -46,6 +46,27 @@ def _phases(size, strides, pads, x, gradient):
         high = counts[axis] * strides[axis] - x.shape[axis + 1] - low
         config[axis + 1] = (low, high, 0)
     return taps, counts, config
+
+
+def _over_rows(add, zeros, batch, height, most):
+    """Sums over blocks of at most `most` rows of every example, the first part of a carry.
+
+    `add(example, row, block, carry)` returns the carry with the block of rows from `row` on added;
+    `zeros(block)` is the carry that blocks of this size begin with.
+    """
+    block = max(1, min(height, most))
+
+    def run(first, block, num_blocks):
+        def body(index, carry):
+            return add(index // num_blocks, first + index % num_blocks * block, block, carry)
+
+        return lax.fori_loop(0, batch * num_blocks, body, zeros(block))[0]
+
+    num_blocks, left_over = divmod(height, block)
+    sums = run(0, block, num_blocks)
+    if left_over:
+        sums = jax.tree.map(jnp.add, sums, run(num_blocks * block, left_over, 1))
+    return sums
 
 
 def transposed_product(left: jax.Array, right: jax.Array) -> jax.Array:
@@ -113,29 +134,24 @@ def to_kernel_in_blocks(
     x = x.reshape(batch, rows, strides[0] * columns, depth)
     sizes = taps[0] * strides[0] * depth, taps[1] * features
 
-    def run(first, block, num_blocks):
-        def body(index, carry):
-            total, left, right = carry
-            example, row = index // num_blocks, first + index % num_blocks * block
-            for i in range(taps[0] * strides[0]):
-                start = (example, row + i // strides[0], i % strides[0] * columns, 0)
-                piece = lax.dynamic_slice(x, start, (1, block, columns, depth))[0]
-                left = lax.dynamic_update_slice(left, piece, (0, 0, i * depth))
-            start = (example, row, 0, 0)
-            piece = lax.dynamic_slice(gradient, start, (1, block, width, features))[0]
-            for i in range(taps[1]):
-                right = lax.dynamic_update_slice(right, piece, (0, i, i * features))
-            return total + product(left, right), left, right
+    def add(example, row, block, carry):
+        total, left, right = carry
+        for i in range(taps[0] * strides[0]):
+            start = (example, row + i // strides[0], i % strides[0] * columns, 0)
+            piece = lax.dynamic_slice(x, start, (1, block, columns, depth))[0]
+            left = lax.dynamic_update_slice(left, piece, (0, 0, i * depth))
+        start = (example, row, 0, 0)
+        piece = lax.dynamic_slice(gradient, start, (1, block, width, features))[0]
+        for i in range(taps[1]):
+            right = lax.dynamic_update_slice(right, piece, (0, i, i * features))
+        return total + product(left, right), left, right
 
-        operands = [jnp.zeros((block, columns, n), x.dtype) for n in sizes]
-        carry = jnp.zeros(sizes, type_), *operands
-        return lax.fori_loop(0, batch * num_blocks, body, carry)[0]
+    def zeros(block):
+        operands = (jnp.zeros((block, columns, n), x.dtype) for n in sizes)
+        return jnp.zeros(sizes, type_), *operands
 
-    block = max(1, min(height, 2 * blocks.BLOCK_VALUES // (columns * sizes[0])))
-    whole, left_over = divmod(height, block)
-    total = run(0, block, whole)
-    if left_over:
-        total += run(whole * block, left_over, 1)
+    most = 2 * blocks.BLOCK_VALUES // (columns * sizes[0])
+    total = _over_rows(add, zeros, batch, height, most)
     total = total.reshape(taps[0], strides[0], strides[1], channels, taps[1], features)
     total = total.transpose(0, 1, 4, 2, 3, 5)
     total = total.reshape(taps[0] * strides[0], taps[1] * strides[1], channels, features)
@@ -179,30 +195,24 @@ def to_kernel_and_bias_in_groups(
         for at in range(-(-seen // (_GROUP * channels)))
     ]
 
-    def run(first, block, num_blocks):
-        def body(index, sums):
-            example, row = index // num_blocks, first + index % num_blocks * block
+    depth = gradient.shape[-1]
 
-            def cut(array, i=0, at=0, depth=None):
-                sizes = (1, block, groups, depth or array.shape[-1])
-                return lax.dynamic_slice(array, (example, row + i, at, 0), sizes)[0]
+    def add(example, row, block, carry):
+        def cut(array, i=0, at=0, depth=depth):
+            return lax.dynamic_slice(array, (example, row + i, at, 0), (1, block, groups, depth))[0]
 
-            left = jnp.concatenate([cut(x, *part) for part in parts], axis=-1)
-            right = cut(gradient)
-            for output in outputs:
-                right = jnp.where(cut(output) > 0, right, jnp.zeros_like(right))
-            sum_ = blocks.sum_rows(blocks.as_rows(right))
-            return sums[0] + product(left, right), sums[1] + sum_
+        ((to_kernel, to_bias),) = carry
+        left = jnp.concatenate([cut(x, *part) for part in parts], axis=-1)
+        right = cut(gradient)
+        for output in outputs:
+            right = jnp.where(cut(output) > 0, right, jnp.zeros_like(right))
+        sum_ = blocks.sum_rows(blocks.as_rows(right))
+        return ((to_kernel + product(left, right), to_bias + sum_),)
 
-        depth = gradient.shape[-1]
-        zeros = jnp.zeros((rows * seen, depth), type_), jnp.zeros(depth, type_)
-        return lax.fori_loop(0, batch * num_blocks, body, zeros)
+    def zeros(block):
+        return ((jnp.zeros((rows * seen, depth), type_), jnp.zeros(depth, type_)),)
 
-    block = max(1, min(height, blocks.BLOCK_VALUES // (groups * gradient.shape[-1])))
-    num_blocks, left_over = divmod(height, block)
-    sums = run(0, block, num_blocks)
-    if left_over:
-        sums = jax.tree.map(jnp.add, sums, run(num_blocks * block, left_over, 1))
+    sums = _over_rows(add, zeros, batch, height, blocks.BLOCK_VALUES // (groups * depth))
     total = sums[0].reshape(rows, -1, channels, _GROUP, features)
     total = sum(total[:, i : i + columns, :, i] for i in range(_GROUP))
     return total.astype(x.dtype), sums[1].reshape(_GROUP, features).sum(0).astype(x.dtype)

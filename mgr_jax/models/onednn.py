@@ -9,7 +9,7 @@ this call cannot be written down.
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -116,7 +116,7 @@ def _call(name: str, shape: tuple[int, ...], settings: dict, *operands: jax.Arra
 def _settings(kernel: tuple[int, ...], strides: tuple[int, int], pads: _Pads, relu: bool) -> dict:
     """XLA's `OneDnnConvolutionConfig`; in JSON, 64-bit integers are strings."""
 
-    def numbers(values: Sequence[int]) -> list[str]:
+    def numbers(values: Iterable[int]) -> list[str]:
         return [str(value) for value in values]
 
     image = {"data": {"batch_dim": "0", "feature_dim": "3", "spatial_dims": ["1", "2"]}}
