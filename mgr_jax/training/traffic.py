@@ -8,6 +8,7 @@ layout: `S(1)` and above are not HBM.
 import dataclasses
 import math
 import re
+from collections.abc import Iterable
 
 SIZES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "s32": 4}
 SIZES |= {"u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8, "c64": 8, "c128": 16}
@@ -131,35 +132,36 @@ def _traffic(
     if opcode in _COPIES:
         sides = _arrays(instruction.shape)[:2]
         return min(size for size, _ in sides) * sum(in_hbm for _, in_hbm in sides)
-    shapes = [own[name].shape for name in instruction.operands if name in own]
+    names = [name for name in instruction.operands if name in own]
+    shapes = [own[name].shape for name in names]
+    scope, users = own, [instruction]
     called = _CALLS.search(line)
-    body = computations.get(called[1], {}) if called else {}
-    if opcode != "fusion":
-        body = {"": instruction} | {name: own[name] for name in instruction.operands if name in own}
-        parts = [_part(name, body) for name in instruction.operands if name in own]
-    else:
+    if opcode == "fusion" and called and called[1] in computations:
+        # What it does with its operands stands within, where they are parameters.
+        scope = computations[called[1]]
+        users = scope.values()
         numbers = {
-            int(_until_closed(i.line.partition(" parameter(")[2])): name
-            for name, i in body.items()
-            if i.opcode == "parameter"
+            int(_until_closed(user.line.partition(" parameter(")[2])): name
+            for name, user in scope.items()
+            if user.opcode == "parameter"
         }
-        parts = [_part(numbers[at], body) if at in numbers else None for at in range(len(shapes))]
-    read = sum(
-        _in_hbm(shape) if part is None else min(part, _whole(shape)) * bool(_in_hbm(shape))
-        for shape, part in zip(shapes, parts, strict=True)
-    )
+        names = [numbers.get(at, "") for at in range(len(shapes))]
+    read = 0
+    for name, shape in zip(names, shapes, strict=True):
+        part = _part(name, users) if name else None
+        in_hbm = _in_hbm(shape)
+        read += in_hbm if part is None else min(part, _whole(shape)) * bool(in_hbm)
     written = _in_hbm(instruction.shape)
-    updates = [i for i in body.values() if i.opcode == "dynamic-update-slice"]
+    updates = [user.operands[1] for user in users if user.opcode == "dynamic-update-slice"]
     if updates and written:
-        update = sum(_whole(body[i.operands[1]].shape) for i in updates if i.operands[1] in body)
-        written = min(written, update)
+        written = min(written, sum(_whole(scope[name].shape) for name in updates if name in scope))
     return read + written
 
 
-def _part(name: str, body: dict[str, _Instruction]) -> int | None:
+def _part(name: str, users: Iterable[_Instruction]) -> int | None:
     """Bytes that are read of `name` if only slices of it are; None: all of it."""
     total = 0
-    for user in body.values():
+    for user in users:
         if name not in user.operands:
             continue
         if user.opcode in _SLICES and user.operands[0] == name:
