@@ -99,7 +99,7 @@ def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> conf
     return validation.validate(config_lib.from_json(values))
 
 
-def keep_compiled_programs(trained: Any = None) -> None:
+def keep_compiled_programs(trained: config_lib.Config | None = None) -> None:
     """Lets JAX keep what it compiles in the user's cache folder, so that a second start is fast.
 
     `trained` is the config of a network that is to be trained. One whose steps are a good deal
@@ -111,10 +111,12 @@ def keep_compiled_programs(trained: Any = None) -> None:
     import jax
 
     from mgr_jax.data.clips import cache_folder
-    from mgr_jax.models import onednn
 
-    if trained is not None and trained.model.name in ("cnn", "cnn_lstm") and onednn.available():
-        return
+    if trained is not None and trained.model.name in ("cnn", "cnn_lstm"):
+        from mgr_jax.models import onednn  # With all networks: not for commands that need none.
+
+        if onednn.available():
+            return
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder("") / "xla"))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
