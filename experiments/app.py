@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
 
     from mgr_jax import predictor as predictor_lib
 
-    command.keep_compiled_programs()
+    command.set_up_jax()
     predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
     with tempfile.TemporaryDirectory(prefix="mgr_jax_app_") as folder:
         # Nothing that Gradio reads from the environment may open the page further.

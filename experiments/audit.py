@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
             "--split_file is one split; --save_split and --seeds are for a protocol"
         )
     config = command.read_config(_CONFIG)
-    command.keep_compiled_programs()
+    command.set_up_jax()
 
     from mgr_jax.data import folds, split_file, splits
     from mgr_jax.evaluation import audit, audit_text, evidence

@@ -4,6 +4,7 @@ Heavy imports stay inside the commands' functions, so that `--help` and a mistyp
 once.
 """
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 CLOSED = 141  # 128 + SIGPIPE
 _NOT_LOADED = "Configuration is not available because of an earlier failure to load:"
 PREEMPTED = 75  # EX_TEMPFAIL: try again; a zero would count as done on a cluster
+_COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
@@ -99,6 +101,12 @@ def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> conf
     return validation.validate(config_lib.from_json(values))
 
 
+def set_up_jax(trained: config_lib.Config | None = None) -> None:
+    """What commands ask of JAX beyond its defaults; `trained`: see `keep_compiled_programs`."""
+    keep_compiled_programs(trained)
+    give_memory_back()
+
+
 def keep_compiled_programs(trained: config_lib.Config | None = None) -> None:
     """Lets JAX keep what it compiles in the user's cache folder, so that a second start is fast.
 
@@ -121,6 +129,24 @@ def keep_compiled_programs(trained: config_lib.Config | None = None) -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder("") / "xla"))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def give_memory_back() -> None:
+    """Returns to the system, after each long compilation, the memory that it leaves unused.
+
+    A compiler of hundreds of megabytes otherwise stays in the resident set beside the steps. Only
+    glibc is told; the commands also tell it to keep what steps free (`experiments/__init__.py`).
+    """
+    import jax
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+
+    def after(event: str, seconds: float, **_: Any) -> None:
+        if event == _COMPILED and seconds > 1:
+            trim(0)
+
+    if trim is not None:
+        jax.monitoring.register_event_duration_secs_listener(after)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.evaluation import report, wording
 
-    command.keep_compiled_programs()
+    command.set_up_jax()
     predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
     run, part = predictor.run, _SPLIT.value
     config = command.apply_overrides(run.config, _OVERRIDES)

@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax import predictor as predictor_lib
     from mgr_jax.data.audio import AudioError
 
-    command.keep_compiled_programs()
+    command.set_up_jax()
     # Names of files are bytes, and need not be valid UTF-8.
     sys.stdout.reconfigure(errors="surrogateescape")
     predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     if profile and not is_network:
         raise command.UserError(f"--profile: model.name {config.model.name!r} takes no steps")
     distributed.join()
-    command.keep_compiled_programs(config)
+    command.set_up_jax(config)
     processes.first_alone("reserve", lambda: workdir.reserve(_WORKDIR.value, config))
     dataset = dataset_lib.open_dataset(config)
     print(dataset_lib.describe(dataset), flush=True)

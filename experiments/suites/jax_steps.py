@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments import command
 from experiments.suites import flax_networks
 from mgr_jax import config as config_lib
 from mgr_jax.models import make_model
@@ -37,6 +38,7 @@ class Steps:
     ):
         jax.config.update("jax_num_cpu_devices", devices)
         jax.config.update("jax_compilation_cache_dir", None)
+        command.give_memory_back()
         if len(jax.devices()) != devices:
             raise ValueError(f"{len(jax.devices())} devices in place of {devices}; unset XLA_FLAGS")
         self.mesh = mesh = parallel.make_mesh()

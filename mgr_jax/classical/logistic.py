@@ -126,68 +126,111 @@ def select(paths: Params, x_valid: jax.Array, y_valid: jax.Array) -> dict[str, j
 
 @jax.jit(static_argnames="num_classes")
 def _fit(x, y, weight, l2, tolerance, max_iterations, *, num_classes):
-    weight = weight / weight.sum()
+    path = _fit_folds(x, y, weight[None], l2, tolerance, max_iterations, num_classes=num_classes)
+    return jax.tree.map(lambda leaf: leaf[0], path)
+
+
+@jax.jit(static_argnames="num_classes")
+def _fit_folds(x, y, weights, l2, tolerance, max_iterations, *, num_classes):
+    labels = jax.nn.one_hot(y, num_classes, dtype=x.dtype)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    scalers, varies = jax.vmap(_scaler, (None, 0))(x, weights)
+    # Of every feature that of the fold in which it varies least: a row far out, which another fold
+    # leaves out, must not take that one's digits.
+    least = jnp.argmin(jnp.where(varies, scalers["scale"], jnp.inf), axis=0)[None]
+    common = {name: jnp.take_along_axis(v, least, axis=0)[0] for name, v in scalers.items()}
+    shared = _standardise(common, x)
+
+    def fold(weight, own, varies):
+        if x.shape[1] > x.shape[0]:
+            # Fewer rows than features: outside of what they span every gradient is zero.
+            basis, lower = jnp.linalg.qr(_standardise(own, x).T)
+            features, center, factor = lower.T, jnp.zeros(len(x)), jnp.ones(len(x))
+        else:
+            # The folds read one matrix, so that their products are one; what each standardises by
+            # itself is left to its parameters.
+            basis, features = None, shared
+            center = (own["mean"] - common["mean"]) / common["scale"]
+            factor = jnp.where(varies, common["scale"] / own["scale"], 0)
+        rows = features, center.astype(x.dtype), factor.astype(x.dtype), labels, weight
+        path = _path(*rows, l2, tolerance, max_iterations)
+        kernel, slope = (path.pop(name) for name in ("kernel", "slope"))
+        if basis is not None:
+            kernel, slope = _product(basis, kernel), _product(basis, slope)
+        largest = jnp.max(jnp.abs(slope), axis=(1, 2))
+        return {
+            **{name: jnp.tile(value, (len(l2), 1)) for name, value in own.items()},
+            **path,
+            "kernel": jnp.where(varies[:, None], kernel, 0),
+            "gradient": jnp.maximum(largest, path["gradient"]),
+        }
+
+    # Side by side: a fold alone is too small for its operations to outweigh their start.
+    return jax.vmap(fold)(weights, scalers, varies)
+
+
+def _scaler(x, weight):
+    """Mean and deviation [D] of the rows, 1 in place of a deviation of 0; whether it is not 0."""
     # Relative to a row, and in two passes: features such as decibels lie far from zero, and one
     # that is constant must come out with a deviation of exactly zero.
     origin = x[jnp.argmax(weight > 0)]
     mean = origin + weight @ (x - origin[None])
     scale = jnp.sqrt(weight @ jnp.square(x - mean[None]))
-    scaler = {"mean": mean, "scale": jnp.where(scale > 0, scale, 1)}
-    x, basis = _standardise(scaler, x), None
-    if x.shape[1] > x.shape[0]:
-        # Fewer rows than features: outside of what they span every gradient is zero.
-        basis, lower = jnp.linalg.qr(x.T)
-        x = lower.T
+    return {"mean": mean, "scale": jnp.where(scale > 0, scale, 1)}, scale > 0
+
+
+def _path(features, center, factor, labels, weight, l2, tolerance, max_iterations):
+    """Fits on the rows (features - center) * factor [N, D] for every penalty [P].
+
+    Returns:
+      `l2` [P], `kernel` [P, D, C] and `slope`, its gradient, `bias` [P, C] and `gradient` [P], its
+      largest, `loss` and `iterations` [P].
+    """
     # The bias is the weight of a feature that is 1, without a penalty.
-    x = jnp.concatenate([x, jnp.ones((len(x), 1), x.dtype)], axis=1)
-    penalised = jnp.ones((x.shape[1], 1), x.dtype).at[-1].set(0)
-    labels = jax.nn.one_hot(y, num_classes, dtype=x.dtype)
+    ones = jnp.ones((len(features), 1), features.dtype)
+    rows = jnp.concatenate([(features - center[None]) * factor[None], ones], axis=1)
+    penalised = jnp.ones((rows.shape[1], 1), rows.dtype).at[-1].set(0)
+
+    def logits(weights):
+        kernel = factor[:, None] * weights[:-1]
+        return _product(features, kernel) + (weights[-1] - _product(center, kernel))[None]
 
     def solve(weights, penalty):
         def value_and_gradient(weights):
-            log_p = jax.nn.log_softmax(_product(x, weights))
+            log_p = jax.nn.log_softmax(logits(weights))
             pulled = penalty * penalised * weights
             loss = -weight @ jnp.sum(labels * log_p, axis=1) + jnp.vdot(pulled, weights) / 2
             error = weight[:, None] * (jnp.exp(log_p) - labels)
-            return loss, _product(x.T, error) + pulled
+            total = jnp.sum(error, axis=0, keepdims=True)
+            slope = factor[:, None] * (_product(features.T, error) - center[:, None] * total)
+            return loss, jnp.concatenate([slope, total]) + pulled
 
         # A row bends the loss by at most 1/2 (Boehning 1992), and hardly where it is certain: by
         # half of the Gini impurity here, which is no bound, but near.
-        p = jax.nn.softmax(_product(x, weights))
+        p = jax.nn.softmax(logits(weights))
         bend = weight * jnp.sum(p * (1 - p), axis=1) / 2
-        curvature = _product((bend[:, None] * x).T, x)
-        ridge = penalty * penalised[:, 0] + 10 * jnp.finfo(x.dtype).eps * jnp.trace(curvature)
-        factor = jax.scipy.linalg.cho_factor(curvature + jnp.diag(ridge))
-        inverse = jax.scipy.linalg.cho_solve(factor, jnp.eye(len(ridge), dtype=x.dtype))
+        curvature = _product((bend[:, None] * rows).T, rows)
+        ridge = penalty * penalised[:, 0] + 10 * jnp.finfo(rows.dtype).eps * jnp.trace(curvature)
+        factorised = jax.scipy.linalg.cho_factor(curvature + jnp.diag(ridge))
+        inverse = jax.scipy.linalg.cho_solve(factorised, jnp.eye(len(ridge), dtype=rows.dtype))
         weights, loss, gradient, iterations = _minimise(
             value_and_gradient, inverse, weights, max_iterations, tolerance
         )
-        kernel = weights[:-1] if basis is None else _product(basis, weights[:-1])
-        slope = gradient[:-1] if basis is None else _product(basis, gradient[:-1])
-        largest = jnp.maximum(jnp.max(jnp.abs(slope)), jnp.max(jnp.abs(gradient[-1])))
-        return weights, scaler | {
+        return weights, {
             "l2": penalty,
-            "kernel": jnp.where(scale[:, None] > 0, kernel, 0),
+            "kernel": weights[:-1],
+            "slope": gradient[:-1],
             "bias": weights[-1],
+            "gradient": jnp.max(jnp.abs(gradient[-1])),
             "loss": loss,
-            "gradient": largest,
             "iterations": iterations,
         }
 
     # From the strongest penalty to the weakest, each from the solution of the one before.
     order = jnp.argsort(-l2)
-    start = jnp.zeros((x.shape[1], num_classes), x.dtype)
+    start = jnp.zeros((rows.shape[1], labels.shape[1]), rows.dtype)
     _, path = lax.scan(solve, start, l2[order])
     return jax.tree.map(lambda leaf: leaf[jnp.argsort(order)], path)
-
-
-@jax.jit(static_argnames="num_classes")
-def _fit_folds(x, y, weights, l2, tolerance, max_iterations, *, num_classes):
-    def fold(weight):
-        return _fit(x, y, weight, l2, tolerance, max_iterations, num_classes=num_classes)
-
-    # Side by side: a fold alone is too small for its operations to outweigh their start.
-    return jax.vmap(fold)(weights)
 
 
 def _minimise(value_and_gradient, inverse, start, max_iterations, tolerance):

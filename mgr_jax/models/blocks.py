@@ -25,9 +25,15 @@ def abreast(num_rows: int) -> int:
 
 
 def block_size(num_rows: int, channels: int) -> int:
-    """Rows of a block: as even as can be, and where there are more, a multiple of 8."""
-    size = max(1, min(num_rows, BLOCK_VALUES // channels))
-    return min(num_rows, -(-num_rows // -(-num_rows // size) // 8) * 8)
+    """Rows of a block: a part of all rows if one fits, else as even as can be; multiples of 8."""
+    most = max(1, BLOCK_VALUES // channels)
+    if num_rows <= most:
+        return num_rows
+    # What is left over is compiled once more, as a pass of its own.
+    for size in range((most + most // 8) // 8 * 8, most // 2, -8):
+        if num_rows % size == 0:
+            return size
+    return -(-num_rows // -(-num_rows // most) // 8) * 8
 
 
 def over_blocks(

@@ -129,6 +129,45 @@ def test_fit_folds_equals_fits_of_the_folds(data):
         logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight[0])
 
 
+def _assert_folds_equal_fits(x, y, weight, tolerance):
+    folds = logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight)
+    for k in range(len(weight)):
+        rows = weight[k] > 0
+        alone = logistic.fit(x[rows], y[rows], num_classes=NUM_CLASSES, l2=L2)
+        np.testing.assert_allclose(folds["loss"][k], alone["loss"], rtol=tolerance)
+        np.testing.assert_allclose(folds["kernel"][k], alone["kernel"], atol=100 * tolerance)
+        np.testing.assert_allclose(folds["scale"][k], alone["scale"], rtol=tolerance)
+    return folds
+
+
+def test_a_feature_that_is_constant_within_a_fold_has_no_weight_in_it(data):
+    x, y = data
+    weight = (np.arange(len(y))[None] % 3 != np.arange(3)[:, None]).astype(np.float32)
+    x = np.where((np.arange(12) == 5) & (weight[:1].T > 0), 0.1, x)
+    folds = _assert_folds_equal_fits(x, y, weight, 1e-4)
+    np.testing.assert_array_equal(folds["kernel"][0, :, 5], 0)
+    assert np.abs(folds["kernel"][1, :, 5]).min() > 0
+
+
+def test_a_row_far_out_does_not_disturb_the_fold_that_leaves_it_out(data):
+    x, y = data
+    weight = (np.arange(len(y))[None] % 3 != np.arange(3)[:, None]).astype(np.float32)
+    x[0] *= 1e3
+    folds = logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight)
+    rows = weight[0] > 0
+    alone = logistic.fit(x[rows], y[rows], num_classes=NUM_CLASSES, l2=L2)
+    np.testing.assert_allclose(folds["kernel"][0], alone["kernel"], atol=1e-2)
+    np.testing.assert_allclose(folds["loss"][0], alone["loss"], rtol=1e-4)
+
+
+def test_folds_of_fewer_rows_than_features_equal_fits_of_the_folds():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(24, 50)), np.arange(24) % NUM_CLASSES
+    weight = (np.arange(24)[None] // 8 != np.arange(3)[:, None]).astype(np.float64)
+    with jax.enable_x64(True):
+        _assert_folds_equal_fits(x, y, weight, 1e-6)
+
+
 def test_fit_without_weight_equals_fit_without_rows(data):
     x, y = data
     weight = np.ones(len(y), np.float32)

@@ -1,13 +1,17 @@
-"""Commands start themselves again with huge pages; whoever imports the package is left alone."""
+"""Commands start themselves again with huge pages, and give back what compiling leaves unused."""
 
+import ctypes
 import os
 import pathlib
 import subprocess
 import sys
+import types
 
+import jax
 import pytest
 
 import experiments
+from experiments import command
 
 
 @pytest.fixture
@@ -49,7 +53,54 @@ def test_an_import_is_left_alone(madvise, monkeypatch):
 def test_a_command_keeps_its_arguments_and_other_tunables():
     tunables = "glibc.malloc.arena_max=4:glibc.malloc.top_pad=0"
     environment = os.environ | {"GLIBC_TUNABLES": tunables}
-    command = [sys.executable, "-m", "experiments.train", "--nonsense"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    words = [sys.executable, "-m", "experiments.train", "--nonsense"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "nonsense" in done.stderr
+
+
+@pytest.fixture
+def trims(monkeypatch):
+    """Where a fake glibc writes down the calls of its malloc_trim."""
+    calls, heard = [], []
+    listen = jax.monitoring.register_event_duration_secs_listener
+    monkeypatch.setattr(
+        jax.monitoring,
+        "register_event_duration_secs_listener",
+        lambda listener: (heard.append(listener), listen(listener)),
+    )
+    monkeypatch.setattr(
+        ctypes, "CDLL", lambda name: types.SimpleNamespace(malloc_trim=calls.append)
+    )
+    yield calls
+    for listener in heard:
+        jax.monitoring.unregister_event_duration_listener(listener)
+
+
+def test_memory_is_given_back_after_long_compilations_alone(trims):
+    command.give_memory_back()
+    for event, seconds in ((command._COMPILED, 0.5), ("/jax/core/other", 5.0)):
+        jax.monitoring.record_event_duration_secs(event, seconds)
+    assert trims == []
+    jax.monitoring.record_event_duration_secs(command._COMPILED, 1.5)
+    assert trims == [0]
+
+
+def test_compiling_is_announced_by_the_name_that_is_listened_for():
+    names = []
+
+    def listen(event, seconds, **_):
+        names.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        jax.jit(lambda x: x + 4.25).lower(1.0).compile()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert command._COMPILED in names
+
+
+def test_another_libc_is_not_asked(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace())
+    monkeypatch.setattr(jax.monitoring, "register_event_duration_secs_listener", pytest.fail)
+    command.give_memory_back()

@@ -27,9 +27,17 @@ def test_over_blocks_visits_every_row_once(monkeypatch, num_rows, block_values):
 
 
 def test_blocks_are_even_and_multiples_of_eight():
-    size = blocks.block_size(100_000, 288)
+    size = blocks.block_size(100_003, 288)
     assert size % 8 == 0 and size * 288 <= blocks.BLOCK_VALUES + 8 * 288
-    assert 100_000 % size == 0 or 100_000 % size > size // 2
+    assert 100_003 % size > size // 2
+
+
+@pytest.mark.parametrize("channels", [32, 160, 288, 416])
+def test_blocks_of_the_bbnn_leave_nothing_over(channels):
+    num_rows = 8 * 161 * 128
+    size = blocks.block_size(num_rows, channels)
+    assert size % 8 == 0 and num_rows % size == 0
+    assert 0.5 < size * channels / blocks.BLOCK_VALUES <= 1.125
 
 
 def test_abreast_divides_the_rows():
