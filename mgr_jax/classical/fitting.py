@@ -1,9 +1,14 @@
 """Training and use of the systems that are fitted in one call, on the workdir of the networks."""
 
+import collections
 import dataclasses
 import io
+import itertools
 import json
+import os
 import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -218,10 +223,35 @@ def _fit_svm(
 def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, np.ndarray]:
     """Features `[W, D]` and labels `[W]` of all windows of a part."""
     features, window = scoring.make_features(config), config_lib.window_length(config)
-    batch_size = parallel.padded_batch_size(config.train.batch_size, parallel.make_mesh())
+    mesh = parallel.make_mesh()
+    batch_size = parallel.padded_batch_size(config.train.batch_size, mesh)
+    # XLA's Fourier transform on CPU works on one core: a batch for each fills them. Not over
+    # several devices, which would wait for each other in two orders.
+    alone = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+    count = len(os.sched_getaffinity(0)) if alone and config.features.kind != "spectrogram" else 1
     rows, labels = [], []
-    for batch in batches.eval_batches(part, batch_size=batch_size, window=window):
+    found = batches.eval_batches(part, batch_size=batch_size, window=window)
+    for batch, values in _abreast(features, found, count):
         real = batch["mask"] > 0
-        rows.append(features(batch)[real])
+        rows.append(values[real])
         labels.append(batch["label"][real])
     return np.concatenate(rows), np.concatenate(labels)
+
+
+def _abreast(
+    function: Callable[[Any], Any], items: Iterable[Any], count: int
+) -> Iterator[tuple[Any, Any]]:
+    """Every item, in order, with its result; computed in `count` threads, but for the first."""
+    waiting: collections.deque = collections.deque()
+    remaining = iter(items)
+    with futures.ThreadPoolExecutor(count) as threads:
+        for first in itertools.islice(remaining, 1):
+            yield first, function(first)  # Compiles, which should not be done twice.
+        for item in remaining:
+            waiting.append((item, threads.submit(function, item)))
+            # More items than threads would only take memory.
+            if len(waiting) > count:
+                done, result = waiting.popleft()
+                yield done, result.result()
+        for done, result in waiting:
+            yield done, result.result()

@@ -1,5 +1,10 @@
 """The classical systems on a workdir: fitted, written, read back, damaged."""
 
+import functools
+import os
+import time
+
+import jax
 import numpy as np
 import pytest
 
@@ -11,6 +16,7 @@ from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import judge
 from mgr_jax.features.frontend import make_frontend
+from mgr_jax.training import parallel
 from mgr_jax.training.writer import read_metrics
 
 
@@ -50,6 +56,42 @@ def test_extract_gives_the_front_end_of_every_window(config, data):
         expected = np.asarray(frontend(waveform[None]))[0]
         assert np.abs(x[row] - expected).max() <= 1e-5 * np.abs(expected).max()
         assert y[row] == part.labels[index]
+
+
+def test_batches_abreast_come_in_order_and_few_are_held_at_a_time():
+    taken, yielded = [], []
+
+    def items():
+        for i in range(20):
+            taken.append(i)
+            assert len(taken) - len(yielded) <= 4
+            yield i
+
+    def slow_at_first(i):
+        time.sleep(0.002 * (20 - i))
+        return i**2
+
+    for item, result in fitting._abreast(slow_at_first, items(), 3):
+        yielded.append((item, result))
+    assert yielded == [(i, i**2) for i in range(20)]
+    assert list(fitting._abreast(abs, [], 2)) == []
+
+
+def test_an_error_in_one_of_the_batches_abreast_is_raised():
+    with pytest.raises(ZeroDivisionError):
+        list(fitting._abreast(lambda i: 1 / (5 - i), range(10), 2))
+
+
+def test_extract_abreast_gives_what_one_after_another_gives(config, data, monkeypatch):
+    config.train.batch_size = 4
+    part, device = data.parts["train"], jax.devices()[:1]
+    monkeypatch.setattr(parallel, "make_mesh", functools.partial(parallel.make_mesh, device))
+    found = []
+    for cores in ({0}, {0, 1, 2}):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: cores)
+        found.append(fitting.extract(config, part))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_train_leaves_a_model_that_load_reads(config, data, run):
