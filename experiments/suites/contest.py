@@ -1,15 +1,16 @@
-"""Two sides in turns: each in a process of its own, one at work while the other waits.
+"""Two sides in turns, one at work while the other waits; most often in a process each.
 
 A process of its own keeps the thread pools apart and makes peak memory a number of one side.
 """
 
 import contextlib
+import functools
 import importlib
 import multiprocessing
 import pathlib
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -68,13 +69,7 @@ def _serve(pipe: Any, module: str, args: tuple, settings: dict) -> None:
     steps = importlib.import_module(module).Steps(*args, **settings)
 
     def seconds(repeats: int) -> float:
-        # One that does not count: while the other side worked, a hypervisor may have taken back
-        # the memory that this one had freed.
-        steps.step()
-        began = time.perf_counter()
-        for _ in range(repeats):
-            steps.step()
-        return (time.perf_counter() - began) / repeats
+        return seconds_of(steps.step, repeats)
 
     own = {"_seconds": seconds, "_peak_memory": _peak_memory, "_forget_peak": _forget_peak}
     while True:
@@ -83,6 +78,19 @@ def _serve(pipe: Any, module: str, args: tuple, settings: dict) -> None:
         except EOFError:
             return
         pipe.send((own.get(method) or getattr(steps, method))(*call))
+
+
+def seconds_of(step: Callable[[], Any], repeats: int = 1) -> float:
+    """Wall-clock seconds of a step, the mean of `repeats` after one that is not timed.
+
+    While the other side worked, a hypervisor may have taken back the memory that this one had
+    freed.
+    """
+    step()
+    began = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    return (time.perf_counter() - began) / repeats
 
 
 def _forget_peak() -> None:
@@ -108,22 +116,29 @@ def warm(side: Side, steps: int = 1) -> float:
 
 
 def alternate(ours: Side, peer: Side, *, turns: int) -> dict[str, float]:
-    """Medians of both sides in turns, the median of the ratios and their quartiles' distance.
-
-    The order within a turn changes from turn to turn, so that neither is always the first.
-    """
+    """`statistics` of both sides in turns."""
     repeats = [max(1, int(np.ceil(_MIN_SECONDS / warm(side)))) for side in (ours, peer)]
+    timers = [functools.partial(s.seconds, n) for s, n in zip((ours, peer), repeats, strict=True)]
+    return statistics(in_turns(*timers, turns=turns))
+
+
+def in_turns(
+    ours: Callable[[], float], peer: Callable[[], float], *, turns: int
+) -> list[tuple[float, float]]:
+    """Seconds of both, turn by turn; which comes first changes, so that neither always does."""
     pairs = []
     for turn in range(turns):
-        seconds = [0.0, 0.0]
-        for index in (0, 1) if turn % 2 == 0 else (1, 0):
-            seconds[index] = (ours, peer)[index].seconds(repeats[index])
-        pairs.append(seconds)
-    return statistics(pairs)
+        timers = (ours, peer) if turn % 2 == 0 else (peer, ours)
+        seconds = tuple(timer() for timer in timers)
+        pairs.append(seconds if turn % 2 == 0 else seconds[::-1])
+    return pairs
 
 
 def statistics(pairs: list) -> dict[str, float]:
-    """What a list of (our seconds, the peer's seconds) says; a ratio above 1: we are faster."""
+    """What a list of (our seconds, the peer's seconds) says; a ratio above 1: we are faster.
+
+    Medians of both, the median of the ratios, and the distance of its quartiles.
+    """
     ratios = [theirs / mine for mine, theirs in pairs]
     ours_s, peer_s = np.median(np.asarray(pairs), axis=0)
     return {

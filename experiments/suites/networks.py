@@ -20,6 +20,7 @@ TARGETS = {"train": 1.2, "infer": 1.5}
 FRONTEND_TARGET = 0.03  # of a step
 MEMORY_TARGET = 0.6  # of plain Flax
 OURS, PEER = "experiments.suites.jax_steps", "experiments.suites.torch_steps"
+BOTH = "experiments.suites.frontend_steps"
 
 
 def cases() -> dict[str, tuple[str, config_lib.Config]]:
@@ -75,7 +76,7 @@ def run(*, only: Sequence[str] = (), eager: bool = False, turns: int = 5) -> lis
         for mode in TARGETS:
             rows.append(beside_torch(title, config, mode, eager=eager, turns=turns))
         if name.startswith("bbnn"):
-            rows.append(frontend_share(title, config, turns=turns))
+            rows.append(frontend_share(title, config, turns=2 * turns))
             rows.append(beside_plain(title, config, turns=min(turns, 3)))
     return rows
 
@@ -132,10 +133,9 @@ def frontend_share(
     """One row: the train step from the waveform (`peer`) beside that from the features."""
     data = _data(input_shape(config), batch_size)
     waveform = 0.1 * _data((config_lib.window_length(config),), batch_size)[0]
-    ours = contest.Side(OURS, config, *data, mode="train")
-    whole = contest.Side(OURS, config, waveform, data[1], mode="train", frontend=True)
-    with contest.sides(ours, whole):
-        measured = contest.alternate(ours, whole, turns=turns)
+    both = contest.Side(BOTH, config, data[0], waveform, data[1])
+    with contest.sides(both):
+        measured = contest.statistics(both.call("seconds_in_turns", turns))
     share = measured["ratio"] - 1
     return {
         "case": f"{title}, train",

@@ -68,12 +68,13 @@ def jit_init(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
 def compiler_options(mesh: Mesh) -> dict[str, str]:
     """XLA's options for these devices, as far as this version of it knows them.
 
-    On CPU, convolutions go to Eigen. By default some go to a library (YNNPACK) that runs them on
-    one core and takes up to three times as long (`experiments/results/benchmark.md`). Vectors may
-    be as wide as the machine has them; XLA's own preference is half of that on AVX-512.
+    On CPU, products and convolutions go to Eigen. By default some go to a library (YNNPACK) that
+    runs convolutions on one core, in up to three times the time, and products on threads of its own
+    (`experiments/results/benchmark.md`). Vectors may be as wide as the machine has them; XLA's own
+    preference is half of that on AVX-512.
     """
     options = {
-        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
+        "xla_cpu_experimental_ynn_fusion_type": "",  # For nothing.
         "xla_cpu_prefer_vector_width": "512",
     }
     if mesh.devices.flat[0].platform != "cpu":
