@@ -3,6 +3,8 @@
 In two processes the sides would differ by more than the front end takes: by the pages they got.
 """
 
+import functools
+
 import numpy as np
 
 from experiments.suites import contest, jax_steps
@@ -26,5 +28,5 @@ class Steps:
 
     def seconds_in_turns(self, turns: int) -> list[tuple[float, float]]:
         """Seconds of the step from features and of that from the waveform, turn by turn."""
-        timers = [lambda step=each.step: contest.seconds_of(step) for each in self.steps]
+        timers = [functools.partial(contest.seconds_of, each.step) for each in self.steps]
         return contest.in_turns(*timers, turns=turns)

@@ -145,15 +145,15 @@ def _fit_folds(x, y, weights, l2, tolerance, max_iterations, *, num_classes):
         if x.shape[1] > x.shape[0]:
             # Fewer rows than features: outside of what they span every gradient is zero.
             basis, lower = jnp.linalg.qr(_standardise(own, x).T)
-            features, center, factor = lower.T, jnp.zeros(len(x)), jnp.ones(len(x))
+            features = lower.T
+            center, factor = jnp.zeros(len(x), x.dtype), jnp.ones(len(x), x.dtype)
         else:
             # The folds read one matrix, so that their products are one; what each standardises by
             # itself is left to its parameters.
             basis, features = None, shared
             center = (own["mean"] - common["mean"]) / common["scale"]
             factor = jnp.where(varies, common["scale"] / own["scale"], 0)
-        rows = features, center.astype(x.dtype), factor.astype(x.dtype), labels, weight
-        path = _path(*rows, l2, tolerance, max_iterations)
+        path = _path(features, center, factor, labels, weight, l2, tolerance, max_iterations)
         kernel, slope = (path.pop(name) for name in ("kernel", "slope"))
         if basis is not None:
             kernel, slope = _product(basis, kernel), _product(basis, slope)
