@@ -7,7 +7,6 @@ the 119 values of that config for clips of 30 s, read from a clip store as train
 librosa in one process a core. Both sides run in turns in one process.
 """
 
-import os
 import pathlib
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments.suites import contest, machine, pipeline
+from mgr_jax import cores
 
 TARGET = 2.0
 TOLERANCE = 1e-4  # of the gradient: scikit-learn's default
@@ -103,7 +103,7 @@ def features(*, clips: int, samples: int, turns: int) -> dict:
         part = pipeline.make_part(pathlib.Path(folder), clips, samples)
         shape, path = part.clips.samples.shape, part.clips.samples.filename
         blocks = np.array_split(np.arange(clips), min(clips, 50))
-        with joblib.Parallel(n_jobs=_cores()) as workers:
+        with joblib.Parallel(n_jobs=cores.count()) as workers:
 
             def ours() -> np.ndarray:
                 return fitting.extract(config, part)[0]
@@ -118,7 +118,7 @@ def features(*, clips: int, samples: int, turns: int) -> dict:
             pairs = [(_seconds(ours), _seconds(librosas)) for _ in range(turns)]
     return {
         "case": f"features of {clips} clips of {samples} samples",
-        "peer": f"librosa, joblib on {_cores()} cores",
+        "peer": f"librosa, joblib on {cores.count()} cores",
         **contest.statistics(pairs),
         "target": TARGET,
         "max_difference": difference,
@@ -186,7 +186,7 @@ def _loop(
     tasks = (joblib.delayed(_fold)(x[w > 0], y[w > 0], c, warm, solver) for w in weight)
     # Threads of BLAS and OpenMP wait for each other at every product, however small.
     with threadpoolctl.threadpool_limits(threads):
-        done = joblib.Parallel(n_jobs=_cores() if jobs else 1)(tasks)
+        done = joblib.Parallel(n_jobs=cores.count() if jobs else 1)(tasks)
     return [kernels for kernels, _ in done], [biases for _, biases in done]
 
 
@@ -225,10 +225,6 @@ def _librosa(path: str, shape: tuple[int, int], rows: np.ndarray) -> np.ndarray:
         upper = np.cov(frames)[np.triu_indices(len(frames))]
         out.append(np.concatenate([frames.mean(1), upper]))
     return np.stack(out)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _seconds(function: Callable[[], Any]) -> float:

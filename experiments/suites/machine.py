@@ -7,6 +7,8 @@ import pathlib
 import platform
 from collections.abc import Iterable, Sequence
 
+from mgr_jax import cores
+
 _PACKAGES = ("jax", "jaxlib", "flax", "torch", "librosa", "scikit-learn", "essentia", "numpy")
 
 
@@ -21,7 +23,7 @@ def describe() -> list[str]:
     load = os.getloadavg()[0]
     today = datetime.datetime.now(datetime.UTC).date()
     return [
-        f"{today}, {_processor()}, {len(os.sched_getaffinity(0))} cores, {_memory():.0f} GB"
+        f"{today}, {_processor()}, {cores.count()} cores, {_memory():.0f} GB"
         f" (load {load:.1f} at the start), Python {platform.python_version()},"
         f" {', '.join(versions)}.",
         "",

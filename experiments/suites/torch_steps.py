@@ -3,7 +3,6 @@
 Nothing here imports JAX: the memory of the process is PyTorch's own.
 """
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import nn
 
 from experiments.suites import torch_networks
 from mgr_jax import config as config_lib
+from mgr_jax import cores
 
 # How a network can be run: name -> (memory format of images, compiled).
 SETTINGS = {
@@ -87,7 +87,7 @@ class Steps:
         setting: str,
     ):
         torch.manual_seed(0)
-        torch.set_num_threads(1 if setting == ONE_THREAD else len(os.sched_getaffinity(0)))
+        torch.set_num_threads(1 if setting == ONE_THREAD else cores.count())
         memory_format, compiled = SETTINGS.get(setting, SETTINGS["eager"])
         self.network = torch_networks.make_network(
             config, inputs.shape[1:], num_classes=10, setting=setting

@@ -5,7 +5,6 @@ import dataclasses
 import io
 import itertools
 import json
-import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
@@ -15,6 +14,7 @@ import jax
 import numpy as np
 
 from mgr_jax import config as config_lib
+from mgr_jax import cores
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.classical import lda, logistic, scoring, svm
 from mgr_jax.data import batches, folds
@@ -228,7 +228,7 @@ def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, 
     # XLA's Fourier transform on CPU works on one core: a batch for each fills them. Not over
     # several devices, which would wait for each other in two orders.
     alone = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
-    count = len(os.sched_getaffinity(0)) if alone and config.features.kind != "spectrogram" else 1
+    count = cores.count() if alone and config.features.kind != "spectrogram" else 1
     rows, labels = [], []
     found = batches.eval_batches(part, batch_size=batch_size, window=window)
     for batch, values in _abreast(features, found, count):

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from mgr_jax import cores
 from mgr_jax.data import audio
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.data.track import Track
@@ -245,7 +246,7 @@ def _run(jobs: list[tuple], num_workers: int) -> Iterator[Record]:
     if len(jobs) <= _FEW_TRACKS:
         yield from map(_decode_row, jobs)
         return
-    num_workers = min(num_workers or os.cpu_count() or 1, len(jobs))
+    num_workers = min(num_workers or cores.count(), len(jobs))
     waiting = collections.deque(jobs)
     while waiting:
         running: dict[concurrent.futures.Future, tuple] = {}

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 
+from mgr_jax import cores
 from mgr_jax.data.audio import AudioError
 from mgr_jax.data.decoder import BLOCK, FRAME, NOTE
 
@@ -35,7 +36,7 @@ class Decoders:
 
     def __init__(self, num_processes: int = 0):
         """`num_processes` work for one reader; 0 means one per core."""
-        self._num_processes = num_processes or len(os.sched_getaffinity(0))
+        self._num_processes = num_processes or cores.count()
         self._idle: list[_Process] = []
         self._lock = threading.Lock()
 
