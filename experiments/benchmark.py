@@ -81,11 +81,11 @@ def main(argv: Sequence[str]) -> None:
     print("\n".join(machine.describe()), flush=True)
     suite = importlib.import_module(f"experiments.suites.{SUITE.value}")
     rows = suite.run(**options)
+    if JSON.value:  # First, since measuring takes long and can be shown again.
+        pathlib.Path(JSON.value).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     print("\n".join(suite.table(rows)))
     if PLOT.value:
         suite.plot(rows, PLOT.value)
-    if JSON.value:
-        pathlib.Path(JSON.value).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ A process of its own keeps the thread pools apart and makes peak memory a number
 import contextlib
 import functools
 import importlib
+import itertools
 import multiprocessing
 import pathlib
 import resource
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+from experiments.suites import placement
 
 _MIN_SECONDS = 0.2  # shorter work is repeated within a turn
 
@@ -115,23 +118,30 @@ def warm(side: Side, steps: int = 1) -> float:
     return side.seconds()
 
 
-def alternate(ours: Side, peer: Side, *, turns: int) -> dict[str, float]:
-    """`statistics` of both sides in turns."""
+def alternate(ours: Side, peer: Side, *, turns: int) -> dict[str, Any]:
+    """`statistics` of both sides in turns.
+
+    With them `by_turn`: seconds of both, and the longest `placement.round_trip` around the turn.
+    """
     repeats = [max(1, int(np.ceil(_MIN_SECONDS / warm(side)))) for side in (ours, peer)]
     timers = [functools.partial(s.seconds, n) for s, n in zip((ours, peer), repeats, strict=True)]
-    return statistics(in_turns(*timers, turns=turns))
+    pairs, trips = [], [placement.round_trip()]
+    for pair in in_turns(*timers, turns=turns):
+        pairs.append(pair)
+        trips.append(placement.round_trip())
+    around = [None if None in both else max(both) for both in itertools.pairwise(trips)]
+    by_turn = [(*pair, trip) for pair, trip in zip(pairs, around, strict=True)]
+    return statistics(pairs) | {"by_turn": by_turn}
 
 
 def in_turns(
     ours: Callable[[], float], peer: Callable[[], float], *, turns: int
-) -> list[tuple[float, float]]:
+) -> Iterator[tuple[float, float]]:
     """Seconds of both, turn by turn; which comes first changes, so that neither always does."""
-    pairs = []
     for turn in range(turns):
         timers = (ours, peer) if turn % 2 == 0 else (peer, ours)
         seconds = tuple(timer() for timer in timers)
-        pairs.append(seconds if turn % 2 == 0 else seconds[::-1])
-    return pairs
+        yield seconds if turn % 2 == 0 else seconds[::-1]
 
 
 def statistics(pairs: list) -> dict[str, float]:

@@ -29,4 +29,4 @@ class Steps:
     def seconds_in_turns(self, turns: int) -> list[tuple[float, float]]:
         """Seconds of the step from features and of that from the waveform, turn by turn."""
         timers = [functools.partial(contest.seconds_of, each.step) for each in self.steps]
-        return contest.in_turns(*timers, turns=turns)
+        return list(contest.in_turns(*timers, turns=turns))

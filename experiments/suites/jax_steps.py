@@ -21,8 +21,8 @@ class Steps:
 
     Without the front end a step reads `inputs`, features; with it, waveforms. Either way it is the
     train step or the predict step of training, jitted by `training.parallel` with its state
-    donated. `plain` is the network of `flax_networks` in place of ours; `devices` are those of the
-    CPU, which share its cores.
+    donated. `plain` is the network of `flax_networks` in place of ours, on one device. `devices`
+    are those of the CPU, which share its cores.
     """
 
     def __init__(
@@ -97,8 +97,12 @@ class Steps:
 def _without_frontend(
     config: config_lib.Config, inputs: np.ndarray, plain: bool, mesh: jax.sharding.Mesh
 ) -> tuple:
-    make = flax_networks.make_model if plain else make_model
-    model = make(config.model, num_classes=NUM_CLASSES)
+    axis_name = parallel.ADAPTERS["jit"].axis_name(mesh)
+    if plain:
+        model = flax_networks.make_model(config.model, num_classes=NUM_CLASSES)
+    else:
+        model = make_model(config.model, num_classes=NUM_CLASSES, axis_name=axis_name)
+    single = model if plain else make_model(config.model, num_classes=NUM_CLASSES)
     tx = optimizer.make_optimizer(config.optim, num_steps=100, steps_per_epoch=100)
 
     def frontend(features: jax.Array, normalizer: Any = None) -> jax.Array:
@@ -106,9 +110,11 @@ def _without_frontend(
         return features
 
     def init() -> TrainState:
-        return create_state(jax.random.key(0), model, tx, inputs[:1])
+        return create_state(jax.random.key(0), single, tx, inputs[:1])
 
-    train = steps.make_train_step(config, frontend, model, tx, num_classes=NUM_CLASSES)
+    train = steps.make_train_step(
+        config, frontend, model, tx, num_classes=NUM_CLASSES, axis_name=axis_name
+    )
     predict = steps.make_predict_step(frontend, config.features, model)
     return init, parallel.jit_train_step(train, mesh), parallel.jit_predict_step(predict, mesh)
 

@@ -1,9 +1,10 @@
 """Speed of the networks: one train step and one predict step beside PyTorch and plain Flax.
 
 Both sides run in turns, each in a process of its own on all cores. Before anything is timed they
-are given the same weights, and must have as many parameters and the same outputs. PyTorch runs in
-the fastest of its settings, found by a trial of each. Other rows of the suite: what the front end
-adds to a step, and the memory of the BBNN step beside that of the network in plain Flax.
+are given the same weights, and must have as many parameters and the same outputs. Both run in the
+fastest of their settings, found by a trial of each: PyTorch's are `torch_steps.settings`, ours one
+CPU device or one for each core (`JAX_NUM_CPU_DEVICES` for the commands). Other rows of the suite:
+what the front end adds to a step, and the memory of the BBNN step beside that of plain Flax.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from experiments.suites import contest, machine
 from mgr_jax import config as config_lib
+from mgr_jax import cores
 from mgr_jax.errors import UserError
 
 BATCH_SIZE = 8
@@ -54,7 +56,7 @@ def input_shape(config: config_lib.Config) -> tuple[int, ...]:
     }[features.kind]
 
 
-def run(*, only: Sequence[str] = (), eager: bool = False, turns: int = 5) -> list[dict]:
+def run(*, only: Sequence[str] = (), eager: bool = False, turns: int = 9) -> list[dict]:
     """Rows of every case, or of those named in `only`; `eager` tries no `torch.compile`.
 
     Raises:
@@ -90,11 +92,12 @@ def beside_torch(
     eager: bool = False,
     batch_size: int = BATCH_SIZE,
 ) -> dict:
-    """One row: our step beside PyTorch's in its fastest setting, on equal weights."""
+    """One row: our step beside PyTorch's, each in its fastest setting, on equal weights."""
     from experiments.suites import torch_steps
 
     data = _data(input_shape(config), batch_size)
-    ours = contest.Side(OURS, config, *data, mode=mode)
+    devices, our_trials = _fastest_devices(config, data, mode)
+    ours = contest.Side(OURS, config, *data, mode=mode, devices=devices)
     with contest.sides(ours):
         variables = ours.call("variables")
         trials, checked = {}, {}
@@ -123,8 +126,23 @@ def beside_torch(
             "batch_size": batch_size,
             "parameters": ours.call("parameters"),
             "max_difference": max(value for value in checked.values() if value is not None),
+            "devices": devices,
+            "our_trials": our_trials,
             "trials": trials,
         }
+
+
+def _fastest_devices(
+    config: config_lib.Config, data: tuple[np.ndarray, np.ndarray], mode: str
+) -> tuple[int, dict[int, float]]:
+    """How many CPU devices are fastest, and seconds of a step of those tried: one, one a core."""
+    most = next(n for n in range(cores.count(), 0, -1) if len(data[0]) % n == 0)
+    trials = {}
+    for devices in {1, most}:
+        side = contest.Side(OURS, config, *data, mode=mode, devices=devices)
+        with contest.sides(side):
+            trials[devices] = contest.warm(side)
+    return min(trials, key=lambda devices: trials[devices]), trials
 
 
 def frontend_share(
@@ -175,6 +193,11 @@ def beside_plain(
     }
 
 
+def _turn(ours: float, peer: float, round_trip: float | None) -> str:
+    near = "" if round_trip is None else f" ({round_trip:.0f} ns)"
+    return f"{ours:.3f} / {peer:.3f}{near}"
+
+
 def _data(shape: tuple[int, ...], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Inputs [B, *shape] of deviation 1 and labels [B]."""
     rng = np.random.default_rng(0)
@@ -201,10 +224,22 @@ def _check(
 def table(rows: list[dict]) -> list[str]:
     """The rows as Markdown: speed, the share of the front end, memory."""
     lines = machine.table(
-        ("step", "peer", "ours, s", "peer, s", "ratio", "spread", "target", "", "difference"),
+        (
+            "step",
+            "devices",
+            "peer",
+            "ours, s",
+            "peer, s",
+            "ratio",
+            "spread",
+            "target",
+            "",
+            "difference",
+        ),
         (
             (
                 row["case"],
+                str(row["devices"]),
                 row["peer"],
                 f"{row['ours_s']:.3f}",
                 f"{row['peer_s']:.3f}",
@@ -218,9 +253,20 @@ def table(rows: list[dict]) -> list[str]:
             if "trials" in row
         ),
     )
-    lines += ["", "Trials of PyTorch's settings, seconds of one step:", ""]
+    lines += ["", "Trials of the settings, seconds of one step:", ""]
     lines += [
-        f"- {row['case']}: " + ", ".join(f"{k} {v:.3f}" for k, v in row["trials"].items())
+        f"- {row['case']}: "
+        + ", ".join(
+            f"ours on {k} device{'s' * (k > 1)} {v:.3f}" for k, v in row["our_trials"].items()
+        )
+        + "; PyTorch "
+        + ", ".join(f"{k} {v:.3f}" for k, v in row["trials"].items())
+        for row in rows
+        if "trials" in row
+    ]
+    lines += ["", "Turn by turn, ours / peer in seconds, and ns from core to core and back:", ""]
+    lines += [
+        f"- {row['case']}: " + ", ".join(_turn(*turn) for turn in row["by_turn"])
         for row in rows
         if "trials" in row
     ]

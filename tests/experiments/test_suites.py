@@ -36,6 +36,9 @@ def test_sides_take_turns_in_processes_of_their_own(tmp_path, monkeypatch, capfd
     with contest.sides(*sides):
         found = contest.alternate(*sides, turns=3)
         assert found["turns"] == 3 and found["ratio"] > 0
+        mine, theirs, trips = zip(*found["by_turn"], strict=True)
+        assert (np.median(mine), np.median(theirs)) == (found["ours_s"], found["peer_s"])
+        assert len(trips) == 3 and all(trip is None or trip > 1 for trip in trips)
         values, taken = zip(*(side.call("result", 10) for side in sides), strict=True)
         assert values == (21, 31) and min(taken) > 4
         assert all(1 < side.peak_memory() < 10_000 for side in sides)
@@ -121,7 +124,8 @@ def test_networks_rows_beside_their_peers(name):
         assert rows[2]["max_difference"] < 1e-4 and rows[2]["peer_temporaries_mb"] > 0
     assert rows[0]["max_difference"] < 1e-4 and rows[0]["peer"].startswith("PyTorch, ")
     text = "\n".join(networks.table(rows))
-    assert f"| {title}, train | PyTorch, " in text
+    assert f"| {title}, train | {rows[0]['devices']} | PyTorch, " in text
+    assert rows[0]["devices"] in rows[0]["our_trials"] and "ours on 1 device " in text
 
 
 def test_networks_inputs_have_the_shapes_of_the_front_end():
