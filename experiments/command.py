@@ -102,7 +102,11 @@ def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> conf
 
 
 def set_up_jax(trained: config_lib.Config | None = None) -> None:
-    """What commands ask of JAX beyond its defaults; `trained`: see `keep_compiled_programs`."""
+    """What commands ask of JAX beyond its defaults; `trained`: see `keep_compiled_programs`.
+
+    To be called before JAX starts a backend.
+    """
+    work_in_this_thread()
     keep_compiled_programs(trained)
     give_memory_back()
 
@@ -129,6 +133,21 @@ def keep_compiled_programs(trained: config_lib.Config | None = None) -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder("") / "xla"))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def work_in_this_thread() -> None:
+    """Lets the one CPU device begin its work in the thread that asks for it, not in another.
+
+    glibc maps memory anew for threads other than the first, however it is told to keep it
+    (`experiments/__init__.py`): the temporaries of a step then cost page faults for gigabytes in
+    every step, and on a virtual machine often a wait for the hypervisor. What is lost, the host
+    working ahead of the device, the readers do in threads of their own. Other platforms and several
+    devices work as before. `JAX_CPU_ENABLE_ASYNC_DISPATCH` comes first.
+    """
+    import jax
+
+    if "JAX_CPU_ENABLE_ASYNC_DISPATCH" not in os.environ:
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def give_memory_back() -> None:

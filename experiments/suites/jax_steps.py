@@ -38,6 +38,7 @@ class Steps:
     ):
         jax.config.update("jax_num_cpu_devices", devices)
         jax.config.update("jax_compilation_cache_dir", None)
+        command.work_in_this_thread()
         command.give_memory_back()
         if len(jax.devices()) != devices:
             raise ValueError(f"{len(jax.devices())} devices in place of {devices}; unset XLA_FLAGS")

@@ -1,4 +1,4 @@
-"""Commands start themselves again with huge pages, and give back what compiling leaves unused."""
+"""Commands keep the memory of their steps in huge pages, and give back what compiling leaves."""
 
 import ctypes
 import os
@@ -104,3 +104,52 @@ def test_another_libc_is_not_asked(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace())
     monkeypatch.setattr(jax.monitoring, "register_event_duration_secs_listener", pytest.fail)
     command.give_memory_back()
+
+
+@pytest.mark.parametrize(
+    ("set_by_user", "updates"), [(None, [("jax_cpu_enable_async_dispatch", False)]), ("true", [])]
+)
+def test_one_device_works_in_this_thread_unless_told_otherwise(monkeypatch, set_by_user, updates):
+    monkeypatch.delenv("JAX_CPU_ENABLE_ASYNC_DISPATCH", raising=False)
+    if set_by_user:
+        monkeypatch.setenv("JAX_CPU_ENABLE_ASYNC_DISPATCH", set_by_user)
+    told = []
+    monkeypatch.setattr(jax.config, "update", lambda *setting: told.append(setting))
+    command.work_in_this_thread()
+    assert told == updates
+
+
+_FAULTS = """
+import resource
+import jax
+import jax.numpy as jnp
+from experiments import command
+
+command.work_in_this_thread()
+x = jnp.ones((4096, 4096))
+step = jax.jit(lambda x: jnp.sort(x.reshape(2, -1), axis=0).sum())  # 67 MB of temporaries
+for _ in range(2):
+    step(x).block_until_ready()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    step(x).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="no glibc")
+def test_steps_ask_the_system_for_no_memory():
+    def faults(asynchronous):
+        tunables = ":".join(f"{name}={value}" for name, value in experiments._TUNABLES.items())
+        environment = os.environ | {"GLIBC_TUNABLES": tunables, "JAX_PLATFORMS": "cpu"}
+        environment.pop("JAX_CPU_ENABLE_ASYNC_DISPATCH", None)
+        if asynchronous:
+            environment["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "true"
+        words = [sys.executable, "-c", _FAULTS]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    here, elsewhere = faults(asynchronous=False), faults(asynchronous=True)
+    assert here < 4 * 8, (here, elsewhere)
+    assert elsewhere > 4 * 16, (here, elsewhere)  # What there was to save.
