@@ -10,6 +10,7 @@ import os
 import pathlib
 
 import jax
+import pytest
 
 _CACHE = pathlib.Path(__file__).parents[1] / ".pytest_cache"
 
@@ -21,3 +22,11 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 # Read when Numba is imported, by this process and those that it starts.
 os.environ["NUMBA_CACHE_DIR"] = str(_CACHE / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "0"))
+
+
+@pytest.fixture
+def quick():
+    """Compiles in half the time, to slower programs."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

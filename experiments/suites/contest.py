@@ -110,12 +110,16 @@ def _peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def warm(side: Side, steps: int = 1) -> float:
+def warm(side: Side) -> float:
     """Takes the first steps, which compile; gives the seconds of one more."""
-    for _ in range(steps):
-        side.seconds()
+    side.seconds()
     side.call("_forget_peak")
     return side.seconds()
+
+
+def trial(side: Side) -> float:
+    """Seconds of the fastest of three steps, after the first ones: one alone may be disturbed."""
+    return min(warm(side), side.seconds(), side.seconds())
 
 
 def alternate(ours: Side, peer: Side, *, turns: int) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 Both sides run in turns, each in a process of its own on all cores. Before anything is timed they
 are given the same weights, and must have as many parameters and the same outputs. Both run in the
-fastest of their settings, found by a trial of each: PyTorch's are `torch_steps.settings`, ours one
-CPU device or one for each core (`JAX_NUM_CPU_DEVICES` for the commands). Other rows of the suite:
-what the front end adds to a step, and the memory of the BBNN step beside that of plain Flax.
+fastest of their settings, by the fastest of three steps of each: PyTorch's are
+`torch_steps.settings`, ours one CPU device or one for each core (`JAX_NUM_CPU_DEVICES` for the
+commands). Other rows of the suite: what the front end adds to a step, and the memory of the BBNN
+step beside that of plain Flax.
 """
 
 from collections.abc import Sequence
@@ -107,7 +108,7 @@ def beside_torch(
             peer = contest.Side(PEER, config, variables, *data, mode=mode, setting=setting)
             with contest.sides(peer):
                 checked[setting] = _check(f"{title}, {setting}", ours, peer, setting, mode)
-                trials[setting] = contest.warm(peer)
+                trials[setting] = contest.trial(peer)
         best = min(trials, key=lambda setting: trials[setting])
         peer = contest.Side(PEER, config, variables, *data, mode=mode, setting=best)
         with contest.sides(peer):
@@ -141,7 +142,7 @@ def _fastest_devices(
     for devices in {1, most}:
         side = contest.Side(OURS, config, *data, mode=mode, devices=devices)
         with contest.sides(side):
-            trials[devices] = contest.warm(side)
+            trials[devices] = contest.trial(side)
     return min(trials, key=lambda devices: trials[devices]), trials
 
 
@@ -253,7 +254,7 @@ def table(rows: list[dict]) -> list[str]:
             if "trials" in row
         ),
     )
-    lines += ["", "Trials of the settings, seconds of one step:", ""]
+    lines += ["", "Trials of the settings, seconds of the fastest of three steps:", ""]
     lines += [
         f"- {row['case']}: "
         + ", ".join(

@@ -8,6 +8,8 @@ import pytest
 from mgr_jax.training import objective, steps
 from tests.training import tiny
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def test_train_step_is_sgd_on_the_mean_cross_entropy():
     values = tiny.config(name="sgd", learning_rate=0.1)
