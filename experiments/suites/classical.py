@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import command
 from experiments.suites import contest, machine, pipeline
 from mgr_jax import cores
 
@@ -31,6 +32,7 @@ _LOOPS = {
 
 def run(*, clips: int = 1000, samples: int = 661_794, turns: int = 3) -> list[dict]:
     """One row for the path, one for the features."""
+    command.work_in_this_thread()  # As the commands do.
     return [path(turns=turns), features(clips=clips, samples=samples, turns=turns)]
 
 

@@ -16,7 +16,7 @@ from jax import lax
 
 Params = Mapping[str, jax.Array]
 
-_MEMORY = 6  # pairs of L-BFGS
+_MEMORY = 4  # pairs of L-BFGS
 
 
 def fit(
