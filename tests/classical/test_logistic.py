@@ -30,7 +30,7 @@ def _objective(kernel, bias, x, y, l2):
 
 
 def _reference(x, y, l2):
-    # Newton's method ends at rounding; the default solver ends at some 1e-6 of a weak penalty's.
+    # Newton's method ends at rounding; the default solver stops 2e-6 short where l2 is weak.
     model = LogisticRegression(C=1 / (l2 * len(y)), tol=1e-12, solver="newton-cholesky")
     return model.fit(StandardScaler().fit_transform(x), y)
 
@@ -90,7 +90,7 @@ def test_fit_with_more_features_than_rows_equals_scikit_learns():
     for i, l2 in enumerate(L2):
         peer = _reference(x, y, l2)
         np.testing.assert_allclose(exact["kernel"][i], peer.coef_.T, atol=1e-5)
-        # At least l2 of curvature everywhere: a gradient bounds the way to the minimum.
+        # A kernel bends the loss by l2 or more: its gradient bounds the way to the minimum.
         off = np.linalg.norm(np.asarray(path["kernel"][i]) - peer.coef_.T)
         assert off <= 1e-8 / l2
         assert float(path["gradient"][i]) <= 1e-8
