@@ -128,12 +128,12 @@ from experiments import command
 command.work_in_this_thread()
 x = jnp.ones((4096, 4096))
 step = jax.jit(lambda x: jnp.sort(x.reshape(2, -1), axis=0).sum())  # 67 MB of temporaries
-for _ in range(2):
+counts = []
+for _ in range(10):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     step(x).block_until_ready()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(4):
-    step(x).block_until_ready()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(counts))  # Threads that start have faults of their own, once.
 """
 
 
@@ -151,5 +151,5 @@ def test_steps_ask_the_system_for_no_memory():
         return int(done.stdout)
 
     here, elsewhere = faults(asynchronous=False), faults(asynchronous=True)
-    assert here < 4 * 8, (here, elsewhere)
-    assert elsewhere > 4 * 16, (here, elsewhere)  # What there was to save.
+    assert here < 8, (here, elsewhere)
+    assert elsewhere > 16, (here, elsewhere)  # What there was to save.
