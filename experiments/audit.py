@@ -36,7 +36,8 @@ def main(argv: Sequence[str]) -> int:
     command.set_up_jax()
 
     from mgr_jax.data import folds, split_file, splits
-    from mgr_jax.evaluation import audit, audit_text, evidence
+    from mgr_jax.evaluation import audit, evidence
+    from mgr_jax.evaluation.reports import audit_text
 
     data = config.data
     known = evidence.gather(config, compare_audio=_FINGERPRINT.value)

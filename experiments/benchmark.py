@@ -29,7 +29,7 @@ from typing import Any
 from absl import flags
 
 from experiments import command
-from experiments.suites import machine
+from experiments.benchmarks import machine
 from mgr_jax.errors import UserError
 
 SUITES = (
@@ -62,7 +62,7 @@ def _options(suite: str) -> dict[str, Any]:
         return {"only": ONLY.value, "eager": EAGER.value}
     if suite != "shards":
         return {"only": ONLY.value} if ONLY.value else {}
-    from experiments.suites import shards
+    from experiments.benchmarks import shards
 
     if not all(size.isdecimal() and int(size) >= shards.SMALLEST for size in ONLY.value):
         raise UserError(f"--only is {ONLY.value}; give numbers of {shards.SMALLEST} tracks or more")
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
     options = _options(SUITE.value)
     command.work_in_this_thread()  # As what is measured does.
     print("\n".join(machine.describe()), flush=True)
-    suite = importlib.import_module(f"experiments.suites.{SUITE.value}")
+    suite = importlib.import_module(f"experiments.benchmarks.{SUITE.value}")
     rows = suite.run(**options)
     if JSON.value:  # First, since measuring takes long and can be shown again.
         pathlib.Path(JSON.value).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     for value in _CLIPS.value:
         if not value.isdecimal() or int(value) < 1:
             raise command.UserError(f"--clips_per_device {value!r}: give whole numbers from 1")
-    from mgr_jax.training import program
+    from mgr_jax.compile_report import program
 
     records, failures = [], []
     for name in _TOPOLOGY.value:
@@ -95,7 +95,7 @@ def _devices(name: str) -> list[Any]:
     import jax
     from jax.experimental import topologies
 
-    from mgr_jax.training.chips import CHIPS
+    from mgr_jax.compile_report.chips import CHIPS
 
     jax.config.update("jax_platforms", "cpu")
     try:
@@ -121,8 +121,8 @@ def _arguments(config: config_lib.Config, devices: Sequence[Any], clips: int) ->
     import jax
     import numpy as np
 
+    from mgr_jax import parallel
     from mgr_jax.training import network as network_lib
-    from mgr_jax.training import parallel
 
     network = network_lib.make_network(config, num_classes=_CLASSES.value, devices=devices)
     state = parallel.abstract(jax.eval_shape(network.init), network.mesh)
@@ -137,8 +137,8 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
     """The facts of the step, or `error` and the memory that it would need."""
     import jax
 
-    from mgr_jax.training import program as program_lib
-    from mgr_jax.training.chips import CHIPS
+    from mgr_jax.compile_report import program as program_lib
+    from mgr_jax.compile_report.chips import CHIPS
 
     chip = CHIPS[devices[0].device_kind]
     record = {

@@ -57,8 +57,8 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax import workdir
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.evaluation import cross_validation
-    from mgr_jax.training import folds as folds_lib
     from mgr_jax.training import preemption
+    from mgr_jax.training.folds import loop as folds_lib
 
     if config.train.folds_at_once:
         folds_lib.check(config)
@@ -139,7 +139,8 @@ def _train_and_evaluate(
     from mgr_jax import workdir
     from mgr_jax.classical import fitting
     from mgr_jax.evaluation import cross_validation
-    from mgr_jax.training import folds, loop
+    from mgr_jax.training import loop
+    from mgr_jax.training.folds import loop as folds
 
     left = []
     for number, (job, dataset) in enumerate(zip(jobs, datasets, strict=True), start=first + 1):
@@ -165,7 +166,8 @@ def _train_and_evaluate(
 def _evaluate(run: Any, dataset: Any) -> None:
     """Scores the test part as `experiments.evaluate` does."""
     from mgr_jax import predictor as predictor_lib
-    from mgr_jax.evaluation import report, stats
+    from mgr_jax.evaluation import stats
+    from mgr_jax.evaluation.reports import report
 
     predictor = predictor_lib.load(str(run.path))
     scores = predictor.judge(dataset.parts["test"])

@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
 
     from mgr_jax import predictor as predictor_lib
     from mgr_jax.data import dataset as dataset_lib
-    from mgr_jax.evaluation import report, wording
+    from mgr_jax.evaluation.reports import report, wording
 
     command.set_up_jax()
     predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
@@ -61,7 +61,8 @@ def _calibrate(
     """Fits the temperature of this checkpoint, unless the workdir has it already."""
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.data import splits
-    from mgr_jax.evaluation import calibration, report
+    from mgr_jax.evaluation import calibration
+    from mgr_jax.evaluation.reports import report
 
     run, step = predictor.run, predictor.step
     if run.split.protocol == splits.IMPORTED:

@@ -40,9 +40,10 @@ def main(argv: Sequence[str]) -> int:
             " experiments/onnx_env.sh DIR` and give DIR"
         )
 
+    from mgr_jax import predictor
     from mgr_jax import system as system_lib
 
-    system = system_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
+    system = predictor.load_system(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
     system_lib.check_hears_audio(system)
     try:
         if _FORMAT.value == "bundle":

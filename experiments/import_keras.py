@@ -27,12 +27,12 @@ def main(argv: Sequence[str]) -> int:
         raise command.UserError("give one HDF5 file: python -m experiments.import_keras FILE.hdf5")
 
     from experiments.configs import bbnn
-    from mgr_jax import workdir
+    from mgr_jax import parallel, workdir
     from mgr_jax.data import splits
     from mgr_jax.data.catalog import Catalog
     from mgr_jax.data.gtzan import GENRES
-    from mgr_jax.models import keras_import
-    from mgr_jax.training import checkpoint, parallel, stopping
+    from mgr_jax.models import keras_weights as keras_import
+    from mgr_jax.training import checkpoint, stopping
     from mgr_jax.training import network as network_lib
 
     try:

@@ -124,7 +124,7 @@ def _table(path: str, found: Any, predictor: Any, picture: str | None) -> Iterab
     for label, probability in shown:
         yield f"  {label:{width}}  {probability:6.4f}  {'#' * round(40 * probability)}"
     if picture is not None:
-        from mgr_jax.evaluation import timeline
+        from mgr_jax.evaluation.reports import timeline
 
         for line in timeline.lines(found, predictor.labels):
             yield f"  {line}"
@@ -184,7 +184,7 @@ def _picture_name(path: str, taken: set[str]) -> str:
 
 
 def _draw(picture: str, path: str, found: Any, labels: Sequence[str]) -> None:
-    from mgr_jax.evaluation import timeline
+    from mgr_jax.evaluation.reports import timeline
 
     title = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")
     timeline.draw(picture, found, labels, title)

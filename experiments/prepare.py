@@ -57,9 +57,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _prepare_shards(config) -> int:
     """Writes one shard, or with `--check` prints what is wrong with all of them."""
+    from mgr_jax.data.sources import make_catalog
+
     from mgr_jax import config as config_lib
     from mgr_jax.data import shard_writer
-    from mgr_jax.data.catalog import make_catalog
 
     data, folder = config.data, _SHARDS.value
     if data.name == "shards":

@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     if not argv[1:]:
         raise command.UserError("no workdir given; name the folders of the runs after the flags")
 
-    from mgr_jax.evaluation import overview
+    from mgr_jax.evaluation.reports import overview
 
     for section in overview.write_overview(argv[1:], _SPLIT.value, _OUTPUT.value):
         print(overview.to_text(section))

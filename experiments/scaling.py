@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments import command
-from experiments.suites import topologies
+from experiments.benchmarks import topologies
 
 _FOLDER = flags.DEFINE_string("folder", None, "Where cells and table are kept.", required=True)
 _SYSTEMS = flags.DEFINE_list(

@@ -85,7 +85,7 @@ def _score(workdir: pathlib.Path) -> str:
 
 
 def _records(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    from mgr_jax.training.writer import read_metrics
+    from mgr_jax.workdir import read_metrics
 
     return read_metrics(workdir)
 

@@ -2,13 +2,15 @@
 
 import typing
 
+from mgr_jax.version import VERSION
+
 if typing.TYPE_CHECKING:
     from mgr_jax.genre_classifier import GenreClassifier
     from mgr_jax.predictor import Predictor
 
 __all__ = ["GenreClassifier", "load"]
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def load(path: str, checkpoint_name: str = "best") -> "Predictor":

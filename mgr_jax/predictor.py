@@ -12,45 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from mgr_jax import config as config_lib
+from mgr_jax import parallel, workdir
 from mgr_jax import system as system_lib
-from mgr_jax import workdir
 from mgr_jax.data import audio, decoders, windows
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import scores as scores_lib
-from mgr_jax.training import parallel
+from mgr_jax.evaluation.prediction import Prediction
 
 # Windows of a batch, at most: what a training run could afford may be too much here.
 _MAX_BATCH_SIZE = 16
 # Samples of a block of a waveform in memory.
 _BLOCK = 1 << 20
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What a model says of a track.
-
-    Attributes:
-      label: the most probable genre.
-      probabilities: probability of each label, best first: the mean over the windows in the
-        logarithm, as `evaluation.judge` has it.
-      windows: probabilities of each window `[W, C]`, C in the order of `Predictor.labels`.
-      window_starts_seconds: where each window begins `[W]`.
-      window_seconds: length of a window; the audio may be shorter.
-      duration_seconds: length of the audio.
-      note: what is odd about the file although it could be read; empty if nothing.
-      confidence: probability of `label`, calibrated if the model is.
-      uncertain: whether `confidence` is below the threshold.
-    """
-
-    label: str
-    probabilities: dict[str, float]
-    windows: np.ndarray
-    window_starts_seconds: np.ndarray
-    window_seconds: float
-    duration_seconds: float
-    note: str
-    confidence: float
-    uncertain: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +150,9 @@ class Predictor:
 
     def judge(self, part) -> np.ndarray:
         """Log-probabilities `[N, C]` of the tracks of a `data.batches.Part`."""
-        from mgr_jax.evaluation import judge  # Here, since only an evaluation needs grain.
+        from mgr_jax.evaluation import (
+            tracks as judge,  # Here, since only an evaluation needs grain.
+        )
 
         batch_size = parallel.padded_batch_size(self.config.train.batch_size, parallel.make_mesh())
         window = config_lib.window_length(self.config)
@@ -263,6 +237,28 @@ class Predictor:
         )
 
 
+def load_system(path: str | os.PathLike, *, checkpoint_name: str = "best") -> system_lib.System:
+    """Reads a workdir of `experiments.train`, or a bundle of `experiments.export`.
+
+    Args:
+      path: the folder or the file.
+      checkpoint_name: of a workdir: `best` (on the validation part), `latest` or a step.
+
+    Raises:
+      UserError: if it is neither, or nothing in it is trained or can be read.
+    """
+    if not os.path.isfile(path):
+        return system_lib.load(path, checkpoint_name=checkpoint_name)
+    from mgr_jax.export import bundle  # Here, so that a workdir is loaded without it.
+
+    if checkpoint_name not in ("best", "latest"):
+        raise UserError(
+            f"--checkpoint {checkpoint_name}: {path} is a bundle, which has one model only;"
+            " leave the flag out"
+        )
+    return bundle.read(os.fspath(path))
+
+
 def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> Predictor:
     """Loads what `experiments.train` left in a workdir, or a bundle of `experiments.export`.
 
@@ -276,7 +272,7 @@ def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> Predictor
     readers = decoders.Decoders()
     readers.warm_up()
     try:
-        system = system_lib.load(os.fspath(path), checkpoint_name=checkpoint_name)
+        system = load_system(path, checkpoint_name=checkpoint_name)
     except UserError:
         readers.close()
         raise

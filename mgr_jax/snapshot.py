@@ -18,9 +18,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from mgr_jax import __version__
 from mgr_jax import tensors as tensors_lib
 from mgr_jax.data.clips import cache_folder
+from mgr_jax.version import VERSION
 from mgr_jax.workdir import Run
 
 _DAMAGED = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError)
@@ -68,7 +68,7 @@ def source(run: Run) -> str:
         for path in sorted(folder.rglob("*"))
         if (stat := path.stat())
     ]
-    values = [__version__, str(folder), run.record, files]
+    values = [VERSION, str(folder), run.record, files]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

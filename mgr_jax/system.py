@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mgr_jax import config as config_lib
-from mgr_jax import snapshot, workdir
+from mgr_jax import parallel, snapshot, workdir
 from mgr_jax.errors import UserError
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model
-from mgr_jax.training import parallel, steps
+from mgr_jax.training import steps
 
 # What of a workdir's `config.json` goes with a model wherever it goes.
 _FACTS = ("data_hash", "split_hash", "versions", "git_commit")
@@ -73,25 +73,16 @@ def public_config(config: config_lib.Config) -> dict[str, Any]:
     return values
 
 
-def load(path: str, *, checkpoint_name: str = "best") -> System:
-    """Reads a workdir of `experiments.train`, or a bundle of `experiments.export`.
+def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> System:
+    """Reads a workdir of `experiments.train`.
 
     Args:
-      path: the folder or the file.
-      checkpoint_name: of a workdir: `best` (on the validation part), `latest` or a step.
+      path: the folder.
+      checkpoint_name: `best` (on the validation part), `latest` or a step.
 
     Raises:
-      UserError: if it is neither, or nothing in it is trained or can be read.
+      UserError: if it is no workdir, or nothing in it is trained or can be read.
     """
-    if os.path.isfile(path):
-        from mgr_jax.export import bundle
-
-        if checkpoint_name not in ("best", "latest"):
-            raise UserError(
-                f"--checkpoint {checkpoint_name}: {path} is a bundle, which has one model only;"
-                " leave the flag out"
-            )
-        return bundle.read(path)
     run = workdir.load(path)
     step, variables = _variables(run, checkpoint_name)
     facts = {name: run.record[name] for name in _FACTS if name in run.record}

@@ -13,12 +13,15 @@ import subprocess
 import tempfile
 from typing import Any
 
-from mgr_jax import __version__, validation
 from mgr_jax import config as config_lib
+from mgr_jax import validation
 from mgr_jax.data import learned, splits
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
 from mgr_jax.files import write_whole
+from mgr_jax.version import VERSION
+
+METRICS = "metrics.jsonl"
 
 # Where the data lie, how they are read and what is saved when changes no number; over how many
 # devices a step is spread, and by what, changes rounding alone.
@@ -182,7 +185,7 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Of this package and of those that numbers depend on."""
     installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"mgr_jax": __version__} | installed
+    return {"mgr_jax": VERSION} | installed
 
 
 def git_commit() -> str:
@@ -202,3 +205,20 @@ def git_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()
+
+
+def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """Records written so far, oldest first; what follows a cut or damaged line is left out."""
+    path = workdir / METRICS
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            break
+        records.append(record)
+    return records

@@ -13,7 +13,7 @@ import pytest
 from mgr_jax import __version__, workdir
 from mgr_jax import config as config_lib
 from mgr_jax.data import catalog, splits
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 
 

@@ -14,15 +14,14 @@ import jax
 import numpy as np
 
 from mgr_jax import config as config_lib
-from mgr_jax import cores
+from mgr_jax import cores, parallel
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.classical import lda, logistic, scoring, svm
 from mgr_jax.data import batches, folds
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import judge
+from mgr_jax.evaluation import tracks as judge
 from mgr_jax.files import write_whole
-from mgr_jax.training import parallel
 
 _FILE = "model/params.npz"
 _INNER_FOLDS = 5

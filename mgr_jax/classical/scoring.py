@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mgr_jax import config as config_lib
+from mgr_jax import parallel
 from mgr_jax.features.frontend import make_frontend
-from mgr_jax.training import parallel
 
 Params = Mapping[str, np.ndarray]
 

@@ -19,8 +19,8 @@ import zlib
 import numpy as np
 
 from mgr_jax.data import gtzan
-from mgr_jax.data.clips import Record
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Track
+from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
 
 _TEXTS = ("track_id", "label", "split", "artist", "recording")

@@ -6,7 +6,7 @@ The BBNN paper reports on both. Neither comes with a split.
 import pathlib
 import xml.etree.ElementTree as ElementTree
 
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 
 # The three folders of rumba are one class, as in the papers.

@@ -22,8 +22,8 @@ import tqdm
 
 from mgr_jax import cores
 from mgr_jax.data import audio
-from mgr_jax.data.catalog import Catalog
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Catalog, Track
+from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
 from mgr_jax.files import write_whole
 
@@ -31,25 +31,6 @@ from mgr_jax.files import write_whole
 FULL_SCALE = 32768.0
 # Below this many tracks, starting worker processes takes longer than they save.
 _FEW_TRACKS = 4
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Record:
-    """What became of one track.
-
-    Attributes:
-      id: the track.
-      length: samples of the clip that are audio; the rest is padding.
-      scale: full scale of the row: above 1 for a file whose samples exceed +-1.
-      note: what is odd about a file that was read; empty if nothing.
-      error: why the track is skipped; empty if it was read.
-    """
-
-    id: str
-    length: int = 0
-    scale: float = 1.0
-    note: str = ""
-    error: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +137,7 @@ def cache_folder(cache: str) -> pathlib.Path:
 def _signature(path: str) -> list:
     """What changes when the audio behind `path` does."""
     if path.startswith("band:"):
-        return [path, source_version("band*/*.py", "band*.py")]
+        return [path, source_version("band/**/*.py")]
     try:
         stat = os.stat(path)
     except OSError:
@@ -334,8 +315,8 @@ def _decode_row(job: tuple[Track, str, int, tuple[int, int], int]) -> Record:
 
 def _read_track(path: str, sample_rate: int, num_samples: int) -> tuple[np.ndarray, str]:
     if path.startswith("band:"):
-        from mgr_jax.data import band  # Here: its renderer is needed for no other data set.
+        from mgr_jax.data.band import render  # Here: no other data set needs its renderer.
 
         seconds = num_samples / sample_rate
-        return band.render(path, sample_rate=sample_rate, seconds=seconds)[:num_samples], ""
+        return render.render(path, sample_rate=sample_rate, seconds=seconds)[:num_samples], ""
     return audio.decode(path, sample_rate=sample_rate, max_samples=num_samples)

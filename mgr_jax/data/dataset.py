@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from mgr_jax import config as config_lib
 from mgr_jax.data import arrays, batches, clips, shards, splits
 from mgr_jax.data import learned as learned_lib
-from mgr_jax.data.catalog import PARTS, Catalog, make_catalog
+from mgr_jax.data.catalog import PARTS, Catalog
+from mgr_jax.data.sources import make_catalog
 from mgr_jax.errors import UserError
 
 Store = clips.Clips | arrays.Arrays

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Iterator
 
 from mgr_jax import config as config_lib
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 
 # The length in the metadata of these is wrong, so that their 30 s were cut at the wrong place, some

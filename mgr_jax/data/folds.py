@@ -9,8 +9,7 @@ import hashlib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from mgr_jax.data.catalog import Catalog
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.errors import UserError
 
 PROTOCOLS = ("kfold", "artist_kfold")

@@ -15,7 +15,7 @@ import functools
 import importlib.resources
 from typing import NamedTuple
 
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 
 # Alphabetical, which is also the order of the labels 0..9.

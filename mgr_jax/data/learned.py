@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from mgr_jax.data import gtzan
-from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.data.folds import name_key
 from mgr_jax.data.splits import Split
-from mgr_jax.data.track import Track
 
 _FIELDS = ("artist", "recording")
 

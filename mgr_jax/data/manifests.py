@@ -15,9 +15,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mgr_jax.data.catalog import Catalog
-from mgr_jax.data.clips import Record
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Catalog, Track
+from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
 
 _FORMAT = 1

@@ -21,9 +21,8 @@ import soundfile
 from array_record.python import array_record_module
 
 from mgr_jax.data import clips, manifests
-from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.data.manifests import Collection, Manifest, Source
-from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 from mgr_jax.files import write_whole
 

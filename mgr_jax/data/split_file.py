@@ -16,8 +16,8 @@ from typing import Any
 
 from mgr_jax.data import folds as folds_lib
 from mgr_jax.data import splits
-from mgr_jax.data.catalog import AUDIO_SUFFIXES, PARTS, Catalog
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import PARTS, Catalog, Track
+from mgr_jax.data.sources import AUDIO_SUFFIXES
 from mgr_jax.errors import UserError
 
 # What a line may call its parts.

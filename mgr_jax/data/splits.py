@@ -15,8 +15,7 @@ from typing import Any
 
 from mgr_jax.data import folds as folds_lib
 from mgr_jax.data import gtzan
-from mgr_jax.data.catalog import PARTS, Catalog
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import PARTS, Catalog, Track
 from mgr_jax.errors import UserError
 
 # Protocol of a model that was trained elsewhere, on nobody knows which tracks.

@@ -30,7 +30,7 @@ def cut(
 
     They start every `hop` samples; the last one ends where the audio does, so that every sample
     is heard. Audio shorter than a window has one, padded with zeros. With `hop` = `window` these
-    are the windows of `batches.window_starts`, by which `evaluation.judge` judges. No more than a
+    are the windows of `batches.window_starts`, by which `evaluation.tracks` judges. No more than a
     window and a block are held at a time.
 
     Returns:

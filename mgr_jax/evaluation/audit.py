@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.data.folds import name_key
 from mgr_jax.data.split_file import Assignment
-from mgr_jax.data.track import Track
 
 
 class Alike(NamedTuple):

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from mgr_jax import __version__
+from mgr_jax.data.catalog import Track
 from mgr_jax.data.folds import artist_groups
-from mgr_jax.data.track import Track
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import bootstrap, stats
+from mgr_jax.version import VERSION
 
 RANDOM, GROUPED = "kfold", "artist_kfold"
 
@@ -99,7 +99,7 @@ def make_report(
         "num_tracks": len(groups),
         "num_groups": len(set(groups.values())),
         "protocols": by_protocol,
-        "mgr_jax": __version__,
+        "mgr_jax": VERSION,
     }
     if RANDOM in by_protocol and GROUPED in by_protocol:
         report["leakage_gap"] = _gap(folds, groups)

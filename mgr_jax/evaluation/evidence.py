@@ -14,7 +14,8 @@ import tqdm
 from mgr_jax import config as config_lib
 from mgr_jax.data import clips, gtzan, shards, splits
 from mgr_jax.data import dataset as dataset_lib
-from mgr_jax.data.catalog import Catalog, make_catalog
+from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.sources import make_catalog
 from mgr_jax.evaluation.audit import Alike
 from mgr_jax.features import fingerprint
 

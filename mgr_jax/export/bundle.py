@@ -16,14 +16,15 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from mgr_jax import __version__, validation
 from mgr_jax import config as config_lib
 from mgr_jax import system as system_lib
 from mgr_jax import tensors as tensors_lib
+from mgr_jax import validation
 from mgr_jax.errors import UserError
 from mgr_jax.files import write_whole
+from mgr_jax.version import VERSION
 
-VERSION = 1
+FORMAT_VERSION = 1
 
 # Far above any use; a config beyond is made to fill the memory.
 _LARGEST = {
@@ -50,8 +51,8 @@ def write(path: str | os.PathLike, system: system_lib.System) -> None:
     """
     tensors = tensors_lib.flatten(_without_text(system.variables))
     contract = {
-        "version": VERSION,
-        "mgr_jax": __version__,
+        "version": FORMAT_VERSION,
+        "mgr_jax": VERSION,
         "config": system_lib.public_config(system.config),
         "labels": list(system.labels),
         "step": system.step,
@@ -88,8 +89,8 @@ def read(path: str | os.PathLike) -> system_lib.System:
 
 def _system(path: str, contract: Any, tensors: dict[str, np.ndarray]) -> system_lib.System:
     """The system of a bundle's parts; raises one of `_DAMAGED` for parts that do not fit."""
-    if not isinstance(contract, dict) or contract.get("version") != VERSION:
-        raise ValueError(f"its version is not {VERSION}")
+    if not isinstance(contract, dict) or contract.get("version") != FORMAT_VERSION:
+        raise ValueError(f"its version is not {FORMAT_VERSION}")
     if contract.get("sha256") != _digest(contract, tensors):
         raise ValueError("its checksum does not fit its content")
     config = _config(contract["config"], num_tensors=len(tensors))

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mgr_jax import __version__
 from mgr_jax import config as config_lib
 from mgr_jax.system import System, public_config
+from mgr_jax.version import VERSION
 
 _USE = """\
 Meant for research and teaching on music genre recognition: to sort a collection as a first guess,
@@ -74,7 +74,7 @@ windows.
 | hash of the data | `{system.facts.get("data_hash", "unknown")}` |
 | hash of the split | `{system.facts.get("split_hash", "unknown")}` |
 | checkpoint | step {system.step} |
-| code | mgr_jax {__version__}, commit `{system.facts.get("git_commit") or "unknown"}` |
+| code | mgr_jax {VERSION}, commit `{system.facts.get("git_commit") or "unknown"}` |
 | calibration | {_calibration(system)} |
 
 ## How to use

@@ -6,9 +6,9 @@ import pathlib
 import shutil
 from typing import Any
 
-from mgr_jax import __version__
 from mgr_jax import config as config_lib
 from mgr_jax.system import System, public_config
+from mgr_jax.version import VERSION
 
 # Reads the JSON and runs the model on a song, without this package.
 _SCRIPT = pathlib.Path(__file__).with_name("run_exported.py")
@@ -49,7 +49,7 @@ def write(folder: pathlib.Path, system: System, form: str, blob: bytes, more: di
         "facts": system.facts,
         "temperature": system.temperature,
         "step": system.step,
-        "mgr_jax": __version__,
+        "mgr_jax": VERSION,
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(blob)

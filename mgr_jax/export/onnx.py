@@ -22,7 +22,9 @@ from mgr_jax import system as system_lib
 from mgr_jax.errors import UserError
 from mgr_jax.export import bundle, contract, stablehlo
 from mgr_jax.features import filters, framing, frontend
-from mgr_jax.models import bbnn, convolution_gradients, make_model, onednn, pooling
+from mgr_jax.models import bbnn, make_model, onednn
+from mgr_jax.ops import max_pool as pooling
+from mgr_jax.ops.cpu import convolution as convolution_gradients
 from mgr_jax.system import System
 from mgr_jax.training import steps
 

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from mgr_jax.models import fused, layers, pooling
-from mgr_jax.models.convolution import convolve
-from mgr_jax.models.moments import Moments, as_row, moments, moments_of_convolution
+from mgr_jax.models import layers
+from mgr_jax.ops import max_pool as pooling
+from mgr_jax.ops import normalise_relu as fused
+from mgr_jax.ops.convolution import convolve
+from mgr_jax.ops.moments import Moments, as_row, moments, moments_of_convolution
 
 STEM_POOL = (4, 1)
 

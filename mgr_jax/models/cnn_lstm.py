@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mgr_jax.models import layers, pooling, rnn
+from mgr_jax.models import layers, rnn
+from mgr_jax.ops import max_pool as pooling
 
 
 class CNNLSTM(nn.Module):

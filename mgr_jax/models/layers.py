@@ -2,7 +2,7 @@
 
 Kernels are Glorot uniform and biases zero; parameters stay in float32 (their own type), while
 `dtype` is the type of the arithmetic. Every layer is a module, so that a table of a network
-(`mgr_jax.models.table`) names it.
+(`mgr_jax.models.summary`) names it.
 """
 
 import zlib
@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from mgr_jax.models.convolution import convolve, convolve_relu
-from mgr_jax.models.moments import as_row, moments
+from mgr_jax.ops.convolution import convolve, convolve_relu
+from mgr_jax.ops.moments import as_row, moments
 
 BATCH_NORM_EPSILON = 1e-3  # Keras' default; Flax and PyTorch use 1e-5
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from mgr_jax.models import cells, layers
-from mgr_jax.models.cells import CELLS
+from mgr_jax.models import layers
+from mgr_jax.ops import recurrent as cells
+from mgr_jax.ops.recurrent import CELLS
 
 _FEW = 4  # inputs of at most a fourth of the units are multiplied with the state
 

@@ -6,12 +6,14 @@ import jax
 import numpy as np
 
 from mgr_jax import config as config_lib
+from mgr_jax import parallel
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import judge, metrics, stats
-from mgr_jax.training import faults, optimizer, parallel, processes, resident
+from mgr_jax.evaluation import metrics, stats
+from mgr_jax.evaluation import tracks as judge
+from mgr_jax.training import faults, optimizer, processes, resident
 from mgr_jax.training import network as network_lib
 from mgr_jax.training.state import TrainState
 

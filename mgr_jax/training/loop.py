@@ -9,27 +9,21 @@ import jax
 import tqdm
 
 from mgr_jax import config as config_lib
+from mgr_jax import parallel
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
-from mgr_jax.training import (
-    checkpoint,
-    optimizer,
-    parallel,
-    preemption,
-    processes,
-    resident,
-    stopping,
-)
+from mgr_jax.training import checkpoint, optimizer, preemption, processes, resident, stopping
 from mgr_jax.training import epoch as epoch_lib
 from mgr_jax.training import network as network_lib
 from mgr_jax.training.epoch import Job
 from mgr_jax.training.feed import Feed
-from mgr_jax.training.pictures import Pictures
+from mgr_jax.training.figures import Pictures
 from mgr_jax.training.preemption import Interrupted
 from mgr_jax.training.profile import Profiler, check_steps
 from mgr_jax.training.state import TrainState, zero_metrics
-from mgr_jax.training.writer import MetricsWriter, read_metrics
+from mgr_jax.training.writer import MetricsWriter
+from mgr_jax.workdir import read_metrics
 
 # Steps after which the loop looks whether all numbers are finite; it then waits for the device.
 _LOOK_EVERY = 100

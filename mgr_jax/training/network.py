@@ -10,14 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from mgr_jax import config as config_lib
+from mgr_jax import parallel
 from mgr_jax.data import batches
 from mgr_jax.data.clips import Clips
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import judge
+from mgr_jax.evaluation import tracks as judge
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
-from mgr_jax.models import make_model, table
-from mgr_jax.training import objective, optimizer, parallel, resident, steps
+from mgr_jax.models import make_model
+from mgr_jax.models import summary as table
+from mgr_jax.training import objective, optimizer, resident, steps
 from mgr_jax.training.state import TrainState, create_state
 
 

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from mgr_jax.data import batches
 from mgr_jax.data.clips import FULL_SCALE, Clips
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import judge
+from mgr_jax.evaluation import tracks as judge
 
 Windows = dict[str, np.ndarray]
 # Samples int16 [N, T], and what a step of each row is worth, float32 [N].
@@ -127,7 +127,7 @@ def judge_part(
     window: int,
     local: slice = slice(None),
 ) -> np.ndarray:
-    """As `evaluation.judge.judge`, from places in the store: log-probabilities `[N, C]`.
+    """As `evaluation.tracks.judge`, from places in the store: log-probabilities `[N, C]`.
 
     `predict` takes the rows `local` of a batch and gives the scores of all of them.
     """

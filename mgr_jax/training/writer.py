@@ -9,25 +9,7 @@ import tensorboardX
 from tensorboardX.proto.summary_pb2 import Summary
 
 from mgr_jax.files import write_whole
-
-_FILE = "metrics.jsonl"
-
-
-def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """Records written so far, oldest first; what follows a cut or damaged line is left out."""
-    path = workdir / _FILE
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-            break
-        records.append(record)
-    return records
+from mgr_jax.workdir import METRICS, read_metrics
 
 
 class MetricsWriter:
@@ -35,8 +17,8 @@ class MetricsWriter:
 
     def __init__(self, workdir: pathlib.Path, *, step: int):
         kept = [record for record in read_metrics(workdir) if record["step"] <= step]
-        write_whole(workdir / _FILE, "".join(json.dumps(record) + "\n" for record in kept))
-        self._file = open(workdir / _FILE, "a", encoding="utf-8")  # noqa: SIM115 (closed below)
+        write_whole(workdir / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+        self._file = open(workdir / METRICS, "a", encoding="utf-8")  # noqa: SIM115 (closed below)
         self._events = tensorboardX.SummaryWriter(
             str(workdir / "tensorboard"), purge_step=step + 1, flush_secs=10
         )

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 from mgr_jax import config as config_lib
-from mgr_jax import validation, workdir
+from mgr_jax import parallel, validation, workdir
 from mgr_jax.classical import fitting
 from mgr_jax.data import batches
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import judge
+from mgr_jax.evaluation import tracks as judge
 from mgr_jax.features.frontend import make_frontend
-from mgr_jax.training import parallel
-from mgr_jax.training.writer import read_metrics
+from mgr_jax.workdir import read_metrics
 
 
 @pytest.fixture(name="config", params=["logistic", "svm"])

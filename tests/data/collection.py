@@ -12,7 +12,7 @@ import soundfile
 from mgr_jax import config as config_lib
 from mgr_jax import validation
 from mgr_jax.data import shard_writer
-from mgr_jax.data.catalog import make_catalog
+from mgr_jax.data.sources import make_catalog
 
 RATE, LENGTH, NUM_SHARDS = 8000, 2300, 4
 # Pieces of a clip, so small that a clip has several.

@@ -12,8 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mgr_jax.data import folds, gtzan, splits
-from mgr_jax.data.catalog import PARTS, Catalog
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import PARTS, Catalog, Track
 from mgr_jax.errors import UserError
 
 # Other folds than these would be other folds than those published.

@@ -3,7 +3,7 @@
 import pytest
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import catalog, splits
+from mgr_jax.data import sources, splits
 from mgr_jax.errors import UserError
 
 XML = """<?xml version="1.0"?>
@@ -19,7 +19,7 @@ XML = """<?xml version="1.0"?>
 
 
 def _catalog(name, root):
-    return catalog.make_catalog(config_lib.Data(name=name, root=str(root)))
+    return sources.make_catalog(config_lib.Data(name=name, root=str(root)))
 
 
 def test_ballroom_joins_rumba_and_tells_albums_from_file_names(tmp_path):

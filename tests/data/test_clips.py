@@ -13,8 +13,7 @@ import pytest
 import soundfile
 
 from mgr_jax.data import audio, clips
-from mgr_jax.data.catalog import Catalog
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.errors import UserError
 
 RATE = 8000
@@ -24,8 +23,7 @@ LENGTH = 4000
 _SCRIPT = """
 import os, sys, time
 from mgr_jax.data import audio, clips
-from mgr_jax.data.catalog import Catalog
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Catalog, Track
 
 root, cache, workers, delay = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 decode = audio.decode

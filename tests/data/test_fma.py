@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import catalog, fma, splits
+from mgr_jax.data import fma, sources, splits
 from mgr_jax.errors import UserError
 
 GROUPS = ["", "album", "artist", "artist", "set", "set", "track", "track"]
@@ -32,7 +32,7 @@ def _write(root, rows=ROWS, fields=FIELDS, subset="small"):
 
 
 def _catalog(root, subset="small"):
-    return catalog.make_catalog(config_lib.Data(name="fma", root=str(root), subset=subset))
+    return sources.make_catalog(config_lib.Data(name="fma", root=str(root), subset=subset))
 
 
 def test_fma_reads_a_subset_with_its_official_split(tmp_path):

@@ -1,7 +1,6 @@
 from mgr_jax.data import learned
-from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.data.splits import Split
-from mgr_jax.data.track import Track
 
 SPLIT = Split("listed", train=("a", "b"), valid=("c",), test=("d",))
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import catalog, clips, gtzan, splits
+from mgr_jax.data import clips, gtzan, sources, splits
 
 SHARED = os.environ.get("MGR_JAX_SHARED")
 pytestmark = pytest.mark.skipif(not SHARED, reason="MGR_JAX_SHARED names no folder with real data")
@@ -24,7 +24,7 @@ def excerpts() -> pathlib.Path:
 
 
 def open_all(root, cache, seconds=SECONDS):
-    tracks = catalog.make_catalog(config_lib.Data(name="gtzan", root=str(root)))
+    tracks = sources.make_catalog(config_lib.Data(name="gtzan", root=str(root)))
     store = clips.open_clips(
         tracks, sample_rate=RATE, clip_samples=seconds * RATE, cache=str(cache), num_workers=1
     )

@@ -10,7 +10,8 @@ import pytest
 from mgr_jax import validation
 from mgr_jax.data import batches, shard_writer, shards
 from mgr_jax.data import dataset as dataset_lib
-from mgr_jax.data.catalog import PARTS, make_catalog
+from mgr_jax.data.catalog import PARTS
+from mgr_jax.data.sources import make_catalog
 from mgr_jax.errors import UserError
 from tests.data import collection
 from tests.data.collection import LENGTH, RATE

@@ -6,8 +6,7 @@ import json
 import pytest
 
 from mgr_jax.data import gtzan, split_file, splits
-from mgr_jax.data.catalog import Catalog
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.errors import UserError
 
 GTZAN = Catalog("gtzan_facts", gtzan.tracks(), gtzan.GENRES)

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mgr_jax.data import gtzan, splits
-from mgr_jax.data.catalog import PARTS, Catalog
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import PARTS, Catalog, Track
 from mgr_jax.errors import UserError
 
 # Of the holdout split of GTZAN with seed 7: a change would make all earlier workdirs another split.

@@ -7,11 +7,11 @@ import statistics
 import pytest
 
 from mgr_jax.data import gtzan, split_file, splits
-from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.data.split_file import Assignment
-from mgr_jax.data.track import Track
-from mgr_jax.evaluation import audit, audit_text
+from mgr_jax.evaluation import audit
 from mgr_jax.evaluation.audit import Alike
+from mgr_jax.evaluation.reports import audit_text
 
 GTZAN = Catalog("gtzan_facts", gtzan.tracks(), gtzan.GENRES)
 SMALL = Catalog(

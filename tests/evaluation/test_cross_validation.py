@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from mgr_jax.data.track import Track
+from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import bootstrap, cross_validation, stats
 from mgr_jax.evaluation.cross_validation import Fold

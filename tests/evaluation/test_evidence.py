@@ -8,7 +8,7 @@ import soundfile
 
 from mgr_jax import config as config_lib
 from mgr_jax.data import gtzan, shard_writer
-from mgr_jax.data.catalog import make_catalog
+from mgr_jax.data.sources import make_catalog
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import evidence
 

@@ -3,10 +3,11 @@
 import jax
 import numpy as np
 
+from mgr_jax import parallel
 from mgr_jax import workdir as workdir_lib
-from mgr_jax.training import checkpoint, parallel
+from mgr_jax.training import checkpoint
 from mgr_jax.training import network as network_lib
-from mgr_jax.training.writer import read_metrics
+from mgr_jax.workdir import read_metrics
 
 # What depends on the clock.
 _TIMES = ("clips_per_second", "seconds", "data_wait_fraction")

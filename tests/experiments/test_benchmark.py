@@ -6,7 +6,7 @@ import sys
 import pytest
 import soundfile
 
-from experiments.suites import frontend, parity, parity_cases, pipeline, shards
+from experiments.benchmarks import frontend, parity, parity_cases, pipeline, shards
 
 
 def test_frontend_times_the_same_work_as_librosa(monkeypatch):

@@ -6,7 +6,7 @@ import socket
 import numpy as np
 import pytest
 
-from mgr_jax.training.writer import read_metrics
+from mgr_jax.workdir import read_metrics
 from tests.experiments import commands, ends, recordings
 
 

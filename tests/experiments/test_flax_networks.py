@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from experiments.suites import flax_networks
+from experiments.benchmarks import flax_networks
 from mgr_jax.config import Model
 from mgr_jax.models import make_model
 

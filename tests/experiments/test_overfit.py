@@ -8,7 +8,7 @@ from experiments.configs import cnn, cnn_lstm, logistic, quickstart, rnn, svm
 from mgr_jax import config as config_lib
 from mgr_jax.classical import logistic as logistic_lib
 from mgr_jax.classical import svm as svm_lib
-from mgr_jax.data import band
+from mgr_jax.data.band import render as band
 from mgr_jax.data.gtzan import GENRES
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from experiments.suites import placement
+from experiments.benchmarks import placement
 
 
 def test_round_trip_takes_nanoseconds_and_leaves_the_process_its_cores():

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from mgr_jax.training.writer import read_metrics
+from mgr_jax.workdir import read_metrics
 from tests.experiments import commands
 
 LONG = (*commands.TINY, "--config.train.num_epochs=40", "--config.data.read_processes=2")

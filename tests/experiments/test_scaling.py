@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from experiments.suites import topologies
+from experiments.benchmarks import topologies
 from tests.experiments import commands
 
 FACTS = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.suites import classical, contest, growth, machine, networks, startup
+from experiments.benchmarks import classical, contest, growth, machine, networks, startup
 
 STEPS = """
 class Steps:

@@ -4,13 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.suites import networks
+from experiments.benchmarks import networks
 from mgr_jax.models import make_model
 from mgr_jax.training import objective
 
 torch = pytest.importorskip("torch")
-torch_steps = pytest.importorskip("experiments.suites.torch_steps")
-torch_networks = pytest.importorskip("experiments.suites.torch_networks")
+torch_steps = pytest.importorskip("experiments.benchmarks.torch_steps")
+torch_networks = pytest.importorskip("experiments.benchmarks.torch_networks")
 
 SHAPES = {"bbnn": (24, 8), "bbnn_image": (17, 12, 3), "cnn": (110, 141, 3), "cnn_lstm": (70, 50, 3)}
 

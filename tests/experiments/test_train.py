@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mgr_jax.training.writer import read_metrics
+from mgr_jax.workdir import read_metrics
 from tests.experiments import commands
 from tests.experiments.ends import assert_same_end
 

@@ -11,7 +11,7 @@ import pytest
 
 from mgr_jax.export import bundle, onnx, stablehlo
 from mgr_jax.features import spectral
-from mgr_jax.models import pooling
+from mgr_jax.ops import max_pool as pooling
 from tests.export import trained
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mgr_jax.data import band
+from mgr_jax.data.band import render as band
 from mgr_jax.features import fingerprint
 
 SHARED = os.environ.get("MGR_JAX_SHARED", "")

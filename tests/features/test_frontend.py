@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from scipy.fft import dct
 
-from experiments.suites import parity
+from experiments.benchmarks import parity
 from mgr_jax.config import FEATURE_KINDS, Features
 from mgr_jax.errors import UserError
 from mgr_jax.features import bands, frontend, normalize

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.suites import parity, parity_cases
+from experiments.benchmarks import parity, parity_cases
 
 CASES = list(parity_cases.cases())
 DEFAULTS = [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from experiments.suites import parity
+from experiments.benchmarks import parity
 from mgr_jax.features import summary
 
 FRAMES = (5 + 3 * np.random.default_rng(0).gamma(2.0, size=(2, 3, 50, 14))).astype(np.float32)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from mgr_jax.training.writer import read_metrics
+from mgr_jax.workdir import read_metrics
 from tests.experiments import ends, recordings
 
 REPO = pathlib.Path(__file__).parents[2]

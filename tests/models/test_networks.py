@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy_networks as reference
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from mgr_jax import config, models
+from tests.models import numpy_networks as reference
 
 # Tiny variants: name -> (config fields, shape of one example).
 TINY = {

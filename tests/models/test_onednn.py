@@ -8,8 +8,10 @@ import pytest
 from jax import lax
 from jax.experimental.compilation_cache import compilation_cache
 
-from mgr_jax.models import blocks, convolution, onednn
-from mgr_jax.models import convolution_gradients as gradients
+from mgr_jax.models import onednn
+from mgr_jax.ops import convolution
+from mgr_jax.ops.cpu import blocks
+from mgr_jax.ops.cpu import convolution as gradients
 
 CASES = {
     # height, width, channels, features, kernel, strides, padding

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy_networks as reference
 import pytest
 
 from mgr_jax import config, models
 from mgr_jax.models import rnn
+from tests.models import numpy_networks as reference
 
 
 def _layer(cell, **fields):

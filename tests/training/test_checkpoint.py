@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+from mgr_jax import parallel
 from mgr_jax.errors import UserError
-from mgr_jax.training import checkpoint, parallel
+from mgr_jax.training import checkpoint
 from tests.training import tiny
 
 # Orbax leaves the futures of a restore that failed to the garbage collector.

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.suites import flax_networks
+from experiments.benchmarks import flax_networks
+from mgr_jax.compile_report import program
 from mgr_jax.models import make_model
 from mgr_jax.training import network as network_lib
-from mgr_jax.training import optimizer, program, steps
+from mgr_jax.training import optimizer, steps
 from mgr_jax.training.state import create_state
 from tests.training import tiny
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mgr_jax.training import parallel
+from mgr_jax import parallel
 from mgr_jax.training.feed import Feed
 
 BATCHES = [{"x": np.full((8, 2), i, np.float32)} for i in range(6)]

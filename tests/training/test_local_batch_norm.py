@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+from mgr_jax import parallel
 from mgr_jax.features.frontend import make_frontend
 from mgr_jax.training import network as network_lib
-from mgr_jax.training import parallel
 from tests.training import tiny
 
 SHARDS = [slice(2 * i, 2 * i + 2) for i in range(4)]

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from mgr_jax import config as config_lib
-from mgr_jax import workdir
+from mgr_jax import parallel, workdir
 from mgr_jax.config import Optim
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
 from mgr_jax.features.frontend import fit_normalizer
-from mgr_jax.training import checkpoint, loop, parallel, stopping
+from mgr_jax.training import checkpoint, loop, stopping
 from mgr_jax.training import network as network_lib
-from mgr_jax.training.writer import read_metrics
+from mgr_jax.workdir import read_metrics
 
 
 @pytest.fixture(name="config")

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from mgr_jax import config as config_lib
-from mgr_jax import validation, workdir
+from mgr_jax import parallel, validation, workdir
 from mgr_jax.data import batches
 from mgr_jax.data import dataset as dataset_lib
-from mgr_jax.data.clips import Clips, Record
+from mgr_jax.data.clips import Clips
+from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import judge
-from mgr_jax.training import loop, parallel, preemption, resident
+from mgr_jax.evaluation import tracks as judge
+from mgr_jax.training import loop, preemption, resident
 from tests.experiments import ends
 
 WINDOW = 400

@@ -13,7 +13,7 @@ from mgr_jax import workdir
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
 from mgr_jax.training import loop
-from mgr_jax.training.writer import read_metrics
+from mgr_jax.workdir import read_metrics
 from tests.training.test_writer import read_events
 
 

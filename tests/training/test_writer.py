@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib import image
 from tensorboardX.proto.event_pb2 import Event
 
-from mgr_jax.training.writer import MetricsWriter, read_metrics
+from mgr_jax.training.writer import MetricsWriter
+from mgr_jax.workdir import read_metrics
 
 
 def write(workdir, step, records):

@@ -1,0 +1,233 @@
+"""How time and memory grow: with the batch, the clip, the devices and the number of tracks.
+
+The first three are the train step of BBNN from the waveform, in a process for every point; memory
+is what XLA holds for the step on a device beside its arguments, and the resident set of the process
+at its peak. The last is the bookkeeping on tracks without audio, two of each artist: folds without
+an artist in two, the order of an epoch, metrics and a bootstrap interval over artists; memory is
+what Python and NumPy had allocated at the peak. An exponent of 1 is linear growth.
+"""
+
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks import contest, machine
+from mgr_jax.errors import UserError
+
+OURS = "experiments.benchmarks.jax_steps"
+LINEAR = 1.15  # exponents up to here are called linear: times have a spread
+_ENOUGH_SECONDS = 3.0  # after which bookkeeping is not timed again
+POINTS = {
+    "batch": (1, 2, 4, 8, 16),
+    "seconds": (3, 10, 30, 60),
+    "devices": (1, 2, 4),
+    "tracks": (100, 1000, 10_000, 100_000),
+}
+_LABELS = {
+    "batch": "batch size, 30 s clips",
+    "seconds": "clip length in s, batch 2",
+    "devices": "CPU devices that share the cores, batch 8 x 10 s",
+}
+
+
+def run(*, only: Sequence[str] = (), turns: int = 3) -> list[dict]:
+    """One row for every point of every quantity, or of those in `only`.
+
+    Raises:
+      UserError: an unknown quantity.
+    """
+    for name in only:
+        if name not in POINTS:
+            raise UserError(f"--only has {name!r}; it may have {', '.join(POINTS)}")
+    rows = []
+    for name, points in POINTS.items():
+        for point in points if not only or name in only else ():
+            if name == "tracks":
+                rows += _tracks(point)
+            else:
+                rows.append(_step(name, point, turns=turns))
+    return rows
+
+
+def exponents(rows: list[dict]) -> Iterator[tuple[str, list[dict], dict[str, float]]]:
+    """For every quantity and work: its rows, and by how the measures grow, from least squares."""
+    for work in dict.fromkeys(row["work"] for row in rows):
+        found = [row for row in rows if row["work"] == work]
+        sizes = np.log([row["size"] for row in found])
+        yield (
+            work,
+            found,
+            {
+                name: float(np.polyfit(sizes, np.log([row[name] for row in found]), 1)[0])
+                for name in ("seconds", "memory_mb")
+            },
+        )
+
+
+def table(rows: list[dict]) -> list[str]:
+    """The rows as Markdown, with the exponent of each growth."""
+    cells = []
+    for work, found, growth in exponents(rows):
+        for row in found:
+            cells.append(
+                (
+                    work,
+                    f"{row['size']:,}",
+                    f"{row['seconds']:.4g}",
+                    f"{row['spread']:.2g}",
+                    f"{row['memory_mb']:,.4g}",
+                    f"{row['rss_mb']:,.0f}" if "rss_mb" in row else "",
+                )
+            )
+        verdict = "linear or better" if max(growth.values()) <= LINEAR else "**more than linear**"
+        cells.append(
+            (
+                work,
+                "exponent",
+                f"{growth['seconds']:.2f}",
+                "",
+                f"{growth['memory_mb']:.2f}",
+                verdict,
+            )
+        )
+    return machine.table(("work", "size", "seconds", "spread", "memory, MB", "RSS, MB"), cells)
+
+
+def plot(rows: list[dict], path: str) -> None:
+    """Draws time and memory against size, with lines of linear growth, into a PNG file."""
+    from matplotlib.figure import Figure
+
+    groups = list(exponents(rows))
+    kinds = list(dict.fromkeys(row["quantity"] for row in rows))
+    figure = Figure(figsize=(3.6 * len(kinds), 6.4), layout="constrained")
+    axes = figure.subplots(2, len(kinds), squeeze=False)
+    for column, kind in enumerate(kinds):
+        for axis, name, label in zip(
+            axes[:, column], ("seconds", "memory_mb"), ("seconds", "memory, MB"), strict=True
+        ):
+            for work, found, growth in groups:
+                if found[0]["quantity"] != kind:
+                    continue
+                sizes = np.array([row["size"] for row in found])
+                values = np.array([row[name] for row in found])
+                title = work.split(": ")[-1] if kind == "tracks" else "measured"
+                line = axis.plot(sizes, values, "o-", label=f"{title}, {growth[name]:.2f}")[0]
+                axis.plot(sizes, values[-1] * sizes / sizes[-1], ":", color=line.get_color(), lw=1)
+            axis.set(xscale="log", yscale="log", ylabel=label, xlabel=_LABELS.get(kind, kind))
+            axis.set_xticks(POINTS[kind], [f"{point:,}" for point in POINTS[kind]])
+            axis.minorticks_off()
+            axis.grid(alpha=0.3)
+            axis.legend(fontsize=7, title="exponent; dotted: linear", title_fontsize=7)
+    figure.savefig(path, dpi=110)
+
+
+def _step(quantity: str, point: int, *, turns: int) -> dict:
+    """A row of the BBNN train step."""
+    from experiments.configs import bbnn
+    from mgr_jax import config as config_lib
+
+    config = bbnn.get_config()
+    sizes = {"batch": (point, 30, 1), "seconds": (2, point, 1), "devices": (8, 10, point)}
+    batch_size, seconds, devices = sizes[quantity]
+    config.data.clip_samples = 22_050 * seconds
+    rng = np.random.default_rng(0)
+    waveform = 0.1 * rng.normal(size=(batch_size, config_lib.window_length(config)))
+    side = contest.Side(
+        OURS,
+        config,
+        waveform.astype(np.float32),
+        (np.arange(batch_size) % 10).astype(np.int32),
+        mode="train",
+        frontend=True,
+        devices=devices,
+    )
+    with contest.sides(side):
+        contest.warm(side)
+        found = [side.seconds() for _ in range(turns)]
+        memory, resident = side.call("temporaries") / 1e6, side.peak_memory()
+    return {
+        "quantity": quantity,
+        "work": f"BBNN step: {_LABELS[quantity]}",
+        "size": point,
+        "seconds": float(np.median(found)),
+        "spread": max(found) - min(found),
+        "memory_mb": memory,
+        "rss_mb": resident,
+    }
+
+
+def _tracks(number: int) -> list[dict]:
+    """A row for each piece of bookkeeping on `number` tracks."""
+    rows = []
+    for name, work in _bookkeeping(number).items():
+        found = [_seconds(work)]
+        while len(found) < 3 and sum(found) < _ENOUGH_SECONDS:
+            found.append(_seconds(work))
+        tracemalloc.start()
+        work()
+        memory = tracemalloc.get_traced_memory()[1] / 1e6
+        tracemalloc.stop()
+        rows.append(
+            {
+                "quantity": "tracks",
+                "work": f"tracks: {name}",
+                "size": number,
+                "seconds": float(np.median(found)),
+                "spread": max(found) - min(found),
+                "memory_mb": memory,
+            }
+        )
+    return rows
+
+
+def _bookkeeping(number: int) -> dict[str, Callable[[], Any]]:
+    from mgr_jax.data import splits
+    from mgr_jax.data.catalog import Catalog, Track
+    from mgr_jax.evaluation import bootstrap, metrics
+
+    labels = tuple(f"genre{i}" for i in range(10))
+    tracks = tuple(
+        Track(f"{i:07d}", f"{i}.wav", labels[i % 10], f"artist{i % 10}.{i // 20}")
+        for i in range(number)
+    )
+    catalog = Catalog("folder", tracks, labels)
+    rng = np.random.default_rng(0)
+    truth = np.arange(number) % 10
+    scores = np.log(rng.dirichlet(np.ones(10), number))
+    groups = [track.artist for track in tracks]
+
+    def epoch() -> int:
+        import grain
+
+        order = grain.MapDataset.range(number).seed(0).shuffle().repeat()
+        return sum(order[i] for i in range(number))
+
+    def judge() -> tuple:
+        predicted = scores.argmax(1)
+        matrix = metrics.confusion_matrix(truth, predicted, 10)
+        found = (
+            metrics.per_class(matrix, labels),
+            metrics.roc_auc(scores, truth),
+            metrics.abstention_curve(np.exp(scores.max(1)), predicted == truth),
+        )
+        return matrix, found, metrics.brier_score(scores, truth)
+
+    def interval() -> np.ndarray:
+        right = np.stack([scores.argmax(1) == truth, np.ones(number)], axis=1)
+        return bootstrap.interval(right, lambda sums: sums[:, 0] / sums[:, 1], groups=groups)
+
+    return {
+        "folds by artist": lambda: splits.make_split(catalog, protocol="artist_kfold"),
+        "order of an epoch": epoch,
+        "metrics": judge,
+        "bootstrap over artists": interval,
+    }
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began

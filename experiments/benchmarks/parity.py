@@ -1,0 +1,168 @@
+"""Parity of the front end with librosa: the measured error of every function and option.
+
+librosa is called clip by clip, since its decibels are relative to the whole array it is given.
+"""
+
+import os
+import pathlib
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from experiments.benchmarks.parity_cases import Case
+
+SAMPLE_RATE = 22050
+TOLERANCE = {"relative": 1e-5, "dB": 1e-3}
+
+# (function, signal, bound, reason): where float32 or a step decides, not a formula. The bounds
+# are on the same error; the signals are those of `signals`, or `track` for recordings.
+EXCEPTIONS = (
+    (
+        "spectral_bandwidth",
+        "sine",
+        5e-2,
+        "far from a pure tone the bins hold the rounding of the"
+        " FFT (float32 here, double in librosa), which the powers of the distance weigh up",
+    ),
+    ("spectral_centroid", "sine", 1e-4, "the same, weighed by the distance"),
+    (
+        "spectral_flatness",
+        "sine",
+        1e-3,
+        "the geometric mean of a pure tone is one of rounding errors of the FFT",
+    ),
+    (
+        "spectral_flatness",
+        "track",
+        1e-2,
+        "the same in recordings with no energy at the top; 1e-5 with an `amin` of 1e-6",
+    ),
+    (
+        "spectral_rolloff",
+        "track",
+        5e-3,
+        "a step function: a frame that reaches the threshold"
+        " within rounding of a bin comes out one bin (10.8 Hz) beside librosa's",
+    ),
+    (
+        "estimate_tuning",
+        "impulse",
+        10.0,
+        "the winner of a vote without a candidate: the spectrum of an impulse is flat",
+    ),
+    ("chroma_stft", "impulse", 0.1, "follows the estimated tuning (`tuning=None` only)"),
+)
+
+
+def signals(samples: int, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Test signals `[samples]`: silence, impulse, sine, noise, and decaying chords in noise."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(samples) / SAMPLE_RATE
+    impulse = np.zeros(samples)
+    impulse[samples // 3] = 1
+    chord = sum(np.sin(2 * np.pi * f * time) / n for n, f in enumerate((220, 277.2, 329.6, 880), 1))
+    made = {
+        "silence": np.zeros(samples),
+        "impulse": impulse,
+        "sine": 0.5 * np.sin(2 * np.pi * 440 * time),
+        "noise": 0.1 * rng.normal(size=samples),
+        "chords": 0.2 * chord * np.exp(-3 * (time % 0.25)) + 0.01 * rng.normal(size=samples),
+    }
+    return {name: signal.astype(np.float32) for name, signal in made.items()}
+
+
+def tracks(count: int, samples: int) -> dict[str, np.ndarray]:
+    """`count` clips of `$MGR_JAX_SHARED/data/gtzan_mini`, cut to `samples`; {} where unset."""
+    import soundfile
+
+    folder = os.environ.get("MGR_JAX_SHARED")
+    if not folder:
+        return {}
+    paths = sorted(pathlib.Path(folder, "data", "gtzan_mini").glob("*/*.wav"))
+    chosen = paths[:: max(1, len(paths) // count)][:count]
+    read = {path.stem: soundfile.read(path, dtype="float32")[0] for path in chosen}
+    return {name: audio[:samples] for name, audio in read.items()}
+
+
+def errors(case: "Case", clips: dict[str, np.ndarray]) -> dict[str, float]:
+    """Error of each clip: in dB, or as a share of the largest reference value (if that is not 0).
+
+    Raises:
+      ValueError: a result has another shape than librosa's.
+    """
+    with warnings.catch_warnings():
+        # Of librosa, which warns about short and silent clips.
+        warnings.simplefilter("ignore")
+        ours = np.asarray(case.ours(np.stack(list(clips.values()))))
+        references = [np.asarray(case.reference(clip)) for clip in clips.values()]
+    found = {}
+    for name, value, reference in zip(clips, ours, references, strict=True):
+        if value.shape != reference.shape:
+            raise ValueError(f"{case.name}: shape {value.shape}, in librosa {reference.shape}")
+        difference = float(np.max(np.abs(value - reference), initial=0.0))
+        scale = float(np.max(np.abs(reference), initial=0.0)) if case.unit == "relative" else 1.0
+        found[name] = difference / scale if scale else difference
+    return found
+
+
+def bound(case: "Case", signal: str) -> float:
+    """The largest error allowed: the tolerance of the unit, or that of a named exception."""
+    kind = signal if "." not in signal else "track"
+    if case.function != "chroma_stft" or case.options["tuning"] is None:
+        for function, name, allowed, _ in EXCEPTIONS:
+            if (function, name) == (case.function, kind):
+                return allowed
+    return TOLERANCE[case.unit]
+
+
+def run(*, samples: int = 110_250) -> list[dict]:
+    """Every case on the synthetic signals and, where there are any, on four recordings."""
+    from experiments.benchmarks import parity_cases
+
+    clips = {**signals(samples), **tracks(4, samples)}
+    return [
+        {
+            "case": case.name,
+            "function": case.function,
+            "librosa": case.librosa,
+            "signal": signal,
+            "error": error,
+            "bound": bound(case, signal),
+            "unit": case.unit,
+        }
+        for case in parity_cases.cases()
+        for signal, error in errors(case, clips).items()
+    ]
+
+
+def table(rows: list[dict]) -> list[str]:
+    """The largest error of every case, then every exception with its own, as Markdown."""
+    regular, special = {}, {}
+    for row in rows:
+        if row["bound"] == TOLERANCE[row["unit"]]:
+            key = (row["case"].replace("()", ""), row["librosa"], row["unit"])
+            regular[key] = max(regular.get(key, 0.0), row["error"])
+        else:
+            key = (row["function"], "track" if "." in row["signal"] else row["signal"])
+            special[key] = max(special.get(key, 0.0), row["error"])
+    names = ", ".join(dict.fromkeys(row["signal"] for row in rows))
+    lines = [
+        f"On {names}:",
+        "",
+        "| function | librosa | largest error | unit |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{case}` | `{name}` | {error:.1e} | {unit} |"
+        for (case, name, unit), error in regular.items()
+    ]
+    lines += ["", "Left out above, since a step or rounding decides:", ""]
+    lines += ["| function | signal | largest error | why |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| `{function}` | {signal} | {special[function, signal]:.1e} | {reason} |"
+        for function, signal, _, reason in EXCEPTIONS
+        if (function, signal) in special
+    ]
+    return lines

@@ -1,0 +1,214 @@
+"""Does training wait for data? Every network beside its reader, and the memory that reading takes.
+
+The clip store is synthetic and of GTZAN's size, 1000 x 661 794 samples, on disk in a temporary
+folder; it was just written, so that it lies in the page cache as that of a second epoch does. A
+network takes the steps of `experiments.train` without validation and checkpoints. Memory is that of
+this process while it reads every clip once, whole: `anonymous` is what it owns, where a copy of the
+store would show; the mapped file itself counts in the resident set, but the kernel takes those
+pages back as soon as it needs them.
+"""
+
+import contextlib
+import pathlib
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mgr_jax import config as config_lib
+
+LIMIT = 0.05
+_LABELS = tuple(f"genre{i}" for i in range(10))
+_WARMUP_STEPS = 3
+
+
+def cases() -> dict[str, config_lib.Config]:
+    """The networks, at sizes that two CPU cores can train."""
+    from experiments.configs import cnn, cnn_lstm, quickstart, rnn
+
+    return {
+        "BBNN, 3 s windows (quickstart)": quickstart.get_config(),
+        "CNN (cnn.py:fast)": cnn.get_config("fast"),
+        "CNN-LSTM (cnn_lstm.py:fast)": cnn_lstm.get_config("fast"),
+        "RNN (rnn.py:fast)": rnn.get_config("fast"),
+    }
+
+
+def run(
+    *,
+    clips: int = 1000,
+    samples: int = 661_794,
+    steps: int = 20,
+    turns: int = 3,
+    networks: Sequence[str] | None = None,
+) -> list[dict]:
+    """One row for each network, and one for memory; `turns` times `steps` steps are measured."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        part = make_part(pathlib.Path(folder), clips, samples)
+        rows.append(_memory(part, samples))
+        for case, config in cases().items():
+            if networks is None or case in networks:
+                rows.append({"case": case, **_wait(config, part, steps=steps, turns=turns)})
+    return rows
+
+
+def table(rows: list[dict]) -> list[str]:
+    """The rows as Markdown: networks, then memory."""
+    lines = [
+        "| network | batch | steps/s | reader alone, batches/s | data_wait_fraction, median"
+        " | worst |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        if "data_wait_fraction" in row:
+            lines.append(
+                f"| {row['case']} | {row['batch_size']} x {row['window_seconds']:g} s"
+                f" | {row['steps_per_second']:.2f} | {row['reader_steps_per_second']:.0f}"
+                f" | {row['data_wait_fraction']:.4f} | {row['worst']:.4f} |"
+            )
+    lines += [
+        "",
+        "| memory, MB | clip store | batch | own memory before | peak while reading | growth"
+        " | resident set at its peak |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        if "store_mb" in row:
+            numbers = [row[name] for name in _MEMORY]
+            lines.append(f"| {row['case']} | " + " | ".join(f"{n:.0f}" for n in numbers) + " |")
+    return lines
+
+
+_MEMORY = (
+    "store_mb",
+    "batch_mb",
+    "anonymous_before_mb",
+    "anonymous_peak_mb",
+    "growth_mb",
+    "rss_peak_mb",
+)
+
+
+def make_part(folder: pathlib.Path, num_clips: int, num_samples: int) -> Any:
+    """Noise of `num_clips` clips in ten classes, mapped from `folder`."""
+    from mgr_jax.data import batches, clips
+
+    path, shape = folder / "clips.int16", (num_clips, num_samples)
+    noise = np.random.default_rng(0).normal(0, 3000, num_samples).astype(np.int16)
+    with open(path, "wb") as file:
+        for row in range(num_clips):
+            file.write(np.roll(noise, 997 * row).tobytes())
+    records = tuple(clips.Record(f"{row:04d}", length=num_samples) for row in range(num_clips))
+    samples = np.memmap(path, dtype=np.int16, mode="r", shape=shape)
+    store = clips.Clips(samples, records, 22050, folder)
+    label_of = {record.id: _LABELS[i % len(_LABELS)] for i, record in enumerate(records)}
+    return batches.make_part(store, tuple(label_of), label_of, _LABELS)
+
+
+def _memory(part: Any, samples: int, batch_size: int = 8) -> dict:
+    """What the process owns, before and while it reads each clip once."""
+    import jax
+
+    from mgr_jax.data import batches
+
+    jax.device_put(np.zeros(1)).block_until_ready()  # Starts the backend, which is not of interest.
+    num_steps = batches.steps_per_epoch(part, batch_size)
+    source = batches.train_batches(
+        part,
+        batch_size=batch_size,
+        window=samples,
+        seed=0,
+        start_step=0,
+        num_steps=num_steps,
+    )
+    before = _read_memory()
+    seen = []
+    with contextlib.closing(source):
+        for batch in source:
+            jax.device_put(batch["waveform"]).block_until_ready()
+            seen.append(_read_memory())
+    anonymous, resident = (max(values) for values in zip(*seen, strict=True))
+    return {
+        "case": f"{len(part.ids)} clips of {samples} samples",
+        "store_mb": part.clips.samples.nbytes / 1e6,
+        "batch_mb": 4 * batch_size * samples / 1e6,
+        "anonymous_before_mb": before[0],
+        "anonymous_peak_mb": anonymous,
+        "growth_mb": anonymous - before[0],
+        "rss_peak_mb": resident,
+    }
+
+
+def _read_memory() -> tuple[float, float]:
+    """Anonymous and resident memory of this process in MB, from Linux's `smaps_rollup`."""
+    text = pathlib.Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
+    fields = {line.split(":")[0]: line.split() for line in text.splitlines()[1:]}
+    return tuple(int(fields[name][1]) * 1024 / 1e6 for name in ("Anonymous", "Rss"))
+
+
+def _wait(config: config_lib.Config, part: Any, *, steps: int, turns: int) -> dict:
+    """How much of its time a network's training stands still for a batch."""
+    import jax
+
+    from mgr_jax import parallel
+    from mgr_jax.data import batches
+    from mgr_jax.training import network as network_lib
+    from mgr_jax.training.feed import Feed
+
+    batch_size, window = config.train.batch_size, config_lib.window_length(config)
+    network = network_lib.make_network(config, num_classes=len(_LABELS))
+    parallel.check_batch_size(batch_size, network.mesh)
+    num_steps = _WARMUP_STEPS + turns * steps
+
+    def read() -> Any:
+        source = batches.train_batches(
+            part,
+            batch_size=batch_size,
+            window=window,
+            seed=0,
+            start_step=0,
+            num_steps=num_steps,
+            read_threads=config.data.read_threads,
+            read_processes=config.data.read_processes,
+        )
+        return contextlib.closing(source)
+
+    state = parallel.jit_init(network.init, network.mesh)
+    fractions, seconds = [], []
+    with read() as source:
+        feed = Feed(source, network.shard)
+
+        def advance(count: int) -> None:
+            nonlocal state
+            for _ in range(count):
+                state = network.train_step(state, feed.next())
+                feed.follow(state.step)
+            jax.block_until_ready(state)
+
+        advance(_WARMUP_STEPS)
+        for _ in range(turns):
+            feed.take_wait()
+            seconds.append(_seconds(lambda: advance(steps)))
+            fractions.append(feed.take_wait() / seconds[-1])
+    with read() as source:
+        next(source)
+        alone = _seconds(lambda: [next(source) for _ in range(num_steps - 1)])
+    return {
+        "batch_size": batch_size,
+        "window_seconds": window / config.features.sample_rate,
+        "steps": turns * steps,
+        "steps_per_second": steps / float(np.median(seconds)),
+        "reader_steps_per_second": (num_steps - 1) / alone,
+        "data_wait_fraction": float(np.median(fractions)),
+        "worst": max(fractions),
+        "limit": LIMIT,
+    }
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began

@@ -1,0 +1,127 @@
+"""How the band plays jazz."""
+
+from mgr_jax.data.band.styles.notation import (
+    BEBOP,
+    BRUSHES,
+    CANTABILE,
+    FAST_LINES,
+    FINGERED,
+    FRETLESS,
+    JAZZ_KIT,
+    SLAPPED,
+    SUNG,
+    UPRIGHT,
+    Feel,
+    Layer,
+    Lead,
+)
+
+JAZZ_CHANGES = (
+    "IIm7 V7 Imaj7 Imaj7",
+    "IIm9 V13 Imaj9 VI7",
+    "Imaj7,VI7 IIm7,V7 Imaj7,VI7 IIm7,V7 Im7,I7 IVmaj7,bVII7 IIIm7,VI7 IIm7,V7",
+    "IIm7b5 V7b9 Im9 Im9 IVm7 bVII9 bIIImaj7 bVImaj7",
+    "VIm7 IIm7 V7 Imaj7 IVmaj7 VIIm7b5 III7b9 VIm7",
+    "I7 IV7 I7 Vm7,I7 IV7 IV7 I7 VI7b9 IIm7 V7 I7,VI7 IIm7,V7",
+)
+
+JAZZ = (
+    Feel(
+        "swing",
+        tempo=(108, 232),
+        swing=(0.6, 0.68),
+        drums=(
+            {"ride": "x.xox.xo", "pedal": "..x...x.", "kick": "o.o.o.o."},
+            {"ride": "x.xox.xo", "pedal": "..x...x.", "snare": "...o...."},
+            {"hat": "x.xox.xo", "kick": "o.......", "snare": ".o...o.."},
+        ),
+        bass=("Rwwa", "R3wa", "Rw5a"),
+        layers=(
+            Layer(
+                (0, 1, 26, 11), (".x...x..|..x....x", "x..x....|...x..x.", "..x....x"), "shell", 54
+            ),
+            Layer(
+                (61, 66, 65, 57),
+                ("...x....|......xx", ".x-.....|...x...."),
+                "shell",
+                57,
+                chance=0.35,
+            ),
+        ),
+        leads=(
+            Lead((66, 65, 56), BEBOP, "chord", low=56, high=80, rest=0.2),
+            Lead((0, 66, 56), BEBOP, "chord", low=60, high=84, rest=0.25),
+        ),
+        progressions=JAZZ_CHANGES,
+        kits=(JAZZ_KIT, BRUSHES),
+        basses=(UPRIGHT,),
+        weight=2.2,
+    ),
+    Feel(
+        "ballad",
+        tempo=(52, 88),
+        swing=(0.55, 0.66),
+        drums=(
+            {"ride": "x.xox.xo", "pedal": "..x...x.", "snare": "oooooooo"},
+            {"snare": "oxoooxoo", "pedal": "..x...x."},
+            {},
+        ),
+        bass=("R-5-", "R-wa", "R-5a"),
+        layers=(
+            Layer((0, 4, 26), ("x-------", "x--x----", "x---x---"), "shell", 54, 68),
+            Layer((48, 11), ("x-------",), "shell", 58, 52, chance=0.3),
+        ),
+        leads=(
+            Lead((66, 56, 59), CANTABILE + SUNG, "chord", low=56, high=79, rest=0.15),
+            Lead((0, 66), BEBOP + CANTABILE, "chord", low=60, high=82, rest=0.2),
+        ),
+        progressions=JAZZ_CHANGES,
+        kits=(BRUSHES, JAZZ_KIT),
+        basses=(UPRIGHT,),
+        rubato=0.03,
+        weight=0.7,
+    ),
+    Feel(
+        "bossa",
+        tempo=(104, 160),
+        drums=(
+            {"kick": "x..xx..x", "stick": "x..x..x.|..x..x..", "hat": "xxxxxxxx"},
+            {"kick": "x..xx..x", "stick": "x..x..x.|.x..x...", "shaker": "xoxoxoxo"},
+        ),
+        bass=("R--55--R", "R--5R-5-", "R--55--a"),
+        layers=(
+            Layer((24, 26, 0), ("x-.x-.x-|.x-.x-..", "x.x..x.x|.x..x.x."), "shell", 53),
+            Layer((4, 48, 11), ("x-------",), "shell", 57, 54, chance=0.4),
+        ),
+        leads=(
+            Lead((66, 73, 65), SUNG + BEBOP, "chord", low=58, high=80, rest=0.2),
+            Lead((0, 24), BEBOP, "chord", low=60, high=82, rest=0.25),
+        ),
+        progressions=JAZZ_CHANGES,
+        kits=(JAZZ_KIT, BRUSHES),
+        basses=(UPRIGHT,),
+        weight=0.45,
+    ),
+    Feel(
+        "fusion",
+        tempo=(88, 128),
+        swing=(0.5, 0.6),
+        swing_unit=0.5,
+        drums=(
+            {"kick": "x..x..x...x.....", "snare": "....X..o.o..X..o", "hat": "xoxoxoxoxoxoxoxo"},
+            {"kick": "x.....xx..x.....", "snare": "....X..o....X.o.", "ride": "x.xox.xox.xox.xo"},
+        ),
+        bass=("R..R8.7.R...5.a.", "R.....R5..7.8...", "R.R...R...5.7.wa"),
+        layers=(
+            Layer((4, 5, 26), ("...x..x-....x...", "x-....x-........"), "shell", 54),
+            Layer((61, 27, 18), ("x..x............", ".....x....x....."), "shell", 57, chance=0.5),
+        ),
+        leads=(
+            Lead((65, 64, 56, 29), FAST_LINES + BEBOP, "chord", low=58, high=84, rest=0.25),
+            Lead((4, 26, 80), BEBOP + FAST_LINES, "chord", low=60, high=84, rest=0.25),
+        ),
+        progressions=("Im9 IV13 Im9 IV13", "IIm9 V13 Imaj9 VIm9", "Im9 bIIImaj9 bVImaj9 V7b9"),
+        basses=(FINGERED, FRETLESS, SLAPPED),
+        weight=0.2,
+    ),
+)

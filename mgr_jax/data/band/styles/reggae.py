@@ -1,0 +1,132 @@
+"""How the band plays reggae."""
+
+from mgr_jax.data.band.styles.notation import (
+    BRASS,
+    ELECTRONIC,
+    FINGERED,
+    FRETLESS,
+    RAPPED,
+    SAXES,
+    STANDARD,
+    SUNG,
+    SYNTH_BASS,
+    Feel,
+    Layer,
+    Lead,
+)
+
+REGGAE_CHORDS = (
+    "Im IVm Im IVm",
+    "I IV I IV",
+    "I V VIm IV",
+    "Im bVII Im bVII",
+    "I IIm I IIm",
+    "Im Im IVm Vm",
+    "I VIm IIm V",
+    "Im bVI bVII Im",
+)
+
+SKANK = Layer((27, 27, 28), (".x.x", "..x...x.", "..xx..xx", "..xo..x."), "close", 59, 96)
+
+BUBBLE = Layer((16, 17, 18), ("..o.o.o.|..o.ooo.", ".ooo.ooo", "..x-..x-"), "close", 53, 70)
+
+HORNS = Layer(
+    BRASS + SAXES,
+    ("x-.x....|........", "......xx|x-......", "x---....|........"),
+    "close",
+    58,
+    74,
+    0.4,
+)
+
+REGGAE_LEADS = (
+    Lead((53, 54), SUNG, "pentatonic", rest=0.2, bend=0.1),
+    Lead((57, 66, 16), SUNG, "pentatonic", rest=0.35),
+)
+
+REGGAE_BASS = (
+    "R--RR-3-|5--53-R-",
+    "..R-R-5-|..8-5-3-",
+    "R-.R3.5.|....5.3.",
+    "R--R..53|R--.....",
+    "..RR..35|..R-5-3-",
+)
+
+REGGAE = (
+    Feel(
+        "one_drop",
+        tempo=(122, 172),
+        swing=(0.5, 0.58),
+        drums=(
+            {"kick": "....X...", "stick": "....X...", "hat": "x.xox.xo"},
+            {"kick": "....X...", "snare": "....X...", "hat": "xoxoxoxo"},
+            {
+                "kick": "....X...",
+                "stick": "....X...|....X..x",
+                "hat": "..x...x.",
+                "open": "......x.|........",
+            },
+        ),
+        bass=REGGAE_BASS,
+        layers=(SKANK, BUBBLE, HORNS),
+        leads=REGGAE_LEADS,
+        progressions=REGGAE_CHORDS,
+        basses=(FINGERED, FRETLESS),
+        weight=1.6,
+    ),
+    Feel(
+        "steppers",
+        tempo=(124, 164),
+        drums=(
+            {"kick": "x.x.x.x.", "stick": "....X...", "hat": "xoxoxoxo"},
+            {"kick": "x.x.x.x.", "snare": "....X...", "hat": "x.xox.xo", "conga_hi": "......xx"},
+        ),
+        bass=REGGAE_BASS,
+        layers=(SKANK, BUBBLE, HORNS),
+        leads=REGGAE_LEADS,
+        progressions=REGGAE_CHORDS,
+        basses=(FINGERED, FRETLESS),
+        weight=1.0,
+    ),
+    Feel(
+        "rockers",
+        tempo=(128, 176),
+        swing=(0.5, 0.6),
+        drums=(
+            {"kick": "x...X...", "snare": "....X...", "hat": "xoxoxoxo"},
+            {
+                "kick": "x..xX...",
+                "stick": "....X...|....X..x",
+                "hat": "x.x.x.x.",
+                "shaker": "xxxxxxxx",
+            },
+        ),
+        bass=REGGAE_BASS,
+        layers=(SKANK, BUBBLE, HORNS),
+        leads=REGGAE_LEADS,
+        progressions=REGGAE_CHORDS,
+        basses=(FINGERED, FRETLESS),
+        weight=1.0,
+    ),
+    Feel(
+        "dancehall",
+        tempo=(84, 108),
+        drums=(
+            {"kick": "x..x..x.x..x..x.", "snare": "...X..X....X..X.", "hat": "x.x.x.x.x.x.x.x."},
+            {"kick": "x.......x.......", "snare": "...X..X....X..X.", "shaker": "xxxxxxxxxxxxxxxx"},
+        ),
+        bass=("R..R..5.|R..R..3.", "R-.R-.R-|........"),
+        layers=(
+            Layer((27, 16, 5, 62), ("..x...x...x...x.", "...x..x....x..x."), "close", 57),
+            Layer((50, 18), ("x-------........",), "close", 55, 60, 0.4),
+        ),
+        leads=(
+            Lead((54, 53, 85), RAPPED + SUNG, "pentatonic", 57, 74, 0.15),
+            Lead((80, 62, 53), SUNG, "pentatonic", rest=0.4),
+        ),
+        progressions=("Im Im Im Im", "Im bVII Im bVII", "I IIm I IIm"),
+        basses=(SYNTH_BASS, FINGERED),
+        kits=(STANDARD, ELECTRONIC),
+        weight=0.2,
+    ),
+)

@@ -1,0 +1,272 @@
+"""The catalog of a data set by its name: its tracks with their labels, artists and recordings."""
+
+import collections
+import csv
+import os
+import pathlib
+import unicodedata
+
+import soundfile
+
+from mgr_jax import config as config_lib
+from mgr_jax.data import ballroom, fma, gtzan
+from mgr_jax.data.catalog import PARTS, Catalog, Track, from_tracks
+from mgr_jax.errors import UserError
+
+# What libsndfile decodes, with usual other names; all else in a data set is no audio. RAW has no
+# header to tell its rate.
+AUDIO_SUFFIXES = frozenset(
+    {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"}
+    | {".aif", ".aifc", ".oga", ".opus", ".snd"}
+)
+
+
+def make_catalog(data: config_lib.Data) -> Catalog:
+    """The catalog that `data.name` and `data.root` name.
+
+    Raises:
+      UserError: if the root is missing or holds no audio, a row of a manifest is wrong, or there
+        are fewer than two classes.
+    """
+    catalog = _CATALOGS[data.name](data)
+    if len(catalog.labels) < 2:
+        raise UserError(
+            f"data.root {data.root}: only one class ({catalog.labels[0]}); a classifier needs two"
+            " or more, one folder (or label) each"
+        )
+    return catalog
+
+
+def _band(data: config_lib.Data) -> Catalog:
+    from mgr_jax.data.band import render as band  # Here: it takes SciPy, which is slow to start.
+
+    tracks = band.tracks(
+        num_grooves=data.num_grooves, clips_per_groove=data.clips_per_groove, seed=data.seed
+    )
+    return from_tracks("band", tracks, {})
+
+
+def _folder(data: config_lib.Data) -> Catalog:
+    """`root/<class>/**/*.{wav,au,...}`: the label is the folder below the root."""
+    root = _existing_folder(data.root)
+    skipped: dict[str, int] = {}
+    classes, found = [], []
+    for path in root.iterdir():
+        if _is_hidden(path.name):
+            continue
+        if path.is_dir() and root.resolve().is_relative_to(path.resolve()):
+            _count(skipped, "link back to the root")
+        elif path.is_dir():
+            classes.append(path)
+        elif _is_audio(path.name):
+            _count(skipped, "audio outside of a class folder")
+    for folder in classes:
+        found += [(folder.name, path) for path in _audio_files(folder, skipped)]
+    if not found:
+        raise UserError(
+            f"data.root {root}: no audio file in {len(classes)} class folder(s); expected"
+            " root/<class>/*.wav (or au, flac, ogg, mp3)"
+        )
+    # Files that differ in their suffix alone are taken for one recording, encoded twice.
+    stems = collections.Counter(path.with_suffix("") for _, path in found)
+    tracks = []
+    for label, path in found:
+        name, stem = path.relative_to(root), path.with_suffix("")
+        recording = _text(stem.relative_to(root).as_posix()) if stems[stem] > 1 else ""
+        tracks.append(Track(_text(name.as_posix()), str(path), _text(label), recording=recording))
+    return from_tracks("folder", tracks, skipped)
+
+
+def _gtzan(data: config_lib.Data) -> Catalog:
+    """GTZAN as first released (`genres/`), as on Kaggle (`Data/genres_original/`) or bare."""
+    root = _existing_folder(data.root)
+    nested = ("", "genres", "genres_original", "Data/genres_original")
+    bases = [root / name for name in nested]
+    base = next((b for b in bases if any((b / genre).is_dir() for genre in gtzan.GENRES)), None)
+    if base is None:
+        raise UserError(
+            f"data.root {root}: no genre folder (blues, classical, ...) in it, in genres/ or in"
+            " Data/genres_original/; point it at the folder that holds them"
+        )
+    known = gtzan.facts()
+    tracks, skipped, paths = [], {}, {}
+    for genre in gtzan.GENRES:
+        for path in _audio_files(base / genre, skipped):
+            name = path.stem
+            if name not in known or not name.startswith(f"{genre}."):
+                _count(skipped, "not a GTZAN track name")
+                continue
+            paths.setdefault(name, []).append(path.name)
+            fact = known[name]
+            tracks.append(
+                Track(name, str(path), genre, fact.artist, fact.recording, part=fact.part)
+            )
+    repeated = [" and ".join(names) for names in paths.values() if len(names) > 1]
+    if repeated:
+        raise UserError(f"data.root {base}: {_some(repeated)} are one track each; keep one file")
+    if not tracks:
+        raise UserError(
+            f"data.root {base}: no GTZAN track (blues/blues.00000.wav, ...); use data.name=folder"
+            " for other collections"
+        )
+    return from_tracks("gtzan", tracks, skipped)
+
+
+def _fma(data: config_lib.Data) -> Catalog:
+    return from_tracks("fma", *fma.read(_existing_folder(data.root), data.subset))
+
+
+def _ballroom(data: config_lib.Data) -> Catalog:
+    return from_tracks("ballroom", *ballroom.read(_existing_folder(data.root)))
+
+
+def _extended_ballroom(data: config_lib.Data) -> Catalog:
+    return from_tracks("extended_ballroom", *ballroom.read_extended(_existing_folder(data.root)))
+
+
+def _gtzan_facts(data: config_lib.Data) -> Catalog:
+    """GTZAN as published, without its audio: for `experiments.audit`."""
+    return from_tracks("gtzan_facts", gtzan.tracks(), {})
+
+
+def _manifest(data: config_lib.Data) -> Catalog:
+    """A CSV with `path,label` and, where known, `id,artist,recording,split`.
+
+    Paths are relative to the CSV. Every wrong row is listed, not only the first.
+    """
+    root = pathlib.Path(os.path.expanduser(data.root))
+    if not root.is_file():
+        raise UserError(f"data.root {root}: no such file; data.name 'manifest' needs a CSV file")
+    tracks: list[Track] = []
+    wrong: list[str] = []
+    try:
+        with open(root, encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = {"path", "label"} - set(rows.fieldnames or ())
+            if missing:
+                raise UserError(f"data.root {root}: column {min(missing)!r} is missing; add it")
+            ids, paths = set(), set()
+            for row in rows:
+                value = {name: (row[name] or "").strip() for name in rows.fieldnames}
+                track = _manifest_track(value, root.parent)
+                faults = {
+                    "has no path or no label": not value["path"] or not track.label,
+                    "has a path with a null character": "\0" in value["path"],
+                    f"repeats id {track.id!r}": track.id in ids,
+                    # Under another id it could stand in two parts.
+                    f"repeats path {value['path']!r}": track.path in paths and track.id not in ids,
+                    f"has split {track.part!r}": track.part not in ("", *PARTS),
+                }
+                wrong += [
+                    f"line {rows.line_num} {fault}" for fault, is_so in faults.items() if is_so
+                ]
+                ids.add(track.id)
+                paths.add(track.path)
+                tracks.append(track)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"data.root {root}: not a readable CSV ({error})") from error
+    if wrong:
+        raise UserError(f"data.root {root}: {_some(wrong)}; correct these rows")
+    if not tracks:
+        raise UserError(f"data.root {root}: the CSV has no rows; add one per track")
+    return from_tracks("manifest", tracks, {})
+
+
+def _manifest_track(value: dict[str, str], folder: pathlib.Path) -> Track:
+    return Track(
+        id=_text(value.get("id") or value["path"]),
+        path=str(folder / value["path"]),
+        label=_text(value["label"]),
+        artist=value.get("artist", ""),
+        recording=value.get("recording", ""),
+        part=value.get("split", ""),
+    )
+
+
+def _arrays(data: config_lib.Data) -> Catalog:
+    from mgr_jax.data import arrays
+
+    return from_tracks("arrays", arrays.read_tracks(data.root), {})
+
+
+def _shards(data: config_lib.Data) -> Catalog:
+    """The catalog that shards were made of, with its name: its protocols are those of its data."""
+    from mgr_jax.data import shards
+
+    return shards.read_catalog(data.root)
+
+
+def _existing_folder(root: str) -> pathlib.Path:
+    path = pathlib.Path(os.path.expanduser(root))
+    if not os.path.isdir(path):
+        raise UserError(f"data.root {root}: no such folder; give the folder that holds the audio")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise UserError(f"data.root {root}: permission denied; make the folder readable")
+    return path
+
+
+def _audio_files(folder: pathlib.Path, skipped: dict[str, int]) -> list[pathlib.Path]:
+    """Audio files below `folder`; counts in `skipped` what is left out, by reason.
+
+    A name is enough: a broken link or a pipe is for the decoder to refuse, by name. Links to
+    folders are not followed, since they may lead round in a circle.
+    """
+    found = []
+
+    def refuse(error: OSError) -> None:
+        _count(skipped, f"folder that cannot be read ({_text(error.filename)}: {error.strerror})")
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        for name in folders:
+            if os.path.islink(os.path.join(parent, name)):
+                _count(skipped, "link to a folder")
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        for name in names:
+            if _is_hidden(name):
+                _count(skipped, "hidden file (._*, .DS_Store, ...)")
+            elif _is_audio(name):
+                found.append(pathlib.Path(parent, name))
+            else:
+                suffix = _text(pathlib.Path(name).suffix.lower())
+                _count(skipped, f"not audio ({suffix or 'no suffix'})")
+    if not found:
+        _count(skipped, f"folder without audio ({_text(folder.name)})")
+    return sorted(found)
+
+
+def _count(skipped: dict[str, int], reason: str) -> None:
+    skipped[reason] = skipped.get(reason, 0) + 1
+
+
+def _text(name: str) -> str:
+    """`name` as a line that any file and terminal takes: no line breaks, no stray bytes."""
+    name = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    breaks = {c for c in name if unicodedata.category(c) in ("Cc", "Zl", "Zp")}
+    return name.translate({ord(c): c.encode("unicode_escape").decode() for c in breaks})
+
+
+def _some(items: list[str]) -> str:
+    """The first five items, and how many more there are."""
+    return "; ".join(items[:5]) + (f"; and {len(items) - 5} more" if len(items) > 5 else "")
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _is_audio(name: str) -> bool:
+    return pathlib.Path(name).suffix.lower() in AUDIO_SUFFIXES
+
+
+_CATALOGS = {
+    "band": _band,
+    "gtzan": _gtzan,
+    "gtzan_facts": _gtzan_facts,
+    "folder": _folder,
+    "manifest": _manifest,
+    "fma": _fma,
+    "ballroom": _ballroom,
+    "extended_ballroom": _extended_ballroom,
+    "arrays": _arrays,
+    "shards": _shards,
+}

@@ -1,0 +1,203 @@
+"""One page for many runs: `comparison.md`, `comparison.html`, `comparison.json` and figures."""
+
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from mgr_jax.errors import UserError
+from mgr_jax.evaluation import compare
+from mgr_jax.evaluation.reports import html, markdown, plots
+
+
+def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict[str, Any]]:
+    """Writes the page for what `evaluate` left in some workdirs.
+
+    Runs are compared within their test set only: those that were tested on other tracks have a
+    section of their own.
+
+    Args:
+      workdirs: one or more.
+      part: `train`, `valid` or `test`.
+      output: folder to write to.
+
+    Returns:
+      The content of `comparison.json`: one section for each test set, as `compare.compare` gives
+      it, best system first.
+
+    Raises:
+      UserError: if a workdir was not evaluated, or `output` cannot be written.
+    """
+    names = compare.short_names(workdirs)
+    judged = [compare.read(workdir, part) for workdir in workdirs]
+    folder = pathlib.Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sections, pages, lines = [], [], []
+        for i, (systems, chosen) in enumerate(_by_test_set(judged, names)):
+            describe = compare.compare if len(systems) > 1 else compare.describe_part
+            section = describe(systems, chosen)
+            figures = _draw(folder, section, systems, prefix=f"{i}_" if i else "")
+            tables = list(_tables(section, systems))
+            sections.append(section)
+            pages += _html(section, tables, {folder / name: text for name, text in figures.items()})
+            lines += _markdown(section, tables, figures)
+        title = f"{len(judged)} runs, {part} part"
+        notice = []
+        if len(sections) > 1:
+            notice = [
+                f"these runs have {len(sections)} different test sets; accuracies of different test"
+                " sets cannot be compared"
+            ]
+        text = "\n".join([f"# {title}", "", *(f"- {line}" for line in notice), *lines, ""])
+        (folder / "comparison.md").write_text(text, encoding="utf-8")
+        body = [f"<h1>{title}</h1>", *(html.note(line, "bad") for line in notice), *pages]
+        (folder / "comparison.html").write_text(html.page(title, body), encoding="utf-8")
+        text = json.dumps(sections, indent=1, allow_nan=False)
+        (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"--output {output}: cannot be written ({error.strerror or error}); choose another"
+            " folder"
+        ) from error
+    return sections
+
+
+def to_text(section: dict[str, Any]) -> str:
+    """The systems of one test set with their accuracies, and the verdict, for a terminal."""
+    width = max(len(system["name"]) for system in section["systems"])
+    lines = [_heading(section)]
+    lines += [f"  {s['name']:{width}}  {compare.describe(s)}" for s in section["systems"]]
+    return "\n".join([*lines, f"  {_verdict(section)}"])
+
+
+def _by_test_set(
+    judged: Sequence[compare.Judged], names: Sequence[str]
+) -> list[tuple[list[compare.Judged], list[str]]]:
+    """Systems of the same tracks and labels, best first; the largest set of systems first."""
+    sets: dict[tuple, list[tuple[compare.Judged, str]]] = {}
+    for system, name in zip(judged, names, strict=True):
+        sets.setdefault((system.ids, system.labels), []).append((system, name))
+    found = []
+    for members in sorted(sets.values(), key=len, reverse=True):
+        members.sort(key=lambda member: (-member[0].report["num_correct"], member[1]))
+        systems, chosen = zip(*members, strict=True)
+        found.append((list(systems), list(chosen)))
+    return found
+
+
+def _verdict(section: dict[str, Any]) -> str:
+    best, *others = section["systems"]
+    said = f"{best['name']} has the highest accuracy, {compare.describe(best)}"
+    if not others:
+        return f"{best['name']} has an accuracy of {compare.describe(best)}."
+    worse = [
+        pair["second"]
+        for pair in section["pairs"]
+        if pair["first"] == best["name"] and pair["distinguishable"]
+    ]
+    alike = [system["name"] for system in others if system["name"] not in worse]
+    if worse:
+        said += f"; it is better than {_listed(worse)}"
+    if alike:
+        said += f"; on these {section['n']} tracks it cannot be told from {_listed(alike)}"
+    return said + "."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _draw(
+    folder: pathlib.Path,
+    section: dict[str, Any],
+    systems: Sequence[compare.Judged],
+    *,
+    prefix: str,
+) -> dict[str, str]:
+    """Draws the figures; returns file name -> what it shows."""
+    title = f"{section['part']} part of {section['data']}, n = {section['n']}"
+    plots.accuracies(folder / f"{prefix}accuracies.png", section["systems"], title)
+    figures = {f"{prefix}accuracies.png": "accuracies with their 95 % Wilson intervals"}
+    for i, (values, system) in enumerate(zip(section["systems"], systems, strict=True)):
+        name = f"{prefix}confusion_{i}.png"
+        matrix, described = np.array(system.report["confusion_matrix"]), compare.describe(values)
+        plots.confusion_matrix(
+            folder / name,
+            matrix,
+            system.report["labels"],
+            f"{values['name']}\n{described}",
+            normalised=True,
+        )
+        figures[name] = f"{values['name']}: confusion matrix, rows in per cent"
+    return figures
+
+
+def _tables(
+    section: dict[str, Any], systems: Sequence[compare.Judged]
+) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Heading, head and rows of each table."""
+    rows = []
+    for values, system in zip(section["systems"], systems, strict=True):
+        report = system.report
+        ends = report.get("ci95_bootstrap")
+        artists = f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" if ends else ""
+        losses = [report.get("log_loss"), report.get("ece")]
+        rows.append(
+            [
+                values["name"],
+                report["system"],
+                compare.describe(values),
+                artists,
+                f"{report['per_class']['macro avg']['f1']:.3f}",
+                *("" if loss is None else f"{loss:.3f}" for loss in losses),
+                str(report["checkpoint_step"]),
+            ]
+        )
+    head = ["run", "system", "accuracy, 95 % interval", "interval by artist", "macro F1"]
+    yield "Runs", [*head, "log loss", "calibration error", "step"], rows
+    if section["pairs"]:
+        rows = [
+            [
+                f"{pair['second']} against {pair['first']}",
+                dict(compare.rows(pair))["difference"],
+                pair["verdict"],
+            ]
+            for pair in section["pairs"]
+        ]
+        yield "Pairs", ["pair", "difference", "verdict"], rows
+    labels = systems[0].report["labels"]
+    if all(system.report["labels"] == labels for system in systems):
+        rows = [
+            [label, *(f"{system.report['per_class'][label]['f1']:.2f}" for system in systems)]
+            for label in labels
+        ]
+        yield "F1 by class", ["class", *(s["name"] for s in section["systems"])], rows
+
+
+def _heading(section: dict[str, Any]) -> str:
+    return f"{section['part']} part of {section['data']}, {section['n']} tracks"
+
+
+def _markdown(
+    section: dict[str, Any], tables: Sequence[tuple], figures: dict[str, str]
+) -> list[str]:
+    lines = ["", f"## {_heading(section)}", "", _verdict(section)]
+    lines += ["", *(f"- {note}" for note in section["notes"])] if section["notes"] else []
+    for heading, head, rows in tables:
+        lines += ["", f"### {heading}", "", *markdown.table(head, rows)]
+    for name, text in figures.items():
+        lines += ["", f"![{text}]({name})"]
+    return lines
+
+
+def _html(
+    section: dict[str, Any], tables: Sequence[tuple], figures: dict[pathlib.Path, str]
+) -> list[str]:
+    body = [html.heading(_heading(section)), html.note(_verdict(section).rstrip("."), "plain")]
+    body += [html.note(note, "bad") for note in section["notes"]]
+    for heading, head, rows in tables:
+        body += [html.heading(heading), html.table(head, rows)]
+    return [*body, html.heading("Pictures"), html.figures(figures)]

@@ -1,0 +1,236 @@
+"""The report of an evaluation: pages, tables and figures in `eval/<part>/` of a workdir."""
+
+import csv
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mgr_jax.data import folds, learned
+from mgr_jax.data.catalog import Track
+from mgr_jax.data.dataset import Dataset
+from mgr_jax.errors import UserError
+from mgr_jax.evaluation import calibration, results
+from mgr_jax.evaluation.reports import html, markdown, plots, provenance, wording
+from mgr_jax.files import write_whole
+from mgr_jax.version import VERSION
+from mgr_jax.workdir import Run, read_metrics
+
+_NUM_MISTAKES = 10
+
+
+def write_report(
+    run: Run,
+    dataset: Dataset,
+    part: str,
+    scores: np.ndarray,
+    *,
+    checkpoint_step: int,
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """Writes `eval/<part>/` in the workdir.
+
+    Args:
+      run: the workdir.
+      dataset: where `dataset.parts[part]` was read from.
+      part: `train`, `valid` or `test`.
+      scores: log-probabilities of its tracks `[N, C]`.
+      checkpoint_step: step of the checkpoint that gave them.
+      seconds: how long it took to get them.
+
+    Returns:
+      The content of `report.json`.
+
+    Raises:
+      UserError: if the folder cannot be written, or a score is NaN.
+    """
+    if np.isnan(scores).any():
+        name = dataset.parts[part].ids[int(np.isnan(scores).any(axis=1).argmax())]
+        raise UserError(
+            f"--workdir {run.path}: the model gives no number for {name}; use another checkpoint,"
+            " or train anew with a lower optim.learning_rate"
+        )
+    folder = run.path / "eval" / part
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        number = provenance.count_evaluation(run, part, checkpoint_step=checkpoint_step)
+        report = make_report(
+            run, dataset, part, scores, checkpoint_step=checkpoint_step, seconds=seconds
+        )
+        report["times_evaluated"] = number
+        return _write(folder, run, dataset, report, scores)
+    except OSError as error:
+        raise UserError(
+            f"--workdir {run.path}: {folder} cannot be written ({error.strerror or error}); make"
+            " it writable"
+        ) from error
+
+
+def make_report(
+    run: Run,
+    dataset: Dataset,
+    part: str,
+    scores: np.ndarray,
+    *,
+    checkpoint_step: int,
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """The facts of an evaluation as JSON values; see `write_report`.
+
+    Fields are those of `results.measure`, and what the number stands on: system, data, protocol,
+    artists, tracks that are missing, mistakes, and the `provenance`.
+    """
+    tracks = _tracks(dataset, part)
+    truth = true_classes(run, dataset, part)
+    # Of another array file than the model learned from, the tracks that it lists.
+    wanted, names = getattr(dataset.split, part), run.record.get("learned", {})
+    is_other = wanted != getattr(run.split, part)
+    comparable = not is_other or learned.knows_artists(names, run.split)
+    errors = dataset.clips.errors()
+    group_of = _groups(tracks)
+    temperature = calibration.load_temperature(run.path, checkpoint_step=checkpoint_step)
+    measured = results.measure(
+        scores,
+        truth,
+        run.labels,
+        groups=[group_of[track.id] for track in tracks],
+        temperature=temperature,
+    )
+    return {
+        "system": run.config.model.name,
+        "data": dataset.catalog.name,
+        "part": part,
+        "protocol": run.split.protocol,
+        **measured,
+        "without_faulty": results.without_faulty(
+            [track.id for track in tracks], scores.argmax(axis=1) == truth
+        ),
+        "mistakes": _mistakes(tracks, truth, scores, run.labels),
+        "checkpoint_step": checkpoint_step,
+        "artists_known": sum(bool(track.artist) for track in tracks) if comparable else 0,
+        "shared_artists": list(dataset.split.shared_artists),
+        "shared_recordings": list(dataset.split.shared_recordings),
+        "skipped": {name: errors[name] for name in wanted if name in errors},
+        "missing": sorted(set(wanted) - {track.id for track in tracks} - errors.keys()),
+        "data_hash": run.record["data_hash"],
+        "scored_data_hash": dataset.catalog.hash() if is_other else "",
+        "split_hash": run.record["split_hash"],
+        "mgr_jax": VERSION,
+        "provenance": provenance.describe(run, seconds=seconds),
+    }
+
+
+def true_classes(run: Run, dataset: Dataset, part: str) -> np.ndarray:
+    """Classes of the judged tracks `[N]` as the model numbers them.
+
+    The data at hand may lack one of the model's classes, and would number the rest otherwise.
+    """
+    return np.array([run.labels.index(track.label) for track in _tracks(dataset, part)], int)
+
+
+def _tracks(dataset: Dataset, part: str) -> list[Track]:
+    """The tracks that were judged, in the order of the scores."""
+    by_id = {track.id: track for track in dataset.catalog.tracks}
+    return [by_id[name] for name in dataset.parts[part].ids]
+
+
+def _groups(tracks: Sequence[Track]) -> dict[str, str]:
+    """Track id -> id of the first track that shares artist or recording with it."""
+    return {track.id: group[0].id for group in folds.artist_groups(tracks) for track in group}
+
+
+def _write(
+    folder: pathlib.Path, run: Run, dataset: Dataset, report: dict[str, Any], scores: np.ndarray
+) -> dict[str, Any]:
+    tracks = _tracks(dataset, report["part"])
+    _write_predictions(folder / "predictions.csv", tracks, scores, run.labels)
+    _write_tracks(folder / "tracks.csv", tracks)
+    report["figures"] = _draw(folder, report, read_metrics(run.path))
+    (folder / "report.md").write_text(markdown.to_markdown(report), encoding="utf-8")
+    (folder / "report.html").write_text(html.to_html(report, folder), encoding="utf-8")
+    # Last and at once: a report that is there is whole.
+    write_whole(folder / "report.json", json.dumps(report, indent=1, allow_nan=False))
+    return report
+
+
+def _draw(
+    folder: pathlib.Path, report: dict[str, Any], records: Sequence[dict[str, Any]]
+) -> dict[str, str]:
+    """Draws the figures; returns file name -> what it shows."""
+    title = f"{report['system']} on {report['data']}, {report['part']} part"
+    described = f"{title}\naccuracy {wording.accuracy(report, report)}"
+    matrix, labels = np.array(report["confusion_matrix"]), report["labels"]
+    plots.confusion_matrix(folder / "confusion_matrix.png", matrix, labels, described)
+    plots.confusion_matrix(
+        folder / "confusion_matrix_normalised.png", matrix, labels, described, normalised=True
+    )
+    plots.f1_bars(folder / "f1.png", report["per_class"], report["f1_ci95"], described)
+    plots.reliability(folder / "reliability.png", report, described)
+    plots.abstention(folder / "abstention.png", report["abstention"], described)
+    figures = {
+        "confusion_matrix.png": "confusion matrix",
+        "confusion_matrix_normalised.png": "confusion matrix, each row in per cent of its class",
+        "f1.png": "F1 by class, with 95 % bootstrap intervals",
+        "reliability.png": "reliability: confidence and how often it was right",
+        "abstention.png": "abstention: accuracy of what is still answered",
+    }
+    curves = _curves(records)
+    if curves:
+        curves(folder / "learning_curves.png", records, title)
+        figures["learning_curves.png"] = "learning curves"
+    return figures
+
+
+def _curves(records: Sequence[dict[str, Any]]) -> Callable[..., None] | None:
+    """The figure that shows the records of `metrics.jsonl`, if there is one."""
+    if not records:
+        return None
+    if "epoch" in records[0]:
+        return plots.learning_curves
+    return plots.regularisation_path if "l2" in records[0] else None
+
+
+def _mistakes(
+    tracks: Sequence[Track], truth: np.ndarray, scores: np.ndarray, labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The mistakes that the model was surest of."""
+    predicted = scores.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
+    wrong = wrong[np.argsort(-scores.max(axis=1)[wrong], kind="stable")][:_NUM_MISTAKES]
+    return [
+        {
+            "id": tracks[i].id,
+            "file": _file_name(tracks[i].path),
+            "true": labels[truth[i]],
+            "predicted": labels[predicted[i]],
+            "probability": float(np.exp(scores[i, predicted[i]])),
+        }
+        for i in wrong
+    ]
+
+
+def _file_name(path: str) -> str:
+    """Without its folders, which are of one machine; the band's tracks are no files."""
+    return path if path.startswith("band:") else pathlib.PurePath(path).name
+
+
+def _write_predictions(
+    path: pathlib.Path, tracks: Sequence[Track], scores: np.ndarray, labels: Sequence[str]
+) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["track_id", "label", "predicted", *labels])
+        for track, row in zip(tracks, scores, strict=True):
+            probabilities = [f"{p:.6f}" for p in np.exp(row)]
+            writer.writerow([track.id, track.label, labels[row.argmax()], *probabilities])
+
+
+def _write_tracks(path: pathlib.Path, tracks: Sequence[Track]) -> None:
+    """Artists and recordings of the tracks, and the groups that the bootstrap draws."""
+    group_of = _groups(tracks)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["track_id", "group", "artist", "recording"])
+        writer.writerows((t.id, group_of[t.id], t.artist, t.recording) for t in tracks)

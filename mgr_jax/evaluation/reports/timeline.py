@@ -1,0 +1,59 @@
+"""Genre over time: the windows of one prediction as lines of text and as a picture."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mgr_jax.evaluation.prediction import Prediction
+
+
+def lines(prediction: Prediction, labels: Sequence[str]) -> Iterator[str]:
+    """One line for each window: its time, its most probable genre and how probable that is."""
+    width = max(map(len, labels))
+    ends = _ends(prediction)
+    for start, end, row in zip(
+        prediction.window_starts_seconds, ends, prediction.windows, strict=True
+    ):
+        best = int(row.argmax())
+        bar = "#" * round(40 * row[best])
+        yield f"{_clock(start)} - {_clock(end)}  {labels[best]:{width}}  {row[best]:6.4f}  {bar}"
+
+
+def draw(
+    path: str | os.PathLike, prediction: Prediction, labels: Sequence[str], title: str
+) -> None:
+    """Writes a PNG: time to the right, a row for each genre, darker where it is more probable."""
+    starts, ends = prediction.window_starts_seconds, _ends(prediction)
+    # A window counts from its own start on, as far as the next one does not.
+    edges = np.append(starts, ends[-1])
+    figure = Figure(figsize=(9, 1.2 + 0.3 * len(labels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    mesh = axes.pcolormesh(
+        edges, np.arange(len(labels) + 1), prediction.windows.T, vmin=0, vmax=1, cmap="Blues"
+    )
+    axes.set_yticks(np.arange(len(labels)) + 0.5, labels)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(lambda value, _: _clock(value))
+    axes.set_xlabel("time")
+    # A name is no formula, whatever its dollar signs.
+    axes.set_title(title, parse_math=False)
+    figure.colorbar(mesh, label="probability")
+    figure.savefig(path, dpi=120, format="png")
+
+
+def _ends(prediction: Prediction) -> np.ndarray:
+    ends = prediction.window_starts_seconds + prediction.window_seconds
+    return np.minimum(ends, prediction.duration_seconds)
+
+
+def _clock(seconds: float) -> str:
+    """`1:02:03.4`, without hours if there are none."""
+    tenths = round(10 * float(seconds))
+    minutes, tenths = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{minutes:02d}:{tenths // 10:02d}.{tenths % 10}"
+    return f"{hours}:{clock}" if hours else clock
