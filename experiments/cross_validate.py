@@ -170,7 +170,7 @@ def _evaluate(run: Any, dataset: Any) -> None:
     from mgr_jax.evaluation.reports import report
 
     predictor = predictor_lib.load(str(run.path))
-    scores = predictor.judge(dataset.parts["test"])
+    scores = predictor.score_tracks(dataset.parts["test"])
     values = report.write_report(run, dataset, "test", scores, checkpoint_step=predictor.step)
     described = stats.describe_accuracy(values["num_correct"], values["n"], values["protocol"])
     print(f"accuracy  {described}", flush=True)

@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
             f" knows {', '.join(run.labels)}; give data with its classes"
         )
     began = time.monotonic()
-    scores = predictor.judge(dataset.parts[part])
+    scores = predictor.score_tracks(dataset.parts[part])
     seconds = time.monotonic() - began
     _calibrate(predictor, config, {part: (dataset, scores)})
     values = report.write_report(
@@ -74,7 +74,7 @@ def _calibrate(
             dataset = dataset_lib.open_part(config, run.split, "valid")
         except command.UserError:
             return  # The report says that there is no temperature.
-        judged = {"valid": (dataset, predictor.judge(dataset.parts["valid"]))}
+        judged = {"valid": (dataset, predictor.score_tracks(dataset.parts["valid"]))}
     dataset, scores = judged["valid"]
     labels = report.true_classes(run, dataset, "valid")
     calibration.write_temperature(run.path, scores, labels, checkpoint_step=step)

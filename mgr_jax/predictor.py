@@ -148,15 +148,13 @@ class Predictor:
             rows.append([found.probabilities[label] for label in self.labels])
         return np.array(rows).reshape(-1, len(self.labels))
 
-    def judge(self, part) -> np.ndarray:
+    def score_tracks(self, part) -> np.ndarray:
         """Log-probabilities `[N, C]` of the tracks of a `data.batches.Part`."""
-        from mgr_jax.evaluation import (
-            tracks as judge,  # Here, since only an evaluation needs grain.
-        )
+        from mgr_jax.evaluation import tracks  # Here, since only an evaluation needs grain.
 
         batch_size = parallel.padded_batch_size(self.config.train.batch_size, parallel.make_mesh())
         window = config_lib.window_length(self.config)
-        return judge.judge(self.predict_windows, part, batch_size=batch_size, window=window)
+        return tracks.score_tracks(self.predict_windows, part, batch_size=batch_size, window=window)
 
     def _read(
         self, paths: Iterable[str], max_seconds: float | None

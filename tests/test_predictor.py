@@ -39,7 +39,7 @@ def _noise(num_samples, *, seed=0):
 def test_predict_of_a_file_equals_the_judgement_of_the_track(trained, tmp_path):
     data, loaded = trained
     part = data.parts["test"]
-    expected = np.exp(loaded.judge(part))
+    expected = np.exp(loaded.score_tracks(part))
     for index in (0, 7):
         waveform = part.clips.waveform(part.rows[index])
         soundfile.write(tmp_path / "song.wav", waveform, 22_050, subtype="FLOAT")

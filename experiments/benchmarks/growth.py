@@ -205,7 +205,7 @@ def _bookkeeping(number: int) -> dict[str, Callable[[], Any]]:
         order = grain.MapDataset.range(number).seed(0).shuffle().repeat()
         return sum(order[i] for i in range(number))
 
-    def judge() -> tuple:
+    def score() -> tuple:
         predicted = scores.argmax(1)
         matrix = metrics.confusion_matrix(truth, predicted, 10)
         found = (
@@ -222,7 +222,7 @@ def _bookkeeping(number: int) -> dict[str, Callable[[], Any]]:
     return {
         "folds by artist": lambda: splits.make_split(catalog, protocol="artist_kfold"),
         "order of an epoch": epoch,
-        "metrics": judge,
+        "metrics": score,
         "bootstrap over artists": interval,
     }
 

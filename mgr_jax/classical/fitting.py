@@ -20,7 +20,7 @@ from mgr_jax.classical import lda, logistic, scoring, svm
 from mgr_jax.data import batches, folds
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import tracks as judge
+from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.files import write_whole
 
 _FILE = "model/params.npz"
@@ -68,7 +68,7 @@ def _finish(run: workdir_lib.Run, params: Params, records: list[dict[str, Any]])
     workdir_lib.set_status(run.path, "done")
 
 
-def load(run: workdir_lib.Run) -> judge.Predict:
+def load(run: workdir_lib.Run) -> tracks_lib.Predict:
     """The function from a batch of windows to log-probabilities `[B, C]`.
 
     Raises:

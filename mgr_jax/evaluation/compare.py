@@ -21,7 +21,7 @@ _FIELDS = {"system", "data", "part", "protocol", "accuracy", "ci95", "n", "num_c
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class Evaluation:
     """What `evaluate` left of one system.
 
     Attributes:
@@ -41,7 +41,7 @@ class Judged:
     groups: tuple[str, ...]
 
 
-def read(workdir: str, part: str) -> Judged:
+def read(workdir: str, part: str) -> Evaluation:
     """Reads `eval/<part>/` of a workdir.
 
     Raises:
@@ -71,10 +71,10 @@ def read(workdir: str, part: str) -> Judged:
             " again"
         )
     groups = tuple(group_of.get(name, name) for name in ids)
-    return Judged(workdir, report, ids, labels, hits, groups)
+    return Evaluation(workdir, report, ids, labels, hits, groups)
 
 
-def compare(systems: Sequence[Judged], names: Sequence[str]) -> dict[str, Any]:
+def compare(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, Any]:
     """Every pair of systems on the same tracks, as JSON values.
 
     For each pair: the difference of the accuracies (second less first) with its paired bootstrap
@@ -111,7 +111,7 @@ def compare(systems: Sequence[Judged], names: Sequence[str]) -> dict[str, Any]:
     return describe_part(systems, names) | {"pairs": pairs, "notes": _notes(systems, names)}
 
 
-def describe_part(systems: Sequence[Judged], names: Sequence[str]) -> dict[str, Any]:
+def describe_part(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, Any]:
     """The result of `compare` for systems of one test set, without its pairs and notes."""
     first = systems[0]
     return {
@@ -176,7 +176,11 @@ def rows(pair: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _pair(
-    first: Judged, first_name: str, second: Judged, second_name: str, groups: Sequence[str] | None
+    first: Evaluation,
+    first_name: str,
+    second: Evaluation,
+    second_name: str,
+    groups: Sequence[str] | None,
 ) -> dict[str, Any]:
     test = stats.mcnemar(first.correct, second.correct)
     differences = second.correct.astype(float) - first.correct
@@ -231,7 +235,7 @@ def _verdict(pair: dict[str, Any], n: int, num_pairs: int) -> str:
     return said + " (power 80 %)"
 
 
-def _check_same(first: Judged, first_name: str, second: Judged, second_name: str) -> None:
+def _check_same(first: Evaluation, first_name: str, second: Evaluation, second_name: str) -> None:
     if first.ids != second.ids:
         ours, theirs = set(first.ids), set(second.ids)
         only = sorted(ours ^ theirs)
@@ -249,14 +253,14 @@ def _check_same(first: Judged, first_name: str, second: Judged, second_name: str
             )
 
 
-def _describe_system(system: Judged, name: str) -> dict[str, Any]:
+def _describe_system(system: Evaluation, name: str) -> dict[str, Any]:
     report = system.report
     fields = ("system", "protocol", "accuracy", "ci95", "n", "num_correct", "checkpoint_step")
     found = {field: report[field] for field in fields}
     return {"name": name, "workdir": system.workdir} | found
 
 
-def _notes(systems: Sequence[Judged], names: Sequence[str]) -> list[str]:
+def _notes(systems: Sequence[Evaluation], names: Sequence[str]) -> list[str]:
     """What else differs between the runs, so that a reader does not take it for the model."""
     notes = []
     reports = [system.report for system in systems]

@@ -1,4 +1,4 @@
-"""From windows to tracks: a track's class is judged by the mean over its windows."""
+"""From windows to tracks: a track's score is the mean over its windows."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from mgr_jax.evaluation import scores as scores_lib
 Predict = Callable[[batches.Batch], np.ndarray]
 
 
-def judge(
+def score_tracks(
     predict: Predict,
     part: batches.Part,
     *,
@@ -38,10 +38,10 @@ def judge(
         real = batch["mask"] > 0
         scores.append(np.asarray(predict(batch))[real])
         tracks.append(batch["row"][real])
-    return pool(np.concatenate(scores), np.concatenate(tracks))
+    return pool_windows(np.concatenate(scores), np.concatenate(tracks))
 
 
-def pool(scores: np.ndarray, tracks: np.ndarray) -> np.ndarray:
+def pool_windows(scores: np.ndarray, tracks: np.ndarray) -> np.ndarray:
     """Log-probabilities of N tracks `[N, C]` from those of their windows `[W, C]`.
 
     `tracks` `[W]` has the track, 0 to N - 1, of each window; every track has one or more.

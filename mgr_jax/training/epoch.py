@@ -12,7 +12,7 @@ from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import metrics, stats
-from mgr_jax.evaluation import tracks as judge
+from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.training import faults, optimizer, processes, resident
 from mgr_jax.training import network as network_lib
 from mgr_jax.training.state import TrainState
@@ -58,7 +58,7 @@ def check_finite(job: Job, state: TrainState) -> None:
         )
 
 
-def judge_valid(job: Job, state: TrainState) -> np.ndarray:
+def score_valid(job: Job, state: TrainState) -> np.ndarray:
     """Log-probabilities `[N, C]` of the tracks of the validation part, which may be empty."""
     if not job.dataset.parts["valid"].ids:
         return np.zeros((0, len(job.dataset.catalog.labels)))
@@ -66,8 +66,8 @@ def judge_valid(job: Job, state: TrainState) -> np.ndarray:
     size = parallel.padded_batch_size(job.config.train.batch_size, job.network.mesh)
     if job.config.data.on_device:
         local = batches.local_rows(size, jax.process_index(), jax.process_count())
-        return resident.judge_part(predict, part, batch_size=size, window=job.window, local=local)
-    return judge.judge(
+        return resident.score_tracks(predict, part, batch_size=size, window=job.window, local=local)
+    return tracks_lib.score_tracks(
         predict,
         part,
         batch_size=size,
@@ -92,7 +92,7 @@ def make_record(
     seconds: float,
     waited: float = 0.0,
 ) -> dict[str, float]:
-    """The record of the epoch that ends with `state`, whose `judge_valid` are `scores` `[N, C]`.
+    """The record of the epoch that ends with `state`, whose `score_valid` are `scores` `[N, C]`.
 
     `seconds` is the time of its last `num_steps` steps, since the others may have been before a
     restart, and `waited` how many of them training stood still for a batch.

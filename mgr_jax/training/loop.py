@@ -135,7 +135,7 @@ def _run(
                 epoch_lib.check_finite(job, state)
             if ends:
                 seconds = time.monotonic() - began
-                scores = epoch_lib.judge_valid(job, state)
+                scores = epoch_lib.score_valid(job, state)
                 record = epoch_lib.make_record(
                     job,
                     state,

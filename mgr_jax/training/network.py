@@ -15,7 +15,7 @@ from mgr_jax.data import batches
 from mgr_jax.data.clips import Clips
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import tracks as judge
+from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model
 from mgr_jax.models import summary as table
@@ -135,7 +135,7 @@ def fitted_normalizer(config: config_lib.Config, part: batches.Part) -> Any:
     return fit_normalizer(config.features, waveforms)
 
 
-def predictor(network: Network, state: TrainState) -> judge.Predict:
+def predictor(network: Network, state: TrainState) -> tracks_lib.Predict:
     """The function from a batch of windows to log-probabilities, for the variables of `state`.
 
     It takes this process's rows, as waveforms or as windows of the resident store, and gives those

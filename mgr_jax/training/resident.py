@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from mgr_jax.data import batches
 from mgr_jax.data.clips import FULL_SCALE, Clips
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import tracks as judge
+from mgr_jax.evaluation import tracks as tracks_lib
 
 Windows = dict[str, np.ndarray]
 # Samples int16 [N, T], and what a step of each row is worth, float32 [N].
@@ -119,7 +119,7 @@ def grid_windows(
     ]
 
 
-def judge_part(
+def score_tracks(
     predict: Callable[[Windows], np.ndarray],
     part: batches.Part,
     *,
@@ -127,7 +127,7 @@ def judge_part(
     window: int,
     local: slice = slice(None),
 ) -> np.ndarray:
-    """As `evaluation.tracks.judge`, from places in the store: log-probabilities `[N, C]`.
+    """As `evaluation.tracks.score_tracks`, from places in the store: log-probabilities `[N, C]`.
 
     `predict` takes the rows `local` of a batch and gives the scores of all of them.
     """
@@ -136,7 +136,7 @@ def judge_part(
         predict({name: value[local] for name, value in windows.items()})
         for windows in grid_windows(part, grid, batch_size=batch_size, window=window)
     ]
-    return judge.pool(np.concatenate(scores)[: len(grid)], grid[:, 0])
+    return tracks_lib.pool_windows(np.concatenate(scores)[: len(grid)], grid[:, 0])
 
 
 def _lengths(part: batches.Part, tracks: np.ndarray) -> np.ndarray:

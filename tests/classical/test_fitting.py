@@ -14,7 +14,7 @@ from mgr_jax.classical import fitting
 from mgr_jax.data import batches
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import tracks as judge
+from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.features.frontend import make_frontend
 from mgr_jax.workdir import read_metrics
 
@@ -95,7 +95,7 @@ def test_extract_abreast_gives_what_one_after_another_gives(config, data, monkey
 
 def test_train_leaves_a_model_that_load_reads(config, data, run):
     part = data.parts["train"]
-    scores = judge.judge(fitting.load(run), part, batch_size=8, window=22_050)
+    scores = tracks_lib.score_tracks(fitting.load(run), part, batch_size=8, window=22_050)
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-6)
     assert (scores.argmax(axis=1) == part.labels).mean() == 1
     assert (run.path / "STATUS").read_text() == "done\n"

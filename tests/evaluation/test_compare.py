@@ -34,7 +34,9 @@ def _judged(correct, *, groups=None, **changes):
     ids = tuple(f"t{i:03}" for i in range(len(correct)))
     report = _report(correct, **changes)
     labels = ("a",) * len(ids)
-    return compare.Judged("w", report, ids, labels, np.array(correct, bool), tuple(groups or ids))
+    return compare.Evaluation(
+        "w", report, ids, labels, np.array(correct, bool), tuple(groups or ids)
+    )
 
 
 def _write(folder, correct, *, label="a", groups=None, **changes):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mgr_jax.data import batches, clips
-from mgr_jax.evaluation import tracks as judge
+from mgr_jax.evaluation import tracks as tracks_lib
 
 LENGTHS = (100, 40, 7, 60)
 WINDOW = 30
@@ -50,7 +50,7 @@ def _written_out(part):
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 50])
 def test_judge_is_the_normalised_geometric_mean_over_the_windows(batch_size):
     part = _part()
-    scores = judge.judge(_predict, part, batch_size=batch_size, window=WINDOW)
+    scores = tracks_lib.score_tracks(_predict, part, batch_size=batch_size, window=WINDOW)
     assert scores.shape == (4, NUM_CLASSES)
     np.testing.assert_allclose(np.exp(scores), _written_out(part), rtol=1e-6)
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-12)
@@ -63,11 +63,11 @@ def test_judge_takes_nothing_from_rows_that_fill_up_a_batch(filling):
     def predict(batch):
         return np.where(batch["mask"][:, None] > 0, _predict(batch), filling)
 
-    scores = judge.judge(predict, part, batch_size=6, window=WINDOW)
+    scores = tracks_lib.score_tracks(predict, part, batch_size=6, window=WINDOW)
     np.testing.assert_allclose(np.exp(scores), _written_out(part), rtol=1e-6)
 
 
 def test_judge_keeps_the_log_probabilities_of_a_single_window():
     part = _part()
-    scores = judge.judge(_predict, part, batch_size=2, window=WINDOW)
+    scores = tracks_lib.score_tracks(_predict, part, batch_size=2, window=WINDOW)
     np.testing.assert_allclose(scores[2], _log_probabilities(part.clips.waveform(2, 0, WINDOW)))

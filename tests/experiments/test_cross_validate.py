@@ -105,7 +105,8 @@ def test_cross_validate_leaves_ordinary_workdirs(whole):
     predictor = predictor_lib.load(str(fold))
     data, run = predictor.run.config.data, predictor.run
     assert (data.protocol, data.fold, run.split.protocol) == ("artist_kfold", 1, "artist_kfold")
-    scores = predictor.judge(dataset_lib.open_part(run.config, run.split, "test").parts["test"])
+    part = dataset_lib.open_part(run.config, run.split, "test").parts["test"]
+    scores = predictor.score_tracks(part)
     with open(fold / "eval" / "test" / "predictions.csv", encoding="utf-8") as file:
         predicted = [row["predicted"] for row in csv.DictReader(file)]
     assert [run.labels[i] for i in scores.argmax(axis=1)] == predicted

@@ -15,7 +15,7 @@ from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.clips import Clips
 from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import tracks as judge
+from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.training import loop, preemption, resident
 from tests.experiments import ends
 
@@ -71,10 +71,10 @@ def test_judge_part_judges_what_the_host_judges(part):
         sums = np.asarray(waveform)[:, :3]
         return sums - np.log(np.exp(sums).sum(1, keepdims=True))
 
-    expected = judge.judge(
+    expected = tracks_lib.score_tracks(
         lambda batch: score(batch["waveform"]), part, batch_size=4, window=WINDOW
     )
-    found = resident.judge_part(
+    found = resident.score_tracks(
         lambda windows: score(read(clips, windows)["waveform"]), part, batch_size=4, window=WINDOW
     )
     np.testing.assert_array_equal(found, expected)

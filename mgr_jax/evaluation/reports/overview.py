@@ -74,10 +74,10 @@ def to_text(section: dict[str, Any]) -> str:
 
 
 def _by_test_set(
-    judged: Sequence[compare.Judged], names: Sequence[str]
-) -> list[tuple[list[compare.Judged], list[str]]]:
+    judged: Sequence[compare.Evaluation], names: Sequence[str]
+) -> list[tuple[list[compare.Evaluation], list[str]]]:
     """Systems of the same tracks and labels, best first; the largest set of systems first."""
-    sets: dict[tuple, list[tuple[compare.Judged, str]]] = {}
+    sets: dict[tuple, list[tuple[compare.Evaluation, str]]] = {}
     for system, name in zip(judged, names, strict=True):
         sets.setdefault((system.ids, system.labels), []).append((system, name))
     found = []
@@ -113,7 +113,7 @@ def _listed(names: Sequence[str]) -> str:
 def _draw(
     folder: pathlib.Path,
     section: dict[str, Any],
-    systems: Sequence[compare.Judged],
+    systems: Sequence[compare.Evaluation],
     *,
     prefix: str,
 ) -> dict[str, str]:
@@ -136,7 +136,7 @@ def _draw(
 
 
 def _tables(
-    section: dict[str, Any], systems: Sequence[compare.Judged]
+    section: dict[str, Any], systems: Sequence[compare.Evaluation]
 ) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Heading, head and rows of each table."""
     rows = []

@@ -22,7 +22,7 @@ from mgr_jax import workdir as workdir_lib
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import tracks as judge
+from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.training import checkpoint, optimizer, preemption, resident, stopping
 from mgr_jax.training import epoch as epoch_lib
 from mgr_jax.training import network as network_lib
@@ -290,7 +290,7 @@ def _judge(program: FoldProgram, turn: _Turn, ended: list[_Fold]) -> list[np.nda
         found.append(program.predict_step(variables, windows))
     scores = [np.asarray(x) for x in found]
     return [
-        judge.pool(np.concatenate([x[lane] for x in scores])[: len(grid)], grid[:, 0])
+        tracks_lib.pool_windows(np.concatenate([x[lane] for x in scores])[: len(grid)], grid[:, 0])
         for lane, grid in grids.items()
     ]
 
