@@ -1,5 +1,8 @@
 """Settings for every test: four CPU devices, no silent rank promotion, programs compiled once.
 
+JAX is confined to the CPU, also in the processes that tests start, unless `-m` selects the tests
+marked `gpu`: a GPU in the machine must not change what the other tests compute.
+
 Compiling takes most of the time of the tests, and many compile the same operations: the workers
 of a run, and later runs, share what is compiled in `.pytest_cache/xla`, by the hash of the program.
 What Numba compiles for librosa they do not share: two processes that fill one cache of Numba at
@@ -8,6 +11,7 @@ once can mix up the kernels of two types in it, and whoever reads it later crash
 
 import os
 import pathlib
+import re
 
 import jax
 import pytest
@@ -24,8 +28,15 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 os.environ["NUMBA_CACHE_DIR"] = str(_CACHE / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "0"))
 
 
+def pytest_configure(config):
+    """Selects the platform, before any test module is imported."""
+    if not re.search(r"(?<!not )\bgpu\b", config.option.markexpr):
+        os.environ["JAX_PLATFORMS"] = "cpu"  # Read by the processes that tests start.
+        jax.config.update("jax_platforms", "cpu")
+
+
 @pytest.fixture
-def quick():
+def unoptimized():
     """Compiles in half the time, to slower programs."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield

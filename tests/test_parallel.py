@@ -64,7 +64,7 @@ def assert_close(left, right, tolerance):
     )
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("layout", ["jit", "pmap"])
 @pytest.mark.parametrize("network", sorted(tiny.NETWORKS))
 def test_train_step_by_sgd_is_the_same_on_one_and_on_four_devices(network, layout):
@@ -107,7 +107,7 @@ def test_train_step_by_adam_has_the_same_gradients_and_losses(network, layout):
     assert_close(gradients, expected_gradients, 1e-5)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("layout", ["jit", "pmap"])
 def test_predictor_is_the_same_on_one_and_on_four_devices(layout):
     batch, scores = tiny.batch(9), []
@@ -118,7 +118,7 @@ def test_predictor_is_the_same_on_one_and_on_four_devices(layout):
     assert_close(*scores, 1e-5)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 def test_pmap_train_step_donates_and_keeps_the_placement_of_jit():
     compiled = make_network("rnn", "pmap")
     state = parallel.replicate(first_state("rnn", "sgd"), compiled.mesh)
@@ -137,7 +137,7 @@ def _same_placement(array, expected):
     assert array.sharding.is_equivalent_to(expected.sharding, array.ndim)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 def test_jit_train_step_compiles_once():
     mesh = parallel.make_mesh()
     step, state = tiny.train_step(tiny.config("rnn"))

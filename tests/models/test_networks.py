@@ -96,7 +96,7 @@ def test_bbnn_in_training_equals_numpy_over_three_steps():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("name", ["bbnn_image", "cnn", "cnn_lstm", "rnn"])
 def test_gradient_equals_finite_differences(name):
     network, variables, x = _build(name)
@@ -133,7 +133,7 @@ def test_gradient_equals_finite_differences(name):
             )
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("name", ["bbnn_image", "rnn"])
 def test_bfloat16_arithmetic_keeps_float32_parameters(name):
     network, variables, x = _build(name)
@@ -159,7 +159,7 @@ def test_bfloat16_arithmetic_keeps_float32_parameters(name):
     assert a @ b > 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("name", ["bbnn_image", "rnn"])
 def test_training_step_does_not_depend_on_the_devices(name):
     more = {"dropout": 0.5} if name == "rnn" else {}

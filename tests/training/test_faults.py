@@ -62,7 +62,7 @@ def test_names_are_as_many_as_the_tensors_of_a_network():
     assert len(names) == len(set(names)) == 1 + 2 * params + stats
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 def test_train_step_tells_of_a_diverging_run():
     values = tiny.config("rnn", name="sgd", learning_rate=1e38)
     step, state = tiny.train_step(values)

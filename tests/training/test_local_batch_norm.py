@@ -39,7 +39,7 @@ def _alone():
     return [step(made, rows) for rows in SHARDS]
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("parallelism", ["jit", "pmap"])
 def test_local_batch_norm_is_the_mean_of_the_devices_alone(alone, parallelism):
     found = step(make(local=True, parallelism=parallelism, num_devices=4)[0])
@@ -57,7 +57,7 @@ def test_local_batch_norm_is_the_mean_of_the_devices_alone(alone, parallelism):
     np.testing.assert_allclose(found.metrics["loss"], sum(losses), rtol=1e-5)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 def test_local_batch_norm_averages_are_those_written_out():
     made, values = make(local=True, num_devices=4)
     keep, moments = values.model.batch_norm_momentum, []
@@ -74,7 +74,7 @@ def test_local_batch_norm_averages_are_those_written_out():
     assert (whole["var"] > local["var"] + 1e-3).any()
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 def test_local_batch_norm_changes_nothing_on_one_device():
     left, right = (step(make(local=local)[0]) for local in (False, True))
     jax.tree.map(np.testing.assert_array_equal, left, right)

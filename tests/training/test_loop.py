@@ -161,7 +161,7 @@ def test_reads_counts_every_way_to_the_host(reads):
         assert len(reads) > before, read
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("parallelism", ["jit", "pmap"])
 def test_train_reads_and_sends_nothing_between_the_steps_of_an_epoch(
     config, tmp_path, monkeypatch, reads, parallelism
@@ -195,7 +195,7 @@ def test_train_reads_and_sends_nothing_between_the_steps_of_an_epoch(
     assert in_epochs[1, 0] > in_epochs[0, 0]  # The end of an epoch reads its metrics.
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 def test_train_saves_within_an_epoch_and_keeps_the_latest(config, tmp_path):
     config.model.name, config.model.hidden_size = "rnn", 4
     config.train.num_epochs = 3
@@ -208,7 +208,7 @@ def test_train_saves_within_an_epoch_and_keeps_the_latest(config, tmp_path):
     assert kept == {last - 2, last - 1, last, best}
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 def test_train_that_diverges_keeps_the_last_good_checkpoint(config, tmp_path):
     config.model.name, config.model.hidden_size = "rnn", 4
     train(config, tmp_path / "run")  # Three good epochs.

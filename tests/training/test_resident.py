@@ -138,7 +138,7 @@ def _cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("unoptimized")
 def test_training_on_device_is_bitwise_that_by_the_host(cache, tmp_path):
     assert_same_on_device(cache, tmp_path, train__num_epochs=1)
 

@@ -8,7 +8,7 @@ import pytest
 from mgr_jax.training import objective, steps
 from tests.training import tiny
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("unoptimized")
 
 
 def test_train_step_is_sgd_on_the_mean_cross_entropy():
