@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Params = Mapping[str, jax.Array]
+from mgr_jax.classical import lbfgs
 
-_MEMORY = 4  # pairs of L-BFGS
+Params = Mapping[str, jax.Array]
 
 
 def fit(
@@ -213,8 +213,12 @@ def _path(features, center, factor, labels, weight, l2, tolerance, max_iteration
         ridge = penalty * penalised[:, 0] + 10 * jnp.finfo(rows.dtype).eps * jnp.trace(curvature)
         factorised = jax.scipy.linalg.cho_factor(curvature + jnp.diag(ridge))
         inverse = jax.scipy.linalg.cho_solve(factorised, jnp.eye(len(ridge), dtype=rows.dtype))
-        weights, loss, gradient, iterations = _minimise(
-            value_and_gradient, inverse, weights, max_iterations, tolerance
+        weights, loss, gradient, iterations = lbfgs.minimize(
+            value_and_gradient,
+            weights,
+            inverse,
+            max_iterations=max_iterations,
+            tolerance=tolerance,
         )
         return weights, {
             "l2": penalty,
@@ -231,81 +235,6 @@ def _path(features, center, factor, labels, weight, l2, tolerance, max_iteration
     start = jnp.zeros((rows.shape[1], labels.shape[1]), rows.dtype)
     _, path = lax.scan(solve, start, l2[order])
     return jax.tree.map(lambda leaf: leaf[jnp.argsort(order)], path)
-
-
-def _minimise(value_and_gradient, inverse, start, max_iterations, tolerance):
-    """L-BFGS (Nocedal 1980) on a convex function, from the inverse Hessian `inverse` [D, D].
-
-    A step of 1 that does not lower the function enough is halved, at one evaluation an iteration.
-
-    Returns:
-      The argument [D, C] of the minimum, the value, the gradient and the number of iterations.
-    """
-    epsilon = jnp.finfo(start.dtype).eps
-    patience = 8  # rejected steps in a row, after which rounding is all that is left
-
-    def unfinished(state):
-        large = jnp.linalg.norm(state["gradient"]) > tolerance
-        return large & (state["rejected"] < patience) & (state["iterations"] < max_iterations)
-
-    def step(state):
-        slope = state["gradient"]
-        move = -_inverse_hessian(state, inverse, slope)
-        move *= jnp.exp2(-state["rejected"].astype(start.dtype))
-        point = state["point"] + move
-        value, gradient = value_and_gradient(point)
-        enough = value <= state["value"] + 1e-4 * jnp.vdot(move, slope)
-        # Near the minimum values differ by rounding alone, and gradients tell more.
-        level = value <= state["value"] + epsilon * jnp.abs(state["value"])
-        flatter = jnp.linalg.norm(gradient) < 0.9 * jnp.linalg.norm(slope)
-        accepted = enough | (level & flatter)
-        change = gradient - slope
-        bend = jnp.vdot(move, change)
-        norm = jnp.vdot(change, _product(inverse, change))
-        used = accepted & (bend > epsilon * norm)
-        # What was not used is kept as a pair of factor 0, which does nothing.
-        newest = {
-            "moves": move,
-            "changes": change,
-            "factors": jnp.where(used, 1 / jnp.where(used, bend, 1), 0),
-        }
-        taken = {"point": point, "value": value, "gradient": gradient}
-        return {
-            **{name: jnp.where(accepted, new, state[name]) for name, new in taken.items()},
-            **{name: jnp.roll(state[name], 1, 0).at[0].set(new) for name, new in newest.items()},
-            "scale": jnp.where(used, bend / jnp.where(used, norm, 1), state["scale"]),
-            "rejected": jnp.where(accepted, 0, state["rejected"] + 1),
-            "iterations": state["iterations"] + 1,
-        }
-
-    value, gradient = value_and_gradient(start)
-    pairs = jnp.zeros((_MEMORY, *start.shape), start.dtype)
-    state = {
-        "point": start,
-        "value": value,
-        "gradient": gradient,
-        "moves": pairs,
-        "changes": pairs,
-        "factors": jnp.zeros(_MEMORY, start.dtype),
-        "scale": jnp.ones((), start.dtype),
-        "rejected": jnp.zeros((), jnp.int32),
-        "iterations": jnp.zeros((), jnp.int32),
-    }
-    state = lax.while_loop(unfinished, step, state)
-    return tuple(state[name] for name in ("point", "value", "gradient", "iterations"))
-
-
-def _inverse_hessian(state, inverse, vector):
-    """The product of L-BFGS' inverse Hessian, of the pairs in `state`, with `vector` [D, C]."""
-    shares = []
-    for i in range(_MEMORY):
-        shares.append(state["factors"][i] * jnp.vdot(state["moves"][i], vector))
-        vector = vector - shares[i] * state["changes"][i]
-    vector = state["scale"] * _product(inverse, vector)
-    for i in reversed(range(_MEMORY)):
-        share = shares[i] - state["factors"][i] * jnp.vdot(state["changes"][i], vector)
-        vector = vector + share * state["moves"][i]
-    return vector
 
 
 def _standardise(params, x):

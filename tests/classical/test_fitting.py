@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mgr_jax import config as config_lib
-from mgr_jax import parallel, validation, workdir
+from mgr_jax import parallel, workdir
 from mgr_jax.classical import fitting
 from mgr_jax.data import batches
 from mgr_jax.data import dataset as dataset_lib
@@ -27,7 +27,7 @@ def _config(request, tmp_path):
     config.data.cache, config.data.num_workers = str(tmp_path / "cache"), 1
     config.features.kind = "mfcc_stats"
     config.model.name = request.param
-    return validation.validate(config)
+    return config_lib.validate(config)
 
 
 @pytest.fixture(name="data")
