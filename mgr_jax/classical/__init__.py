@@ -1,1 +1,1 @@
-"""Systems that are fitted in one call."""
+"""Systems that are fitted in one call: linear models, support vector machines, ensembles."""

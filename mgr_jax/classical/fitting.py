@@ -1,4 +1,4 @@
-"""Training and use of the systems that are fitted in one call, on the workdir of the networks."""
+"""Fits a classical system in a workdir, and reads it back."""
 
 import collections
 import dataclasses
@@ -30,9 +30,13 @@ Params = dict[str, np.ndarray]
 
 
 def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> None:
-    """Fits on the training part what the validation part then chooses from.
+    """Fit the system of `config` on the training part and choose its settings by validation.
 
-    Writes `model/` and, one line for each setting tried, `metrics.jsonl`.
+    Writes `model/params.npz` and `metrics.jsonl`, which has a line for each setting tried. A model
+    that the workdir already holds is kept.
+
+    Raises:
+      UserError: if a feature is not finite, or the clips do not suit the model.
     """
     if (run.path / _FILE).exists():
         try:
@@ -46,8 +50,8 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     workdir_lib.set_status(run.path, "running")
     x, y = extract(config, dataset.parts["train"])
     if config.model.name in ("lda", "ensemble"):
-        params, records = _fit_alone(config, dataset, x, y)
-        _finish(run, params, records)
+        params, records = _fit_without_validation(config, dataset, x, y)
+        _write_model(run, params, records)
         return
     x_valid, y_valid = extract(config, dataset.parts["valid"])
     print(f"features  {x.shape[0]} x {x.shape[1]} to train on, {len(x_valid)} to validate on")
@@ -55,10 +59,10 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     _check_finite("valid", x_valid)
     fit = {"logistic": _fit_logistic, "svm": _fit_svm}[config.model.name]
     params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
-    _finish(run, params, records)
+    _write_model(run, params, records)
 
 
-def _finish(run: workdir_lib.Run, params: Params, records: list[dict[str, Any]]) -> None:
+def _write_model(run: workdir_lib.Run, params: Params, records: list[dict[str, Any]]) -> None:
     lines = "".join(json.dumps(record) + "\n" for record in records)
     (run.path / "metrics.jsonl").write_text(lines, encoding="utf-8")
     arrays = io.BytesIO()
@@ -69,7 +73,7 @@ def _finish(run: workdir_lib.Run, params: Params, records: list[dict[str, Any]])
 
 
 def load(run: workdir_lib.Run) -> tracks_lib.Predict:
-    """The function from a batch of windows to log-probabilities `[B, C]`.
+    """Return the function from a batch of windows to log-probabilities [B, C].
 
     Raises:
       UserError: if the workdir has no fitted model, or its file is damaged.
@@ -78,7 +82,7 @@ def load(run: workdir_lib.Run) -> tracks_lib.Predict:
 
 
 def count_parameters(run: workdir_lib.Run) -> int:
-    """Numbers that the fitted model keeps, its standardisation and components included.
+    """Return how many numbers the fitted model has, including means, scales and components.
 
     Raises:
       UserError: see `load`.
@@ -87,7 +91,7 @@ def count_parameters(run: workdir_lib.Run) -> int:
 
 
 def load_params(run: workdir_lib.Run) -> Params:
-    """Arrays by name of the fitted model.
+    """Return the arrays of the fitted model, by name.
 
     Raises:
       UserError: see `load`.
@@ -112,23 +116,23 @@ def _fit_logistic(
     x_valid: np.ndarray,
     y_valid: np.ndarray,
 ) -> tuple[Params, list[dict[str, Any]]]:
-    paths = jax.device_get(logistic.fit(x, y, num_classes=num_classes, l2=config.model.l2))
-    chosen = jax.device_get(logistic.select(paths, x_valid, y_valid))
+    path = jax.device_get(logistic.fit(x, y, num_classes=num_classes, l2=config.model.l2))
+    chosen = jax.device_get(logistic.select(path, x_valid, y_valid))
     records = []
     for step, l2 in enumerate(config.model.l2):
-        one = {name: value[step] for name, value in paths.items()}
-        record = {"step": step, "l2": l2, "train_loss": float(one["loss"])}
+        params = {name: value[step] for name, value in path.items()}
+        record = {"step": step, "l2": l2, "train_loss": float(params["loss"])}
         for part, features, labels in (("train", x, y), ("valid", x_valid, y_valid)):
-            predicted = np.asarray(logistic.log_probabilities(one, features)).argmax(axis=1)
+            predicted = np.asarray(logistic.log_probabilities(params, features)).argmax(axis=1)
             record[f"{part}_accuracy"] = float((predicted == labels).mean())
-        records.append(record | {"chosen": bool(one["l2"] == chosen["l2"])})
+        records.append(record | {"chosen": bool(params["l2"] == chosen["l2"])})
     return chosen, records
 
 
-def _fit_alone(
+def _fit_without_validation(
     config: config_lib.Config, dataset: Dataset, x: np.ndarray, y: np.ndarray
 ) -> tuple[Params, list[dict[str, Any]]]:
-    """Systems that choose nothing by the validation part."""
+    """Fit a system that chooses no setting on the validation part."""
     num_classes = len(dataset.catalog.labels)
     print(f"features  {' x '.join(map(str, x.shape))} to train on")
     _check_finite("train", x)
@@ -169,10 +173,11 @@ def _check_finite(part: str, features: np.ndarray) -> None:
 
 
 def _inner_folds(dataset: Dataset, *, seed: int) -> np.ndarray:
-    """Fold [N] of each track of the training part, with artists kept whole.
+    """Return the inner fold [N] of each track of the training part, which keeps artists whole.
 
-    Of a class with few artists there are fewer folds, and by track if it has one artist alone. A
-    recording with two labels is in no fold (-1): it is scored by no member, and learned by all.
+    There are no more folds than the rarest class has artists; if a class has a single artist,
+    tracks are drawn one by one. A recording with two labels is in no fold (-1): all members learn
+    from it, none scores it.
     """
     ids = set(dataset.parts["train"].ids)
     catalog = dataset.catalog
@@ -220,37 +225,37 @@ def _fit_svm(
 
 
 def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, np.ndarray]:
-    """Features `[W, D]` and labels `[W]` of all windows of a part."""
+    """Return the features [W, D] and labels [W] of all windows of a part."""
     features, window = scoring.make_features(config), config_lib.window_length(config)
     mesh = parallel.make_mesh()
     batch_size = parallel.padded_batch_size(config.train.batch_size, mesh)
-    # XLA's Fourier transform on CPU works on one core: a batch for each fills them. Not over
-    # several devices, which would wait for each other in two orders.
-    alone = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
-    count = cores.count() if alone and config.features.kind != "spectrogram" else 1
+    # XLA's Fourier transform on CPU uses one core, so that each core computes a batch of its own.
+    # Several devices would deadlock, since two programs could wait for each other.
+    single = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+    num_threads = cores.count() if single and config.features.kind != "spectrogram" else 1
     rows, labels = [], []
-    found = batches.eval_batches(part, batch_size=batch_size, window=window)
-    for batch, values in _abreast(features, found, count):
+    windows = batches.eval_batches(part, batch_size=batch_size, window=window)
+    for batch, values in _map_in_threads(features, windows, num_threads):
         real = batch["mask"] > 0
         rows.append(values[real])
         labels.append(batch["label"][real])
     return np.concatenate(rows), np.concatenate(labels)
 
 
-def _abreast(
-    function: Callable[[Any], Any], items: Iterable[Any], count: int
+def _map_in_threads(
+    function: Callable[[Any], Any], items: Iterable[Any], num_threads: int
 ) -> Iterator[tuple[Any, Any]]:
-    """Every item, in order, with its result; computed in `count` threads, but for the first."""
-    waiting: collections.deque = collections.deque()
+    """Yield each item with its result, in order; only the first is computed before the threads."""
+    pending: collections.deque = collections.deque()
     remaining = iter(items)
-    with futures.ThreadPoolExecutor(count) as threads:
+    with futures.ThreadPoolExecutor(num_threads) as threads:
         for first in itertools.islice(remaining, 1):
-            yield first, function(first)  # Compiles, which should not be done twice.
+            yield first, function(first)  # Compiles, which should happen once.
         for item in remaining:
-            waiting.append((item, threads.submit(function, item)))
-            # More items than threads would only take memory.
-            if len(waiting) > count:
-                done, result = waiting.popleft()
-                yield done, result.result()
-        for done, result in waiting:
-            yield done, result.result()
+            pending.append((item, threads.submit(function, item)))
+            # Each pending item takes memory, so that there are only as many as keep threads busy.
+            if len(pending) > num_threads:
+                oldest, result = pending.popleft()
+                yield oldest, result.result()
+        for oldest, result in pending:
+            yield oldest, result.result()

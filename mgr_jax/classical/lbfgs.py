@@ -57,10 +57,10 @@ def minimize(
         curvature = jnp.vdot(step, change)
         norm = jnp.vdot(change, _matmul(inverse_hessian, change))
         stored = accepted & (curvature > epsilon * norm)
+        # A pair of zeros has no effect, so that rejected steps need no branch.
         pair = {
-            "steps": step,
-            "changes": change,
-            # A pair with a factor of 0 has no effect, so that rejected steps need no branch.
+            "steps": jnp.where(stored, step, 0),
+            "changes": jnp.where(stored, change, 0),
             "factors": jnp.where(stored, 1 / jnp.where(stored, curvature, 1), 0),
         }
         update = {"point": point, "value": value, "gradient": gradient}

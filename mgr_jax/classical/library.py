@@ -1,7 +1,7 @@
-"""The views of an ensemble: the kinds that were tried, winners and losers.
+"""The views that an ensemble may use.
 
-Which of them serve is decided in training, from its own training part, or by `LISTED`, which a
-person picked (`classical/ensemble.py`).
+`classical.ensemble` chooses among all of `VIEWS` on the training part, or takes those of `LISTED`,
+which were picked by hand.
 """
 
 from mgr_jax.classical.views import View
@@ -62,7 +62,7 @@ VIEWS = {
     "words_8x80_log32": _words(8, 80, **_LOG32),
 }
 
-# View and classifier of each member of the ensemble that chooses nothing.
+# View and classifier of each member of the listed ensemble.
 LISTED = (
     ("texture", "lda"),
     ("texture", "svm"),

@@ -3,9 +3,10 @@
 The objective is that of scikit-learn's `LogisticRegression` on standardised features, divided
 by C N: mean cross entropy + l2/2 |W|^2 with l2 = 1 / (C N); the bias is not penalised.
 
-A path of penalties runs from the strongest to the weakest, each fit starting from the last. L-BFGS
-starts every fit from the inverse of a curvature that one Cholesky factorisation gives: that of the
-features, each row weighted by how uncertain the last fit left it.
+The penalties of a path are fitted from the strongest to the weakest, each from the solution of the
+one before. L-BFGS is preconditioned by an approximate Hessian, inverted by one Cholesky
+factorisation for each penalty: the features' second moments, each row weighted by its uncertainty
+in the previous fit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,25 +30,26 @@ def fit(
     tolerance: float | None = None,
     sample_weight: jax.Array | None = None,
 ) -> dict[str, jax.Array]:
-    """Fits one model for every penalty, all in one compiled call.
+    """Fit one model for every penalty, all in one compiled call.
 
     Args:
-      x: features [N, D]; standardised inside with the mean and deviation of these rows.
+      x: features [N, D], which are standardised by the mean and deviation of these rows.
       y: labels [N], integers below `num_classes`.
       num_classes: C.
-      l2: penalties, P of them.
-      max_iterations: of L-BFGS, for each penalty; one evaluates the loss once.
-      tolerance: the fit ends when the norm of the gradient is not larger; by default 1e-7 in
-        float32 and 1e-8 in float64 (the type of `x`). In float32 rounding may end it before.
-      sample_weight: weights [N] of the rows, 0 leaves a row out; scaled to a mean of 1 inside.
+      l2: P penalties.
+      max_iterations: iterations of L-BFGS for each penalty; each evaluates the loss once.
+      tolerance: norm of the gradient at which a fit ends, by default 1e-7 in float32 and 1e-8 in
+        float64 (the type of `x`). In float32, rounding may end it before.
+      sample_weight: weights [N] of the rows, of any scale; a weight of 0 leaves the row out.
 
     Returns:
       Parameters with a leading axis P: `l2` [P], `mean` and `scale` [P, D] of the features,
-      `kernel` [P, D, C], `bias` [P, C], and the `loss` [P], the largest entry of the `gradient`
-      [P] and the number of `iterations` [P] at the end.
+      `kernel` [P, D, C] and `bias` [P, C]; and of each fit the final `loss` [P], the largest entry
+      of its `gradient` [P] and its number of `iterations` [P].
 
     Raises:
-      ValueError: shapes that do not fit, no rows, an empty or negative `l2`, a label out of range.
+      ValueError: if shapes do not match, there are no rows, `l2` is empty or negative, or a label
+        is out of range.
     """
     rows = jnp.ones(y.shape) if sample_weight is None else sample_weight
     arguments = _checked(x, y, rows, num_classes, l2, tolerance)
@@ -64,13 +66,13 @@ def fit_folds(
     max_iterations: int = 500,
     tolerance: float | None = None,
 ) -> dict[str, jax.Array]:
-    """`fit` for every row of `sample_weight` [K, N], the folds, all in one compiled call.
+    """Fit K folds in one compiled call: `fit` for every row of `sample_weight` [K, N].
 
     Returns:
-      What `fit` returns, with leading axes [K, P].
+      The arrays of `fit`, with leading axes [K, P].
 
     Raises:
-      ValueError: as `fit`, and if `sample_weight` is not [K, N].
+      ValueError: as `fit` does, and if `sample_weight` is not [K, N].
     """
     arguments = _checked(x, y, sample_weight, num_classes, l2, tolerance)
     if sample_weight.shape != (len(sample_weight), len(y)):
@@ -79,7 +81,7 @@ def fit_folds(
 
 
 def _checked(x, y, weight, num_classes, l2, tolerance):
-    """The arguments of `_fit` as arrays of one type."""
+    """Return the arguments of `_fit` as arrays of one floating type."""
     if x.ndim != 2 or y.shape != x.shape[:1] or not len(y):
         raise ValueError(f"x is {x.shape} and y is {y.shape}; they must be [N, D] and [N], N > 0")
     if not len(l2) or min(l2) < 0:
@@ -97,31 +99,31 @@ def _checked(x, y, weight, num_classes, l2, tolerance):
 
 
 def log_probabilities(params: Params, x: jax.Array) -> jax.Array:
-    """Log-probabilities [N, C] of features `x` [N, D], from parameters without the axis P."""
+    """Return log-probabilities [N, C] of features `x` [N, D], by parameters without the axis P."""
     return jax.nn.log_softmax(_logits(params, _standardise(params, x)))
 
 
-def select(paths: Params, x_valid: jax.Array, y_valid: jax.Array) -> dict[str, jax.Array]:
-    """The parameters, without the axis P, that are best on the validation part.
+def select(path: Params, x_valid: jax.Array, y_valid: jax.Array) -> dict[str, jax.Array]:
+    """Return the parameters, without the axis P, that are best on the validation part.
 
     Highest accuracy wins; ties go to the lower cross entropy, then to the stronger penalty.
 
     Args:
-      paths: what `fit` returned.
+      path: the result of `fit`.
       x_valid: features [N, D].
       y_valid: labels [N].
 
     Raises:
-      ValueError: the validation part is empty.
+      ValueError: if the validation part is empty.
     """
     if not len(y_valid):
         raise ValueError("x_valid is empty; choosing a penalty needs a validation part")
-    log_p = jax.vmap(log_probabilities, (0, None))(paths, jnp.asarray(x_valid))
+    log_p = jax.vmap(log_probabilities, (0, None))(path, jnp.asarray(x_valid))
     accuracy = jnp.mean(jnp.argmax(log_p, -1) == jnp.asarray(y_valid)[None], axis=-1)
     loss = -jnp.mean(jnp.take_along_axis(log_p, jnp.asarray(y_valid)[None, :, None], -1), (1, 2))
-    ranks = zip(accuracy.tolist(), (-loss).tolist(), paths["l2"].tolist(), strict=True)
+    ranks = zip(accuracy.tolist(), (-loss).tolist(), path["l2"].tolist(), strict=True)
     best = max(enumerate(ranks), key=lambda item: item[1])[0]
-    return {name: value[best] for name, value in paths.items()}
+    return {name: value[best] for name, value in path.items()}
 
 
 @jax.jit(static_argnames="num_classes")
@@ -135,44 +137,44 @@ def _fit_folds(x, y, weights, l2, tolerance, max_iterations, *, num_classes):
     labels = jax.nn.one_hot(y, num_classes, dtype=x.dtype)
     weights = weights / weights.sum(axis=1, keepdims=True)
     scalers, varies = jax.vmap(_scaler, (None, 0))(x, weights)
-    # Of every feature that of the fold in which it varies least: a row far out, which another fold
-    # leaves out, must not take that one's digits.
+    # Each feature is scaled as in the fold where it varies least, since an outlier that this fold
+    # leaves out would cost it digits.
     least = jnp.argmin(jnp.where(varies, scalers["scale"], jnp.inf), axis=0)[None]
     common = {name: jnp.take_along_axis(v, least, axis=0)[0] for name, v in scalers.items()}
     shared = _standardise(common, x)
 
-    def fold(weight, own, varies):
+    def fit_fold(weight, scaler, varies):
         if x.shape[1] > x.shape[0]:
-            # Fewer rows than features: outside of what they span every gradient is zero.
-            basis, lower = jnp.linalg.qr(_standardise(own, x).T)
+            # With fewer rows than features, gradients are zero outside of the span of the rows.
+            basis, lower = jnp.linalg.qr(_standardise(scaler, x).T)
             features = lower.T
             center, factor = jnp.zeros(len(x), x.dtype), jnp.ones(len(x), x.dtype)
         else:
-            # The folds read one matrix, so that their products are one; what each standardises by
-            # itself is left to its parameters.
+            # The folds share one matrix, so that their products become one; each applies its own
+            # standardisation to the parameters.
             basis, features = None, shared
-            center = (own["mean"] - common["mean"]) / common["scale"]
-            factor = jnp.where(varies, common["scale"] / own["scale"], 0)
+            center = (scaler["mean"] - common["mean"]) / common["scale"]
+            factor = jnp.where(varies, common["scale"] / scaler["scale"], 0)
         path = _path(features, center, factor, labels, weight, l2, tolerance, max_iterations)
-        kernel, slope = (path.pop(name) for name in ("kernel", "slope"))
+        kernel, gradient = (path.pop(name) for name in ("kernel", "kernel_gradient"))
         if basis is not None:
-            kernel, slope = _product(basis, kernel), _product(basis, slope)
-        largest = jnp.max(jnp.abs(slope), axis=(1, 2))
+            kernel, gradient = _matmul(basis, kernel), _matmul(basis, gradient)
+        largest = jnp.max(jnp.abs(gradient), axis=(1, 2))
         return {
-            **{name: jnp.tile(value, (len(l2), 1)) for name, value in own.items()},
+            **{name: jnp.tile(value, (len(l2), 1)) for name, value in scaler.items()},
             **path,
             "kernel": jnp.where(varies[:, None], kernel, 0),
             "gradient": jnp.maximum(largest, path["gradient"]),
         }
 
-    # Side by side: a fold alone is too small for its operations to outweigh their start.
-    return jax.vmap(fold)(weights, scalers, varies)
+    # The operations of a single fold are too small to outweigh the cost of starting them.
+    return jax.vmap(fit_fold)(weights, scalers, varies)
 
 
 def _scaler(x, weight):
-    """Mean and deviation [D] of the rows, 1 in place of a deviation of 0; whether it is not 0."""
-    # Relative to a row, and in two passes: features such as decibels lie far from zero, and one
-    # that is constant must come out with a deviation of exactly zero.
+    """Return mean and deviation [D] of the rows, 1 for a deviation of 0; and bool [D], if not 0."""
+    # Two passes relative to one row: features such as decibels lie far from zero, and the
+    # deviation of a constant must be exactly zero.
     origin = x[jnp.argmax(weight > 0)]
     mean = origin + weight @ (x - origin[None])
     scale = jnp.sqrt(weight @ jnp.square(x - mean[None]))
@@ -180,39 +182,39 @@ def _scaler(x, weight):
 
 
 def _path(features, center, factor, labels, weight, l2, tolerance, max_iterations):
-    """Fits on the rows (features - center) * factor [N, D] for every penalty [P].
+    """Fit on the rows (features - center) * factor [N, D] for every penalty [P].
 
     Returns:
-      `l2` [P], `kernel` [P, D, C] and `slope`, its gradient, `bias` [P, C] and `gradient` [P], its
-      largest, `loss` and `iterations` [P].
+      `l2` [P], `kernel` and `kernel_gradient` [P, D, C], `bias` [P, C] and the largest entry of
+      its `gradient` [P], `loss` and `iterations` [P].
     """
-    # The bias is the weight of a feature that is 1, without a penalty.
+    # The bias is the weight of a constant feature of 1, without a penalty.
     ones = jnp.ones((len(features), 1), features.dtype)
     rows = jnp.concatenate([(features - center[None]) * factor[None], ones], axis=1)
     penalised = jnp.ones((rows.shape[1], 1), rows.dtype).at[-1].set(0)
 
     def logits(weights):
         kernel = factor[:, None] * weights[:-1]
-        return _product(features, kernel) + (weights[-1] - _product(center, kernel))[None]
+        return _matmul(features, kernel) + (weights[-1] - _matmul(center, kernel))[None]
 
     def solve(weights, penalty):
         def value_and_gradient(weights):
             log_p = jax.nn.log_softmax(logits(weights))
-            pulled = penalty * penalised * weights
-            loss = -weight @ jnp.sum(labels * log_p, axis=1) + jnp.vdot(pulled, weights) / 2
+            decay = penalty * penalised * weights
+            loss = -weight @ jnp.sum(labels * log_p, axis=1) + jnp.vdot(decay, weights) / 2
             error = weight[:, None] * (jnp.exp(log_p) - labels)
             total = jnp.sum(error, axis=0, keepdims=True)
-            slope = factor[:, None] * (_product(features.T, error) - center[:, None] * total)
-            return loss, jnp.concatenate([slope, total]) + pulled
+            gradient = factor[:, None] * (_matmul(features.T, error) - center[:, None] * total)
+            return loss, jnp.concatenate([gradient, total]) + decay
 
-        # A row bends the loss by at most 1/2 (Boehning 1992), and hardly where it is certain: by
-        # half of the Gini impurity here, which is no bound, but near.
+        # The second derivative of a row's loss is at most 1/2 (Boehning 1992) and vanishes where
+        # the prediction is certain. Half of the Gini impurity is no bound, but close.
         p = jax.nn.softmax(logits(weights))
-        bend = weight * jnp.sum(p * (1 - p), axis=1) / 2
-        curvature = _product((bend[:, None] * rows).T, rows)
-        ridge = penalty * penalised[:, 0] + 10 * jnp.finfo(rows.dtype).eps * jnp.trace(curvature)
-        factorised = jax.scipy.linalg.cho_factor(curvature + jnp.diag(ridge))
-        inverse = jax.scipy.linalg.cho_solve(factorised, jnp.eye(len(ridge), dtype=rows.dtype))
+        curvature = weight * jnp.sum(p * (1 - p), axis=1) / 2
+        hessian = _matmul((curvature[:, None] * rows).T, rows)
+        ridge = penalty * penalised[:, 0] + 10 * jnp.finfo(rows.dtype).eps * jnp.trace(hessian)
+        cholesky = jax.scipy.linalg.cho_factor(hessian + jnp.diag(ridge))
+        inverse = jax.scipy.linalg.cho_solve(cholesky, jnp.eye(len(ridge), dtype=rows.dtype))
         weights, loss, gradient, iterations = lbfgs.minimize(
             value_and_gradient,
             weights,
@@ -223,14 +225,13 @@ def _path(features, center, factor, labels, weight, l2, tolerance, max_iteration
         return weights, {
             "l2": penalty,
             "kernel": weights[:-1],
-            "slope": gradient[:-1],
+            "kernel_gradient": gradient[:-1],
             "bias": weights[-1],
             "gradient": jnp.max(jnp.abs(gradient[-1])),
             "loss": loss,
             "iterations": iterations,
         }
 
-    # From the strongest penalty to the weakest, each from the solution of the one before.
     order = jnp.argsort(-l2)
     start = jnp.zeros((rows.shape[1], labels.shape[1]), rows.dtype)
     _, path = lax.scan(solve, start, l2[order])
@@ -242,8 +243,8 @@ def _standardise(params, x):
 
 
 def _logits(params, x):
-    return _product(x, params["kernel"]) + params["bias"][None]
+    return _matmul(x, params["kernel"]) + params["bias"][None]
 
 
-def _product(a, b):
+def _matmul(a, b):
     return jnp.matmul(a, b, precision="highest")

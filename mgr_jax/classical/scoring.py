@@ -1,4 +1,4 @@
-"""Use of the systems that are fitted in one call: from windows to log-probabilities."""
+"""From windows to log-probabilities with a classical system."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ Params = Mapping[str, np.ndarray]
 def make_predict(
     config: config_lib.Config, params: Params
 ) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    """The function from a batch of windows to log-probabilities `[B, C]`."""
+    """Return the function from a batch of windows to log-probabilities [B, C]."""
     features, score = make_features(config), log_probabilities(config)
 
     def predict(batch: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -27,7 +27,7 @@ def make_predict(
 def make_features(
     config: config_lib.Config,
 ) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    """The front end, compiled, from a batch to its feature vectors `[B, D]`."""
+    """Return the compiled front end, from a batch of windows to feature vectors [B, D]."""
     mesh = parallel.make_mesh()
     frontend = make_frontend(config.features)
     step = parallel.jit_predict_step(lambda _, batch: frontend(batch["waveform"]), mesh)
@@ -35,15 +35,15 @@ def make_features(
 
 
 def log_probabilities(config: config_lib.Config) -> Callable[[Params, np.ndarray], np.ndarray]:
-    """The function from parameters and features `[N, D]` to log-probabilities `[N, C]`."""
-    # Only the one that is needed: they import optax or scikit-learn.
+    """Return the function from parameters and features [N, D] to log-probabilities [N, C]."""
+    # Imported by name, since some of these modules take long to import scikit-learn.
     return importlib.import_module(f"mgr_jax.classical.{config.model.name}").log_probabilities
 
 
 def check_params(config: config_lib.Config, params: Params, *, num_classes: int) -> None:
-    """Raises ValueError if these are not the arrays of a fitted model of `config`."""
+    """Raise `ValueError` if `params` are not the arrays of a fitted model of `config`."""
     try:
-        # First, since decisions are made for as many classes.
+        # Checked first, since the model allocates as many columns.
         if int(params.get("num_classes", num_classes)) != num_classes:
             raise ValueError(f"num_classes is {params['num_classes']}, not {num_classes}")
         if config.model.name == "ensemble":

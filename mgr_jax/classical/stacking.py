@@ -1,8 +1,8 @@
-"""Weights of an ensemble's members, from scores of tracks that the members have not learned.
+"""Weights of an ensemble's members, fitted to their scores on held-out tracks.
 
-Stacked regression with weights that are not negative (Breiman 1996), for the cross entropy and so
-for the whole distribution over the classes: the super learner of van der Laan, Polley and Hubbard
-(2007). Most weights come out as 0, which is the choice of the members.
+Stacked regression with non-negative weights (Breiman 1996, "Stacked regressions"), here for the
+cross entropy: the super learner of van der Laan, Polley and Hubbard (2007). Most weights come out
+as 0, which selects the members.
 """
 
 import numpy as np
@@ -13,16 +13,14 @@ _MAX_ITERATIONS = 1000
 
 
 def fit_weights(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Weights `[M]`, 0 or more, of least cross entropy of `softmax(sum_m w_m scores_m)`.
-
-    The problem is convex; it is solved from equal weights.
+    """Return the non-negative weights [M] of least cross entropy of `softmax(sum_m w_m scores_m)`.
 
     Args:
-      scores: `[M, N, C]` of M members, of rows that the member was not fitted to.
-      y: labels `[N]`, integers below C.
+      scores: scores [M, N, C] of M members, on rows that the member was not fitted to.
+      y: labels [N], integers below C.
 
     Raises:
-      ValueError: shapes that do not fit, no rows, or scores that are not finite.
+      ValueError: if shapes do not match, there are no rows, or a score is not finite.
     """
     scores, y = np.asarray(scores, np.float64), np.asarray(y)
     if scores.ndim != 3 or y.shape != scores.shape[1:2] or not len(y):
@@ -33,14 +31,14 @@ def fit_weights(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
         raise ValueError("scores must be finite")
     count, rows = len(scores), np.arange(len(y))
     by_row = np.ascontiguousarray(scores.transpose(1, 2, 0))
-    of_truth = by_row[rows, y].sum(axis=0)
+    observed = by_row[rows, y].sum(axis=0)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         log_p = log_softmax(by_row @ weights, axis=1)
         expected = np.tensordot(np.exp(log_p), by_row, axes=2)
-        return -log_p[rows, y].mean(), (expected - of_truth) / len(y)
+        return -log_p[rows, y].mean(), (expected - observed) / len(y)
 
-    found = minimize(
+    result = minimize(
         loss,
         np.full(count, 1 / count),
         jac=True,
@@ -48,19 +46,24 @@ def fit_weights(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
         bounds=[(0, None)] * count,
         options={"maxiter": _MAX_ITERATIONS},
     )
-    return found.x
+    return result.x
 
 
 def combine(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Log-probabilities `[N, C]` of scores `[M, N, C]` with weights `[M]`."""
+    """Return the log-probabilities [N, C] of scores [M, N, C] with weights [M]."""
     return log_softmax(np.tensordot(weights, scores, axes=1), axis=1)
 
 
 def cross_validated(scores: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Log-probabilities `[N, C]`, each fold's with weights that were fitted to the others."""
-    found = np.empty(scores.shape[1:])
+    """Return log-probabilities [N, C]; each fold's use weights that were fitted to the others.
+
+    Args:
+      scores, y: see `fit_weights`.
+      folds: fold of each row [N].
+    """
+    log_p = np.empty(scores.shape[1:])
     for fold in np.unique(folds):
-        held = folds == fold
-        weights = fit_weights(scores[:, ~held], y[~held])
-        found[held] = combine(scores[:, held], weights)
-    return found
+        held_out = folds == fold
+        weights = fit_weights(scores[:, ~held_out], y[~held_out])
+        log_p[held_out] = combine(scores[:, held_out], weights)
+    return log_p

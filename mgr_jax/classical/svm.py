@@ -1,8 +1,8 @@
 """Support vector machine: standardise -> principal components -> SVC of scikit-learn.
 
-What is kept is plain arrays: decisions are computed here from the support vectors, so that a
-saved model needs neither pickle nor a particular version of scikit-learn. An SVC has no
-probabilities; ours are a softmax of its one-against-rest decision values times a slope that is
+A model is a dict of plain arrays, and decisions are computed here from the support vectors, so
+that a saved model needs neither pickle nor a particular version of scikit-learn. An SVC has no
+probabilities; ours are the softmax of its one-against-rest decision values times a slope, which is
 fitted on the validation part (temperature scaling, Guo et al. 2017).
 """
 
@@ -20,8 +20,8 @@ from sklearn.svm import SVC
 Params = Mapping[str, np.ndarray]
 
 KERNELS = ("rbf", "linear")
-SLOPES = (1e-2, 20.0)  # range of the calibration; the upper end binds if validation is separable
-FLOOR = np.log(1e-12)  # log-probability of a class that training has no example of
+SLOPES = (1e-2, 20.0)  # range of the slope; separable validation parts reach the upper end
+FLOOR = np.log(1e-12)  # log-probability of a class without training examples
 
 
 def fit(
@@ -37,11 +37,9 @@ def fit(
     num_components: int = 100,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Fits one SVC for every `c` and `gamma` and keeps the best on the validation part.
+    """Fit one SVC for every `c` and `gamma` and return the best on the validation part.
 
     Highest validation accuracy wins, then lower cross entropy, then the smaller `c` and `gamma`.
-    Principal components: min(num_components, N - 1, D), by scikit-learn's choice of method (for
-    large matrices a randomised one, drawn from `seed`).
 
     Args:
       x: features [N, D]. y: labels [N], integers below `num_classes`.
@@ -50,16 +48,16 @@ def fit(
       kernel: `rbf` or `linear`.
       c: penalties to choose from.
       gamma: for `rbf`: widths to choose from, as multiples of 1 / (components x variance).
-      num_components: principal components wanted.
-      seed: of the randomised PCA.
+      num_components: number of principal components, reduced to N - 1 or D if those are smaller.
+      seed: seed of the PCA, which scikit-learn randomises for large matrices.
 
     Returns:
-      Arrays by name, for the functions of this module; `c`, `gamma` (absolute) and `slope` are
-      what was chosen.
+      Arrays by name, for the functions of this module; `c`, `gamma` (absolute) and `slope` are the
+      chosen ones.
 
     Raises:
-      ValueError: shapes that do not fit, labels out of range or of one class only, an unknown
-        kernel, an empty grid or an empty validation part.
+      ValueError: if shapes do not match, labels are out of range or of one class only, the kernel
+        is unknown, or the grid or the validation part is empty.
     """
     x, y = np.asarray(x), np.asarray(y)
     x_valid, y_valid = np.asarray(x_valid), np.asarray(y_valid)
@@ -103,7 +101,7 @@ def fit(
 def fit_one(
     x: np.ndarray, y: np.ndarray, *, num_classes: int, c: float, gamma: float = 1.0
 ) -> dict[str, np.ndarray]:
-    """Fits one SVC with an RBF kernel on standardised features, without principal components.
+    """Fit one SVC with an RBF kernel on standardised features, without principal components.
 
     Args:
       x: features [N, D]. y: labels [N], integers below `num_classes`.
@@ -136,30 +134,30 @@ def _support(svc: SVC, c: float, gamma: float) -> dict[str, np.ndarray]:
 
 
 def decision_function(params: Params, x: np.ndarray) -> np.ndarray:
-    """One-against-rest decision values [N, C] of features `x` [N, D], as scikit-learn's.
+    """Return the one-against-rest decision values [N, C] of features `x` [N, D].
 
-    Between two classes they are -d and d of scikit-learn's single d; a class without a training
-    row has -inf. The largest one is the class, as with scikit-learn's `break_ties=True`.
+    They equal scikit-learn's, whose single value d for two classes gives -d and d; a class without
+    a training row has -inf. The largest value is the class, as with `break_ties=True`.
     """
     return _decide(params, _reduce(params, np.asarray(x)))
 
 
 def log_probabilities(params: Params, x: np.ndarray) -> np.ndarray:
-    """Calibrated log-probabilities [N, C] of features `x` [N, D]."""
+    """Return the calibrated log-probabilities [N, C] of features `x` [N, D]."""
     return _log_probabilities(decision_function(params, x), params["slope"])
 
 
 def save(path: str | os.PathLike, params: Params) -> None:
-    """Writes `params` to one `.npz` file of plain arrays."""
+    """Write `params` to one `.npz` file of plain arrays."""
     with open(path, "wb") as file:
         np.savez(file, **params)
 
 
 def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads what `save` wrote; object arrays, which could run code, are refused.
+    """Read a file of `save`; object arrays, which could run code, are refused.
 
     Raises:
-      ValueError: the file is not one that `save` wrote.
+      ValueError: if the file was not written by `save`.
     """
     with np.load(path, allow_pickle=False) as file:
         params = {name: file[name] for name in file.files}
@@ -176,7 +174,7 @@ def _reduce(params: Params, x: np.ndarray) -> np.ndarray:
 
 
 def _decide(params: Params, x: np.ndarray) -> np.ndarray:
-    """Decision values [N, C] of principal components `x` [N, K]."""
+    """Return the decision values [N, C] of principal components `x` [N, K]."""
     support, dual = params["support_vectors"], params["dual"]
     products = x @ support.T
     if params["kernel"] == "rbf":
@@ -187,13 +185,13 @@ def _decide(params: Params, x: np.ndarray) -> np.ndarray:
     present = params["classes"]
     votes = np.zeros((len(x), len(present)))
     sums = np.zeros_like(votes)
-    # libsvm's layout: `dual` of class i's support vectors against class j > i is in row j - 1,
-    # that of class j's against i in row i.
+    # In libsvm's layout, the dual coefficients of class i's support vectors against class j > i
+    # are in row j - 1, those of class j's against class i in row i.
     for k, (i, j) in enumerate(itertools.combinations(range(len(present)), 2)):
         value = products[:, rows[i]] @ dual[j - 1, rows[i]]
         value += products[:, rows[j]] @ dual[i, rows[j]] + params["intercept"][k]
         if len(present) == 2:
-            # scikit-learn turns the sign of two classes so that the second is positive.
+            # scikit-learn flips the sign for two classes, so that the second one is positive.
             sums[:, 0], sums[:, 1] = -value, value
             break
         votes[:, i] += value > 0
@@ -212,10 +210,10 @@ def _log_probabilities(decision: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 
 def _calibrate(decision: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
-    """Slope with the lowest cross entropy on labels `y`, and that cross entropy."""
+    """Return the slope of lowest cross entropy on labels `y`, and this cross entropy."""
 
     def loss(log_slope: float) -> float:
         return -_log_probabilities(decision, np.exp(log_slope))[np.arange(len(y)), y].mean()
 
-    found = minimize_scalar(loss, bounds=np.log(SLOPES), method="bounded")
-    return np.exp(found.x), float(found.fun)
+    result = minimize_scalar(loss, bounds=np.log(SLOPES), method="bounded")
+    return np.exp(result.x), float(result.fun)

@@ -1,7 +1,7 @@
-"""Views: a log spectrogram as one vector, by what is fitted on the training part.
+"""Views: functions from a log spectrogram [F, K] to one vector.
 
-A view is fitted to the spectrograms of the training part, without their labels, and gives arrays;
-with those it turns any spectrogram `[F, K]` into a vector. Linear bins are pooled to bands first.
+Some views have parameters, which are fitted to the spectrograms of the training part, without
+their labels. Linear bins are pooled to bands first.
 """
 
 import dataclasses
@@ -18,22 +18,22 @@ from mgr_jax.features import bands, descriptors, patches, spectral, summary, tex
 
 Params = Mapping[str, np.ndarray]
 
-_BLOCK = 32  # tracks of one call
-_NUM_PATCHES = 40_000  # drawn from the training part, to fit components and codebooks
+_BLOCK = 32  # tracks of one compiled call
+_NUM_PATCHES = 40_000  # drawn from the training part to fit components and codebooks
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How spectrograms become vectors.
+    """The settings of a view.
 
     Attributes:
-      kind: a key of `STATISTICS`, or what is fitted: `covariance` (mean and matrix logarithm of the
-        covariance of whitened patches) or `words` (deviation over time of the activations of the
-        words of a codebook of whitened patches).
+      kind: a key of `STATISTICS`, `texture`, or a view with parameters: `covariance` (mean and
+        matrix logarithm of the covariance of whitened patches) or `words` (deviation over time of
+        the activations of a codebook of whitened patches).
       scale, n_bands, fmin, fmax: the bands, see `bands.pool_bands`.
-      n_mfcc: cepstral coefficients in place of the bands; 0 for the bands.
-      width: frames of a patch. num_components: components kept of it.
-      num_words: size of the codebook. seed: of the patches that are drawn, and of the codebook.
+      n_mfcc: number of cepstral coefficients that replace the bands; 0 keeps the bands.
+      width: frames of a patch. num_components: components of a whitened patch.
+      num_words: size of the codebook. seed: seed of the patches and of the codebook.
     """
 
     kind: str
@@ -49,8 +49,8 @@ class View:
 
 
 def _moments(frames: jax.Array) -> jax.Array:
-    of_frames = summary.summarize(frames, statistics=("mean", "std", "skew", "kurtosis"))
-    return jnp.concatenate([of_frames, summary.std(_slopes(frames))], axis=-1)
+    moments = summary.summarize(frames, statistics=("mean", "std", "skew", "kurtosis"))
+    return jnp.concatenate([moments, summary.std(_slopes(frames))], axis=-1)
 
 
 def _percentiles(frames: jax.Array) -> jax.Array:
@@ -65,7 +65,7 @@ def _slopes(frames: jax.Array) -> jax.Array:
     return descriptors.delta(frames, width=5)
 
 
-# Frames in bands, or their cepstra, to a vector: `[F, K] -> [D]`, without anything fitted.
+# Views without parameters: frames of bands or cepstral coefficients [F, K] -> a vector [D].
 STATISTICS = {
     "moments": _moments,
     "percentiles": _percentiles,
@@ -80,14 +80,14 @@ STATISTICS = {
 
 
 def fit(view: View, spectrograms: np.ndarray, features: Features) -> dict[str, np.ndarray]:
-    """Arrays of the view, from the spectrograms `[N, F, K]` of the training part alone."""
+    """Return the parameters of `view`, fitted to spectrograms [N, F, K] of the training part."""
     if view.kind == "texture" or view.kind in STATISTICS:
         return {}
-    drawn = jnp.asarray(_draw_patches(view, spectrograms, features))
-    whitening = patches.fit_whitening(drawn, num_components=view.num_components)
+    sample = jnp.asarray(_draw_patches(view, spectrograms, features))
+    whitening = patches.fit_whitening(sample, num_components=view.num_components)
     params = {name: np.asarray(value) for name, value in whitening.items()}
     if view.kind == "words":
-        components = np.asarray(patches.whiten(whitening, drawn))
+        components = np.asarray(patches.whiten(whitening, sample))
         model = MiniBatchKMeans(
             view.num_words, batch_size=2048, n_init=1, max_iter=30, random_state=view.seed
         )
@@ -98,15 +98,15 @@ def fit(view: View, spectrograms: np.ndarray, features: Features) -> dict[str, n
 def transform(
     view: View, params: Params, spectrograms: np.ndarray, features: Features
 ) -> np.ndarray:
-    """Vectors `[N, D]` of spectrograms `[N, F, K]`."""
-    view = dataclasses.replace(view, seed=0)  # One program for all seeds.
+    """Return the vectors [N, D] of spectrograms [N, F, K]."""
+    view = dataclasses.replace(view, seed=0)  # One compiled program serves all seeds.
     vectors = []
     for start in range(0, len(spectrograms), _BLOCK):
-        # Blocks of one size, so that any number of tracks is one compiled program.
+        # Blocks have one size, so that one compiled program serves any number of tracks.
         block = np.asarray(spectrograms[start : start + _BLOCK], np.float32)
         count = len(block)
         block = np.pad(block, ((0, _BLOCK - count), (0, 0), (0, 0)), mode="edge")
-        vectors.append(np.asarray(_transform(view, _frozen(features), dict(params), block))[:count])
+        vectors.append(np.asarray(_transform(view, _rate(features), dict(params), block))[:count])
     return np.concatenate(vectors)
 
 
@@ -114,12 +114,13 @@ def _draw_patches(view: View, spectrograms: np.ndarray, features: Features) -> n
     random = np.random.default_rng(view.seed)
     tracks = random.integers(len(spectrograms), size=_NUM_PATCHES)
     starts = random.integers(spectrograms.shape[1] - view.width + 1, size=_NUM_PATCHES)
-    pooled = np.asarray(_pool(view, spectrograms, _frozen(features)))
+    pooled = np.asarray(_pool(view, spectrograms, _rate(features)))
     rows = starts[:, None] + np.arange(view.width)[None]
     return pooled[tracks[:, None], rows].reshape(_NUM_PATCHES, -1)
 
 
-def _frozen(features: Features) -> tuple[float, int]:
+def _rate(features: Features) -> tuple[float, int]:
+    """Return sample rate and FFT size, which are hashable unlike `features`."""
     return features.sample_rate, features.n_fft
 
 

@@ -70,15 +70,15 @@ def test_batches_abreast_come_in_order_and_few_are_held_at_a_time():
         time.sleep(0.002 * (20 - i))
         return i**2
 
-    for item, result in fitting._abreast(slow_at_first, items(), 3):
+    for item, result in fitting._map_in_threads(slow_at_first, items(), 3):
         yielded.append((item, result))
     assert yielded == [(i, i**2) for i in range(20)]
-    assert list(fitting._abreast(abs, [], 2)) == []
+    assert list(fitting._map_in_threads(abs, [], 2)) == []
 
 
 def test_an_error_in_one_of_the_batches_abreast_is_raised():
     with pytest.raises(ZeroDivisionError):
-        list(fitting._abreast(lambda i: 1 / (5 - i), range(10), 2))
+        list(fitting._map_in_threads(lambda i: 1 / (5 - i), range(10), 2))
 
 
 def test_extract_abreast_gives_what_one_after_another_gives(config, data, monkeypatch):
