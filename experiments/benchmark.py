@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
     if PLOT.value and SUITE.value != "growth":
         raise UserError(f"--plot is for growth, not for {SUITE.value}")
     options = _options(SUITE.value)
-    command.work_in_this_thread()  # As what is measured does.
+    command.keep_freed_memory()  # As what is measured does.
     print("\n".join(machine.describe()), flush=True)
     suite = importlib.import_module(f"experiments.benchmarks.{SUITE.value}")
     rows = suite.run(**options)

@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
 
     if config.train.folds_at_once:
         folds_lib.check(config)
-    command.set_up_jax(config)
+    command.set_up_jax()
     for job in jobs:
         workdir.reserve(str(job.path), job.config)
     catalog, store = dataset_lib.open_catalog(config)

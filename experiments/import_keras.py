@@ -52,6 +52,7 @@ def main(argv: Sequence[str]) -> int:
             " spectrogram of one; its front end is unknown"
         )
     config.model.width, config.model.num_modules = imported.width, imported.num_modules
+    command.set_up_jax()
     split = splits.Split(splits.IMPORTED, (), (), ())
     run = workdir.create(_WORKDIR.value, config, Catalog("imported", (), labels), split)
     network = network_lib.make_network(config, num_classes=len(labels))

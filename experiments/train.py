@@ -18,6 +18,7 @@ _SUMMARY = flags.DEFINE_bool("summary", False, "Only print the table of layers, 
 _PROFILE = flags.DEFINE_string(
     "profile", "", "START:STOP: write a profiler's trace of these steps, counted from 0."
 )
+distributed.define_flags()
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
         raise command.UserError(f"model.name {config.model.name!r} is no network; it has no layers")
     if not _SUMMARY.value and not _WORKDIR.value:
         raise command.UserError("--workdir is missing; give the folder of the run")
-    if distributed.is_on() and not is_network:
+    if flags.FLAGS.distributed and not is_network:
         raise command.UserError(
             f"--distributed: model.name {config.model.name!r} is fitted in one process; leave the"
             " flag out"
@@ -48,14 +49,14 @@ def main(argv: Sequence[str]) -> int:
     if profile and not is_network:
         raise command.UserError(f"--profile: model.name {config.model.name!r} takes no steps")
     distributed.join()
-    command.set_up_jax(config)
-    processes.first_alone("reserve", lambda: workdir.reserve(_WORKDIR.value, config))
+    command.set_up_jax()
+    processes.run_on_first("reserve", lambda: workdir.reserve(_WORKDIR.value, config))
     dataset = dataset_lib.open_dataset(config)
     print(dataset_lib.describe(dataset), flush=True)
     if is_network:
         print(network.describe(config, num_classes=len(dataset.catalog.labels)), flush=True)
     facts = (_WORKDIR.value, config, dataset.catalog, dataset.split)
-    processes.first_alone("create", lambda: workdir.create(*facts))
+    processes.run_on_first("create", lambda: workdir.create(*facts))
     run = workdir.create(*facts)
     try:
         if is_network:

@@ -39,6 +39,12 @@ done
 [[ -n "$config" ]] || fail "--config is missing; give a file of experiments/configs"
 [[ -n "$workdir" ]] || fail "--workdir is missing; give the folder of the run"
 
+# The memory that one step frees is kept for the next one, as `keep_freed_memory` of
+# experiments/command.py has it, here from the start of the process on.
+export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_-0}"
+export MALLOC_TOP_PAD_="${MALLOC_TOP_PAD_-67108864}"
+export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_--1}"
+
 command=("${PYTHON:-python}" -m experiments.train "${train[@]}")
 cd -- "$here"
 if ((processes == 1)); then

@@ -16,3 +16,11 @@ def _trained(cache, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("trained") / "run"
     commands.run(cache, "train", *commands.TINY, f"--workdir={workdir}")
     return workdir
+
+
+@pytest.fixture(scope="session", name="trained_by_process")
+def _trained_by_process(cache, tmp_path_factory):
+    """Workdir of the same run in a process of its own, whose rounding may differ."""
+    workdir = tmp_path_factory.mktemp("trained_by_process") / "run"
+    commands.run_process(cache, "train", *commands.TINY, f"--workdir={workdir}")
+    return workdir

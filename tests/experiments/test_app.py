@@ -19,9 +19,12 @@ from mgr_jax import predictor as predictor_lib
 from tests.experiments import commands
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("gradio") is None, reason="needs Gradio: pip install -e '.[app]'"
-)
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(
+        importlib.util.find_spec("gradio") is None, reason="needs Gradio: pip install -e '.[app]'"
+    ),
+]
 in_browser = pytest.mark.skipif(
     BROWSER is None or importlib.util.find_spec("playwright") is None,
     reason="needs Chromium (apt-get install chromium) and Playwright (pip install playwright)",

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments import arrays
 from tests.experiments import commands
 
+arrays = commands.load("arrays")
 CONFIG = "--config=experiments/configs/gtzan_arrays.py"
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from experiments.configs import gtzan_facts
-from mgr_jax import validation
+from mgr_jax import config as config_lib
 from mgr_jax.data import dataset, gtzan
 from mgr_jax.errors import UserError
 from tests.experiments import commands
@@ -15,7 +15,7 @@ CONFIG = "--config=experiments/configs/gtzan_facts.py"
 
 
 def test_config_of_gtzan_facts_is_valid():
-    config = validation.validate(gtzan_facts.get_config())
+    config = config_lib.validate(gtzan_facts.get_config())
     assert (config.data.name, config.data.protocol) == ("gtzan_facts", "holdout")
 
 

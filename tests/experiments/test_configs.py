@@ -4,7 +4,6 @@ import pytest
 
 from experiments.configs import bbnn, cnn, cnn_lstm, logistic, quickstart, rnn, svm
 from mgr_jax import config as config_lib
-from mgr_jax import validation
 from mgr_jax.errors import UserError
 from mgr_jax.training import network
 
@@ -25,7 +24,7 @@ WITH_FAST = (cnn, cnn_lstm, rnn)
 )
 def test_get_config_is_valid_and_of_its_system(module, system):
     config = module.get_config()
-    assert validation.validate(config).model.name == system
+    assert config_lib.validate(config).model.name == system
     assert config_lib.from_json(config_lib.to_json(config)) == config
 
 
@@ -37,7 +36,7 @@ def test_get_config_refuses_an_unknown_variant(module):
 
 @pytest.mark.parametrize("module", WITH_FAST)
 def test_get_config_fast_is_valid(module):
-    validation.validate(module.get_config("fast"))
+    config_lib.validate(module.get_config("fast"))
 
 
 @pytest.mark.parametrize(

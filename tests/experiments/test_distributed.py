@@ -16,7 +16,7 @@ def _arguments(tmp_path_factory):
 
 
 def start_two(cache, arguments, workdir, *more, heartbeat=10):
-    """Two processes of two devices each."""
+    """Start two processes of two devices each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -36,33 +36,31 @@ def start_two(cache, arguments, workdir, *more, heartbeat=10):
 
 
 def finish(processes, codes=(0, 0)):
-    """What each printed; checks the exit codes."""
+    """Return what each process printed; check the exit codes."""
     try:
         outputs = [process.communicate(timeout=300) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    found = tuple(process.returncode for process in processes)
-    assert found == codes, outputs
+    assert tuple(process.returncode for process in processes) == codes, outputs
     return [out for out, _ in outputs]
 
 
 def train_alone(cache, arguments, workdir, *more, code=0):
-    """One process of four devices."""
+    """Train in one process of four devices; return what it printed."""
     flags = (*arguments, *more, f"--workdir={workdir}")
-    process = commands.start(cache, "train", *flags, num_devices=4)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == code, err
+    out, _ = commands.run_process(cache, "train", *flags, code=code, num_devices=4)
     return out
 
 
 def after_epoch(processes, number):
-    """Waits until the first process has told of an epoch, and goes on reading it."""
+    """Read what the first process prints until it reports this epoch."""
     for line in processes[0].stdout:
         if line.startswith(f"epoch {number:3d}"):
             return
 
 
+@pytest.mark.e2e
 def test_train_in_two_processes_ends_as_in_one(cache, arguments, tmp_path):
     epochs = "--config.train.num_epochs=2"
     first, second = finish(start_two(cache, arguments, tmp_path / "two", epochs))

@@ -30,7 +30,7 @@ def test_train_killed_at_twenty_random_times_ends_bitwise_the_same(tmp_path):
     for name in ("whole", "again"):  # The second finds compiled programs, as those below do.
         began = time.monotonic()
         flags = (*arguments, f"--workdir={tmp_path / name}")
-        commands.run(tmp_path / f"cache_{name}", "train", *flags)
+        commands.run_process(tmp_path / f"cache_{name}", "train", *flags)
         seconds = time.monotonic() - began
     ends.assert_same_end(tmp_path / "again", tmp_path / "whole")
     killed, resumed = 0, []
@@ -44,7 +44,7 @@ def test_train_killed_at_twenty_random_times_ends_bitwise_the_same(tmp_path):
         process.communicate()
         if process.returncode == -signal.SIGKILL:
             killed += 1
-            out, _ = commands.run(cache, "train", *flags)
+            out, _ = commands.run_process(cache, "train", *flags)
             resumed += re.findall(r"resume    from step (\d+)", out)
             assert "damaged" not in out, out
             ends.assert_same_end(workdir, tmp_path / "whole")

@@ -66,6 +66,7 @@ def _is_refused(cache, message, *arguments):
     assert message in commands.fails(cache, "prepare", *CONFIG, *arguments)
 
 
+@pytest.mark.e2e
 def test_prepare_writes_shards_that_need_no_files(cache, root, tmp_path):
     gtzan = ("--config.data.name=gtzan", f"--config.data.root={root}")
     folder = tmp_path / "shards"

@@ -60,7 +60,7 @@ def numbers(workdir):
 @pytest.mark.slow
 def test_train_with_reading_processes_survives_signals_and_leaves_none_behind(cache, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    out, _ = commands.run(cache, "train", *LONG, f"--workdir={whole}")
+    out, _ = commands.run_process(cache, "train", *LONG, f"--workdir={whole}")
     assert "done" in out
 
     process = start(cache, broken)
@@ -81,5 +81,5 @@ def test_train_with_reading_processes_survives_signals_and_leaves_none_behind(ca
         time.sleep(0.1)
     assert members(process.pid) == []
 
-    commands.run(cache, "train", *LONG, f"--workdir={broken}")
+    commands.run_process(cache, "train", *LONG, f"--workdir={broken}")
     assert numbers(broken) == numbers(whole)

@@ -33,7 +33,8 @@ def test_train_again_does_nothing_more(cache, trained):
     assert (trained / "metrics.jsonl").read_text() == before
 
 
-def test_train_killed_at_a_random_step_ends_bitwise_the_same(cache, trained, tmp_path):
+@pytest.mark.e2e
+def test_train_killed_at_a_random_step_ends_bitwise_the_same(cache, trained_by_process, tmp_path):
     arguments = [*commands.TINY, f"--workdir={tmp_path / 'run'}"]
     process = commands.start(cache, "train", *arguments)
     for line in process.stdout:
@@ -43,16 +44,19 @@ def test_train_killed_at_a_random_step_ends_bitwise_the_same(cache, trained, tmp
     process.kill()
     process.communicate()
     assert process.returncode in (-signal.SIGKILL, 0)
-    commands.run(cache, "train", *arguments)
-    assert_same_end(tmp_path / "run", trained)
+    commands.run_process(cache, "train", *arguments)
+    assert_same_end(tmp_path / "run", trained_by_process)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("number", "code"),
     [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 75)],
     ids=["SIGINT", "SIGTERM"],
 )
-def test_train_interrupted_saves_and_goes_on_bitwise(cache, trained, tmp_path, number, code):
+def test_train_interrupted_saves_and_goes_on_bitwise(
+    cache, trained_by_process, tmp_path, number, code
+):
     arguments = [*commands.TINY, f"--workdir={tmp_path / 'run'}"]
     process = commands.start(cache, "train", *arguments)
     for line in process.stdout:
@@ -63,9 +67,9 @@ def test_train_interrupted_saves_and_goes_on_bitwise(cache, trained, tmp_path, n
     assert process.returncode == code, err
     assert "saved; the same command goes on from there" in out
     assert (tmp_path / "run" / "STATUS").read_text() == "preempted\n"
-    out, _ = commands.run(cache, "train", *arguments)
+    out, _ = commands.run_process(cache, "train", *arguments)
     assert "resume    from step" in out
-    assert_same_end(tmp_path / "run", trained)
+    assert_same_end(tmp_path / "run", trained_by_process)
 
 
 @pytest.mark.slow
@@ -92,6 +96,8 @@ def test_train_refuses_the_workdir_of_another_config(cache, trained):
     [
         ("--config.data.colour=1", "no field 'colour'"),
         ("--config.colour.name=1", "no config field 'colour.name'"),
+        ("--config.optim.learing_rate=1", "'learing_rate' (did you mean 'learning_rate'?)"),
+        ("--config.trian.seed=1", "'trian.seed' (did you mean 'train'?)"),
         ("--config.train.num_epochs=many", "many"),
         ("--config.train.num_epochs=0", "train.num_epochs is 0"),
         ("--config.model.name=vgg", "model.name is 'vgg'"),

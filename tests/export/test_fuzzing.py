@@ -161,7 +161,7 @@ def test_the_command_line_survives_damaged_songs_and_bundles(tmp_path, model):
     folder = tmp_path / "songs"
     folder.mkdir()
     paths = _damaged_songs(folder, 2000)
-    out, err = commands.run(
+    out, err = commands.run_process(
         tmp_path, "predict", f"--workdir={model}", "--format=json", folder, code=1
     )
     assert not err

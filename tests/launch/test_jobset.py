@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from mgr_jax import validation
+from mgr_jax import config as config_lib
 from mgr_jax.config import Config
 
 LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
@@ -134,4 +134,4 @@ def test_jobset_overrides_fields_that_the_config_has(job):
             section, field = name.split(".")
             values = getattr(config, section)
             setattr(values, field, type(getattr(values, field))(value))
-    validation.validate(config)
+    config_lib.validate(config)

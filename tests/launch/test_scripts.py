@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from experiments import command as command_lib
+
 LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
 SCRIPTS = ["local.sh", "slurm.sbatch", "tpu_vm.sh", "refresh_constraints.sh"]
 TRAIN = ["--config=experiments/configs/rnn.py", "--workdir=runs/with space"]
@@ -56,6 +58,17 @@ def test_local_dry_run_gives_every_process_its_number():
     for command in commands:
         assert {"--distributed", "--num_processes=3"} < set(command)
         assert "--coordinator_address=127.0.0.1:4321" in command
+
+
+def test_local_exports_the_memory_settings_of_the_commands(tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/bash\nenv | grep ^MALLOC_\n")
+    python.chmod(0o755)
+    done = _run("local.sh", *TRAIN, PYTHON=str(python), MALLOC_TOP_PAD_="5")
+    assert done.returncode == 0, done.stderr
+    ours = {name: str(value) for name, (_, value) in command_lib._MALLOPT.items()}
+    exported = dict(line.split("=") for line in done.stdout.splitlines())
+    assert exported == ours | {"MALLOC_TOP_PAD_": "5"}  # What the user sets stays.
 
 
 def test_slurm_dry_run_follows_the_number_of_tasks():
