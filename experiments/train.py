@@ -1,4 +1,4 @@
-"""Trains one system: `python -m experiments.train --config=FILE --workdir=DIR`.
+"""Train one system: `python -m experiments.train --config=FILE --workdir=DIR`.
 
 Run it again after a crash, a kill or Ctrl-C: it goes on from the newest checkpoint. With
 `--distributed` several processes train together: see `experiments.distributed`.
@@ -22,19 +22,11 @@ distributed.define_flags()
 
 
 def main(argv: Sequence[str]) -> int:
-    """Decodes, splits, trains; returns the exit code."""
+    """Read the data, split it and train; return the exit code."""
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
     is_network = config.model.name in config_lib.NETWORKS
-    if _SUMMARY.value and not is_network:
-        raise command.UserError(f"model.name {config.model.name!r} is no network; it has no layers")
-    if not _SUMMARY.value and not _WORKDIR.value:
-        raise command.UserError("--workdir is missing; give the folder of the run")
-    if flags.FLAGS.distributed and not is_network:
-        raise command.UserError(
-            f"--distributed: model.name {config.model.name!r} is fitted in one process; leave the"
-            " flag out"
-        )
+    _check_flags(config.model.name, is_network)
 
     from mgr_jax import workdir
     from mgr_jax.classical import fitting
@@ -46,30 +38,40 @@ def main(argv: Sequence[str]) -> int:
         print(network.describe(config, num_classes=10))
         return 0
     profile = parse_steps(_PROFILE.value)
-    if profile and not is_network:
-        raise command.UserError(f"--profile: model.name {config.model.name!r} takes no steps")
-    distributed.join()
     command.set_up_jax()
+    distributed.join()
     processes.run_on_first("reserve", lambda: workdir.reserve(_WORKDIR.value, config))
     dataset = dataset_lib.open_dataset(config)
     print(dataset_lib.describe(dataset), flush=True)
     if is_network:
         print(network.describe(config, num_classes=len(dataset.catalog.labels)), flush=True)
-    facts = (_WORKDIR.value, config, dataset.catalog, dataset.split)
-    processes.run_on_first("create", lambda: workdir.create(*facts))
-    run = workdir.create(*facts)
+    contents = (_WORKDIR.value, config, dataset.catalog, dataset.split)
+    processes.run_on_first("create", lambda: workdir.create(*contents))
+    run = workdir.create(*contents)
     try:
         if is_network:
             loop.train(config, dataset, run, profile=profile)
         else:
             fitting.train(config, dataset, run)
-    except loop.Interrupted as stopped:
-        print(stopped)
-        if stopped.signal == signal.SIGTERM:
-            return command.PREEMPTED
-        return command.INTERRUPTED
+    except loop.Interrupted as interrupt:
+        print(interrupt)
+        return command.PREEMPTED if interrupt.signal == signal.SIGTERM else command.INTERRUPTED
     print(f"done      python -m experiments.evaluate --workdir={_WORKDIR.value}")
     return 0
+
+
+def _check_flags(name: str, is_network: bool) -> None:
+    """Raise `UserError` for flags that the system `name` does not take, or that are missing."""
+    if _SUMMARY.value and not is_network:
+        raise command.UserError(f"model.name {name!r} is no network; it has no layers")
+    if not _SUMMARY.value and not _WORKDIR.value:
+        raise command.UserError("--workdir is missing; give the folder of the run")
+    if flags.FLAGS.distributed and not is_network:
+        raise command.UserError(
+            f"--distributed: model.name {name!r} is fitted in one process; leave the flag out"
+        )
+    if _PROFILE.value and not is_network:
+        raise command.UserError(f"--profile: model.name {name!r} takes no steps")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Files that are whole or not there, also when the program is killed while it writes."""
+"""Atomic writing of files, which stays safe when the program is killed."""
 
 import os
 import pathlib
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
-    """Writes `content` (text as UTF-8) beside `path`, and puts it in its place at once.
+    """Write `content` (text as UTF-8) to a file beside `path`, and rename it to `path`.
 
     Raises:
       OSError: if it cannot be written.

@@ -1,9 +1,9 @@
 """Where computation meets devices: the mesh, the shardings, `jit` and `pmap`.
 
-Two adapters over the same pure steps, `jit` and `pmap`. Either way a train step runs on every
-device's own rows and exchanges over the axis `data` itself, by as few collectives as it can: XLA's
+Two adapters over the same pure steps, `jit` and `pmap`. With both, a train step sees one device's
+rows and exchanges over the axis `data` explicitly, by as few collectives as possible: XLA's
 partitioner put 47 into a BBNN step that needs 19 (counted by `compile_report.program`). The state
-is one replicated pytree and the batch is spread by rows, of which a process feeds its own.
+is one replicated pytree; the batch is sharded by rows, and every process feeds its own.
 """
 
 import dataclasses
@@ -24,17 +24,17 @@ Step = Callable[..., Any]
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """`devices`, or all that there are, in one axis, `data`; one device is a mesh of one.
+    """Return the mesh of `devices` (default: all) with one axis, `data`; one device is enough.
 
-    Devices of a process lie side by side, so that its rows of a batch are contiguous.
+    The devices of a process are neighbours, so that its rows of a batch are contiguous.
     """
-    chosen = sorted(devices or jax.devices(), key=lambda device: device.process_index)
+    ordered = sorted(devices or jax.devices(), key=lambda device: device.process_index)
     # The default of `jax.make_mesh`, Explicit, refuses a scan over a sharded batch.
-    return Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,))
+    return Mesh(np.array(ordered), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Raises `UserError` if the rows of a batch do not spread evenly over the devices."""
+    """Raise `UserError` if the rows of a batch do not divide evenly over the devices."""
     if batch_size % mesh.size:
         raise UserError(
             f"train.batch_size is {batch_size}, which does not divide over {mesh.size} devices;"
@@ -43,26 +43,26 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
 
 
 def padded_batch_size(batch_size: int, mesh: Mesh) -> int:
-    """The smallest size of at least `batch_size` that divides over the devices.
+    """Return the smallest size of at least `batch_size` that divides over the devices.
 
-    For evaluation, where masked rows fill a batch up and its size changes no result.
+    For evaluation, where batches are padded with masked rows and their size changes no result.
     """
     return -(-batch_size // mesh.size) * mesh.size
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """`tree` with a copy of every array on every device."""
+    """Return `tree` with a copy of every array on every device."""
     return jax.device_put(tree, _replicated(mesh))
 
 
 def abstract(tree: Any, mesh: Mesh) -> Any:
-    """Shapes, types and shardings of a replicated `tree`, to restore a checkpoint into."""
+    """Return shapes, types and shardings of a replicated `tree`, to restore a checkpoint into."""
     replicated = _replicated(mesh)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated), tree)
 
 
 def jit_init(init: Callable[[], Any], mesh: Mesh) -> Any:
-    """Runs `init` compiled, with its result replicated."""
+    """Run `init` compiled; return its result, replicated."""
     return jax.jit(init, out_shardings=_replicated(mesh))()
 
 
@@ -85,7 +85,7 @@ def compiler_options(mesh: Mesh) -> dict[str, str]:
 
 @functools.cache
 def _is_known(name: str, value: str) -> bool:
-    """Whether this version of XLA has the option, which may be experimental."""
+    """Return whether this version of XLA knows the option, which may be experimental."""
     try:
         jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
     except jax.errors.JaxRuntimeError:
@@ -94,24 +94,25 @@ def _is_known(name: str, value: str) -> bool:
 
 
 def shard(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's contiguous rows of a batch, as the global batch spread over the devices."""
-    rows = _by_rows(mesh)
+    """Return the global batch, sharded by rows, of which this process has the rows `batch`."""
+    sharding = _by_rows(mesh)
     return {
-        name: jax.make_array_from_process_local_data(rows, value) for name, value in batch.items()
+        name: jax.make_array_from_process_local_data(sharding, value)
+        for name, value in batch.items()
     }
 
 
 def jit_train_step(step: Step, mesh: Mesh, *, num_shared: int = 0) -> Step:
-    """`step` over the mesh: replicated state, which is donated, and a batch sharded by rows.
+    """Compile `step` for a replicated state, which is donated, and a batch sharded by rows.
 
-    On several devices `step` is one made for the axis `data`, of which it sees one device's rows.
-    `num_shared` further arguments are replicated and stay as they are.
+    On several devices `step` sees one device's rows, and exchanges over the axis `data` itself.
+    `num_shared` further arguments are replicated and not donated.
     """
     return _jit(step, mesh, num_shared, out_specs=PartitionSpec(), donate_argnums=0)
 
 
 def jit_predict_step(step: Step, mesh: Mesh, *, num_shared: int = 0) -> Step:
-    """`step` over the mesh; its `[B, C]` result is replicated, so that every host can read it."""
+    """Compile `step`; its result `[B, C]` is replicated, so that every host can read it."""
     return _jit(step, mesh, num_shared, out_specs=PartitionSpec(AXIS))
 
 
@@ -123,9 +124,9 @@ def _jit(
     out_specs: PartitionSpec,
     **options: Any,
 ) -> Callable[..., Any]:
-    """`step` on each device's rows, with results by `out_specs` that end replicated."""
+    """Compile `step` on each device's rows; its results, of `out_specs`, end up replicated."""
     if mesh.size > 1:
-        # Unchecked: a scan starts from zeros, which count as the same on all devices.
+        # Unchecked, since the check refuses a scan that starts from zeros.
         step = jax.shard_map(
             step,
             mesh=mesh,
@@ -144,7 +145,7 @@ def _jit(
 
 
 def shard_by_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """As `shard`, for `pmap`: `[B, ...]` becomes `[D, B / D, ...]` over D devices."""
+    """Return the batch as `shard` does, for `pmap`: `[D, B / D, ...]` over D devices."""
     num_local = mesh.local_mesh.size
     by_device = {
         name: value.reshape(num_local, -1, *value.shape[1:]) for name, value in batch.items()
@@ -153,10 +154,10 @@ def shard_by_device(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.A
 
 
 def pmap_train_step(step: Step, mesh: Mesh, *, num_shared: int = 0) -> Step:
-    """As `jit_train_step`, by `pmap`, for an axis of one device too.
+    """Compile `step` by `pmap`, with the axis `data` on one device too; see `jit_train_step`.
 
-    Each device computes the same next state, since the step averages over the axis; one copy
-    stands for all of them.
+    The step averages over the axis, so every device computes the same next state, and the result
+    is one of the copies.
     """
     mapped = jax.pmap(
         step,
@@ -170,7 +171,7 @@ def pmap_train_step(step: Step, mesh: Mesh, *, num_shared: int = 0) -> Step:
 
 
 def pmap_predict_step(step: Step, mesh: Mesh, *, num_shared: int = 0) -> Step:
-    """`step` on every device's rows; its `[B, C]` result is gathered, as that of `jit`."""
+    """Compile `step` by `pmap`; its result `[B, C]` is gathered, so that it is as with `jit`."""
 
     def gathered(*arguments: Any) -> jax.Array:
         return jax.lax.all_gather(step(*arguments), AXIS, tiled=True)
@@ -187,12 +188,12 @@ def pmap_predict_step(step: Step, mesh: Mesh, *, num_shared: int = 0) -> Step:
 
 @dataclasses.dataclass(frozen=True)
 class Adapter:
-    """How steps reach the devices.
+    """A way to run steps on the devices.
 
     Attributes:
-      axis_name: mesh -> the axis that a train step has to average over, None if it sees all rows.
-      shard: spreads this process's rows of a batch over the devices of a mesh.
-      train_step, predict_step: compile a pure step for a mesh.
+      axis_name: mesh -> the axis that a train step has to average over; None if it sees all rows.
+      shard: (this process's rows of a batch, mesh) -> the batch on the devices.
+      train_step, predict_step: (pure step, mesh) -> compiled step.
     """
 
     axis_name: Callable[[Mesh], str | None]
@@ -211,16 +212,16 @@ ADAPTERS = {
 
 
 def _as_global(tree: Any, mesh: Mesh) -> Any:
-    """What `pmap` gives, which in several processes are arrays of one process, as global ones."""
+    """Return results of `pmap`, which are local to a process, as global arrays."""
     if jax.process_count() == 1:
         return tree
     replicated = _replicated(mesh)
 
-    def whole(x: jax.Array) -> jax.Array:
+    def to_global(x: jax.Array) -> jax.Array:
         copies = [shard.data for shard in x.addressable_shards]
         return jax.make_array_from_single_device_arrays(x.shape, replicated, copies)
 
-    return jax.tree.map(whole, tree)
+    return jax.tree.map(to_global, tree)
 
 
 def _replicated(mesh: Mesh) -> NamedSharding:

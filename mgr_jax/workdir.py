@@ -1,7 +1,7 @@
-"""The folder of one run: what was asked for, on which data, and how far it got.
+"""The folder of one run: its config, its data, and how far it got.
 
 `config.json`, `split.json` and `split.csv` are written when a run starts; `STATUS` says `running`,
-`done`, `preempted` or `diverged`. A workdir belongs to one config: another one is refused.
+`done`, `preempted` or `diverged`. A workdir belongs to one config; any other is refused.
 """
 
 import dataclasses
@@ -14,7 +14,6 @@ import tempfile
 from typing import Any
 
 from mgr_jax import config as config_lib
-from mgr_jax import validation
 from mgr_jax.data import learned, splits
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
@@ -23,8 +22,8 @@ from mgr_jax.version import VERSION
 
 METRICS = "metrics.jsonl"
 
-# Where the data lie, how they are read and what is saved when changes no number; over how many
-# devices a step is spread, and by what, changes rounding alone.
+# Where the data lie, how they are read and when a run is saved change no number; which operations
+# a network calls, and how a step is spread over devices, change rounding alone.
 _FREE_FIELDS = (
     "data.root",
     "data.cache",
@@ -33,6 +32,7 @@ _FREE_FIELDS = (
     "data.read_threads",
     "data.read_processes",
     "data.on_device",
+    "model.implementation",
     "train.parallelism",
     "train.folds_at_once",
     "train.checkpoint_every_steps",
@@ -43,7 +43,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "lib
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a workdir says of its run."""
+    """The contents of a workdir; `record` is that of `config.json`."""
 
     path: pathlib.Path
     config: config_lib.Config
@@ -53,7 +53,7 @@ class Run:
 
 
 def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits.Split) -> Run:
-    """Opens `path` for training: writes its facts, or checks that they are those of this run.
+    """Open `path` for training: write `config.json` and the split, or check that they are the same.
 
     Raises:
       UserError: if the folder cannot be written, or belongs to another config or other data.
@@ -68,7 +68,7 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
         "versions": versions(),
         "git_commit": git_commit(),
     }
-    if config.data.name == "arrays":  # Which another file is compared with before it is scored.
+    if config.data.name == "arrays":  # To refuse rows of another file that were trained on.
         record["learned"] = learned.names(catalog, split)
     if os.path.exists(folder / "config.json"):
         run = load(path)
@@ -87,9 +87,9 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
 
 
 def reserve(path: str, config: config_lib.Config) -> None:
-    """Makes the folder, or checks that it belongs to `config`: before hours of decoding.
+    """Create the folder, or check that it belongs to `config`, before hours of decoding.
 
-    Fields of `config` that an older version did not have count as their defaults there.
+    Fields that the version that made the folder did not have count as their defaults.
 
     Raises:
       UserError: if the folder cannot be written, or belongs to another config.
@@ -107,7 +107,8 @@ def reserve(path: str, config: config_lib.Config) -> None:
     if not os.path.exists(folder / "config.json"):
         return
     ours, theirs = config_lib.to_json(config), config_lib.to_json(load(path).config)
-    changed = [n for n in config_lib.differences(ours, theirs) if n not in _FREE_FIELDS]
+    differences = config_lib.differences(ours, theirs)
+    changed = [name for name in differences if name not in _FREE_FIELDS]
     if changed:
         section, name = changed[0].split(".")
         more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
@@ -118,7 +119,7 @@ def reserve(path: str, config: config_lib.Config) -> None:
 
 
 def load(path: str) -> Run:
-    """Reads back what `create` wrote.
+    """Read what `create` wrote.
 
     Raises:
       UserError: if `path` is not the workdir of a run, or its files are damaged.
@@ -140,7 +141,7 @@ def load(path: str) -> Run:
         )
     return Run(
         path=folder,
-        config=validation.validate(config_lib.from_json(record["config"])),
+        config=config_lib.validate(config_lib.from_json(record["config"])),
         labels=tuple(labels),
         split=split,
         record=record,
@@ -148,14 +149,14 @@ def load(path: str) -> Run:
 
 
 def set_status(path: pathlib.Path, status: str) -> None:
-    """Writes `STATUS`."""
+    """Write `STATUS`."""
     write_whole(path / "STATUS", status + "\n")
 
 
 def _folder(path: str) -> pathlib.Path:
     if not path:
         raise UserError("--workdir is empty; name a folder for this run")
-    if "://" in path:  # It would become a folder `gs:` here, which no other host sees.
+    if "://" in path:  # It would become a local folder `gs:`, which no other host sees.
         raise UserError(
             f"--workdir {path}: is no path of a file system; mount the bucket (gcsfuse, s3fs) and"
             " give the folder in it"
@@ -164,10 +165,10 @@ def _folder(path: str) -> pathlib.Path:
 
 
 def _check_same(run: Run, record: dict[str, Any]) -> None:
-    for field, what in (("data_hash", "data.root"), ("split_hash", "data.protocol")):
-        if run.record[field] != record[field]:
+    for name, field in (("data_hash", "data.root"), ("split_hash", "data.protocol")):
+        if run.record[name] != record[name]:
             raise UserError(
-                f"--workdir {run.path}: made with other tracks than {what} gives now; use another"
+                f"--workdir {run.path}: made with other tracks than {field} gives now; use another"
                 " workdir, or restore the data"
             )
 
@@ -183,20 +184,20 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of this package and of those that numbers depend on."""
+    """Return the versions of this package and of those that its numbers depend on."""
     installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"mgr_jax": VERSION} | installed
 
 
 def git_commit() -> str:
-    """Commit of the code, `+changes` if the checkout is not clean; empty outside a checkout."""
+    """Return the commit of the code, `+changes` if it was modified; empty outside a checkout."""
     here = pathlib.Path(__file__)
-    # A package installed below somebody's own repository is not of that repository.
-    ours = ["ls-files", "--error-unmatch", here.name]
+    # Fails for a package that is installed inside another project's repository.
+    is_tracked = ["ls-files", "--error-unmatch", here.name]
     describe = ["describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
     try:
-        for command in (ours, describe):
-            done = subprocess.run(
+        for command in (is_tracked, describe):
+            result = subprocess.run(
                 ["git", "-C", str(here.parent), *command],
                 capture_output=True,
                 text=True,
@@ -204,11 +205,11 @@ def git_commit() -> str:
             )
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return done.stdout.strip()
+    return result.stdout.strip()
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """Records written so far, oldest first; what follows a cut or damaged line is left out."""
+    """Return the records written so far, oldest first, up to a truncated or damaged line."""
     path = workdir / METRICS
     if not path.exists():
         return []

@@ -11,15 +11,16 @@ pages back as soon as it needs them.
 import contextlib
 import pathlib
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from experiments.benchmarks import contest
 from mgr_jax import config as config_lib
 
 LIMIT = 0.05
+QUICK = {"clips": 100, "steps": 3, "turns": 1}
 _LABELS = tuple(f"genre{i}" for i in range(10))
 _WARMUP_STEPS = 3
 
@@ -185,17 +186,17 @@ def _wait(config: config_lib.Config, part: Any, *, steps: int, turns: int) -> di
             nonlocal state
             for _ in range(count):
                 state = network.train_step(state, feed.next())
-                feed.follow(state.step)
+                feed.throttle(state.step)
             jax.block_until_ready(state)
 
         advance(_WARMUP_STEPS)
         for _ in range(turns):
-            feed.take_wait()
-            seconds.append(_seconds(lambda: advance(steps)))
-            fractions.append(feed.take_wait() / seconds[-1])
+            feed.take_waitcontest.seconds_of()
+            seconds.append(contest.seconds_of(lambda: advance(steps)))
+            fractions.append(feed.take_waitcontest.seconds_of() / seconds[-1])
     with read() as source:
         next(source)
-        alone = _seconds(lambda: [next(source) for _ in range(num_steps - 1)])
+        alone = contest.seconds_of(lambda: [next(source) for _ in range(num_steps - 1)])
     return {
         "batch_size": batch_size,
         "window_seconds": window / config.features.sample_rate,
@@ -206,9 +207,3 @@ def _wait(config: config_lib.Config, part: Any, *, steps: int, turns: int) -> di
         "worst": max(fractions),
         "limit": LIMIT,
     }
-
-
-def _seconds(function: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began

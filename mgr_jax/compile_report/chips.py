@@ -1,14 +1,14 @@
-"""Accelerators by JAX's name for them, with the peaks that their makers publish."""
+"""Published peak rates of accelerators, by the name that JAX gives them."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """Peaks of one chip, from the Cloud TPU documentation (system architecture of each version).
+    """Peak rates of one chip, from the Cloud TPU documentation (system architecture by version).
 
     Attributes:
-      name: as in a topology, `v5e:2x4`.
+      name: prefix of a topology such as `v5e:2x4`.
       flops: bfloat16 floating-point operations per second.
       memory: bytes of HBM.
       bandwidth: bytes per second to and from HBM.

@@ -1,4 +1,4 @@
-"""What the compiler says of a compiled step: work, memory, traffic and collectives, per device."""
+"""The compiler's counts of a compiled step: FLOPs, memory, traffic, collectives; per device."""
 
 import collections
 import dataclasses
@@ -11,7 +11,7 @@ from mgr_jax.compile_report import traffic
 from mgr_jax.compile_report.chips import Chip
 
 _KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
-# `%name = SHAPE all-reduce(...)`; an asynchronous one is a pair, of which the start counts.
+# `%name = SHAPE all-reduce(...)`; of an asynchronous pair, start and done, the start is matched.
 _COLLECTIVE = re.compile(rf"= (\(.*?\)|\S+) ({_KINDS})(-start)?\(")
 _SHAPE = re.compile(r"([a-z]\w*)\[([\d,]*)\]")
 
@@ -22,13 +22,12 @@ class Program:
 
     Attributes:
       flops: floating-point operations, as the compiler counts them.
-      bytes_accessed: bytes that its operations read and write, as the compiler counts them: in
-        whatever memory.
-      hbm_bytes: those in HBM (`compile_report.traffic`).
-      peak_memory: bytes of HBM held at once: arguments, results and temporaries.
+      bytes_accessed: bytes that operations read and write in any memory, as the compiler counts.
+      hbm_bytes: bytes read from HBM and written to it (`compile_report.traffic`).
+      peak_memory: bytes of HBM in use at once: arguments, results and temporaries.
       collectives: kind -> number of instructions.
-      collective_bytes: bytes that they carry from one device.
-      num_loops: loops, whose bodies all the counts take once, however often they run.
+      collective_bytes: bytes that they send from one device.
+      num_loops: number of loops; all counts include a loop's body once, however often it runs.
     """
 
     flops: float
@@ -41,9 +40,9 @@ class Program:
 
 
 def describe(compiled: Any) -> Program:
-    """The facts of `jax.jit(step).lower(...).compile()`."""
+    """Return the counts of `compiled`, the result of `jax.jit(step).lower(...).compile()`."""
     costs, memory, text = compiled.cost_analysis(), compiled.memory_analysis(), compiled.as_text()
-    found = collectives(text)
+    instructions = collectives(text)
     peak = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
@@ -55,21 +54,21 @@ def describe(compiled: Any) -> Program:
         bytes_accessed=float(costs["bytes accessed"]),
         hbm_bytes=float(traffic.hbm_bytes(text)),
         peak_memory=int(peak),
-        collectives=dict(collections.Counter(kind for kind, _ in found)),
-        collective_bytes=sum(size for _, size in found),
+        collectives=dict(collections.Counter(kind for kind, _ in instructions)),
+        collective_bytes=sum(size for _, size in instructions),
         num_loops=len(re.findall(r" while\(", text)),
     )
 
 
 def collectives(text: str) -> list[tuple[str, int]]:
-    """Kind and bytes of every collective in the text of an optimised HLO module."""
-    found = []
+    """Return kind and bytes of every collective in the text of an optimised HLO module."""
+    kinds_and_sizes = []
     for shape, kind, start in _COLLECTIVE.findall(text):
         sizes = [_size(kind, dims) for kind, dims in _SHAPE.findall(shape)]
-        # The start of any but an all-reduce gives its operand and its result.
+        # The shape of a start is (operand, result), except for an all-reduce.
         paired = start and kind != "all-reduce"
-        found.append((kind, max(sizes) if paired else sum(sizes)))
-    return found
+        kinds_and_sizes.append((kind, max(sizes) if paired else sum(sizes)))
+    return kinds_and_sizes
 
 
 def _size(kind: str, dims: str) -> int:
@@ -77,29 +76,32 @@ def _size(kind: str, dims: str) -> int:
 
 
 def lower_bound(program: Program, chip: Chip, num_devices: int) -> tuple[float, str]:
-    """Seconds below which no step can be on such chips, and what binds it: see `_times`."""
+    """Return the least seconds that a step can take on such chips, and the peak that limits it.
+
+    The peak is one of `compute`, `memory` and `network`.
+    """
     times = _times(program, chip, num_devices)
-    bound = max(times, key=lambda name: times[name])
-    return times[bound], bound
+    limit = max(times, key=lambda name: times[name])
+    return times[limit], limit
 
 
 def scaling_efficiency(program: Program, chip: Chip, num_devices: int) -> float:
-    """Throughput of a chip among `num_devices` over that of one alone, by the peaks: at most 1.
+    """Return the throughput per chip of `num_devices` over that of one alone, at most 1.
 
-    The time of a chip's own work, bound by compute or memory, over that and the time on the network
-    together: nothing overlaps, since the layers wait for the statistics of batch normalisation.
-    The latency of a collective, which no peak tells, is left out.
+    It is the time of a chip's own work, limited by compute or memory, over the sum of that and the
+    time on the network: nothing overlaps, since the layers wait for the statistics of batch
+    normalisation. The latency of collectives is left out, since no peak rate gives it.
     """
     times = _times(program, chip, num_devices)
-    own = max(times["compute"], times["memory"])
-    return own / (own + times["network"])
+    own_work = max(times["compute"], times["memory"])
+    return own_work / (own_work + times["network"])
 
 
 def _times(program: Program, chip: Chip, num_devices: int) -> dict[str, float]:
-    """Seconds of a step by each peak of a chip.
+    """Return the seconds of a step at each peak rate of a chip.
 
-    `compute` at the bfloat16 peak, `memory` at the peak of HBM, and `network`: a ring passes
-    2 (n - 1) / n of what is reduced over every chip's links.
+    `compute` is at the bfloat16 peak, `memory` at that of HBM; for `network`, an all-reduce in a
+    ring sends 2 (n - 1) / n of the bytes over every chip's links.
     """
     ring = 2 * (num_devices - 1) / num_devices
     return {
@@ -110,18 +112,18 @@ def _times(program: Program, chip: Chip, num_devices: int) -> dict[str, float]:
 
 
 def largest_batch(
-    compile_one: Callable[[int], dict[str, Any]], asked: int, failed: dict[str, Any]
+    compile_one: Callable[[int], dict[str, Any]], too_many: int, failed: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """What is said of the most clips per device that fit, None if not even one does.
+    """Return the facts of the largest number of clips per device that fits; None if not even one.
 
-    Guessed by proportion, then on the line through the last two, since each takes a compilation.
+    A bracketed secant search, since every trial is a compilation.
 
     Args:
       compile_one: clips -> facts with `peak_memory` and `memory`, and `error` if they do not fit.
-      asked: clips that do not fit. failed: what was said of them.
+      too_many: number of clips that does not fit. failed: its facts.
     """
-    found, lower, upper = None, 0, asked
-    points = [(0, 0), (asked, failed["peak_memory"])]
+    largest, lower, upper = None, 0, too_many
+    points = [(0, 0), (too_many, failed["peak_memory"])]
     while upper - lower > 1:
         (left, least), (right, most) = points[-2:]
         guess = left + (failed["memory"] - least) * (right - left) / ((most - least) or 1)
@@ -131,5 +133,5 @@ def largest_batch(
         if "error" in facts:
             upper = clips
         else:
-            found, lower = facts, clips
-    return found
+            largest, lower = facts, clips
+    return largest

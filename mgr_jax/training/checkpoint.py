@@ -20,14 +20,15 @@ from mgr_jax.errors import UserError
 from mgr_jax.training import processes
 from mgr_jax.training.state import TrainState
 
-# What a damaged checkpoint makes Orbax raise; tensorstore's errors are ValueErrors.
-_DAMAGED = (OSError, ValueError, KeyError, TypeError)
+# What Orbax raises on reading a damaged checkpoint; tensorstore's errors are ValueErrors.
+_READ_ERRORS = (OSError, ValueError, KeyError, TypeError)
 
 
 def rank(metrics: dict[str, float]) -> tuple[float, float]:
-    """Order of checkpoints: by accuracy on the validation part, then by a lower loss there.
+    """Return the key that checkpoints are ranked by, higher is better.
 
-    Without a validation part (`train.refit`) the later is the better.
+    It is the accuracy on the validation part, then the negative loss there. Without a validation
+    part (`train.refit`) a later epoch ranks higher.
     """
     if "valid_accuracy" not in metrics:
         return metrics["epoch"], 0.0
@@ -36,12 +37,12 @@ def rank(metrics: dict[str, float]) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def open_checkpoints(
-    workdir: pathlib.Path, say: Callable[[str], None], *, keep: int = 1
+    workdir: pathlib.Path, warn: Callable[[str], None], *, keep: int = 1
 ) -> Iterator[ocp.CheckpointManager]:
-    """The checkpoints of a workdir to add to; on leaving, waits until all are written.
+    """Open the checkpoints of a workdir for writing; on exit, wait until all are written.
 
     The latest `keep` and the best are kept. A checkpoint whose metrics cannot be read is moved to
-    `damaged/` and named through `say`.
+    `damaged/` and named in a call of `warn`.
 
     Raises:
       UserError: if the folder cannot be written.
@@ -60,14 +61,14 @@ def open_checkpoints(
         enable_async_checkpointing=True,
     )
 
-    def check() -> None:
+    def check_metrics() -> None:
         for metrics in sorted(_folder(workdir).glob("*/metrics/metrics")):
             try:
                 rank(json.loads(metrics.read_text()))
-            except _DAMAGED as error:
-                _set_aside(workdir, metrics.parents[1].name, error, say)
+            except _READ_ERRORS as error:
+                _move_to_damaged(workdir, metrics.parents[1].name, error, warn)
 
-    processes.first_alone("check_checkpoints", check)
+    processes.run_on_first("check_checkpoints", check_metrics)
     with _quiet():
         try:
             manager = ocp.CheckpointManager(_folder(workdir), options=options)
@@ -85,7 +86,11 @@ def save(
     progress: dict[str, float],
     metrics: dict[str, float] | None,
 ) -> None:
-    """Starts to save; `metrics` rank the checkpoint and are None in the middle of an epoch."""
+    """Start to save `state` in the background.
+
+    `metrics` rank the checkpoint; within an epoch there are none. `progress` is that of
+    `stopping`.
+    """
     args = ocp.args.Composite(
         state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress)
     )
@@ -96,25 +101,24 @@ def restore_latest(
     manager: ocp.CheckpointManager,
     workdir: pathlib.Path,
     abstract_state: TrainState,
-    say: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> tuple[TrainState, dict[str, float]] | None:
-    """The newest state that can be read, with its progress; None if there is none.
+    """Return the newest state that can be read, with its progress; None if there is none.
 
-    A checkpoint that cannot be read is moved to `damaged/` and named through `say`, so that the
-    same command always goes on.
+    A checkpoint that cannot be read is moved to `damaged/` and named in a call of `warn`, so that
+    the same command can always resume.
     """
     for step in sorted(manager.all_steps(), reverse=True):
-        restored, problem = None, None
+        restored, read_error = None, None
         try:
             restored = _restore(manager, step, abstract_state)
-        except _DAMAGED as error:
-            problem = error
-        if processes.all_agree(problem is None):
+        except _READ_ERRORS as error:
+            read_error = error
+        if processes.all_agree(read_error is None):
             return restored
-        set_aside = functools.partial(
-            _set_aside, workdir, str(step), problem or OSError("in another process"), say
-        )
-        processes.first_alone(f"set_aside_{step}", set_aside)
+        read_error = read_error or OSError("in another process")
+        move = functools.partial(_move_to_damaged, workdir, str(step), read_error, warn)
+        processes.run_on_first(f"move_to_damaged_{step}", move)
         manager.reload()
     return None
 
@@ -122,7 +126,7 @@ def restore_latest(
 def restore(
     workdir: pathlib.Path, which: str, abstract_state: TrainState
 ) -> tuple[int, TrainState]:
-    """Step and state of a checkpoint: `best`, `latest` or a step.
+    """Return step and state of the checkpoint `which`: `best`, `latest` or the number of a step.
 
     Raises:
       UserError: if there is no such checkpoint, or it cannot be read.
@@ -135,23 +139,23 @@ def restore(
             _quiet(),
             contextlib.closing(ocp.CheckpointManager(_folder(workdir), options=options)) as manager,
         ):
-            step = _find(manager, workdir, which)
+            step = _choose_step(manager, workdir, which)
             return step, _restore(manager, step, abstract_state)[0]
-    except _DAMAGED as error:
+    except _READ_ERRORS as error:
         raise UserError(
             f"{_folder(workdir)}: checkpoint {which} cannot be read ({_first_line(error)}); run"
             " the training again to repair it, or choose another --checkpoint"
         ) from error
 
 
-def _find(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: str) -> int:
+def _choose_step(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: str) -> int:
     steps = sorted(manager.all_steps())
     if not steps:
         raise UserError(f"--workdir {workdir}: no checkpoint in it yet; train first")
     if which == "latest":
         return steps[-1]
     if which == "best":
-        ranked = [(rank(metrics), s) for s in steps if (metrics := manager.metrics(s))]
+        ranked = [(rank(metrics), step) for step in steps if (metrics := manager.metrics(step))]
         return max(ranked)[1] if ranked else steps[-1]
     if which.isdecimal() and int(which) in steps:
         return int(which)
@@ -165,27 +169,26 @@ def _restore(
     args = ocp.args.Composite(
         state=ocp.args.StandardRestore(abstract_state), progress=ocp.args.JsonRestore()
     )
-    # Of a damaged checkpoint every single read fails, with a traceback on the terminal from a
-    # thread in C++, some only later. What is wrong is raised here, once.
-    with _closed_stderr():
+    # For a damaged checkpoint, C++ threads print a traceback for every read that fails, some of
+    # them late. The first error is raised here; the pause lets the others end while unseen.
+    with _discarded_stderr():
         try:
             restored = manager.restore(step, args=args)
-        except _DAMAGED:
+        except _READ_ERRORS:
             gc.collect()
             time.sleep(0.5)
             raise
     return restored["state"], restored["progress"]
 
 
-def _set_aside(
-    workdir: pathlib.Path, step: str, error: Exception, say: Callable[[str], None]
+def _move_to_damaged(
+    workdir: pathlib.Path, step: str, error: Exception, warn: Callable[[str], None]
 ) -> None:
-    """Moves a damaged checkpoint out of the way, to be looked at."""
     damaged = workdir / "damaged" / step
     shutil.rmtree(damaged, ignore_errors=True)
     damaged.parent.mkdir(exist_ok=True)
     shutil.move(_folder(workdir) / step, damaged)
-    say(f"checkpoint {step} cannot be read ({_first_line(error)}); moved to {damaged}")
+    warn(f"checkpoint {step} cannot be read ({_first_line(error)}); moved to {damaged}")
 
 
 def _folder(workdir: pathlib.Path) -> pathlib.Path:
@@ -198,30 +201,30 @@ def _first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _closed_stderr() -> Iterator[None]:
-    """What threads in C++ write to the terminal goes nowhere."""
+def _discarded_stderr() -> Iterator[None]:
+    """Discard what the process writes to stderr, C++ threads included."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Orbax off the terminal, where progress is shown; what goes wrong is raised anyway."""
-    before = logging.get_verbosity()
-    # It leaves the futures of a failed restore behind, and asyncio prints one traceback for each.
-    tasks = std_logging.getLogger("asyncio")
-    level = tasks.level
+    """Silence Orbax's log, which would break the progress bar; errors are raised all the same."""
+    verbosity = logging.get_verbosity()
+    # Orbax abandons the futures of a failed restore, and asyncio logs a traceback for each.
+    asyncio_log = std_logging.getLogger("asyncio")
+    level = asyncio_log.level
     logging.set_verbosity(logging.FATAL)
-    tasks.setLevel(std_logging.CRITICAL + 1)
+    asyncio_log.setLevel(std_logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
-        tasks.setLevel(level)
+        logging.set_verbosity(verbosity)
+        asyncio_log.setLevel(level)

@@ -1,4 +1,4 @@
-"""The end of an epoch: its record, with the validation part judged, and what is shown of it."""
+"""The end of an epoch: scores of the validation part, the record, and its line of text."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ from mgr_jax.training.state import TrainState
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What stays the same from the first step of a run to its last."""
+    """A training run: everything that stays the same from its first step to its last."""
 
     config: config_lib.Config
     dataset: Dataset
@@ -30,22 +30,22 @@ class Job:
 
     @property
     def num_steps(self) -> int:
-        """Steps of the whole run."""
+        """Number of steps of the whole run."""
         return self.config.train.num_epochs * self.steps_per_epoch
 
     @property
     def window(self) -> int:
-        """Samples of a window."""
+        """Number of samples of a window."""
         return config_lib.window_length(self.config)
 
     def set_status(self, status: str) -> None:
-        """Writes `STATUS` of the workdir, which the first process does alone."""
+        """Write `STATUS` of the workdir; only the first process does."""
         if processes.is_first():
             workdir_lib.set_status(self.run.path, status)
 
 
 def check_finite(job: Job, state: TrainState) -> None:
-    """Raises `UserError`, with status `diverged`, once a tensor of a step was not finite.
+    """Raise `UserError`, with status `diverged`, if a tensor of some step was not finite.
 
     Waits for the device.
     """
@@ -59,7 +59,7 @@ def check_finite(job: Job, state: TrainState) -> None:
 
 
 def score_valid(job: Job, state: TrainState) -> np.ndarray:
-    """Log-probabilities `[N, C]` of the tracks of the validation part, which may be empty."""
+    """Return log-probabilities `[N, C]` of the validation tracks; N may be 0."""
     if not job.dataset.parts["valid"].ids:
         return np.zeros((0, len(job.dataset.catalog.labels)))
     predict, part = network_lib.predictor(job.network, state), job.dataset.parts["valid"]
@@ -78,7 +78,7 @@ def score_valid(job: Job, state: TrainState) -> np.ndarray:
 
 
 def confusion(job: Job, scores: np.ndarray) -> np.ndarray:
-    """Counts `[C, C]` of the validation part, true class by judged class."""
+    """Return the confusion matrix `[C, C]` of the validation part, true class by predicted."""
     labels = job.dataset.parts["valid"].labels
     return metrics.confusion_matrix(labels, scores.argmax(axis=1), scores.shape[1])
 
@@ -90,12 +90,15 @@ def make_record(
     *,
     num_steps: int,
     seconds: float,
-    waited: float = 0.0,
+    wait_seconds: float = 0.0,
 ) -> dict[str, float]:
-    """The record of the epoch that ends with `state`, whose `score_valid` are `scores` `[N, C]`.
+    """Return the record of the epoch that ends with `state`.
 
-    `seconds` is the time of its last `num_steps` steps, since the others may have been before a
-    restart, and `waited` how many of them training stood still for a batch.
+    Args:
+      job: the run. state: after the last step of the epoch.
+      scores: `[N, C]` as from `score_valid`.
+      num_steps: steps of the epoch since the run was last started.
+      seconds: time that they took. wait_seconds: how much of it training waited for batches.
     """
     sums = {name: float(value) for name, value in jax.device_get(state.metrics).items()}
     count, step, valid = sums.pop("count"), int(state.step), job.dataset.parts["valid"]
@@ -106,9 +109,9 @@ def make_record(
         num_steps=job.num_steps,
         steps_per_epoch=job.steps_per_epoch,
     )
-    judged = {}
+    valid_metrics = {}
     if valid.ids:  # With `train.refit` there are none.
-        judged = {
+        valid_metrics = {
             "valid_loss": metrics.log_loss(scores, valid.labels),
             "valid_accuracy": metrics.accuracy(confusion(job, scores)),
         }
@@ -117,37 +120,35 @@ def make_record(
         "epoch": step // job.steps_per_epoch,
         "train_loss": sums["loss"] / count,
         "train_accuracy": sums["correct"] / count,
-        **judged,
+        **valid_metrics,
         "learning_rate": float(rate),
         "gradient_norm": sums["gradient_norm"] / count,
         "parameter_norm": sums["parameter_norm"] / count,
         "clips_per_second": num_steps * job.config.train.batch_size / seconds,
         "seconds": seconds,
-        "data_wait_fraction": waited / seconds,
+        "data_wait_fraction": wait_seconds / seconds,
     }
 
 
 def describe_record(job: Job, record: dict[str, float]) -> str:
-    """The line of an epoch on the terminal."""
+    """Return the line that the terminal shows of an epoch."""
     num_valid = len(job.dataset.parts["valid"].ids)
-    judged = ""
+    valid_text = ""
     if num_valid:
-        hits = round(record["valid_accuracy"] * num_valid)
-        judged = (
-            f"  valid loss {record['valid_loss']:.3f}"
-            f"  valid accuracy {stats.describe_accuracy(hits, num_valid, job.config.data.protocol)}"
-        )
+        num_correct = round(record["valid_accuracy"] * num_valid)
+        accuracy = stats.describe_accuracy(num_correct, num_valid, job.config.data.protocol)
+        valid_text = f"  valid loss {record['valid_loss']:.3f}  valid accuracy {accuracy}"
     return (
         f"epoch {record['epoch']:3d}/{job.config.train.num_epochs}"
         f"  loss {record['train_loss']:.3f}"
-        f"{judged}"
+        f"{valid_text}"
         f"  {record['clips_per_second']:.1f} clips/s"
         f"  waited {100 * record['data_wait_fraction']:.1f} % for data"
     )
 
 
 def describe_running(job: Job, sums: dict[str, jax.Array], step: int) -> str:
-    """What the progress bar says in the middle of an epoch; waits for the device."""
+    """Return what the progress bar shows in the middle of an epoch; waits for the device."""
     loss, correct, count = (float(sums[name]) for name in ("loss", "correct", "count"))
     return (
         f"epoch {-(-step // job.steps_per_epoch)}, loss {loss / count:.3f},"

@@ -1,8 +1,8 @@
-"""Numbers that are not finite: the first one is remembered on the device, with its step and name.
+"""Detection of numbers that are not finite, on the device: which tensor, at which step.
 
-Nothing is read back at a step. The state carries `[step, index]` of the first tensor that held a
-NaN or an Inf, or numbers so large (from about 1e19) that the sum of their squares is one; the host
-looks when it reads metrics anyway, and before it saves.
+No step reads anything back. The state carries `[step, index]` of the first tensor that held a NaN
+or an Inf, or numbers so large (from about 1e19) that the sum of their squares overflows. The host
+reads it where it reads metrics anyway, and before it saves.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 
 def no_fault() -> jax.Array:
-    """The record of a run in which everything was finite so far: int32 `[2]`."""
+    """Return the fault `[2]`, int32, of a run in which everything has been finite so far."""
     return jnp.full(2, -1, jnp.int32)
 
 
@@ -25,20 +25,20 @@ def find_fault(
     params: Any,
     batch_stats: Any,
 ) -> jax.Array:
-    """`fault` if it tells of one already; else `[step, index]` of the first tensor that is bad.
+    """Return `fault` if it holds one already, else `[step, index]` of the first bad tensor, if any.
 
-    The order is that of `names`: the loss, its gradients, then the parameters and the batch
-    statistics after the update.
+    The index counts in the order of `names`: the loss, its gradients, then the parameters and the
+    batch statistics after the update.
     """
     leaves = jax.tree.leaves([loss, gradients, params, batch_stats])
-    # The sums of squares are needed for the norms anyway.
+    # Sums of squares, since the norms in the metrics need them anyway.
     finite = jnp.isfinite(jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in leaves]))
-    found = jnp.stack([step, jnp.argmin(finite).astype(jnp.int32)])
-    return jnp.where((fault[0] < 0) & ~finite.all(), found, fault)
+    new_fault = jnp.stack([step, jnp.argmin(finite).astype(jnp.int32)])
+    return jnp.where((fault[0] < 0) & ~finite.all(), new_fault, fault)
 
 
 def names(params: Any, batch_stats: Any) -> list[str]:
-    """What `find_fault` numbers: `loss`, `gradient of dense_1/kernel`, ..."""
+    """Return the names of the tensors that `find_fault` numbers, in its order."""
     return [
         "the loss",
         *(f"the gradient of {name}" for name in _paths(params)),
@@ -48,7 +48,7 @@ def names(params: Any, batch_stats: Any) -> list[str]:
 
 
 def read_fault(fault: jax.Array, params: Any, batch_stats: Any) -> tuple[int, str] | None:
-    """Step and name of the first bad tensor, None if there is none; waits for the device."""
+    """Return step and name of the first bad tensor, None if there is none; waits for the device."""
     step, index = (int(value) for value in jax.device_get(fault))
     return None if step < 0 else (step, names(params, batch_stats)[index])
 

@@ -1,4 +1,4 @@
-"""Batches on their way to the devices, and how long the training waited for them."""
+"""Batches on their way to the devices, and how long training waited for them."""
 
 import collections
 import time
@@ -9,46 +9,46 @@ import jax.numpy as jnp
 
 from mgr_jax.data.batches import Batch
 
-# Steps on the devices: one that runs, and one whose batch is there when it ends.
-_IN_FLIGHT = 2
+# Steps dispatched and not finished: one that runs, and one whose batch is there when it ends.
+_MAX_IN_FLIGHT = 2
 
 
 class Feed:
     """A double buffer: the next batch is read and sent to the devices while a step runs.
 
-    Call `next` for a batch, dispatch its step, and tell `follow` of it.
+    Call `next` for a batch, dispatch its step, and pass an output of the step to `throttle`.
     """
 
     def __init__(
         self, source: Iterator[Batch], shard: Callable[[Batch], dict[str, jax.Array]]
     ) -> None:
-        """Takes batches from `source` and places them by `shard`."""
+        """Takes batches from `source` and places them on the devices by `shard`."""
         self._source, self._shard = source, shard
-        self._running: collections.deque[jax.Array] = collections.deque()
-        self._waited = 0.0
+        self._in_flight: collections.deque[jax.Array] = collections.deque()
+        self._wait_seconds = 0.0
 
     def next(self) -> dict[str, jax.Array]:
-        """The next batch, on its way to the devices.
+        """Return the next batch, on its way to the devices.
 
         Raises:
-          StopIteration: there is none.
+          StopIteration: if there is none.
         """
-        began = time.monotonic()
+        start = time.monotonic()
         batch = next(self._source)
-        self._waited += time.monotonic() - began
+        self._wait_seconds += time.monotonic() - start
         return self._shard(batch)
 
-    def follow(self, step: jax.Array) -> None:
-        """Waits until the step before the one that gives `step` has ended.
+    def throttle(self, output: jax.Array) -> None:
+        """Block until the step before the one that computes `output` has finished.
 
-        Without it, a host would queue step after step, each with its batch in the devices' memory.
+        Otherwise the host would queue step after step, each with its batch in the devices' memory.
         """
-        # A copy: the next step takes the memory of the state that `step` belongs to.
-        self._running.append(jnp.copy(step))
-        if len(self._running) == _IN_FLIGHT:
-            jax.block_until_ready(self._running.popleft())
+        # A copy, since the next step donates the state that `output` belongs to.
+        self._in_flight.append(jnp.copy(output))
+        if len(self._in_flight) == _MAX_IN_FLIGHT:
+            jax.block_until_ready(self._in_flight.popleft())
 
-    def take_wait(self) -> float:
-        """Seconds since the last call in which the training stood still, waiting for a batch."""
-        waited, self._waited = self._waited, 0.0
-        return waited
+    def take_wait_seconds(self) -> float:
+        """Return the seconds that training waited for a batch since the last call."""
+        seconds, self._wait_seconds = self._wait_seconds, 0.0
+        return seconds

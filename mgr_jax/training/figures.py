@@ -1,4 +1,4 @@
-"""The confusion matrix of the best epoch so far, as a picture in TensorBoard."""
+"""The confusion matrix of the best epoch so far, as an image in TensorBoard."""
 
 import io
 import time
@@ -13,34 +13,34 @@ from mgr_jax.training.writer import MetricsWriter
 _SECONDS_BETWEEN = 60.0
 
 
-class Pictures:
-    """Draws a new best at most once a minute, and at the end."""
+class BestConfusion:
+    """Draws the best epoch's confusion matrix: at most once a minute, and at the end."""
 
     def __init__(
         self, writer: MetricsWriter, labels: Sequence[str], records: Sequence[dict[str, float]]
     ) -> None:
-        """`records` are those of the epochs before, which have their pictures."""
+        """`records` are those of earlier epochs, whose figures have been drawn."""
         self._writer, self._labels = writer, labels
         self._best = max(map(rank, records), default=(-np.inf, -np.inf))
-        self._waiting: tuple[dict[str, float], np.ndarray] | None = None
+        self._pending_figure: tuple[dict[str, float], np.ndarray] | None = None
         self._drawn = time.monotonic()
 
     def after_epoch(self, record: dict[str, float], matrix: np.ndarray) -> None:
-        """Takes an epoch's record and the counts `[C, C]` of its validation."""
+        """Take an epoch's record and the confusion matrix `[C, C]` of its validation part."""
         if rank(record) > self._best:
-            self._best, self._waiting = rank(record), (record, matrix)
+            self._best, self._pending_figure = rank(record), (record, matrix)
         if time.monotonic() - self._drawn > _SECONDS_BETWEEN:
             self.close()
 
     def close(self) -> None:
-        """Draws what has waited."""
-        if self._waiting is None:
+        """Draw the pending figure, if there is one."""
+        if self._pending_figure is None:
             return
         from mgr_jax.evaluation.reports import plots  # Here: matplotlib takes a second to import.
 
-        record, matrix = self._waiting
+        record, matrix = self._pending_figure
         png = io.BytesIO()
         title = f"validation after epoch {record['epoch']}: {100 * record['valid_accuracy']:.1f} %"
         plots.confusion_matrix(png, matrix, self._labels, f"{title} (n = {matrix.sum()})")
         self._writer.write_image("valid_confusion", png.getvalue(), step=record["step"])
-        self._waiting, self._drawn = None, time.monotonic()
+        self._pending_figure, self._drawn = None, time.monotonic()

@@ -1,12 +1,11 @@
 """The training loop of the networks: steps, epochs, checkpoints, and when to stop."""
 
 import contextlib
-import json
 import time
 from typing import Any
 
 import jax
-import tqdm
+import orbax.checkpoint as ocp
 
 from mgr_jax import config as config_lib
 from mgr_jax import parallel
@@ -18,15 +17,13 @@ from mgr_jax.training import epoch as epoch_lib
 from mgr_jax.training import network as network_lib
 from mgr_jax.training.epoch import Job
 from mgr_jax.training.feed import Feed
-from mgr_jax.training.figures import Pictures
 from mgr_jax.training.preemption import Interrupted
 from mgr_jax.training.profile import Profiler, check_steps
+from mgr_jax.training.run_log import open_log
 from mgr_jax.training.state import TrainState, zero_metrics
-from mgr_jax.training.writer import MetricsWriter
-from mgr_jax.workdir import read_metrics
 
-# Steps after which the loop looks whether all numbers are finite; it then waits for the device.
-_LOOK_EVERY = 100
+# Checking that all numbers are finite waits for the device, so not at every step.
+_CHECK_FINITE_EVERY = 100
 
 
 def train(
@@ -36,33 +33,31 @@ def train(
     *,
     profile: range = range(0),
 ) -> None:
-    """Trains until the last epoch, going on from the newest checkpoint in the workdir.
+    """Train until the last epoch, resuming from the newest checkpoint in the workdir.
 
     A trace of the steps `profile`, counted from 0, is written into the workdir.
 
     Raises:
-      Interrupted: SIGINT or SIGTERM came; everything is saved.
-      UserError: a number is not finite any more, the batch does not fit the devices, or the run
+      Interrupted: on SIGINT or SIGTERM, after saving.
+      UserError: if a number is no longer finite, the batch does not fit the devices, or the run
         has no step of `profile`.
     """
     job = make_job(config, dataset, run)
     check_steps(profile, num_steps=job.num_steps)
-    with contextlib.ExitStack() as stack:
-        manager = stack.enter_context(
-            checkpoint.open_checkpoints(run.path, print, keep=config.train.keep_checkpoints)
-        )
-        state, progress = _start(job, manager)
+    keep = config.train.keep_checkpoints
+    with checkpoint.open_checkpoints(run.path, print, keep=keep) as manager:
+        state, progress = _restore_or_init(job, manager)
         if int(state.step) < job.num_steps and not stopping.stops(config.optim, progress):
             job.set_status("running")
-            _run(job, manager, state, progress, profile)
+            _train_steps(job, manager, state, progress, profile)
     job.set_status("done")
 
 
 def make_job(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> Job:
-    """Compiles what the config asks for, for the training part of the data set.
+    """Return the job of a config: its network, compiled for the training part of the data set.
 
     Raises:
-      UserError: if the batch does not spread over the devices, or the run is too short.
+      UserError: if the batch does not divide over the devices, or the run is too short.
     """
     part, num_classes = dataset.parts["train"], len(dataset.catalog.labels)
     mesh = parallel.make_mesh()
@@ -79,11 +74,13 @@ def make_job(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) 
     return Job(config, dataset, run, network, steps_per_epoch)
 
 
-def _start(job: Job, manager: Any) -> tuple[TrainState, dict[str, float]]:
-    """State and progress of the newest checkpoint, or those before the first step."""
+def _restore_or_init(
+    job: Job, manager: ocp.CheckpointManager
+) -> tuple[TrainState, dict[str, float]]:
+    """Return state and progress of the newest checkpoint, or those before the first step."""
     mesh = job.network.mesh
-    abstract = parallel.abstract(jax.eval_shape(job.network.init), mesh)
-    restored = checkpoint.restore_latest(manager, job.run.path, abstract, print)
+    abstract_state = parallel.abstract(jax.eval_shape(job.network.init), mesh)
+    restored = checkpoint.restore_latest(manager, job.run.path, abstract_state, print)
     if restored:
         print(f"resume    from step {int(restored[0].step)} of {job.num_steps}", flush=True)
         return restored
@@ -94,81 +91,96 @@ def _start(job: Job, manager: Any) -> tuple[TrainState, dict[str, float]]:
     return state, dict(stopping.START)
 
 
-def _run(
-    job: Job, manager: Any, state: TrainState, progress: dict[str, float], profile: range
+def _train_steps(
+    job: Job,
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    progress: dict[str, float],
+    profile: range,
 ) -> None:
-    """The steps that are left."""
-    config, run, first, writes = job.config, job.run, int(state.step), processes.is_first()
+    """Take the remaining steps, from `state` on.
+
+    Every iteration does the same things in the same order, so that a run that is killed at any
+    point and resumed ends bit by bit like an unbroken one:
+
+    1. Take the batch, and step. The batch depends on the seed and the step alone, so the state is
+       all that a resumed run needs.
+    2. At the end of an epoch, evaluate, write the record, and start new sums: all before saving. A
+       run killed in between repeats the epoch and replaces its record, which would be missing for
+       ever if the checkpoint were already there. And a checkpoint holds exactly the state that the
+       next step starts from.
+    3. Save: at the end of an epoch, every so many steps, and before stopping. That all numbers are
+       finite is checked first, so that a diverged state never replaces the last good checkpoint.
+    4. Stop, if the loss has settled or a signal has come: what was computed is saved by now.
+    """
+    config, first_step = job.config, int(state.step)
+    save_every = config.train.checkpoint_every_steps
     with contextlib.ExitStack() as stack:
-        asked = stack.enter_context(preemption.watch(manager.reached_preemption))
-        if writes:
-            writer = stack.enter_context(contextlib.closing(MetricsWriter(run.path, step=first)))
-            pictures = Pictures(writer, job.dataset.catalog.labels, read_metrics(run.path))
-            stack.enter_context(contextlib.closing(pictures))
-            if first == 0:
-                writer.write_text("config", json.dumps(config_lib.to_json(config), indent=2))
-        bar = stack.enter_context(
-            tqdm.tqdm(
-                total=job.num_steps,
-                initial=first,
-                desc="train",
-                unit="step",
-                disable=None if writes else True,
-            )
-        )
-        profiler = Profiler(run.path / "profile", profile if writes else range(0), bar.write)
+        stop_signal = stack.enter_context(preemption.watch(manager.reached_preemption))
+        log = stack.enter_context(open_log(job, first_step))
+        traced = profile if processes.is_first() else range(0)
+        profiler = Profiler(job.run.path / "profile", traced, log.print)
         stack.enter_context(contextlib.closing(profiler))
-        reader = stack.enter_context(contextlib.closing(_reader(job, first)))
+        reader = stack.enter_context(contextlib.closing(_open_reader(job, first_step)))
         feed = Feed(reader, job.network.shard)
-        began, began_at, shown = time.monotonic(), first, 0.0
-        for step in range(first + 1, job.num_steps + 1):
+        epoch_start, epoch_first_step = time.monotonic(), first_step
+
+        for step in range(first_step + 1, job.num_steps + 1):
             profiler.before(step - 1, state.step)
-            state = job.network.train_step(state, feed.next())
-            feed.follow(state.step)
-            bar.update()
-            # Reading a metric waits for the device, so not at every step.
-            if not bar.disable and time.monotonic() - shown > 1.0:
-                shown = time.monotonic()
-                bar.set_postfix_str(epoch_lib.describe_running(job, state.metrics, step))
-            ends = step % job.steps_per_epoch == 0
-            if ends or step % _LOOK_EVERY == 0:
+            state = _take_step(job, feed, state, step)
+            log.after_step(state, step)
+
+            ends_epoch, record = step % job.steps_per_epoch == 0, None
+            if ends_epoch or step % _CHECK_FINITE_EVERY == 0:
                 epoch_lib.check_finite(job, state)
-            if ends:
-                seconds = time.monotonic() - began
+            if ends_epoch:
+                seconds = time.monotonic() - epoch_start
                 scores = epoch_lib.score_valid(job, state)
                 record = epoch_lib.make_record(
                     job,
                     state,
                     scores,
-                    num_steps=step - began_at,
+                    num_steps=step - epoch_first_step,
                     seconds=seconds,
-                    waited=feed.take_wait(),
+                    wait_seconds=feed.take_wait_seconds(),
                 )
-                if writes:
-                    writer.write(record)
-                    if len(scores):
-                        pictures.after_epoch(record, epoch_lib.confusion(job, scores))
-                bar.write(epoch_lib.describe_record(job, record))
+                log.after_epoch(record, scores)
                 progress = stopping.after_epoch(config.optim, progress, record["train_loss"])
                 state = state.replace(metrics=parallel.replicate(zero_metrics(), job.network.mesh))
-                checkpoint.save(manager, state, progress, record)
-                began, began_at = time.monotonic(), step
-                if stopping.stops(config.optim, progress):
-                    bar.write(
-                        f"stop      the training loss has settled, after epoch {record['epoch']}"
-                    )
-                    return
-            number, every = asked(step), config.train.checkpoint_every_steps
-            if not ends and (number is not None or (every and step % every == 0)):
+
+            signal = stop_signal(step)
+            if ends_epoch or signal is not None or (save_every and step % save_every == 0):
                 epoch_lib.check_finite(job, state)
-                checkpoint.save(manager, state, progress, None)
-            if number is not None:
+                checkpoint.save(manager, state, progress, record)
+            if ends_epoch:
+                epoch_start, epoch_first_step = time.monotonic(), step
+
+            if ends_epoch and stopping.stops(config.optim, progress):
+                log.print(f"stop      the training loss has settled, after epoch {record['epoch']}")
+                return
+            if signal is not None:
                 job.set_status("preempted")
-                raise Interrupted(number, step)
+                raise Interrupted(signal, step)
 
 
-def _reader(job: Job, start_step: int) -> Any:
-    """This process's rows of the batches from `start_step` on: waveforms, or where they lie."""
+def _take_step(job: Job, feed: Feed, state: TrainState, step: int) -> TrainState:
+    """Dispatch step number `step` on the next batch; return the state after it.
+
+    The guard turns an implicit transfer, which would make the host and the devices wait for each
+    other at every step, into an error. `Feed` places batches explicitly, which it lets pass.
+    """
+    annotation = jax.profiler.StepTraceAnnotation("train", step_num=step - 1)
+    with annotation, jax.transfer_guard("disallow"):
+        state = job.network.train_step(state, feed.next())
+        feed.throttle(state.step)
+    return state
+
+
+def _open_reader(job: Job, start_step: int) -> Any:
+    """Return an iterator over this process's rows of the batches from `start_step` on.
+
+    With `data.on_device` they are windows of the resident clip store, else waveforms.
+    """
     config, part = job.config, job.dataset.parts["train"]
     common = {
         "batch_size": config.train.batch_size,

@@ -1,7 +1,6 @@
-"""The network of a config: its compiled functions on the devices, and its table of layers."""
+"""The network of a config: its compiled steps on the devices, and its table of layers."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,8 +28,8 @@ class Network:
 
     Attributes:
       mesh: the devices.
-      init: the state before the first step, not compiled.
-      shard: this process's rows of a batch -> what the steps take.
+      init: returns the state before the first step; not compiled.
+      shard: this process's rows of a batch -> the global batch that the steps take.
       train_step, predict_step: see `mgr_jax.training.steps`; the state is donated.
     """
 
@@ -50,22 +49,26 @@ def make_network(
     devices: Sequence[Any] | None = None,
     store: Clips | None = None,
 ) -> Network:
-    """Builds front end, model, optimiser and the compiled steps.
+    """Build front end, model and optimiser, and return the compiled steps.
 
-    `train.parallelism` says by what the steps reach the devices, all of them unless `devices`
-    names some. Either way the state is replicated, and its checkpoints are the same. A `store` is
-    put on the devices; in place of waveforms the steps then take windows of it
-    (`training.resident`).
+    Args:
+      config: the network; `train.parallelism` chooses `jit` or `pmap`. Either way the state is
+        replicated, and its checkpoints are the same.
+      num_classes: C. steps_per_epoch: for the learning-rate schedule.
+      class_weights: `[C]`, weights of the classes in the loss.
+      devices: devices to run on; all by default.
+      store: clips to put on the devices; the steps then take windows of it (`training.resident`)
+        in place of waveforms.
 
     Raises:
-      UserError: the store does not fit the devices.
+      UserError: if the store does not fit the devices.
     """
     mesh = parallel.make_mesh(devices)
     adapter = parallel.ADAPTERS[config.train.parallelism]
     axis_name = adapter.axis_name(mesh)
     frontend = make_frontend(config.features)
-    synchronised = None if config.model.local_batch_norm else axis_name
-    model = make_model(config.model, num_classes=num_classes, axis_name=synchronised)
+    batch_norm_axis = None if config.model.local_batch_norm else axis_name
+    model = make_model(config.model, num_classes=num_classes, axis_name=batch_norm_axis)
     tx = optimizer.make_optimizer(
         config.optim,
         num_steps=config.train.num_epochs * steps_per_epoch,
@@ -76,12 +79,15 @@ def make_network(
         waveform = np.zeros((1, *config_lib.window_shape(config)), np.float32)
         # Split, since the steps fold their number into the same key.
         key, _ = jax.random.split(jax.random.key(config.train.seed))
-        # Fitted to silence, for its shape; training puts the real one in its place.
+        # Fitted to silence, for its shape; training replaces it by the real one.
         normalizer = fit_normalizer(config.features, [waveform])
         inputs = make_frontend(config.features)(waveform, normalizer)
         averaged = config.optim.ema_decay > 0
-        single = make_model(config.model, num_classes=num_classes)
-        return create_state(key, single, tx, inputs, normalizer=normalizer, averaged=averaged)
+        # Without the axis, which exists inside the compiled steps alone.
+        single_device_model = make_model(config.model, num_classes=num_classes)
+        return create_state(
+            key, single_device_model, tx, inputs, normalizer=normalizer, averaged=averaged
+        )
 
     train_step = steps.make_train_step(
         config,
@@ -93,33 +99,31 @@ def make_network(
         axis_name=axis_name,
     )
     predict_step = steps.make_predict_step(frontend, config.features, model)
-    shared: tuple[resident.Resident, ...] = ()
+    clips, num_shared = None, 0
     if store is not None:
-        shared = (resident.put(store, mesh, field="data.on_device"),)
+        clips, num_shared = resident.put(store, mesh, field="data.on_device"), 1
         length = config_lib.window_length(config)
-        train_step, predict_step = (_reading(step, length) for step in (train_step, predict_step))
-    compiled = [
-        make(step, mesh, num_shared=len(shared))
-        for make, step in ((adapter.train_step, train_step), (adapter.predict_step, predict_step))
-    ]
-    if shared:
-        compiled = [functools.partial(_with_store, step, *shared) for step in compiled]
-    return Network(mesh, init, lambda batch: adapter.shard(batch, mesh), *compiled)
+        train_step = _on_windows(train_step, length)
+        predict_step = _on_windows(predict_step, length)
+    train_step = adapter.train_step(train_step, mesh, num_shared=num_shared)
+    predict_step = adapter.predict_step(predict_step, mesh, num_shared=num_shared)
+    if clips is not None:
+        train_step, predict_step = _with_clips(train_step, clips), _with_clips(predict_step, clips)
+    return Network(mesh, init, lambda batch: adapter.shard(batch, mesh), train_step, predict_step)
 
 
-def _reading(step: Callable[..., Any], length: int) -> Callable[..., Any]:
-    """`step` of a batch -> the same of windows of `length` samples and the resident store."""
+def _on_windows(step: Callable[..., Any], length: int) -> Callable[..., Any]:
+    """Return `step` as a function of windows of `length` samples and the resident clips."""
     return lambda state, windows, clips: step(state, resident.read(clips, windows, length))
 
 
-def _with_store(
-    step: Callable[..., Any], clips: resident.Resident, state: Any, windows: dict[str, jax.Array]
-) -> Any:
-    return step(state, windows, clips)
+def _with_clips(step: Callable[..., Any], clips: resident.Resident) -> Callable[..., Any]:
+    """Return the compiled `step` with the resident clips as its last argument."""
+    return lambda state, windows: step(state, windows, clips)
 
 
 def class_weights(config: config_lib.Config, dataset: Dataset) -> np.ndarray | None:
-    """Weights `[C]` of the classes in the loss, None unless `config` asks for them."""
+    """Return weights `[C]` of the classes in the loss; None without `optim.class_weights`."""
     if not config.optim.class_weights:
         return None
     labels, num_classes = dataset.parts["train"].labels, len(dataset.catalog.labels)
@@ -127,7 +131,7 @@ def class_weights(config: config_lib.Config, dataset: Dataset) -> np.ndarray | N
 
 
 def fitted_normalizer(config: config_lib.Config, part: batches.Part) -> Any:
-    """The normaliser of `config` (see `features.normalize`), fitted on all windows of `part`."""
+    """Return the normaliser of `config` (`features.normalize`), fitted on all windows of `part`."""
     windows = batches.eval_batches(
         part, batch_size=config.train.batch_size, window=config_lib.window_length(config)
     )
@@ -136,10 +140,10 @@ def fitted_normalizer(config: config_lib.Config, part: batches.Part) -> Any:
 
 
 def predictor(network: Network, state: TrainState) -> tracks_lib.Predict:
-    """The function from a batch of windows to log-probabilities, for the variables of `state`.
+    """Return the function from a batch of windows to log-probabilities, with `state`'s variables.
 
-    It takes this process's rows, as waveforms or as windows of the resident store, and gives those
-    of the whole batch, in every process.
+    It takes this process's rows, as waveforms or as windows of the resident store, and returns the
+    log-probabilities of the whole batch, in every process.
     """
     variables = state.variables()
 
@@ -152,7 +156,7 @@ def predictor(network: Network, state: TrainState) -> tracks_lib.Predict:
 
 
 def describe(config: config_lib.Config, *, num_classes: int) -> str:
-    """The table of the network: layers, output shapes, numbers of parameters.
+    """Return the table of the network's layers: output shapes, numbers of parameters.
 
     Raises:
       UserError: if the window or the image is too small for the network.
@@ -161,7 +165,7 @@ def describe(config: config_lib.Config, *, num_classes: int) -> str:
 
 
 def count_parameters(config: config_lib.Config, *, num_classes: int) -> int:
-    """Trainable parameters of the network."""
+    """Return the number of trainable parameters of the network."""
     return _summary(config, num_classes).trainable
 
 
@@ -171,7 +175,8 @@ def _summary(config: config_lib.Config, num_classes: int) -> table.Summary:
         normalizer = fit_normalizer(config.features, [waveform])
         return make_frontend(config.features)(waveform, normalizer)
 
-    model = make_model(config.model, num_classes=num_classes)
+    textbook = dataclasses.replace(config.model, implementation="reference")
+    model = make_model(textbook, num_classes=num_classes)
     try:
         return table.summary(model, jax.eval_shape(inputs).shape[1:])
     except ValueError as error:

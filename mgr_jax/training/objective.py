@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The loss: targets, cross entropy, class weights."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,9 @@ import optax
 
 
 def make_targets(labels: jax.Array, *, num_classes: int, label_smoothing: float = 0.0) -> jax.Array:
-    """Class probabilities `[B, C]` of int labels `[B]`.
+    """Return target probabilities `[B, C]` for int labels `[B]`.
 
-    `label_smoothing` is the share that is spread evenly over all classes (Szegedy et al. 2016).
+    `label_smoothing` is the probability spread evenly over all classes (Szegedy et al. 2016).
     """
     return optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)
 
@@ -16,7 +16,7 @@ def make_targets(labels: jax.Array, *, num_classes: int, label_smoothing: float 
 def cross_entropy(
     logits: jax.Array, targets: jax.Array, class_weights: jax.Array | None = None
 ) -> jax.Array:
-    """-sum_c w_c t_c log p_c of each example, in nats: `[B, C]`, `[B, C]` -> `[B]`.
+    """Return -sum_c w_c t_c log p_c of each example, `[B]`, in nats.
 
     Args:
       logits: `[B, C]`. targets: class probabilities `[B, C]`.
@@ -28,14 +28,14 @@ def cross_entropy(
 
 
 def balanced_weights(labels: jax.Array, *, num_classes: int) -> jax.Array:
-    """Weights `[C]` by which every class counts alike: N / (C n_c), as scikit-learn's `balanced`.
+    """Return weights `[C]` by which every class counts alike: N / (C n_c), 0 if n_c is 0.
 
-    A class without a label gets 0.
+    The same as scikit-learn's `class_weight="balanced"`.
     """
     counts = jnp.bincount(labels, length=num_classes)
     return jnp.where(counts > 0, len(labels) / (num_classes * jnp.maximum(counts, 1)), 0.0)
 
 
 def correct(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """1 where the largest logit is the label's, else 0: `[B, C]`, int `[B]` -> float `[B]`."""
+    """Return float `[B]`: 1 where the largest of the logits `[B, C]` is the label's, else 0."""
     return (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)

@@ -20,9 +20,10 @@ _PLATEAU_MIN_DELTA = 1e-4
 def make_optimizer(
     optim: config_lib.Optim, *, num_steps: int, steps_per_epoch: int
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimiser; its `update` takes the batch's loss as `value`, which `plateau` needs.
+    """Return the optimiser, whose `update` is called once a step.
 
-    Called once a step; the updates it returns are zero where gradients are only accumulated.
+    `update` takes the batch's loss as `value`, which `plateau` needs. The updates that it returns
+    are zero at steps that only accumulate gradients.
     """
     rate = make_schedule(optim, num_steps=num_steps, steps_per_epoch=steps_per_epoch)
     optimizer = _make_named(optim, rate)
@@ -66,14 +67,15 @@ def _make_named(
 def make_schedule(
     optim: config_lib.Optim, *, num_steps: int, steps_per_epoch: int
 ) -> optax.Schedule:
-    """Number of updates made -> learning rate of the next, before what `plateau` takes off.
+    """Return the schedule: number of updates so far -> learning rate of the next one.
 
     With W updates of warm-up, update u of them has (u + 1) / (W + 1) of the rate. `cosine` falls
     from the peak at update W to zero at the end of the run (Loshchilov and Hutter 2017, without
-    restarts); `step` counts its epochs from the start of the run, as Goyal et al. 2017 do.
+    restarts); `step` counts its epochs from the start of the run, as Goyal et al. 2017 do. The
+    factor of `plateau` is applied by the optimiser.
     """
     every = optim.accumulate_steps
-    # By `jnp`, since folds that are trained together differ in their numbers of steps.
+    # Traced values where folds are trained together, since they differ in their number of steps.
     num_updates = jnp.maximum(1, num_steps // every)
     warmup = jnp.round(optim.warmup_epochs * steps_per_epoch / every)
 
@@ -93,7 +95,7 @@ def make_schedule(
 def learning_rate(
     optim: config_lib.Optim, opt_state: Any, *, step: int, num_steps: int, steps_per_epoch: int
 ) -> jax.Array:
-    """The rate in force after `step` steps: that of the next update."""
+    """Return the learning rate of the next update after `step` steps."""
     schedule = make_schedule(optim, num_steps=num_steps, steps_per_epoch=steps_per_epoch)
     rate = schedule(step // optim.accumulate_steps)
     if optim.schedule == "plateau":
@@ -102,9 +104,10 @@ def learning_rate(
 
 
 def average(optim: config_lib.Optim, params: Any, previous: Any, *, step: jax.Array) -> Any:
-    """The moving average of the parameters after `step` steps; None if the config asks for none.
+    """Return the moving average of the parameters after `step` steps; None without `ema_decay`.
 
-    It moves with every update, so that accumulated batches count as the one that they stand for.
+    It changes at updates only, so that accumulated batches count as the one large batch that they
+    stand for.
     """
     if not optim.ema_decay:
         return None
@@ -113,7 +116,7 @@ def average(optim: config_lib.Optim, params: Any, previous: Any, *, step: jax.Ar
 
 
 def check_updates(optim: config_lib.Optim, *, num_steps: int) -> None:
-    """Raises `UserError` if a run of `num_steps` ends before its first update."""
+    """Raise `UserError` if a run of `num_steps` ends before its first update."""
     if optim.accumulate_steps > num_steps:
         raise UserError(
             f"optim.accumulate_steps is {optim.accumulate_steps}, but the run has only"

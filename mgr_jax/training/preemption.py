@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM and SIGINT, also when they reach one process of several."""
+"""Stopping for SIGTERM and SIGINT, also if they reach only one of several processes."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import jax
 
 
 class Interrupted(Exception):
-    """A signal asked to stop; the state is saved. `signal` is its number."""
+    """The run stopped for a signal, whose number is `signal`, and its state is saved."""
 
     def __init__(self, number: int, step: int):
         super().__init__(f"stopped at step {step}, saved; the same command goes on from there")
@@ -18,39 +18,40 @@ class Interrupted(Exception):
 
 
 @contextlib.contextmanager
-def watch(reached: Callable[[int], bool]) -> Iterator[Callable[[int], int | None]]:
-    """Collects signals, so that a step is never cut; in one process a second one acts at once.
+def watch(reached_preemption: Callable[[int], bool]) -> Iterator[Callable[[int], int | None]]:
+    """Record signals instead of letting them cut a step; in one process a second one acts at once.
 
-    In several processes JAX catches SIGTERM itself: `reached`, Orbax's `reached_preemption`, is
-    then true at the same later step in all of them, whichever was asked. Ctrl-C becomes a SIGTERM.
+    In several processes JAX handles SIGTERM itself: `reached_preemption` (Orbax's) then turns true
+    at the same later step in all of them, whichever received it. Ctrl-C is passed on as a SIGTERM.
 
     Yields:
-      A function to call after every step with its number: the signal to stop for, or None.
+      stop_signal: to be called after every step with its number; returns the number of the signal
+        to stop for, or None.
     """
     received: list[int] = []
-    before = {}
+    previous_handlers = {}
 
-    def handle(number: int, frame: Any) -> None:
+    def record(number: int, frame: Any) -> None:
         received.append(number)
-        signal.signal(number, before[number])
+        signal.signal(number, previous_handlers[number])
 
     def pass_on(number: int, frame: Any) -> None:
         received.append(number)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def asked(step: int) -> int | None:
-        if reached(step):
+    def stop_signal(step: int) -> int | None:
+        if reached_preemption(step):
             return received[0] if received else signal.SIGTERM
         return received[0] if received and jax.process_count() == 1 else None
 
     if jax.process_count() == 1:
-        handlers = {signal.SIGINT: handle, signal.SIGTERM: handle}
+        handlers = {signal.SIGINT: record, signal.SIGTERM: record}
     else:
         handlers = {signal.SIGINT: pass_on}
     for number, handler in handlers.items():
-        before[number] = signal.signal(number, handler)
+        previous_handlers[number] = signal.signal(number, handler)
     try:
-        yield asked
+        yield stop_signal
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)

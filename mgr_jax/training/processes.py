@@ -1,4 +1,4 @@
-"""Several processes as one program: start-up, what the first alone does, and agreement."""
+"""Several processes as one program: start-up, barriers, work of the first process alone."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,8 @@ from jax.experimental import multihost_utils
 
 from mgr_jax.errors import UserError
 
-# A process may have to decode a data set that others have at hand already.
-_PATIENCE_SECONDS = 24 * 3600
+# A process may have to decode a data set that the others have in their cache.
+_BARRIER_TIMEOUT_SECONDS = 24 * 3600
 
 
 def initialize(
@@ -19,12 +19,15 @@ def initialize(
     process_id: int | None = None,
     heartbeat_timeout_seconds: int = 100,
 ) -> None:
-    """Joins this process to the others; to be called before anything touches a device.
+    """Join this process to the others; to be called before anything touches a device.
+
+    What is None is read from the environment, or detected by JAX (Cloud TPU, Slurm, Open MPI,
+    Kubernetes).
 
     Args:
-      coordinator_address: `host:port` of the first process. num_processes: how many there are.
-        process_id: which this is, from 0. What is None is taken from the environment, or found
-        out by JAX (Cloud TPU, Slurm, Open MPI, Kubernetes).
+      coordinator_address: `host:port` of the first process.
+      num_processes: number of processes.
+      process_id: number of this one, from 0.
       heartbeat_timeout_seconds: silence after which a process counts as dead, and ends the others.
 
     Raises:
@@ -47,43 +50,43 @@ def initialize(
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and prints."""
+    """Return whether this process is the one that writes and prints."""
     return not _are_several() or jax.process_index() == 0
 
 
-def wait(name: str) -> None:
-    """Returns when all processes have come here; `name` is of this place in the program."""
+def barrier(name: str) -> None:
+    """Wait until all processes have called this with the same `name`."""
     if _are_several():
-        # Not a collective of the devices, whose patience ends after minutes.
+        # Not a collective of the devices, which would time out after minutes.
         from orbax.checkpoint import multihost
 
-        multihost.get_barrier_sync_fn()(key=name, timeout_ms=1000 * _PATIENCE_SECONDS)
+        multihost.get_barrier_sync_fn()(key=name, timeout_ms=1000 * _BARRIER_TIMEOUT_SECONDS)
 
 
 def all_agree(value: bool) -> bool:
-    """Whether `value` holds in every process; all of them must call it."""
+    """Return whether `value` is true in every process; all of them must call this."""
     if not _are_several():
         return value
     return bool(multihost_utils.process_allgather(np.array([value])).all())
 
 
-def first_alone(name: str, function: Callable[[], None]) -> None:
-    """Runs `function` in the first process; returns in all of them once it is done.
+def run_on_first(name: str, function: Callable[[], None]) -> None:
+    """Run `function` in the first process only; return in all of them once it is done.
 
     Raises:
-      UserError: in all processes, if it raised one.
+      UserError: in all processes, if `function` raised one.
     """
-    problem = None
+    user_error = None
     if is_first():
         try:
             function()
         except UserError as error:
-            problem = error
-    wait(name)
-    if not all_agree(problem is None):
-        raise problem or UserError("the first process has stopped; see what it says")
+            user_error = error
+    barrier(name)
+    if not all_agree(user_error is None):
+        raise user_error or UserError("the first process has stopped; see what it says")
 
 
 def _are_several() -> bool:
-    # Asked first: the number of processes alone would start the devices.
+    # In this order, since `process_count` starts the devices.
     return jax.distributed.is_initialized() and jax.process_count() > 1

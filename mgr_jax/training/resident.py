@@ -1,9 +1,9 @@
-"""The clip store in the devices' memory, and batches as places in it: the host reads no audio.
+"""Training from a clip store in the devices' memory: the host sends indices, not audio.
 
-`data.on_device` trains so, and so do the folds of `train.folds_at_once`. The host chooses the
-windows that `data.batches` would read, and sends integers `[B]` of each: `clip` (row of the store),
-`start` (first sample), `num_samples` (how many are audio), and in training `label` and `row` (of
-the batch). The devices cut them out of their copy of the store.
+`data.on_device` and `train.folds_at_once` use it. The host chooses the same windows as
+`data.batches`, and sends integers `[B]` for a batch: `clip` (row of the store), `start` (first
+sample), `num_samples` (how many are audio), and in training `label` and `row` (of the batch). The
+devices slice the windows out of their copy of the store.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,47 +20,48 @@ from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
 
 Windows = dict[str, np.ndarray]
-# Samples int16 [N, T], and what a step of each row is worth, float32 [N].
+# Samples int16 [N, T], and the factor of each row that makes them audio, float32 [N].
 Resident = tuple[jax.Array, jax.Array]
 
-# Share of a device's memory that the clips may take; training needs the rest.
-_LARGEST_SHARE = 0.8
+# Fraction of a device's memory that the clips may take; training needs the rest.
+_MAX_MEMORY_FRACTION = 0.8
 
 
 def put(store: Clips, mesh: Mesh, *, field: str) -> Resident:
-    """The clip store on every device of `mesh`: int16 as on disk, `N * T * 2` bytes on each.
+    """Copy the clip store to every device of `mesh`: int16 as on disk, `N * T * 2` bytes on each.
 
     Raises:
-      UserError: if that is more than a device has, where it tells; `field` of the config asked.
+      UserError: if the clips do not fit a device that reports its memory; names the config's
+        `field` that requested them.
     """
     device = mesh.local_mesh.devices.flat[0]
     size, limit = store.samples.nbytes, (device.memory_stats() or {}).get("bytes_limit")
-    if limit and size > _LARGEST_SHARE * limit:
+    if limit and size > _MAX_MEMORY_FRACTION * limit:
         raise UserError(
             f"{field}: the clips take {size / 2**30:.1f} GiB on each device, which has"
             f" {limit / 2**30:.1f}; shorten data.clip_seconds, or leave {field} out"
         )
-    copies = NamedSharding(mesh, PartitionSpec())
+    replicated = NamedSharding(mesh, PartitionSpec())
     scale = np.array([record.scale / FULL_SCALE for record in store.records], np.float32)
-    # Not `device_put`, which first sends all of it round to see whether processes agree.
+    # Not `device_put`, which would first send all of it between the processes to compare it.
     samples, scale = (
-        jax.make_array_from_callback(x.shape, copies, lambda index, x=x: np.asarray(x[index]))
+        jax.make_array_from_callback(x.shape, replicated, lambda index, x=x: np.asarray(x[index]))
         for x in (store.samples, scale)
     )
     return samples, scale
 
 
 def read(clips: Resident, windows: Mapping[str, jax.Array], length: int) -> dict[str, jax.Array]:
-    """The batch of windows `[B, length]`, as `Clips.waveform` reads them."""
+    """Return the batch of waveforms `[B, length]`, equal to those of `Clips.waveform`."""
     samples, scale = clips
 
-    def one(clip: jax.Array, start: jax.Array) -> jax.Array:
+    def read_one(clip: jax.Array, start: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(samples, (clip, start), (1, length))[0]
 
-    pieces = jax.vmap(one)(windows["clip"], windows["start"]).astype(jnp.float32)
+    values = jax.vmap(read_one)(windows["clip"], windows["start"]).astype(jnp.float32)
     fields = ("num_samples", "label", "row")
     return {
-        "waveform": pieces * scale[windows["clip"]][:, None],
+        "waveform": values * scale[windows["clip"]][:, None],
         **{name: windows[name] for name in fields if name in windows},
     }
 
@@ -68,12 +69,12 @@ def read(clips: Resident, windows: Mapping[str, jax.Array], length: int) -> dict
 def make_plan(
     part: batches.Part, *, batch_size: int, window: int, seed: int
 ) -> Callable[[int], Windows]:
-    """Step -> the windows that `batches.train_batches` gives at that step.
+    """Return a function: step -> the windows that `batches.train_batches` yields at that step.
 
     Args:
-      part: the tracks to learn from.
+      part: the tracks to train on.
       batch_size: B. window: samples of a window.
-      seed: seed of the order and of the windows.
+      seed: seed of the order of tracks and of the starts of windows.
     """
     order = batches.training_order(part, seed=seed)
 
@@ -86,7 +87,7 @@ def make_plan(
             for position, length in zip(positions, lengths, strict=True)
         ]
         return {
-            **_places(part.rows[tracks], np.array(starts), lengths, window),
+            **_windows(part.rows[tracks], np.array(starts), lengths, window),
             "label": part.labels[tracks].astype(np.int32),
             "row": np.arange(batch_size, dtype=np.int32),
         }
@@ -97,25 +98,25 @@ def make_plan(
 def train_windows(
     plan: Callable[[int], Windows], *, start_step: int, num_steps: int, local: slice = slice(None)
 ) -> Iterator[Windows]:
-    """Windows of the steps `start_step` to `num_steps - 1`, of which a process takes rows `local`.
+    """Iterate over the windows of steps `start_step` to `num_steps - 1`; a process takes `local`.
 
-    They are chosen ahead by a thread, from when the first are asked for; `close()` ends it.
+    A thread computes them ahead once iteration has begun; `close()` ends it.
     """
     steps = grain.MapDataset.range(start_step, num_steps).map(plan)
-    own = steps.map(lambda windows: {name: value[local] for name, value in windows.items()})
-    return iter(own.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
+    rows = steps.map(lambda windows: {name: value[local] for name, value in windows.items()})
+    return iter(rows.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
 
 
 def grid_windows(
     part: batches.Part, grid: np.ndarray, *, batch_size: int, window: int
 ) -> list[Windows]:
-    """Batches of the windows of a grid `[W, 2]` (`batches.windows_of`), the last one filled up."""
-    missing = -len(grid) % batch_size
-    filled = np.concatenate([grid, np.zeros((missing, 2), grid.dtype)])
-    places = _places(part.rows[filled[:, 0]], filled[:, 1], _lengths(part, filled[:, 0]), window)
+    """Return batches of the windows of a grid `[W, 2]` (`batches.windows_of`), the last padded."""
+    padding = np.zeros((-len(grid) % batch_size, 2), grid.dtype)
+    tracks, starts = np.concatenate([grid, padding]).T
+    windows = _windows(part.rows[tracks], starts, _lengths(part, tracks), window)
     return [
-        {name: value[first : first + batch_size] for name, value in places.items()}
-        for first in range(0, len(filled), batch_size)
+        {name: value[first : first + batch_size] for name, value in windows.items()}
+        for first in range(0, len(tracks), batch_size)
     ]
 
 
@@ -127,9 +128,10 @@ def score_tracks(
     window: int,
     local: slice = slice(None),
 ) -> np.ndarray:
-    """As `evaluation.tracks.score_tracks`, from places in the store: log-probabilities `[N, C]`.
+    """Return log-probabilities `[N, C]` of the tracks of a part, from windows of the store.
 
-    `predict` takes the rows `local` of a batch and gives the scores of all of them.
+    The same as `evaluation.tracks.score_tracks`. `predict` takes the rows `local` of a batch and
+    returns the log-probabilities of all of its rows.
     """
     grid = batches.windows_of(part, window)
     scores = [
@@ -143,6 +145,6 @@ def _lengths(part: batches.Part, tracks: np.ndarray) -> np.ndarray:
     return np.array([part.clips.records[row].length for row in part.rows[tracks]], np.int64)
 
 
-def _places(clips: np.ndarray, starts: np.ndarray, lengths: np.ndarray, window: int) -> Windows:
-    places = {"clip": clips, "start": starts, "num_samples": np.minimum(window, lengths - starts)}
-    return {name: value.astype(np.int32) for name, value in places.items()}
+def _windows(clips: np.ndarray, starts: np.ndarray, lengths: np.ndarray, window: int) -> Windows:
+    fields = {"clip": clips, "start": starts, "num_samples": np.minimum(window, lengths - starts)}
+    return {name: value.astype(np.int32) for name, value in fields.items()}

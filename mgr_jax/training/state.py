@@ -14,17 +14,17 @@ _METRICS = ("loss", "correct", "count", "gradient_norm", "parameter_norm")
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """What a checkpoint holds.
+    """Everything that a checkpoint holds.
 
     Attributes:
       step: int32, steps taken so far.
       params, batch_stats: variables of the model.
-      average: moving average of `params`, None if the config asks for none.
-      opt_state: state of the optimiser, with that of its schedule.
-      normalizer: what the front end's features are normalised by, fitted on the training part
-        before the first step; None if the config asks for none.
+      average: moving average of `params`; None without `optim.ema_decay`.
+      opt_state: state of the optimiser, including that of its schedule.
+      normalizer: statistics that normalise the features, fitted on the training part before the
+        first step; None without `features.normalize`.
       metrics: sums over the examples of this epoch: `loss`, `correct`, `count`, and the
-        `gradient_norm` and `parameter_norm` (L2, of all together) of their steps.
+        `gradient_norm` and `parameter_norm` (global L2 norms) of their steps.
       fault: int32 `[2]`, step and index of the first tensor that was not finite: see `faults`.
     """
 
@@ -38,7 +38,7 @@ class TrainState(flax.struct.PyTreeNode):
     fault: jax.Array
 
     def variables(self) -> dict[str, Any]:
-        """What evaluation reads: `params` (their average, if there is one) and the rest."""
+        """Return the variables for evaluation; `params` are their average, if there is one."""
         params = self.params if self.average is None else self.average
         return {
             "params": params,
@@ -48,7 +48,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def zero_metrics() -> dict[str, jax.Array]:
-    """Sums of an epoch that has not begun."""
+    """Return the metrics of an epoch before its first step."""
     return {name: jnp.zeros((), jnp.float32) for name in _METRICS}
 
 
@@ -61,7 +61,7 @@ def create_state(
     normalizer: Any = None,
     averaged: bool = False,
 ) -> TrainState:
-    """The state before the first step; `inputs` `[B, ...]` is what the front end gives."""
+    """Return the state before the first step, for features `inputs` `[B, ...]`."""
     variables = model.init(key, inputs)
     return TrainState(
         step=jnp.zeros((), jnp.int32),

@@ -16,7 +16,7 @@ from mgr_jax.training import faults, objective
 from mgr_jax.training import optimizer as optimizer_lib
 from mgr_jax.training.state import TrainState
 
-# Above any row of a batch: the keys of rows are folded from the same key.
+# Larger than any row of a batch, since the keys of rows are folded from the same key.
 _MIXUP = 2**31
 
 TrainStep = Callable[[TrainState, dict[str, jax.Array]], TrainState]
@@ -33,15 +33,16 @@ def make_train_step(
     class_weights: jax.Array | None = None,
     axis_name: str | None = None,
 ) -> TrainStep:
-    """One step of gradient descent: waveform -> features -> logits -> loss -> update.
+    """Return one step of gradient descent: waveform -> features -> logits -> loss -> update.
 
     `config` gives the seed, mixup, label smoothing and the decay of the moving average;
-    `class_weights` `[C]` weigh the loss. The random draws of an example depend on the seed, the
+    `class_weights` `[C]` weight the loss. The random draws of an example depend on the seed, the
     step and its row in the global batch alone, so that they are the same however the rows are
-    spread over devices. With `axis_name` a batch is one device's rows; the loss, its gradients and
-    the metrics are those of all devices' rows together. Beside what batch normalisation exchanges
-    inside the network, that takes one collective; with `model.local_batch_norm` the running
-    averages, averaged over the devices, travel in it too.
+    spread over devices.
+
+    With `axis_name` a batch is one device's rows, while the loss, its gradients and the metrics are
+    those of the rows of all devices. That takes one collective, beside those of batch normalisation
+    in the network; with `model.local_batch_norm` it also averages the running averages.
     """
 
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> TrainState:
@@ -78,15 +79,16 @@ def make_train_step(
         correct = objective.correct(logits, batch["label"]).sum()
         count = jnp.float32(len(logits))
         if axis_name is not None:
-            own = batch_stats if config.model.local_batch_norm else {}
-            mean, correct = _over_devices((loss, gradients, own), correct, axis_name)
-            loss, gradients, own = mean
-            batch_stats = own if config.model.local_batch_norm else batch_stats
+            local_stats = batch_stats if config.model.local_batch_norm else {}
+            (loss, gradients, local_stats), correct = _over_devices(
+                (loss, gradients, local_stats), correct, axis_name
+            )
+            batch_stats = local_stats or batch_stats
             count = count * jax.lax.axis_size(axis_name)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, value=loss)
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
-        added = {
+        sums = {
             "loss": loss * count,
             "correct": correct,
             "count": count,
@@ -99,7 +101,7 @@ def make_train_step(
             average=optimizer_lib.average(config.optim, params, state.average, step=step),
             batch_stats=batch_stats,
             opt_state=opt_state,
-            metrics=jax.tree.map(jnp.add, state.metrics, added),
+            metrics=jax.tree.map(jnp.add, state.metrics, sums),
             fault=faults.find_fault(
                 state.fault,
                 step,
@@ -116,9 +118,10 @@ def make_train_step(
 def make_predict_step(
     frontend: Frontend, features: config_lib.Features, model: nn.Module
 ) -> PredictStep:
-    """`(variables, batch) -> log-probabilities [B, C]`, with running statistics, no dropout.
+    """Return the evaluation step: `(variables, batch) -> log-probabilities [B, C]`.
 
-    `variables` holds `params`, `batch_stats` and `normalizer` of a `TrainState`.
+    It uses running averages and no dropout. `variables` holds `params`, `batch_stats` and
+    `normalizer` of a `TrainState`.
     """
 
     def predict_step(variables: Any, batch: dict[str, jax.Array]) -> jax.Array:
@@ -134,12 +137,12 @@ def make_predict_step(
 
 
 def _over_devices(tree: Any, count: jax.Array, axis_name: str) -> tuple[Any, jax.Array]:
-    """The mean of `tree` and the sum of `count` over all devices, in one all-reduce."""
-    numbers, restore = ravel_pytree((tree, count))
-    tree, count = restore(jax.lax.psum(numbers, axis_name))
+    """Return the mean of `tree` and the sum of `count` over all devices, by one all-reduce."""
+    flat, unravel = ravel_pytree((tree, count))
+    tree, count = unravel(jax.lax.psum(flat, axis_name))
     return jax.tree.map(lambda x: x / jax.lax.axis_size(axis_name), tree), count
 
 
 def _norm(tree: Any) -> jax.Array:
-    """L2 norm of all numbers of a tree together."""
+    """Return the global L2 norm of a tree."""
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))

@@ -1,4 +1,4 @@
-"""Early stopping: what it remembers from epoch to epoch, saved beside the state."""
+"""Early stopping on the training loss; its progress is saved beside the state."""
 
 import math
 
@@ -8,12 +8,15 @@ START = {"lowest_loss": math.inf, "epochs_since": 0}
 
 
 def after_epoch(optim: Optim, progress: dict[str, float], loss: float) -> dict[str, float]:
-    """Keras's EarlyStopping: a loss counts as lower only if by more than the minimum."""
+    """Return the progress after an epoch with `loss`, as Keras's EarlyStopping counts.
+
+    A loss counts as lower only if it is lower by more than `early_stop_min_delta`.
+    """
     if loss < progress["lowest_loss"] - optim.early_stop_min_delta:
         return {"lowest_loss": loss, "epochs_since": 0}
     return progress | {"epochs_since": progress["epochs_since"] + 1}
 
 
 def stops(optim: Optim, progress: dict[str, float]) -> bool:
-    """Whether training ends here, as the config has it."""
+    """Return whether the loss has not become lower for `early_stop_patience` epochs (0: never)."""
     return 0 < optim.early_stop_patience <= progress["epochs_since"]

@@ -1,4 +1,4 @@
-"""What a run writes down: `metrics.jsonl` and TensorBoard events, one record per epoch."""
+"""Metrics on disk: `metrics.jsonl` and TensorBoard events, one record per epoch."""
 
 import json
 import pathlib
@@ -13,9 +13,10 @@ from mgr_jax.workdir import METRICS, read_metrics
 
 
 class MetricsWriter:
-    """Appends records; opened at `step`, it first drops those that a restored run repeats."""
+    """Appends records to the files of a workdir."""
 
     def __init__(self, workdir: pathlib.Path, *, step: int):
+        """Opens the files at `step`, dropping later records, which a resumed run repeats."""
         kept = [record for record in read_metrics(workdir) if record["step"] <= step]
         write_whole(workdir / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
         self._file = open(workdir / METRICS, "a", encoding="utf-8")  # noqa: SIM115 (closed below)
@@ -24,7 +25,7 @@ class MetricsWriter:
         )
 
     def write(self, record: dict[str, Any]) -> None:
-        """Writes one record, which names its `step`."""
+        """Write one record; its `step` places it in TensorBoard."""
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
         for name, value in record.items():
@@ -32,18 +33,18 @@ class MetricsWriter:
                 self._events.add_scalar(name, value, record["step"])
 
     def write_text(self, name: str, text: str) -> None:
-        """Shows `text` as it stands, beside the curves in TensorBoard."""
-        indented = "".join(f"    {line}\n" for line in text.splitlines())  # Markdown for code
+        """Show `text` verbatim in TensorBoard."""
+        indented = "".join(f"    {line}\n" for line in text.splitlines())  # A Markdown code block.
         self._events.add_text(name, indented)
 
     def write_image(self, name: str, png: bytes, *, step: int) -> None:
-        """Shows the PNG file `png` in TensorBoard, as the picture of `step`."""
-        width, height = struct.unpack(">II", png[16:24])  # of its header
+        """Show the PNG file `png` in TensorBoard as the image of `step`."""
+        width, height = struct.unpack(">II", png[16:24])  # From its header.
         image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)
         summary = Summary(value=[Summary.Value(tag=name, image=image)])
         self._events.file_writer.add_summary(summary, step)
 
     def close(self) -> None:
-        """Flushes and closes both files."""
+        """Flush and close both files."""
         self._file.close()
         self._events.close()

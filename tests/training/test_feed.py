@@ -41,27 +41,27 @@ def test_feed_measures_the_wait_for_the_reader_alone():
     for _ in range(3):
         feed.next()
         time.sleep(0.05)  # The step.
-    assert 0.15 <= feed.take_wait() < 0.29
-    assert feed.take_wait() == 0
+    assert 0.15 <= feed.take_wait_seconds() < 0.29
+    assert feed.take_wait_seconds() == 0
     feed.next()
-    assert 0.05 <= feed.take_wait() < 0.15
+    assert 0.05 <= feed.take_wait_seconds() < 0.15
 
 
-def test_follow_keeps_one_step_waiting_behind_the_one_that_runs(monkeypatch):
+def test_throttle_keeps_one_step_waiting_behind_the_one_that_runs(monkeypatch):
     ended = []
     monkeypatch.setattr(jax, "block_until_ready", lambda step: ended.append(int(step)))
     feed = Feed(iter(BATCHES), on_mesh)
     for step in range(1, 6):
-        feed.follow(jnp.int32(step))
+        feed.throttle(jnp.int32(step))
         # All but the last one have ended.
         assert ended == list(range(1, step))
 
 
-def test_follow_outlives_the_donation_of_the_state():
+def test_throttle_outlives_the_donation_of_the_state():
     feed = Feed(iter(BATCHES), on_mesh)
     advance = jax.jit(lambda step: step + 1, donate_argnums=0)
     step = jnp.int32(0)
     for _ in range(5):
         step = advance(step)
-        feed.follow(step)
+        feed.throttle(step)
     assert int(step) == 5

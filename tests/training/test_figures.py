@@ -1,10 +1,10 @@
-"""Pictures of the best epoch: which, when, and that they are not drawn twice."""
+"""BestConfusion of the best epoch: which, when, and that they are not drawn twice."""
 
 import time
 
 import numpy as np
 
-from mgr_jax.training.figures import Pictures
+from mgr_jax.training.figures import BestConfusion
 
 
 class Recorder:
@@ -24,28 +24,28 @@ def record(epoch, accuracy, loss=1.0):
 
 def test_pictures_draw_the_best_epoch_at_the_end():
     writer = Recorder()
-    pictures = Pictures(writer, ("a", "b"), [record(1, 0.5)])
+    figure = BestConfusion(writer, ("a", "b"), [record(1, 0.5)])
     for epoch, accuracy, loss in [(2, 0.4, 1.0), (3, 0.6, 2.0), (4, 0.6, 1.5), (5, 0.5, 0.1)]:
-        pictures.after_epoch(record(epoch, accuracy, loss), np.eye(2, dtype=int))
+        figure.after_epoch(record(epoch, accuracy, loss), np.eye(2, dtype=int))
     assert writer.drawn == []
-    pictures.close()
-    pictures.close()
+    figure.close()
+    figure.close()
     assert writer.drawn == [40]
 
 
 def test_pictures_are_drawn_in_between_after_a_minute(monkeypatch):
     writer, now = Recorder(), [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    pictures = Pictures(writer, ("a", "b"), [])
+    figure = BestConfusion(writer, ("a", "b"), [])
     for epoch in range(1, 8):
         now[0] += 25
-        pictures.after_epoch(record(epoch, 0.1 * epoch), np.eye(2, dtype=int))
+        figure.after_epoch(record(epoch, 0.1 * epoch), np.eye(2, dtype=int))
     assert writer.drawn == [30, 60]
 
 
 def test_pictures_of_a_run_that_gets_no_better_are_none():
     writer = Recorder()
-    pictures = Pictures(writer, ("a", "b"), [record(1, 0.5)])
-    pictures.after_epoch(record(2, 0.5), np.eye(2, dtype=int))
-    pictures.close()
+    figure = BestConfusion(writer, ("a", "b"), [record(1, 0.5)])
+    figure.after_epoch(record(2, 0.5), np.eye(2, dtype=int))
+    figure.close()
     assert writer.drawn == []

@@ -196,6 +196,22 @@ def test_train_reads_and_sends_nothing_between_the_steps_of_an_epoch(
 
 
 @pytest.mark.usefixtures("unoptimized")
+def test_train_raises_on_an_implicit_transfer_in_a_step(config, tmp_path, monkeypatch):
+    make = network_lib.make_network
+
+    def leaky(*args, **kwargs):
+        def train_step(state, batch):
+            return state.replace(step=state.step + np.ones((), np.int32))
+
+        return dataclasses.replace(make(*args, **kwargs), train_step=train_step)
+
+    monkeypatch.setattr(network_lib, "make_network", leaky)
+    config.model.name, config.model.hidden_size = "rnn", 4
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
+        train(config, tmp_path / "run")
+
+
+@pytest.mark.usefixtures("unoptimized")
 def test_train_saves_within_an_epoch_and_keeps_the_latest(config, tmp_path):
     config.model.name, config.model.hidden_size = "rnn", 4
     config.train.num_epochs = 3

@@ -1,9 +1,9 @@
 """Training of several folds at once: `train.folds_at_once` of `experiments.cross_validate`.
 
-Every fold gives what `loop.train` gives it alone, in an ordinary workdir. Folds differ in how many
-steps make an epoch; those with fewer wait at its end for the others, so that all are judged and
-saved together. Each fold has checkpoints of its own at every epoch, and a killed run goes on from
-them, even if some folds are an epoch ahead of others.
+Every fold ends as `loop.train` would end it, in an ordinary workdir. Folds differ in the number of
+steps of an epoch; those with fewer wait at its end for the others, and all are evaluated and saved
+together. Each fold has its own checkpoint of every epoch, and a killed run resumes from them, even
+if some folds are an epoch ahead of others.
 """
 
 import contextlib
@@ -38,10 +38,10 @@ class _Fold:
     """One fold on the host.
 
     Attributes:
-      name: what its lines on the terminal begin with.
+      name: prefix of its lines on the terminal.
       plan: step -> its windows in the clip store, `[B]` each.
-      step, progress: steps taken, and what early stopping remembers.
-      first, goal: steps at which this epoch was begun (or gone on with) and at which it ends.
+      step, progress: steps taken, and the progress of early stopping.
+      first, goal: steps at which this epoch was started (or resumed) and at which it ends.
     """
 
     name: str
@@ -56,7 +56,7 @@ class _Fold:
 
     @property
     def epoch(self) -> int:
-        """Whole epochs behind it."""
+        """Number of completed epochs."""
         return self.step // self.job.steps_per_epoch
 
     @property
@@ -67,7 +67,7 @@ class _Fold:
 
 @dataclasses.dataclass
 class _Turn:
-    """The folds of one call of the program, lane by lane, and their states on the devices."""
+    """The folds of one call of the program, by lane, and their states on the devices."""
 
     folds: list[_Fold]
     states: TrainState
@@ -75,37 +75,37 @@ class _Turn:
 
 
 def check(config: config_lib.Config) -> None:
-    """Raises `UserError` if the folds of `config` cannot be trained together."""
-    asked = f"train.folds_at_once is {config.train.folds_at_once}"
+    """Raise `UserError` if the folds of `config` cannot be trained together."""
+    value = f"train.folds_at_once is {config.train.folds_at_once}"
     if config.model.name not in config_lib.NETWORKS:
-        raise UserError(f"{asked}, but model.name {config.model.name!r} is no network; set it to 0")
+        raise UserError(f"{value}, but model.name {config.model.name!r} is no network; set it to 0")
     if config.data.name == "arrays":
-        raise UserError(f"{asked}, which reads audio; with data.name 'arrays' set it to 0")
+        raise UserError(f"{value}, which reads audio; with data.name 'arrays' set it to 0")
     if config.train.parallelism != "jit":
-        raise UserError(f"{asked}, which needs train.parallelism 'jit'; set one of them otherwise")
+        raise UserError(f"{value}, which needs train.parallelism 'jit'; set one of them otherwise")
     if jax.process_count() > 1:
-        raise UserError(f"{asked}, which works in one process only; set it to 0")
+        raise UserError(f"{value}, which works in one process only; set it to 0")
 
 
 def train(
     folds: Sequence[tuple[str, config_lib.Config, Dataset, workdir_lib.Run]], *, at_once: int
 ) -> None:
-    """Trains up to `at_once` folds together, going on from the newest checkpoints in the workdirs.
+    """Train all `folds` together, resuming from the newest checkpoints in their workdirs.
 
     Args:
       folds: name, config, data set and workdir of each. Configs differ in `data.protocol`,
         `data.fold`, `data.repeat` and `train.seed` alone, and the data sets share their clips.
-      at_once: for how many folds the program is made.
+      at_once: number of folds that the program is built for.
 
     Raises:
-      Interrupted: SIGINT or SIGTERM came; everything is saved.
-      UserError: a number is not finite any more, or the clips do not fit the devices.
+      Interrupted: on SIGINT or SIGTERM, after saving.
+      UserError: if a number is no longer finite, or the clips do not fit the devices.
     """
     config, dataset = folds[0][1], folds[0][2]
     check(config)
     num_classes = len(dataset.catalog.labels)
     program = make_fold_program(config, dataset.clips, num_classes=num_classes, num_folds=at_once)
-    # For the shapes of a checkpoint, and to save one.
+    # For the shapes and the sharding of checkpoints.
     network = network_lib.make_network(config, num_classes=num_classes, devices=jax.devices()[:1])
     with contextlib.ExitStack() as stack:
         members = [_open(stack, network, *fold) for fold in folds]
@@ -118,7 +118,7 @@ def train(
             workdir_lib.set_status(fold.job.run.path, "done" if fold.is_done else "running")
             writer = MetricsWriter(fold.job.run.path, step=fold.step)
             fold.writer = stack.enter_context(contextlib.closing(writer))
-        asked = stack.enter_context(preemption.watch(members[0].manager.reached_preemption))
+        stop_signal = stack.enter_context(preemption.watch(members[0].manager.reached_preemption))
         bar = stack.enter_context(
             tqdm.tqdm(
                 total=sum(fold.job.num_steps for fold in members),
@@ -128,10 +128,10 @@ def train(
                 disable=None,
             )
         )
-        while left := [fold for fold in members if not fold.is_done]:
-            epoch = min(fold.epoch for fold in left)
-            running = [fold for fold in left if fold.epoch == epoch]
-            _train_epoch(program, turns, running, bar, asked)
+        while unfinished := [fold for fold in members if not fold.is_done]:
+            epoch = min(fold.epoch for fold in unfinished)
+            running = [fold for fold in unfinished if fold.epoch == epoch]
+            _train_epoch(program, turns, running, bar, stop_signal)
 
 
 def _open(
@@ -157,12 +157,12 @@ def _open(
 
 
 def _start_turn(program: FoldProgram, network: network_lib.Network, folds: list[_Fold]) -> _Turn:
-    """States of the newest checkpoints, or those before the first step."""
+    """Return the folds with their states: of the newest checkpoints, or before the first step."""
     seeds = [fold.job.config.train.seed for fold in folds]
-    idle = program.num_lanes - len(folds)
-    fresh = jax.device_get(program.init(np.array(seeds + [0] * idle, np.uint32)))
+    num_idle = program.num_lanes - len(folds)
+    initial = jax.device_get(program.init(np.array(seeds + [0] * num_idle, np.uint32)))
     abstract = parallel.abstract(jax.eval_shape(network.init), network.mesh)
-    lanes = [_lane(fresh, lane) for lane in range(program.num_lanes)]
+    lanes = [_lane(initial, lane) for lane in range(program.num_lanes)]
     constants = []
     for lane, fold in enumerate(folds):
         job = fold.job
@@ -172,17 +172,17 @@ def _start_turn(program: FoldProgram, network: network_lib.Network, folds: list[
             fold.step = int(restored[0].step)
             print(f"{fold.name}: resume from step {fold.step} of {job.num_steps}", flush=True)
         elif lanes[lane].normalizer is not None:
-            fitted = network_lib.fitted_normalizer(job.config, job.dataset.parts["train"])
-            lanes[lane] = lanes[lane].replace(normalizer=jax.device_get(fitted))
+            normalizer = network_lib.fitted_normalizer(job.config, job.dataset.parts["train"])
+            lanes[lane] = lanes[lane].replace(normalizer=jax.device_get(normalizer))
         constants.append(_constants(job))
-    constants += [constants[0]] * idle
+    constants += [constants[0]] * num_idle
     return _Turn(
         folds, program.put(fold_windows.stack(lanes)), program.put(fold_windows.stack(constants))
     )
 
 
 def _constants(job: epoch_lib.Job) -> dict[str, np.ndarray]:
-    """What the program has to know of a fold."""
+    """Return the arguments of the program that are constant for a fold."""
     constants = {
         "seed": np.uint32(job.config.train.seed),
         "steps_per_epoch": np.int32(job.steps_per_epoch),
@@ -198,41 +198,44 @@ def _train_epoch(
     turns: list[_Turn],
     running: list[_Fold],
     bar: tqdm.tqdm,
-    asked: Callable[[int], int | None],
+    stop_signal: Callable[[int], int | None],
 ) -> None:
-    """Takes the folds that are `running` to the end of their epoch; judges and saves them."""
-    number, waited, began = None, 0.0, time.monotonic()
+    """Train the folds that are `running` to the end of their epoch; evaluate and save them."""
+    signal, wait_seconds, start = None, 0.0, time.monotonic()
     for fold in running:
         fold.first, fold.goal = fold.step, (fold.epoch + 1) * fold.job.steps_per_epoch
-    while number is None and (active := [fold for fold in running if fold.step < fold.goal]):
+    while signal is None and (active := [fold for fold in running if fold.step < fold.goal]):
         for turn in turns:
-            chosen = [fold for fold in turn.folds if fold in active]
-            if chosen:
-                reading = time.monotonic()
-                windows = program.put(_next_windows(turn, chosen, program.num_lanes))
-                waited += time.monotonic() - reading
-                turn.states = program.train_step(turn.states, turn.constants, windows)
+            stepping = [fold for fold in turn.folds if fold in active]
+            if stepping:
+                reading_start = time.monotonic()
+                windows = program.put(_next_windows(turn, stepping, program.num_lanes))
+                wait_seconds += time.monotonic() - reading_start
+                # As in `training.loop`: an implicit transfer is an error.
+                annotation = jax.profiler.StepTraceAnnotation("train", step_num=stepping[0].step)
+                with annotation, jax.transfer_guard("disallow"):
+                    turn.states = program.train_step(turn.states, turn.constants, windows)
         for fold in active:
             fold.step += 1
         bar.update(len(active))
-        number = asked(bar.n)
+        signal = stop_signal(bar.n)
     jax.block_until_ready([turn.states for turn in turns])
-    # The devices may have been at work while windows were chosen: no more than this was waited.
-    times = {"seconds": time.monotonic() - began, "waited": waited}
+    # An upper bound of the wait, since the devices may have worked while windows were chosen.
+    times = {"seconds": time.monotonic() - start, "wait_seconds": wait_seconds}
     for turn in turns:
         _save(program, turn, [fold for fold in turn.folds if fold in running], times, bar)
-    if number is not None:
+    if signal is not None:
         for fold in running:
             if not fold.is_done:
                 workdir_lib.set_status(fold.job.run.path, "preempted")
-        raise preemption.Interrupted(number, bar.n)
+        raise preemption.Interrupted(signal, bar.n)
 
 
-def _next_windows(turn: _Turn, chosen: list[_Fold], num_lanes: int) -> Windows:
-    """What the lanes of a turn read at their next step; those that are not chosen stand still."""
-    plans = {turn.folds.index(fold): fold.plan(fold.step) for fold in chosen}
-    active = np.array([lane in plans for lane in range(num_lanes)])
-    return fold_windows.fill_lanes(plans, num_lanes) | {"active": active}
+def _next_windows(turn: _Turn, stepping: list[_Fold], num_lanes: int) -> Windows:
+    """Return the windows of a turn's next step; the lanes of the folds `stepping` are active."""
+    by_lane = {turn.folds.index(fold): fold.plan(fold.step) for fold in stepping}
+    active = np.array([lane in by_lane for lane in range(num_lanes)])
+    return fold_windows.fill_lanes(by_lane, num_lanes) | {"active": active}
 
 
 def _save(
@@ -242,13 +245,13 @@ def _save(
     times: dict[str, float],
     bar: tqdm.tqdm,
 ) -> None:
-    """Saves the folds that are `running`; those at the end of their epoch are judged before."""
+    """Save the folds that are `running`, after evaluating those at the end of their epoch."""
     if not running:
         return
-    # Copies: the next step takes the memory of these while they are being written.
+    # Copies, since the next step is given the memory of these while they are being written.
     states = jax.tree.map(np.array, jax.device_get(turn.states))
     ended = [fold for fold in running if fold.step == fold.goal]
-    scores = _judge(program, turn, ended)
+    scores = _score_valid(program, turn, ended)
     for fold in running:
         lane, job, record = turn.folds.index(fold), fold.job, None
         state = _lane(states, lane)
@@ -275,20 +278,20 @@ def _save(
     turn.states = turn.states.replace(metrics=program.put(states.metrics))
 
 
-def _judge(program: FoldProgram, turn: _Turn, ended: list[_Fold]) -> list[np.ndarray]:
-    """Log-probabilities `[N, C]` of the validation tracks of each fold that has `ended`."""
+def _score_valid(program: FoldProgram, turn: _Turn, ended: list[_Fold]) -> list[np.ndarray]:
+    """Return log-probabilities `[N, C]` of the validation tracks of each fold that has `ended`."""
     grids, queues = {}, {}
     for fold in ended:
         part, window = fold.job.dataset.parts["valid"], fold.job.window
         lane, size = turn.folds.index(fold), fold.job.config.train.batch_size
         grids[lane] = batches.windows_of(part, window)
         queues[lane] = resident.grid_windows(part, grids[lane], batch_size=size, window=window)
-    variables, found = turn.states.variables(), []
+    variables, pending_scores = turn.states.variables(), []
     for i in range(max(map(len, queues.values()), default=0)):
-        chosen = {lane: queue[i] for lane, queue in queues.items() if i < len(queue)}
-        windows = program.put(fold_windows.fill_lanes(chosen, program.num_lanes))
-        found.append(program.predict_step(variables, windows))
-    scores = [np.asarray(x) for x in found]
+        by_lane = {lane: queue[i] for lane, queue in queues.items() if i < len(queue)}
+        windows = program.put(fold_windows.fill_lanes(by_lane, program.num_lanes))
+        pending_scores.append(program.predict_step(variables, windows))
+    scores = [np.asarray(x) for x in pending_scores]
     return [
         tracks_lib.pool_windows(np.concatenate([x[lane] for x in scores])[: len(grid)], grid[:, 0])
         for lane, grid in grids.items()
@@ -296,5 +299,5 @@ def _judge(program: FoldProgram, turn: _Turn, ended: list[_Fold]) -> list[np.nda
 
 
 def _lane(tree: Any, lane: int) -> Any:
-    """One fold of a tree of arrays `[L, ...]`."""
+    """Return one fold of a tree of arrays `[L, ...]`."""
     return jax.tree.map(lambda x: x[lane], tree)

@@ -1,15 +1,15 @@
 """One compiled program for several folds of a network, one on each device.
 
 The folds of a cross-validation share the network, the shapes and the tracks; they differ in their
-seed, in which tracks they learn from, and in how many steps make an epoch. All of that is data
-here, so that one program trains them all: folds lie along the mesh axis `fold`, by `shard_map`,
-and read their windows from one clip store that stays on every device.
+seed, in the tracks that they train on, and in the number of steps of an epoch. Here these are
+arguments of the program, so that one program trains all folds: they lie along the mesh axis `fold`,
+by `shard_map`, and read their windows from one clip store on every device.
 
-Where there are more folds than devices they take turns: the same program runs for the next folds.
-On CPU, `vmap` over five folds of a GRU took 1.7 (four devices) to 2.4 times (one) as long as turns;
-over convolution kernels it makes grouped convolutions. Nor does a fold that waits skip its step by
-`lax.cond`, in which the gradient of a convolution takes forty times as long on CPU: its result is
-dropped.
+If there are more folds than devices, they take turns with the same program. `vmap` is slower: on
+CPU, five folds of a GRU took 1.7 (four devices) to 2.4 times (one) as long as in turns, and over
+the kernels of convolutions it makes grouped convolutions. A fold that waits for the others computes
+a step whose result is dropped, since to skip it by `lax.cond` makes the gradient of a convolution
+forty times slower on CPU.
 """
 
 import dataclasses
@@ -32,9 +32,9 @@ from mgr_jax.training.state import TrainState
 
 AXIS = "fold"
 
-# Leaves `[L, ...]`: what a fold has of its own, by lane.
-#   fold: seed uint32, steps_per_epoch int32, class_weights float32 [C] (if asked for)
-#   windows: clip, start, num_samples, label, row int32 [B], and active bool (to train)
+# Arguments with leaves [L, ...], one row per fold:
+#   fold: seed uint32, steps_per_epoch int32, class_weights float32 [C] (with optim.class_weights)
+#   windows: clip, start, num_samples, label, row int32 [B]; active bool, whether the fold steps
 Tree = Mapping[str, jax.Array]
 
 
@@ -43,12 +43,12 @@ class FoldProgram:
     """The compiled functions for L folds at a time.
 
     Attributes:
-      num_lanes: L, folds of one call: the devices that are used.
+      num_lanes: L, the folds of one call, each on a device of its own.
       init: seeds uint32 `[L]` -> states before the first step, leaves `[L, ...]`.
-      train_step: (states, fold, windows) -> states, which are donated. A lane that is not active
-        keeps its state.
+      train_step: (states, fold, windows) -> states; the given ones are donated. A lane that is not
+        active keeps its state.
       predict_step: (variables, windows) -> log-probabilities `[L, B, C]`.
-      put: arrays `[L, ...]` -> the same on the devices, a lane beside its state.
+      put: arrays `[L, ...]` -> the same on the devices, each row on that of its lane.
     """
 
     num_lanes: int
@@ -61,35 +61,33 @@ class FoldProgram:
 def make_fold_program(
     config: config_lib.Config, store: Clips, *, num_classes: int, num_folds: int
 ) -> FoldProgram:
-    """Puts the clip store on the devices, and builds the program for up to `num_folds` folds.
-
-    The store is int16 as on disk: `N * T * 2` bytes on each device.
+    """Put the clip store on the devices, and return the program for up to `num_folds` folds.
 
     Raises:
-      UserError: if that is more than a device has, where it tells.
+      UserError: if the clips do not fit a device that reports its memory.
     """
     devices = jax.devices()
     turns = -(-num_folds // len(devices))
-    num_devices = -(-num_folds // turns)  # As few as make no more turns.
+    num_devices = -(-num_folds // turns)  # The fewest that need no more turns.
     mesh = Mesh(np.array(devices[:num_devices]), (AXIS,), axis_types=(AxisType.Auto,))
     lanes = NamedSharding(mesh, PartitionSpec(AXIS))
     clips = resident.put(store, mesh, field="train.folds_at_once")
     train_one, predict_one = _one_fold(config, num_classes)
 
     def over_lanes(function: Callable[..., Any], num_shared: int) -> Callable[..., Any]:
-        """`function` of one fold, for the lanes `[L, ...]`; its last arguments are shared."""
+        """Return `function` of one fold for `[L, ...]`; its last arguments are shared."""
 
-        def local(*args: Any) -> Any:
-            own, shared = args[: len(args) - num_shared], args[len(args) - num_shared :]
-            one = jax.tree.map(lambda x: x[0], own)
-            return jax.tree.map(lambda x: x[None], function(*one, *shared))
+        def on_device(*args: Any) -> Any:
+            by_fold, shared = args[: len(args) - num_shared], args[len(args) - num_shared :]
+            one_fold = jax.tree.map(lambda x: x[0], by_fold)
+            return jax.tree.map(lambda x: x[None], function(*one_fold, *shared))
 
         def mapped(*args: Any) -> Any:
             specs = [PartitionSpec(AXIS)] * (len(args) - num_shared)
             specs += [PartitionSpec()] * num_shared
-            # Unchecked: scans start from zeros, which are the same on all devices.
+            # Unchecked, since the check refuses a scan that starts from zeros.
             return jax.shard_map(
-                local,
+                on_device,
                 mesh=mesh,
                 in_specs=tuple(specs),
                 out_specs=PartitionSpec(AXIS),
@@ -99,8 +97,8 @@ def make_fold_program(
         return mapped
 
     def init_one(seed: jax.Array) -> TrainState:
-        own = _with_seed(config, seed)
-        return network_lib.make_network(own, num_classes=num_classes).init()
+        seeded = _with_seed(config, seed)
+        return network_lib.make_network(seeded, num_classes=num_classes).init()
 
     init = jax.jit(over_lanes(init_one, 0), out_shardings=lanes)
     options = parallel.compiler_options(mesh)
@@ -126,7 +124,7 @@ def make_fold_program(
 def _one_fold(
     config: config_lib.Config, num_classes: int
 ) -> tuple[Callable[..., TrainState], Callable[..., jax.Array]]:
-    """Train step and predict step of one fold, from its windows in the clip store."""
+    """Return train step and predict step of one fold, which read its windows from the clips."""
     frontend = make_frontend(config.features)
     model = make_model(config.model, num_classes=num_classes)
     length = config_lib.window_length(config)
@@ -156,5 +154,5 @@ def _one_fold(
 
 
 def _with_seed(config: config_lib.Config, seed: jax.Array) -> config_lib.Config:
-    """`config` with a seed that is data of the program."""
+    """Return `config` with a traced seed."""
     return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))

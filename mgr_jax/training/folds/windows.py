@@ -1,4 +1,4 @@
-"""Arrays of several folds side by side: what the lanes of a fold program take."""
+"""Stacking of the arrays of several folds, for the lanes of a fold program."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ import numpy as np
 from mgr_jax.training.resident import Windows
 
 
-def fill_lanes(chosen: Mapping[int, Windows], num_lanes: int) -> Windows:
-    """Windows `[L, B]` from those of some lanes; the others get the same, for their shape."""
-    some = next(iter(chosen.values()))
-    return stack([chosen.get(lane, some) for lane in range(num_lanes)])
+def fill_lanes(by_lane: Mapping[int, Windows], num_lanes: int) -> Windows:
+    """Stack the windows of some lanes to `[L, B]`; the other lanes get a copy of the first."""
+    filler = next(iter(by_lane.values()))
+    return stack([by_lane.get(lane, filler) for lane in range(num_lanes)])
 
 
 def stack(trees: Sequence[Any]) -> Any:
-    """Trees of one fold each -> one of arrays `[L, ...]`."""
+    """Stack trees of one fold each to a tree of arrays `[L, ...]`."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
