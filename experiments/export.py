@@ -1,4 +1,4 @@
-"""A trained model for others: `python -m experiments.export --workdir=DIR --format=F --output=O`.
+"""Export a trained model: `python -m experiments.export --workdir=DIR --format=F --output=O`.
 
 - `bundle`: one file (safetensors) that `mgr_jax.load` and `experiments.predict` take.
 - `stablehlo`: a folder with the model for JAX on CPU, CUDA and TPU, waveform in, probabilities
@@ -29,7 +29,7 @@ _ONNX_ENV = flags.DEFINE_string("onnx_env", "", "onnx: environment made by onnx_
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes one form of the model; returns the exit code."""
+    """Write the model in one format; return the exit code."""
     command.refuse_arguments(argv)
     output = pathlib.Path(_OUTPUT.value)
     if _FORMAT.value == "bundle" and output.is_dir():
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax import system as system_lib
 
     system = predictor.load_system(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
-    system_lib.check_hears_audio(system)
+    system_lib.check_takes_audio(system)
     try:
         if _FORMAT.value == "bundle":
             from mgr_jax.export import bundle

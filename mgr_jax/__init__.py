@@ -14,7 +14,7 @@ __version__ = VERSION
 
 
 def load(path: str, checkpoint_name: str = "best") -> "Predictor":
-    """Loads a trained system to predict with: `mgr_jax.load("runs/bbnn").predict("song.mp3")`.
+    """Load a trained system: `mgr_jax.load("runs/bbnn").predict("song.mp3")`.
 
     Args:
       path: the workdir of a training, or the bundle that `experiments.export` made of one.
@@ -23,13 +23,14 @@ def load(path: str, checkpoint_name: str = "best") -> "Predictor":
     Raises:
       errors.UserError: if there is no trained system at `path`, or its files are damaged.
     """
-    from mgr_jax import predictor  # Here, so that `import mgr_jax` is fast and starts no backend.
+    # Imported here, so that `import mgr_jax` is fast and starts no backend.
+    from mgr_jax import predictor
 
     return predictor.load(path, checkpoint_name=checkpoint_name)
 
 
 def __getattr__(name: str) -> "type[GenreClassifier]":
-    if name == "GenreClassifier":  # Here, since it imports scikit-learn.
+    if name == "GenreClassifier":  # Imported on demand, since it imports scikit-learn.
         from mgr_jax.genre_classifier import GenreClassifier
 
         return GenreClassifier

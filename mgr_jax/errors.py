@@ -1,8 +1,8 @@
-"""The one exception for what a user can put right."""
+"""The exception for errors that the user can correct."""
 
 
 class UserError(Exception):
-    """A mistake in a flag, a config or the data: one line that names it and says what to do.
+    """An error in a flag, a config or the data; one line names it and says what to do.
 
     The commands print the message without a traceback and exit with code 1.
     """

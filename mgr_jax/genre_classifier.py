@@ -1,4 +1,4 @@
-"""A scikit-learn classifier of audio files, on top of the ordinary training."""
+"""A scikit-learn classifier of audio files."""
 
 import contextlib
 import copy
@@ -20,7 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from mgr_jax import config as config_lib
-from mgr_jax import predictor, validation, workdir
+from mgr_jax import predictor, workdir
 from mgr_jax.classical import fitting
 from mgr_jax.data import batches, splits
 from mgr_jax.data import dataset as dataset_lib
@@ -29,32 +29,33 @@ from mgr_jax.errors import UserError
 from mgr_jax.training import loop
 
 _MANIFEST = "manifest.csv"
-# The validation part is drawn here, and what is to be tested stays with the caller.
+# The validation part is drawn here; there is no test part, since the caller tests.
 _PROTOCOL = "listed"
 
 
 class GenreClassifier(ClassifierMixin, BaseEstimator):
-    """Any system of this project as a scikit-learn classifier: X is a list of audio files.
+    """Any system of this package as a scikit-learn classifier: X is a list of audio files.
 
     `fit` trains as `experiments.train` does: it writes a manifest of the files and a workdir, and
-    takes part of the files away to validate on. `predict` hears all of a file, window by window.
-    A file that stands in X twice is learned from once. Scripts call `fit` below
-    `if __name__ == "__main__":`, since files are decoded in processes of their own.
+    holds out some of the files for validation. `predict` scores all windows of a file. Duplicates
+    in X are used once. Scripts must call `fit` below `if __name__ == "__main__":`, since files are
+    decoded in subprocesses.
 
     Args:
       config: a `mgr_jax.config.Config`; its `data.name`, `data.root` and `data.protocol` are
         replaced. None means logistic regression on mean and covariance of 14 MFCCs.
-      workdir: folder to train in, kept afterwards, readable by `mgr_jax.load`. After a kill, the
-        same `fit` goes on from what is in it; other files or another config are refused. None
-        means a temporary folder that goes when the classifier does: right for cross-validation.
+      workdir: folder to train in, which `mgr_jax.load` can read afterwards. An interrupted `fit`
+        with the same arguments resumes there; other files or another config are refused. None
+        means a temporary folder that is deleted with the classifier, as for cross-validation.
       validation_fraction: share of each class to validate on, between 0 and 1; at least one file.
-      random_state: seed of that draw, as in scikit-learn. Training has `config.train.seed`.
-      verbose: print what `experiments.train` prints.
+      random_state: seed of the validation part, as in scikit-learn; training uses
+        `config.train.seed`.
+      verbose: whether to print the output of `experiments.train`.
 
     Attributes:
-      classes_: labels `[C]`, sorted.
+      classes_: labels [C], sorted.
       predictor_: the trained `mgr_jax.Predictor`.
-      workdir_: folder it was trained in.
+      workdir_: folder of the training.
     """
 
     def __init__(
@@ -73,14 +74,14 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: Sequence[str | os.PathLike], y: Sequence[Any]) -> "GenreClassifier":
-        """Trains on the files `X` `[N]` with labels `y` `[N]`; returns itself.
+        """Train on the files X [N] with labels y [N] and return itself.
 
         Files that cannot be read are named in a warning and left out.
 
         Raises:
-          ValueError: if X is no list of paths, y does not fit it, a file has two labels, or a
-            class has fewer than two files that can be read.
-          UserError: if the config is wrong, or the workdir belongs to other files.
+          ValueError: if X is no list of paths, y does not match it, a file has two labels, or a
+            class has fewer than two readable files.
+          UserError: if the config is invalid, or the workdir belongs to other files.
         """
         if y is None:
             raise ValueError("GenreClassifier requires y to be passed, but the target y is None")
@@ -107,20 +108,20 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         try:
             with contextlib.nullcontext() if self.verbose else quiet:
                 train(run.config, dataset, run)
-        except loop.Interrupted as stopped:
-            raise KeyboardInterrupt(str(stopped)) from stopped
+        except loop.Interrupted as error:
+            raise KeyboardInterrupt(str(error)) from error
         self.predictor_ = predictor.load(str(folder))
         self.classes_ = classes
         self.workdir_ = str(folder)
         return self
 
     def predict(self, X: Sequence[str | os.PathLike]) -> np.ndarray:
-        """The most probable label of each file, `[N]`; raises as `predict_proba` does."""
+        """Return the most probable label of each file [N]; raises as `predict_proba` does."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
     def predict_proba(self, X: Sequence[str | os.PathLike]) -> np.ndarray:
-        """Probabilities `[N, C]` of the files `X`, columns as in `classes_`.
+        """Return the probabilities [N, C] of the files X, with columns as in `classes_`.
 
         Raises:
           NotFittedError: before `fit`.
@@ -128,10 +129,12 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         try:
-            found = self.predictor_.predict_proba(_paths(X))
+            probabilities = self.predictor_.predict_proba(_paths(X))
         except AudioError as error:
             raise ValueError(f"X: {error}; leave it out") from error
-        return found[:, [self.predictor_.labels.index(str(label)) for label in self.classes_]]
+        return probabilities[
+            :, [self.predictor_.labels.index(str(label)) for label in self.classes_]
+        ]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -155,12 +158,12 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
             return folder
         folder = tempfile.mkdtemp(prefix="mgr_jax_")
         if hasattr(self, "_remove_folder"):
-            self._remove_folder()  # Of the fit before this one.
+            self._remove_folder()  # The folder of the previous fit.
         self._remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return pathlib.Path(folder)
 
     def _config(self, folder: pathlib.Path) -> config_lib.Config:
-        """The config of the run: what the user gave, on the manifest in `folder`."""
+        """Return the user's config, or the default one, for the manifest in `folder`."""
         if self.config is None:
             config = config_lib.Config()
             config.features.kind = "mfcc_stats"
@@ -173,15 +176,17 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         config.data.name, config.data.root = "manifest", str(folder / _MANIFEST)
         config.data.protocol, config.data.fold = _PROTOCOL, 0
         if self.workdir is None and not config.data.cache:
-            config.data.cache = str(folder / "cache")  # Goes with the folder.
-        return validation.validate(config)
+            config.data.cache = str(folder / "cache")  # Deleted with the folder.
+        return config_lib.validate(config)
 
     def _dataset(self, config: config_lib.Config, names: list[str]) -> dataset_lib.Dataset:
-        """Decodes the files of the manifest, and draws the validation part of each class."""
+        """Decode the files of the manifest, and draw the validation part of each class."""
         catalog, store = dataset_lib.open_catalog(config)
-        odd = sorted(set(names) - set(catalog.labels))
-        if odd:
-            raise ValueError(f"y: label {odd[0]!r} has spaces around it or line breaks; strip it")
+        changed = sorted(set(names) - set(catalog.labels))
+        if changed:
+            raise ValueError(
+                f"y: label {changed[0]!r} has spaces around it or line breaks; strip it"
+            )
         errors = store.errors()
         if errors:
             listed = "; ".join(f"{name} {reason}" for name, reason in list(errors.items())[:5])
@@ -191,15 +196,15 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
             label: [t.id for t in catalog.tracks if t.label == label and t.id in store.row]
             for label in catalog.labels
         }
-        _check_counts({label: len(found) for label, found in ids.items()}, "readable")
+        _check_counts({label: len(members) for label, members in ids.items()}, "readable")
         random = check_random_state(self.random_state)
         parts: dict[str, list[str]] = {"train": [], "valid": []}
-        for found in ids.values():
-            size = min(max(1, round(self.validation_fraction * len(found))), len(found) - 1)
-            drawn = [found[i] for i in random.permutation(len(found))]
-            parts["valid"] += drawn[:size]
-            parts["train"] += drawn[size:]
-        sorted_parts = {name: tuple(sorted(found)) for name, found in parts.items()}
+        for members in ids.values():
+            size = min(max(1, round(self.validation_fraction * len(members))), len(members) - 1)
+            shuffled = [members[i] for i in random.permutation(len(members))]
+            parts["valid"] += shuffled[:size]
+            parts["train"] += shuffled[size:]
+        sorted_parts = {name: tuple(sorted(members)) for name, members in parts.items()}
         split = splits.Split(protocol=_PROTOCOL, **sorted_parts, test=())
         label_of = {track.id: track.label for track in catalog.tracks}
         return dataset_lib.Dataset(
@@ -207,14 +212,14 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
             store,
             split,
             {
-                name: batches.make_part(store, found, label_of, catalog.labels)
-                for name, found in sorted_parts.items()
+                name: batches.make_part(store, members, label_of, catalog.labels)
+                for name, members in sorted_parts.items()
             },
         )
 
 
 def _paths(X: Any) -> list[str]:
-    """The paths in a list, a Series, or an array `[N]` or `[N, 1]`."""
+    """Return the absolute paths in a list, a Series, or an array [N] or [N, 1]."""
     values = np.asarray(X, dtype=object)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]

@@ -1,7 +1,7 @@
-"""From audio to probabilities, with a trained system: the one way in for every use of a model.
+"""From audio to probabilities with a trained system.
 
-Front end, labels, sample rate and weights come from the workdir or the bundle and never from
-flags, so that a wrong rate or a wrong order of labels cannot happen.
+Front end, labels, sample rate and weights always come from the workdir or the bundle, never from
+flags, so that they cannot be mismatched.
 """
 
 import collections
@@ -19,7 +19,7 @@ from mgr_jax.errors import UserError
 from mgr_jax.evaluation import scores as scores_lib
 from mgr_jax.evaluation.prediction import Prediction
 
-# Windows of a batch, at most: what a training run could afford may be too much here.
+# Largest batch of windows, since the machine may have less memory than the one of the training.
 _MAX_BATCH_SIZE = 16
 # Samples of a block of a waveform in memory.
 _BLOCK = 1 << 20
@@ -27,11 +27,11 @@ _BLOCK = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """A trained system, ready to predict. Several threads may use it at once.
+    """A trained system with a compiled function; several threads may use it at once.
 
     Attributes:
-      system: config, labels, weights and what was measured.
-      predict_windows: batch of windows -> log-probabilities `[B, C]`.
+      system: config, labels, weights and results.
+      predict_windows: batch of windows -> log-probabilities [B, C].
       batch_size: B.
       decoders: the processes that read files.
     """
@@ -72,7 +72,7 @@ class Predictor:
         return self.system.run
 
     def describe(self) -> str:
-        """One line: model, data, and the measured accuracy with n, interval and protocol."""
+        """Return one line with model, data, and the accuracy with n, interval and protocol."""
         return self.system.describe()
 
     def predict(
@@ -84,22 +84,22 @@ class Predictor:
         threshold: float = 0.5,
         max_seconds: float | None = None,
     ) -> Prediction:
-        """Genre of a track, all of which is heard, window by window.
+        """Predict the genre of a whole track, window by window.
 
         Args:
-          source: path of an audio file, or a waveform `[T]` or `[T, channels]`: floats with full
+          source: path of an audio file, or a waveform [T] or [T, channels]: floats with full
             scale at +-1, or integers of full range.
-          sample_rate: rate of the waveform in Hz; files know their own.
-          overlap: share of a window that the next one covers again, from 0 to below 1.
-          threshold: confidence below which the prediction is called uncertain.
-          max_seconds: longer audio is refused; None takes any length.
+          sample_rate: rate of the waveform in Hz; None for a file.
+          overlap: share of a window that the next one overlaps, from 0 to below 1.
+          threshold: confidence below which the prediction is marked as uncertain.
+          max_seconds: longest audio that is accepted; None accepts any length.
 
         Raises:
           audio.AudioError: if the audio cannot be read, is empty, silent or too long.
           UserError: if the system was trained on arrays, not on audio.
           ValueError: for a waveform without `sample_rate` or of a wrong shape, or a bad `overlap`.
         """
-        system_lib.check_hears_audio(self.system)
+        system_lib.check_takes_audio(self.system)
         if isinstance(source, str | os.PathLike):
             if sample_rate is not None:
                 raise ValueError("sample_rate is for a waveform; a file knows its own")
@@ -110,10 +110,10 @@ class Predictor:
             rate = self.config.features.sample_rate
             waveform = audio.convert(source, sample_rate, sample_rate=rate)
             sources = iter([("", _limit(_blocks(waveform), max_seconds, rate))])
-        (found,) = self._predict(sources, overlap, threshold)
-        if isinstance(found[1], audio.AudioError):
-            raise found[1]
-        return found[1]
+        ((_, result),) = self._predict(sources, overlap, threshold)
+        if isinstance(result, audio.AudioError):
+            raise result
+        return result
 
     def predict_files(
         self,
@@ -123,34 +123,34 @@ class Predictor:
         threshold: float = 0.5,
         max_seconds: float | None = None,
     ) -> Iterator[tuple[str, Prediction | audio.AudioError]]:
-        """Path and prediction of each file, in the order given; the arguments are `predict`'s.
+        """Yield path and prediction of each file, in order; see `predict` for the arguments.
 
         Windows of several files share a batch, and the next files are decoded meanwhile. A file
-        that cannot be read gives its error in place of a prediction.
+        that cannot be read yields an `AudioError` instead of a prediction.
 
         Raises:
           ValueError: for a bad `overlap`.
         """
-        system_lib.check_hears_audio(self.system)
-        windows.hop_length(1, overlap)  # Now, and not when the first result is asked for.
+        system_lib.check_takes_audio(self.system)
+        windows.hop_length(1, overlap)  # Checked now, not when the first result is requested.
         return self._predict(self._read(map(os.fspath, paths), max_seconds), overlap, threshold)
 
     def predict_proba(self, paths: Iterable[str | os.PathLike]) -> np.ndarray:
-        """Probabilities `[N, C]` of audio files, C in the order of `labels`.
+        """Return the probabilities [N, C] of audio files, with classes in the order of `labels`.
 
         Raises:
           audio.AudioError: for the first file that cannot be read.
         """
         rows = []
-        for path, found in self.predict_files(paths):
-            if isinstance(found, audio.AudioError):
-                raise audio.AudioError(f"{path}: {found}")
-            rows.append([found.probabilities[label] for label in self.labels])
+        for path, result in self.predict_files(paths):
+            if isinstance(result, audio.AudioError):
+                raise audio.AudioError(f"{path}: {result}")
+            rows.append([result.probabilities[label] for label in self.labels])
         return np.array(rows).reshape(-1, len(self.labels))
 
     def score_tracks(self, part) -> np.ndarray:
-        """Log-probabilities `[N, C]` of the tracks of a `data.batches.Part`."""
-        from mgr_jax.evaluation import tracks  # Here, since only an evaluation needs grain.
+        """Return the log-probabilities [N, C] of the tracks of a `data.batches.Part`."""
+        from mgr_jax.evaluation import tracks  # Imported here, since it imports grain.
 
         batch_size = parallel.padded_batch_size(self.config.train.batch_size, parallel.make_mesh())
         window = config_lib.window_length(self.config)
@@ -169,7 +169,7 @@ class Predictor:
         window = config_lib.window_length(self.config)
         hop = windows.hop_length(window, overlap)
         tracks: collections.deque[_Track] = collections.deque()
-        waiting: list[tuple[_Track, np.ndarray, int]] = []
+        pending: list[tuple[_Track, np.ndarray, int]] = []
         for path, blocks in sources:
             track = _Track(path)
             tracks.append(track)
@@ -178,34 +178,35 @@ class Predictor:
                 while True:
                     start, piece, num_samples = next(pieces)
                     track.starts.append(start)
-                    waiting.append((track, piece, num_samples))
-                    if len(waiting) == self.batch_size:
-                        self._score(waiting)
-                        waiting = []
+                    pending.append((track, piece, num_samples))
+                    if len(pending) == self.batch_size:
+                        self._score(pending)
+                        pending = []
             except StopIteration as end:
                 track.length, track.note = end.value
             except audio.AudioError as error:
                 track.error = error
-                waiting = [item for item in waiting if item[0] is not track]
+                pending = [item for item in pending if item[0] is not track]
             while tracks and tracks[0].complete:
                 yield self._result(tracks.popleft(), window, threshold)
-        if waiting:
-            self._score(waiting)
+        if pending:
+            self._score(pending)
         for track in tracks:
             yield self._result(track, window, threshold)
 
-    def _score(self, waiting: list[tuple["_Track", np.ndarray, int]]) -> None:
-        """Adds log-probabilities to the tracks; a lone window is not padded to a whole batch."""
-        size = self.batch_size if len(waiting) > 1 else 1
+    def _score(self, pending: list[tuple["_Track", np.ndarray, int]]) -> None:
+        """Append log-probabilities to the tracks of the windows, at most `batch_size` of them."""
+        # A single window is not padded to a whole batch.
+        size = self.batch_size if len(pending) > 1 else 1
         size = parallel.padded_batch_size(size, parallel.make_mesh())
         batch = {
-            "waveform": np.zeros((size, waiting[0][1].size), np.float32),
+            "waveform": np.zeros((size, pending[0][1].size), np.float32),
             "num_samples": np.zeros(size, np.int32),
         }
-        for row, (_, piece, num_samples) in enumerate(waiting):
+        for row, (_, piece, num_samples) in enumerate(pending):
             batch["waveform"][row], batch["num_samples"][row] = piece, num_samples
         scores = np.asarray(self.predict_windows(batch), np.float64)
-        for (track, _, _), score in zip(waiting, scores, strict=False):
+        for (track, _, _), score in zip(pending, scores, strict=False):
             track.scores.append(score)
 
     def _result(
@@ -236,18 +237,18 @@ class Predictor:
 
 
 def load_system(path: str | os.PathLike, *, checkpoint_name: str = "best") -> system_lib.System:
-    """Reads a workdir of `experiments.train`, or a bundle of `experiments.export`.
+    """Load a workdir of `experiments.train`, or a bundle of `experiments.export`.
 
     Args:
       path: the folder or the file.
-      checkpoint_name: of a workdir: `best` (on the validation part), `latest` or a step.
+      checkpoint_name: for a workdir, `best` (on the validation part), `latest` or a step.
 
     Raises:
-      UserError: if it is neither, or nothing in it is trained or can be read.
+      UserError: if it is neither, has no trained model, or cannot be read.
     """
     if not os.path.isfile(path):
         return system_lib.load(path, checkpoint_name=checkpoint_name)
-    from mgr_jax.export import bundle  # Here, so that a workdir is loaded without it.
+    from mgr_jax.export import bundle  # Imported here, since workdirs do not need it.
 
     if checkpoint_name not in ("best", "latest"):
         raise UserError(
@@ -258,11 +259,7 @@ def load_system(path: str | os.PathLike, *, checkpoint_name: str = "best") -> sy
 
 
 def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> Predictor:
-    """Loads what `experiments.train` left in a workdir, or a bundle of `experiments.export`.
-
-    Args:
-      path: the workdir, or the file.
-      checkpoint_name: of a workdir: `best` (on the validation part), `latest` or a step.
+    """Load the system at `path` for prediction; see `load_system` for the arguments.
 
     Raises:
       UserError: if there is no trained system at `path`, or its files are damaged.
@@ -280,16 +277,16 @@ def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> Predictor
 def make_predictor(
     system: system_lib.System, readers: decoders.Decoders | None = None
 ) -> Predictor:
-    """The predictor of a system that is loaded; `readers` decode its files."""
-    wanted = min(system.config.train.batch_size, _MAX_BATCH_SIZE)
-    batch_size = parallel.padded_batch_size(wanted, parallel.make_mesh())
+    """Return the predictor of a loaded system; `readers` decode its files."""
+    batch_size = min(system.config.train.batch_size, _MAX_BATCH_SIZE)
+    batch_size = parallel.padded_batch_size(batch_size, parallel.make_mesh())
     predict_windows = system_lib.compiled(system)
     return Predictor(system, predict_windows, batch_size, readers or decoders.Decoders())
 
 
 @dataclasses.dataclass(eq=False)
 class _Track:
-    """A track on its way: first samples and log-probabilities `[C]` of its windows so far."""
+    """A track in progress: first samples and log-probabilities [C] of its windows so far."""
 
     path: str
     starts: list[int] = dataclasses.field(default_factory=list)
@@ -300,7 +297,7 @@ class _Track:
 
     @property
     def complete(self) -> bool:
-        """Whether all of it is read and scored."""
+        """Whether all its windows are read and scored, or reading failed."""
         scored = self.length > 0 and len(self.scores) == len(self.starts)
         return self.error is not None or scored
 
@@ -312,7 +309,7 @@ def _blocks(waveform: np.ndarray) -> decoders.Blocks:
 
 
 def _limit(blocks: decoders.Blocks, max_seconds: float | None, rate: int) -> decoders.Blocks:
-    """`blocks` as they are, until they exceed `max_seconds`."""
+    """Yield `blocks`; raise `AudioError` once they exceed `max_seconds`."""
     if max_seconds is None:
         return (yield from blocks)
     count = 0

@@ -1,8 +1,8 @@
-"""Copies of restored checkpoints in the user's cache folder, so that a second start is fast.
+"""A cache of restored checkpoints in the user's cache folder, so that a second start is fast.
 
-Orbax, and the state of the optimiser that it restores into, take longer than all the rest of a
-start. A copy is used only while the record of the run and every file of its checkpoints are as
-they were when it was made; what is damaged, out of date or cannot be written is as none at all.
+Importing Orbax and restoring the optimiser state take longer than the rest of a start. A copy is
+valid only while the record of the run and all files of its checkpoints are unchanged; copies that
+are damaged, outdated or cannot be written are ignored.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _DAMAGED = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeErro
 
 
 def read(run: Run, which: str) -> tuple[int, dict[str, Any]] | None:
-    """Step and `System.variables` of the checkpoint `which`, if there is a copy that holds."""
+    """Return step and `System.variables` of the checkpoint `which`, or None without valid copy."""
     try:
         with safetensors.safe_open(_path(run, which), framework="numpy") as file:
             facts = json.loads(file.metadata()["facts"])
@@ -42,7 +42,7 @@ def read(run: Run, which: str) -> tuple[int, dict[str, Any]] | None:
 
 
 def write(run: Run, which: str, source: str, step: int, variables: dict[str, Any]) -> None:
-    """Keeps a copy of what was restored from the files of `source`, in place of an older one."""
+    """Write a copy of `variables`, restored from the files of `source`; replaces an older one."""
     arrays = jax.tree.map(lambda leaf: np.asarray(leaf, order="C"), variables)
     tensors = tensors_lib.flatten(arrays)
     facts = {"source": source, "step": step, "digest": tensors_lib.digest(tensors)}
@@ -51,17 +51,17 @@ def write(run: Run, which: str, source: str, step: int, variables: dict[str, Any
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with contextlib.ExitStack() as clean:
-            clean.callback(pathlib.Path(partial).unlink, missing_ok=True)
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(pathlib.Path(partial).unlink, missing_ok=True)
             with open(descriptor, "wb") as file:
                 file.write(content)
             os.replace(partial, path)
-    except OSError:  # It would only have saved time.
+    except OSError:  # The copy is optional.
         return
 
 
 def source(run: Run) -> str:
-    """SHA-256 of all that a copy depends on: the record, and name, size and time of every file."""
+    """Return the SHA-256 of the run's record and of name, size and time of every file."""
     folder = run.path.absolute() / "checkpoints"
     files = [
         [str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns, stat.st_ino]
@@ -81,9 +81,9 @@ def _unflatten(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
     variables: dict[str, Any] = {"params": {}, "batch_stats": {}, "normalizer": None}
     for name, value in tensors.items():
         *parents, last = name.split("/")
-        place = variables
+        node = variables
         for parent in parents:
-            place[parent] = place.get(parent) or {}
-            place = place[parent]
-        place[last] = value
+            node[parent] = node.get(parent) or {}
+            node = node[parent]
+        node[last] = value
     return variables

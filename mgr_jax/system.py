@@ -1,4 +1,4 @@
-"""A trained system as a value: config, labels, weights, and what was measured of it."""
+"""A trained system as a value: config, labels, weights and results."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model
 from mgr_jax.training import steps
 
-# What of a workdir's `config.json` goes with a model wherever it goes.
+# Fields of a workdir's `config.json` that go with the model.
 _FACTS = ("data_hash", "split_hash", "versions", "git_commit")
 
 # (variables, batch of windows) -> log-probabilities [B, C], a pure function of JAX.
@@ -27,18 +27,18 @@ LogProbabilities = Callable[[Any, dict[str, jax.Array]], jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """What a trained system is, whether it comes from a workdir or from a bundle.
+    """A trained system, loaded from a workdir or a bundle.
 
     Attributes:
-      path: where it was loaded from.
+      path: the workdir or bundle that it was loaded from.
       config: the config that it was trained with.
       labels: names of the classes, in the order of its outputs.
       step: step of the checkpoint; 0 for a system that is fitted in one call.
-      variables: of a network `params`, `batch_stats` and `normalizer`, trees of arrays; of the
-        others arrays by name.
-      facts: JSON values on where it comes from: versions, hashes of data and split, protocol.
-      report: `report.json` of the test part for this very checkpoint; None if not evaluated.
-      temperature: what log-probabilities are divided by to be calibrated; None if not fitted.
+      variables: `params`, `batch_stats` and `normalizer` of a network, trees of arrays; for other
+        systems a dict of arrays.
+      facts: JSON values on its origin: versions, hashes of data and split, protocol.
+      report: `report.json` of the test part for this checkpoint; None if not evaluated.
+      temperature: divisor that calibrates log-probabilities; None if not fitted.
       run: the workdir; None for a bundle.
     """
 
@@ -53,8 +53,8 @@ class System:
     run: workdir.Run | None
 
     def describe(self) -> str:
-        """One line: model, data, and the measured accuracy with n, interval and protocol."""
-        from mgr_jax.evaluation import stats  # Here, since it takes a while to import.
+        """Return one line with model, data, and the accuracy with n, interval and protocol."""
+        from mgr_jax.evaluation import stats  # Imported here, since it takes long.
 
         system = f"{self.config.model.name} trained on {self.config.data.name}"
         if self.report is None:
@@ -64,7 +64,7 @@ class System:
 
 
 def public_config(config: config_lib.Config) -> dict[str, Any]:
-    """`config` as JSON for others: paths of this machine are cut to their last name."""
+    """Return `config` as JSON for publication, with paths reduced to their last component."""
     values = config_lib.to_json(config)
     for name in ("root", "cache", "facts"):
         values["data"][name] = pathlib.PurePath(values["data"][name]).name
@@ -74,14 +74,14 @@ def public_config(config: config_lib.Config) -> dict[str, Any]:
 
 
 def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> System:
-    """Reads a workdir of `experiments.train`.
+    """Load a workdir of `experiments.train`.
 
     Args:
       path: the folder.
       checkpoint_name: `best` (on the validation part), `latest` or a step.
 
     Raises:
-      UserError: if it is no workdir, or nothing in it is trained or can be read.
+      UserError: if it is no workdir, has no trained model, or cannot be read.
     """
     run = workdir.load(path)
     step, variables = _variables(run, checkpoint_name)
@@ -99,8 +99,8 @@ def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> System:
     )
 
 
-def check_hears_audio(system: System) -> None:
-    """Raises `UserError` for a system that was trained on arrays, which no audio file becomes."""
+def check_takes_audio(system: System) -> None:
+    """Raise `UserError` if the system was trained on arrays, which cannot be made from audio."""
     if system.config.data.name == "arrays":
         raise UserError(
             "data.name 'arrays': the model takes spectrograms of an array file, not audio; score"
@@ -109,10 +109,10 @@ def check_hears_audio(system: System) -> None:
 
 
 def make_log_probabilities(config: config_lib.Config, *, num_classes: int) -> LogProbabilities:
-    """Front end and model of `config` as one pure function, for `jit` and `jax.export`.
+    """Return front end and model of `config` as one pure function, for `jit` and `jax.export`.
 
     Raises:
-      UserError: if `config` describes a support vector machine, which is computed in NumPy.
+      UserError: if the model is computed in NumPy, as support vector machines are.
     """
     frontend = make_frontend(config.features)
     if config.model.name in config_lib.NETWORKS:
@@ -130,7 +130,7 @@ def make_log_probabilities(config: config_lib.Config, *, num_classes: int) -> Lo
 
 
 def abstract_variables(config: config_lib.Config, *, num_classes: int) -> dict[str, Any]:
-    """Shapes and types of a network's `System.variables`; nothing is computed."""
+    """Return shapes and types of a network's `System.variables`, without computing them."""
 
     def init() -> dict[str, Any]:
         waveform = jnp.zeros((1, *config_lib.window_shape(config)))
@@ -149,9 +149,10 @@ def abstract_variables(config: config_lib.Config, *, num_classes: int) -> dict[s
 
 
 def compiled(system: System) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """The function from a batch of windows to log-probabilities `[B, C]`, on all devices.
+    """Return the function from a batch of windows to log-probabilities [B, C], on all devices.
 
-    The batch holds `waveform` `[B, T]` and `num_samples` `[B]`; B divides by the devices.
+    The batch has `waveform` [B, T] and `num_samples` [B]; B must be a multiple of the number of
+    devices.
     """
     if system.config.model.name not in config_lib.NETWORKS:
         from mgr_jax.classical import scoring
@@ -179,10 +180,10 @@ def _variables(run: workdir.Run, checkpoint_name: str) -> tuple[int, dict[str, A
                 " the flag out"
             )
         return 0, fitting.load_params(run)
-    kept = snapshot.read(run, checkpoint_name)
-    if kept is not None:
-        return kept
-    from mgr_jax.training import checkpoint, network  # Here, since they take long to import.
+    copy = snapshot.read(run, checkpoint_name)
+    if copy is not None:
+        return copy
+    from mgr_jax.training import checkpoint, network  # Imported here, since they take long.
 
     source = snapshot.source(run)
     init = network.make_network(run.config, num_classes=len(run.labels)).init
@@ -194,7 +195,7 @@ def _variables(run: workdir.Run, checkpoint_name: str) -> tuple[int, dict[str, A
 
 
 def _report(run: workdir.Run, step: int) -> dict[str, Any] | None:
-    """The report on the test part, if it is one and of this checkpoint."""
+    """Return the report on the test part, or None if there is none of this checkpoint."""
     try:
         text = pathlib.Path(run.path, "eval", "test", "report.json").read_text(encoding="utf-8")
         return checked_report(json.loads(text), step)
@@ -205,15 +206,15 @@ def _report(run: workdir.Run, step: int) -> dict[str, Any] | None:
 def _temperature(run: workdir.Run, step: int) -> float | None:
     if not (run.path / "eval" / "temperature.json").exists():
         return None
-    from mgr_jax.evaluation import calibration  # Only here, since it imports SciPy.
+    from mgr_jax.evaluation import calibration  # Imported here, since it takes long.
 
     return calibration.load_temperature(run.path, checkpoint_step=step)
 
 
 def checked_report(report: Any, step: int) -> dict[str, Any] | None:
-    """`report` if it is a report on the checkpoint `step`, else None."""
+    """Return `report` if it is a valid report on the checkpoint `step`, else None."""
     if not isinstance(report, dict) or report.get("checkpoint_step") != step:
         return None
     correct, n = report.get("num_correct"), report.get("n")
-    whole = isinstance(correct, int) and isinstance(n, int) and 0 <= correct <= n and n > 0
-    return report if whole and isinstance(report.get("protocol"), str) else None
+    valid = isinstance(correct, int) and isinstance(n, int) and 0 <= correct <= n and n > 0
+    return report if valid and isinstance(report.get("protocol"), str) else None

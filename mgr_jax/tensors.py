@@ -10,7 +10,7 @@ import numpy as np
 
 
 def flatten(tree: Any) -> dict[str, Any]:
-    """`{"params": {"a": x}}` -> `{"params/a": x}`, in JAX's order; None is left out."""
+    """Turn `{"params": {"a": x}}` into `{"params/a": x}`, in JAX's order and without None."""
     return {
         "/".join(str(key.key) for key in path): leaf
         for path, leaf in jax.tree.leaves_with_path(tree)
@@ -18,9 +18,9 @@ def flatten(tree: Any) -> dict[str, Any]:
 
 
 def digest(tensors: Mapping[str, np.ndarray], *, head: bytes = b"") -> str:
-    """SHA-256 of `head` and of names, types, shapes and values."""
-    found = hashlib.sha256(head)
+    """Return the SHA-256 of `head` and of names, types, shapes and values."""
+    sha256 = hashlib.sha256(head)
     for name, value in sorted(tensors.items()):
-        found.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        found.update(value.tobytes())
-    return found.hexdigest()
+        sha256.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        sha256.update(value.tobytes())
+    return sha256.hexdigest()

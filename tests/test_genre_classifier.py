@@ -1,4 +1,4 @@
-"""The scikit-learn face of the training: laws of scikit-learn, on files instead of rows."""
+"""`GenreClassifier` against the conventions of scikit-learn, on files instead of rows."""
 
 import os
 import warnings
@@ -66,11 +66,11 @@ def test_fit_predicts_what_it_learned(fitted, songs):
 
 def test_predict_proba_is_the_predictors_in_the_order_of_classes(fitted, songs):
     paths, _ = songs
-    found = fitted.predict_proba([paths[3], paths[0]])
-    assert found.shape == (2, 2)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-9)
+    actual = fitted.predict_proba([paths[3], paths[0]])
+    assert actual.shape == (2, 2)
+    np.testing.assert_allclose(actual.sum(axis=1), 1, atol=1e-9)
     again = mgr_jax.load(fitted.workdir_).predict(paths[3]).probabilities
-    np.testing.assert_allclose(found[0], [again["high"], again["low"]], atol=1e-9)
+    np.testing.assert_allclose(actual[0], [again["high"], again["low"]], atol=1e-9)
     one = fitted.predict_proba(np.array(paths[:1])[:, None])  # A column, as in a data frame.
     np.testing.assert_allclose(one, fitted.predict_proba(paths[:1]), atol=1e-12)
 
@@ -179,8 +179,8 @@ def test_fit_refuses_bad_parameters(songs):
         GenreClassifier("logistic").fit(*songs)
 
 
-# Of scikit-learn's own checks, those that need no table of numbers: `check_estimator` itself skips
-# every estimator whose tags say that it takes no two-dimensional array.
+# The checks of scikit-learn that need no table of numbers. `check_estimator` itself skips all
+# estimators whose tags exclude two-dimensional arrays.
 @pytest.mark.parametrize(
     "name",
     [
@@ -202,10 +202,7 @@ def test_classifier_passes_scikit_learns_check(name):
 
 
 class OfRows(GenreClassifier):
-    """A `GenreClassifier` whose X is a table: each row becomes a tone, whose pitch it tells.
-
-    scikit-learn's checks bring their own tables; this brings them to files.
-    """
+    """A `GenreClassifier` whose X is a table, for scikit-learn's checks: rows become files."""
 
     folder = ""
 
@@ -226,7 +223,7 @@ class OfRows(GenreClassifier):
             return X
         paths = []
         for row in X:
-            # A note for each column, as loud as its value, in a file named by the values.
+            # Each column is a note, whose level is its value; the file is named by the values.
             levels = 0.1 / (1 + np.exp(-np.asarray(row, float)))
             time = np.arange(RATE // 2) / RATE
             notes = np.sin(2 * np.pi * 300 * 1.5 ** np.arange(len(row))[:, None] * time)
@@ -258,5 +255,5 @@ class OfRows(GenreClassifier):
 def test_classifier_passes_scikit_learns_check_on_rows_played_as_tones(name, tmp_path):
     OfRows.folder = str(tmp_path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # A row may repeat another's tone.
+        warnings.simplefilter("ignore", UserWarning)  # Rows may be equal.
         getattr(estimator_checks, name)("OfRows", OfRows(tiny_config()))

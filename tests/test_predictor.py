@@ -36,7 +36,7 @@ def _noise(num_samples, *, seed=0):
     return np.random.default_rng(seed).normal(size=num_samples).astype(np.float32) * 0.1
 
 
-def test_predict_of_a_file_equals_the_judgement_of_the_track(trained, tmp_path):
+def test_predict_of_a_file_equals_score_tracks(trained, tmp_path):
     data, loaded = trained
     part = data.parts["test"]
     expected = np.exp(loaded.score_tracks(part))
@@ -45,8 +45,8 @@ def test_predict_of_a_file_equals_the_judgement_of_the_track(trained, tmp_path):
         soundfile.write(tmp_path / "song.wav", waveform, 22_050, subtype="FLOAT")
         prediction = loaded.predict(tmp_path / "song.wav")
         assert not prediction.note
-        found = [prediction.probabilities[label] for label in loaded.labels]
-        np.testing.assert_allclose(found, expected[index], rtol=1e-4, atol=1e-6)
+        actual = [prediction.probabilities[label] for label in loaded.labels]
+        np.testing.assert_allclose(actual, expected[index], rtol=1e-4, atol=1e-6)
 
 
 def test_predict_is_best_first_and_sums_to_one(trained, tmp_path):
@@ -76,8 +76,8 @@ def test_predict_gives_each_window_as_it_is_alone(trained, overlap):
         np.testing.assert_allclose(row, alone.windows[0], atol=1e-5)
     mean = np.log(prediction.windows).mean(axis=0)
     expected = np.exp(mean) / np.exp(mean).sum()
-    found = [prediction.probabilities[label] for label in loaded.labels]
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    actual = [prediction.probabilities[label] for label in loaded.labels]
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -108,16 +108,16 @@ def test_predict_files_keeps_the_order_and_goes_on_after_a_bad_file(trained, tmp
         soundfile.write(paths[-1], _noise(int(22_050 * seconds), seed=index), 22_050)
     (tmp_path / "text.wav").write_text("no audio")
     paths.insert(2, str(tmp_path / "text.wav"))
-    found = list(loaded.predict_files(paths))
-    assert [path for path, _ in found] == paths
-    assert isinstance(found[2][1], AudioError)
-    for path, prediction in found[:2] + found[3:]:
+    results = list(loaded.predict_files(paths))
+    assert [path for path, _ in results] == paths
+    assert isinstance(results[2][1], AudioError)
+    for path, prediction in results[:2] + results[3:]:
         alone = loaded.predict(path)
         assert prediction.label == alone.label
         np.testing.assert_allclose(prediction.windows, alone.windows, atol=1e-5)
     proba = loaded.predict_proba([paths[0], paths[4]])
     assert proba.shape == (2, 10)
-    assert loaded.labels[proba[1].argmax()] == found[4][1].label
+    assert loaded.labels[proba[1].argmax()] == results[4][1].label
     with pytest.raises(AudioError, match=r"text.wav: cannot be decoded"):
         loaded.predict_proba(paths)
 

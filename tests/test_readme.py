@@ -1,4 +1,4 @@
-"""The README's examples in Python run as they stand."""
+"""The Python examples of the README run unchanged."""
 
 import pathlib
 import re
@@ -21,7 +21,7 @@ def blocks():
 
 @pytest.fixture(name="folder", scope="module")
 def _folder(tmp_path_factory):
-    """Songs of two genres, and a system trained on them where the README has one."""
+    """Songs of two genres, and a system trained on them in the folder that the README names."""
     folder, random = tmp_path_factory.mktemp("readme"), np.random.default_rng(0)
     time = np.arange(2 * RATE) / RATE
     for number in range(12):

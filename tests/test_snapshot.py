@@ -1,4 +1,4 @@
-"""Copies of checkpoints: as what was restored, or as none at all."""
+"""Copies of checkpoints: equal to the restored variables, or ignored."""
 
 import dataclasses
 import os
@@ -43,10 +43,10 @@ def test_read_gives_what_was_written(run, name, fields):
     variables = trained.make_system(name, **fields).variables
     assert snapshot.read(run, "best") is None
     _keep(run, variables)
-    step, found = snapshot.read(run, "best")
+    step, actual = snapshot.read(run, "best")
     assert step == 7
-    assert jax.tree.structure(found) == jax.tree.structure(variables)
-    jax.tree.map(np.testing.assert_array_equal, found, variables)
+    assert jax.tree.structure(actual) == jax.tree.structure(variables)
+    jax.tree.map(np.testing.assert_array_equal, actual, variables)
     assert snapshot.read(run, "latest") is None
 
 
@@ -89,7 +89,7 @@ def test_read_gives_nothing_of_a_damaged_copy(run, tmp_path, at):
     assert snapshot.read(run, "best") is None
 
 
-def test_write_keeps_one_copy_and_does_without_a_folder(run, tmp_path, monkeypatch):
+def test_write_keeps_one_copy_and_ignores_an_unwritable_folder(run, tmp_path, monkeypatch):
     for value in (1.0, 2.0):
         _keep(run, {"params": {"a": np.full(3, value)}, "batch_stats": {}, "normalizer": None})
     assert snapshot.read(run, "best")[1]["params"]["a"][0] == 2
@@ -115,7 +115,7 @@ def test_load_restores_once(run, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "restore", restore)
     for _ in range(2):
-        step, found = system._variables(run, "best")
+        step, actual = system._variables(run, "best")
         assert step == 7
-        jax.tree.map(np.testing.assert_array_equal, found, restored)
+        jax.tree.map(np.testing.assert_array_equal, actual, restored)
     assert calls == ["best"]

@@ -1,8 +1,8 @@
-"""Audit of a split: what stands on both sides of it, so that its accuracy says too much.
+"""Audit of a split: artists, recordings and audio that leak between its parts.
 
-Findings are plain JSON values; `audit_text` shows them. An artist, a recording, a file or a piece
-of audio leaks if it stands in two parts (or folds): between train and valid it spoils the choice of
-the model, between them and test the accuracy.
+Findings are plain JSON values, which `reports.audit_text` formats. An artist, a recording, a file
+or a piece of audio leaks if it is in two parts (or folds). A leak between train and valid biases
+the choice of the model, one between these and test makes the accuracy too high.
 """
 
 import collections
@@ -18,7 +18,7 @@ from mgr_jax.data.split_file import Assignment
 
 
 class Alike(NamedTuple):
-    """Two tracks that sound alike: ids, similarity, and how much later `right` has the audio."""
+    """Two tracks of near-identical audio: ids, similarity, and the delay of `right` in seconds."""
 
     left: str
     right: str
@@ -35,37 +35,37 @@ def audit(
     unreadable: Mapping[str, str] | None = None,
     seconds: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """What leaks between the parts of a split, and what else is odd about its data.
+    """Return the leaks between the parts of a split, and other defects of its data.
 
     Args:
-      catalog: all tracks, those in no part too.
+      catalog: all tracks, including those in no part.
       assignment: the parts or folds.
-      identical: pairs of tracks whose files are the same bytes.
+      identical: pairs of tracks whose files have the same bytes.
       alike: pairs of tracks of near-identical audio; None if no audio was compared.
       unreadable: track -> why it cannot be read.
       seconds: track -> length of its audio; None if there is no audio.
 
     Returns:
-      JSON values: `artist_overlap` and `recording_overlap`: share of the test tracks whose artist
-      (recording) also stands in what is trained and validated on, each fold being the test part
-      once; `crossing_artists`, `crossing_recordings`, `identical_pairs`, `near_identical_pairs`
-      and `label_conflicts` with the rows behind them; sizes, class balance, durations; and
-      `leaks`: how many artists, recordings, pairs and tracks stand in two parts.
+      JSON values: `artist_overlap` and `recording_overlap`, the share of the test tracks whose
+      artist (recording) is also in the other parts, each fold being the test part once;
+      `crossing_artists`, `crossing_recordings`, `identical_pairs`, `near_identical_pairs` and
+      `label_conflicts` with their rows; sizes, class balance and durations; and `leaks`, the number
+      of artists, recordings, pairs and tracks in two parts.
     """
     track_of = {track.id: track for track in catalog.tracks}
-    where = collections.defaultdict(list)
+    parts_of = collections.defaultdict(list)
     for part, ids in assignment.parts.items():
         for name in ids:
-            where[name].append(part)
-    where = dict(where)
+            parts_of[name].append(part)
+    parts_of = dict(parts_of)
 
     def row(left: str, right: str, **more: Any) -> dict[str, Any]:
         ids = (left, right)
         return {
             "tracks": list(ids),
             "labels": [track_of[name].label for name in ids],
-            "parts": ["+".join(where.get(name, ())) for name in ids],
-            "crosses": _crosses(where, ids),
+            "parts": ["+".join(parts_of.get(name, ())) for name in ids],
+            "crosses": _crosses(parts_of, ids),
             **more,
         }
 
@@ -77,16 +77,16 @@ def audit(
             for a in sorted(alike)
             if tuple(sorted((a.left, a.right))) not in same_bytes
         ]
-    artists = _crossing(catalog.tracks, where, assignment.parts, "artist")
-    recordings = _crossing(catalog.tracks, where, assignment.parts, "recording")
+    artists = _crossing(catalog.tracks, parts_of, assignment.parts, "artist")
+    recordings = _crossing(catalog.tracks, parts_of, assignment.parts, "recording")
     conflicts = _conflicts(catalog.tracks, same_bytes, near or ())
-    found: dict[str, Any] = {
+    findings: dict[str, Any] = {
         "data": catalog.name,
         "has_folds": assignment.has_folds,
         "n": {part: len(ids) for part, ids in assignment.parts.items()},
         "artist_overlap": overlap(track_of, assignment, "artist"),
         "recording_overlap": overlap(track_of, assignment, "recording"),
-        "unknown_artists": sum(not track_of[name].artist for name in where),
+        "unknown_artists": sum(not track_of[name].artist for name in parts_of),
         "crossing_artists": artists,
         "crossing_recordings": recordings,
         "identical_pairs": len(same_bytes),
@@ -95,57 +95,57 @@ def audit(
         "near_identical_pairs_rows": near,
         "label_conflicts": len(conflicts),
         "label_conflicts_rows": [row(*pair) for pair in conflicts],
-        "tracks_in_two_parts": sorted(name for name, parts in where.items() if len(parts) > 1),
+        "tracks_in_two_parts": sorted(name for name, parts in parts_of.items() if len(parts) > 1),
         "class_balance": _class_balance(catalog, track_of, assignment),
-        "left_out": sorted(track_of.keys() - where.keys()),
+        "left_out": sorted(track_of.keys() - parts_of.keys()),
         "unknown_names": list(assignment.unknown),
         "unreadable": dict(sorted((unreadable or {}).items())),
         "durations": _durations(seconds),
     }
-    crossing_pairs = sum(r["crosses"] for r in found["identical_pairs_rows"] + (near or []))
-    twice = len(found["tracks_in_two_parts"])
-    found["leaks"] = len(artists) + len(recordings) + crossing_pairs + twice
-    return found
+    crossing_pairs = sum(r["crosses"] for r in findings["identical_pairs_rows"] + (near or []))
+    crossing_tracks = len(findings["tracks_in_two_parts"])
+    findings["leaks"] = len(artists) + len(recordings) + crossing_pairs + crossing_tracks
+    return findings
 
 
 def overlap(track_of: Mapping[str, Track], assignment: Assignment, field: str) -> float:
-    """Share of the test tracks whose `field` stands in another part, or the track itself."""
+    """Return the share of the test tracks that are, or whose `field` is, also in another part."""
     parts = assignment.parts
-    # Somebody's two parts may be train and valid: the last is what they report.
-    tested = list(parts) if assignment.has_folds else list(parts)[-1:]
+    # A split may lack a test part; then its last part is the one that results are reported on.
+    test_parts = list(parts) if assignment.has_folds else list(parts)[-1:]
     shared = total = 0
-    for test in tested:
+    for test in test_parts:
         names = {name for part in parts if part != test for name in parts[part]}
-        learned = {name_key(getattr(track_of[name], field)) for name in names} - {""}
+        train_keys = {name_key(getattr(track_of[name], field)) for name in names} - {""}
         total += len(parts[test])
         shared += sum(
-            name in names or name_key(getattr(track_of[name], field)) in learned
+            name in names or name_key(getattr(track_of[name], field)) in train_keys
             for name in parts[test]
         )
     return shared / total if total else 0.0
 
 
-def _crosses(where: Mapping[str, Sequence[str]], names: Iterable[str]) -> bool:
-    """Whether the tracks stand in more than one part."""
-    return len({part for name in names for part in where.get(name, ())}) > 1
+def _crosses(parts_of: Mapping[str, Sequence[str]], names: Iterable[str]) -> bool:
+    """Return whether the tracks are in more than one part."""
+    return len({part for name in names for part in parts_of.get(name, ())}) > 1
 
 
 def _crossing(
-    tracks: Iterable[Track], where: Mapping[str, Sequence[str]], order: Iterable[str], field: str
+    tracks: Iterable[Track], parts_of: Mapping[str, Sequence[str]], order: Iterable[str], field: str
 ) -> list[dict[str, Any]]:
-    """Artists or recordings in more than one part, and their tracks in each."""
+    """Return the artists or recordings in more than one part, with their tracks in each."""
     groups = collections.defaultdict(list)
     for track in tracks:
         groups[name_key(getattr(track, field))].append(track)
     rows = []
     for key, group in groups.items():
-        if key and _crosses(where, [track.id for track in group]):
+        if key and _crosses(parts_of, [track.id for track in group]):
             parts = collections.defaultdict(list)
             for track in group:
-                for part in where.get(track.id, ()):
+                for part in parts_of.get(track.id, ()):
                     parts[part].append(track.id)
             parts = {part: parts[part] for part in order if part in parts}
-            spellings = sorted({getattr(track, field) for track in group if track.id in where})
+            spellings = sorted({getattr(track, field) for track in group if track.id in parts_of})
             rows.append({field: spellings[0], "spellings": spellings, "parts": parts})
     return sorted(rows, key=lambda row: (len(row[field]), row[field]))
 
@@ -153,7 +153,7 @@ def _crossing(
 def _conflicts(
     tracks: Iterable[Track], same_bytes: Iterable[tuple[str, str]], near: Iterable[dict[str, Any]]
 ) -> list[tuple[str, str]]:
-    """Pairs of tracks of the same audio under two labels."""
+    """Return the pairs of tracks of the same audio under two labels."""
     tracks = tuple(tracks)
     label = {track.id: track.label for track in tracks}
     pairs = {*same_bytes, *(tuple(sorted(row["tracks"])) for row in near)}
@@ -179,7 +179,7 @@ def _class_balance(
 def fold_balance(
     catalog: Catalog, folds: Mapping[str, int], num_folds: int
 ) -> dict[str, list[int]]:
-    """Class -> number of tracks in each fold, and `all`: the sizes of the folds."""
+    """Return the number of tracks in each fold by class, and under `all` the sizes of the folds."""
     label_of = {track.id: track.label for track in catalog.tracks}
     counts = {label: [0] * num_folds for label in (*catalog.labels, "all")}
     for name, fold in folds.items():

@@ -1,4 +1,4 @@
-"""How far a model's confidence can be trusted, and a temperature that mends it."""
+"""Calibration of confidences: reliability, expected calibration error, temperature scaling."""
 
 import json
 import math
@@ -12,15 +12,15 @@ from mgr_jax.evaluation.scores import normalize
 from mgr_jax.files import write_whole
 
 _FILE = pathlib.Path("eval/temperature.json")
-# A part without a mistake asks for 0, one without a hit for infinity.
+# Bounds of the temperature, which would be 0 for a part without mistakes, infinite without hits.
 _LOWEST, _HIGHEST = 0.05, 20.0
-# Probability 0 stays so at any temperature; this is as good as 0 and can be divided.
+# Replaces log 0, which no temperature could scale.
 _FLOOR = -700.0
 NUM_BINS = 15
 
 
 class Reliability(NamedTuple):
-    """Tracks by confidence, the probability of the class that was chosen; see `reliability`."""
+    """Tracks in K bins of confidence, the probability of the predicted class."""
 
     edges: np.ndarray  # [K + 1]
     counts: np.ndarray  # [K]
@@ -29,45 +29,54 @@ class Reliability(NamedTuple):
 
 
 def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature T that makes softmax(log p / T) fit best: `[N, C]`, int `[N]`.
+    """Return the temperature T of least log loss of softmax(log p / T), between 0.05 and 20.
 
     Temperature scaling (Guo, Pleiss, Sun and Weinberger 2017, "On calibration of modern neural
-    networks", arXiv 1706.04599): the log loss is convex in 1/T, and its slope is brought to 0.
-    Above 1, the model was too sure. T is kept within 0.05 and 20.
+    networks", arXiv 1706.04599). The log loss is convex in 1/T, so that the root of its derivative
+    is the minimum. T is above 1 for an overconfident model.
+
+    Args:
+      log_probabilities: [N, C].
+      labels: int [N].
 
     Raises:
       ValueError: if there are no tracks.
     """
-    from scipy import optimize  # Here, since a prediction only reads the temperature.
+    from scipy import optimize  # Imported here, since a prediction only reads the temperature.
 
     if not len(labels):
         raise ValueError("labels is empty: need one track or more")
     scores = np.maximum(log_probabilities, _FLOOR)
     chosen = scores[np.arange(len(labels)), labels]
 
-    def slope(inverse: float) -> float:
+    def derivative(inverse: float) -> float:
         probabilities = np.exp(normalize(scores * inverse))
         return float(((probabilities * scores).sum(axis=1) - chosen).mean())
 
     low, high = 1 / _HIGHEST, 1 / _LOWEST
-    if slope(high) <= 0:
+    if derivative(high) <= 0:
         return _LOWEST
-    if slope(low) >= 0:
+    if derivative(low) >= 0:
         return _HIGHEST
-    return float(1 / optimize.brentq(slope, low, high))
+    return float(1 / optimize.brentq(derivative, low, high))
 
 
 def scale(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Log-probabilities `[..., C]` at another temperature; which is largest does not change."""
+    """Return log-probabilities [..., C] at another temperature, which keeps their order."""
     return normalize(np.maximum(log_probabilities, _FLOOR) / temperature)
 
 
 def reliability(
     log_probabilities: np.ndarray, labels: np.ndarray, *, num_bins: int = NUM_BINS
 ) -> Reliability:
-    """Mean confidence and accuracy of the tracks in bins of equal width: `[N, C]`, int `[N]`.
+    """Return mean confidence and accuracy of the tracks in bins of equal width.
 
-    A bin holds its upper edge. In an empty one, both are NaN.
+    A bin includes its upper edge. In an empty bin, both are NaN.
+
+    Args:
+      log_probabilities: [N, C].
+      labels: int [N].
+      num_bins: K.
     """
     confidence = np.exp(log_probabilities.max(axis=1))
     correct = log_probabilities.argmax(axis=1) == labels
@@ -86,11 +95,11 @@ def reliability(
 def expected_calibration_error(
     log_probabilities: np.ndarray, labels: np.ndarray, *, num_bins: int = NUM_BINS
 ) -> float:
-    """Mean distance of confidence and accuracy over the bins of `reliability` (Guo et al. 2017)."""
+    """Return the mean |confidence - accuracy| over the bins of `reliability` (Guo et al. 2017)."""
     bins = reliability(log_probabilities, labels, num_bins=num_bins)
-    there = bins.counts > 0
-    distance = np.abs(bins.confidence - bins.accuracy)[there]
-    return float((distance * bins.counts[there]).sum() / len(labels))
+    used = bins.counts > 0
+    distance = np.abs(bins.confidence - bins.accuracy)[used]
+    return float((distance * bins.counts[used]).sum() / len(labels))
 
 
 def write_temperature(
@@ -100,15 +109,15 @@ def write_temperature(
     *,
     checkpoint_step: int,
 ) -> float:
-    """Fits the temperature on the validation part and keeps it in the workdir.
+    """Fit the temperature to the validation part, write it to the workdir, and return it.
 
     Args:
       workdir: the folder of the run.
-      log_probabilities: of the tracks of the validation part `[N, C]`.
-      labels: their classes, int `[N]`.
-      checkpoint_step: step of the checkpoint that gave them.
+      log_probabilities: scores of the tracks of the validation part [N, C].
+      labels: their classes, int [N].
+      checkpoint_step: step of the checkpoint that computed the scores.
     """
-    from mgr_jax.evaluation import metrics  # Here, as above: it imports SciPy.
+    from mgr_jax.evaluation import metrics  # Imported here, since it imports SciPy.
 
     temperature = fit_temperature(log_probabilities, labels)
     scaled = scale(log_probabilities, temperature)
@@ -130,32 +139,32 @@ def write_temperature(
 def load_temperature(
     workdir: str | pathlib.Path, *, checkpoint_step: int | None = None
 ) -> float | None:
-    """The temperature that `write_temperature` kept for a checkpoint, or None.
+    """Return the temperature that `write_temperature` wrote for a checkpoint, or None.
 
-    Without `checkpoint_step`, the one that was written last.
+    If `checkpoint_step` is None, the last one that was written.
 
     Raises:
       UserError: if the file is damaged.
     """
-    found = [
+    temperatures = [
         record["temperature"]
         for record in _read(pathlib.Path(workdir) / _FILE)
         if checkpoint_step in (None, record["checkpoint_step"])
     ]
-    return found[-1] if found else None
+    return temperatures[-1] if temperatures else None
 
 
 def _read(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Records of the checkpoints, the last one written last."""
+    """Read the records of the checkpoints, in the order in which they were written."""
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
-        good = all(0 < float(r["temperature"]) < math.inf for r in records)
+        valid = all(0 < float(r["temperature"]) < math.inf for r in records)
         steps = [int(record["checkpoint_step"]) for record in records]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path}: is damaged; delete it and run evaluate again") from error
-    if not good or not isinstance(records, list) or len(set(steps)) < len(steps):
+    if not valid or not isinstance(records, list) or len(set(steps)) < len(steps):
         raise UserError(f"{path}: is damaged; delete it and run evaluate again")
     return records
 

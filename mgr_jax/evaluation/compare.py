@@ -1,4 +1,4 @@
-"""Which of several systems is better, and whether the test part is large enough to say so."""
+"""Comparison of systems on the same tracks: differences, tests and the power of the test set."""
 
 import csv
 import dataclasses
@@ -14,7 +14,7 @@ from mgr_jax.errors import UserError
 from mgr_jax.evaluation import bootstrap, stats
 
 _ALPHA = 0.05
-# What of a report is used here.
+# Fields of a report that are used here.
 _FIELDS = {"system", "data", "part", "protocol", "accuracy", "ci95", "n", "num_correct"} | {
     "checkpoint_step", "split_hash", "shared_artists", "shared_recordings", "labels", "per_class"
 }  # fmt: skip
@@ -22,15 +22,15 @@ _FIELDS = {"system", "data", "part", "protocol", "accuracy", "ci95", "n", "num_c
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` left of one system.
+    """The results of one system on one part, as `experiments.evaluate` wrote them.
 
     Attributes:
-      workdir: as it was given.
+      workdir: path of the workdir.
       report: content of `report.json`.
       ids: tracks of the part, sorted.
-      labels: their true classes `[N]`.
-      correct: bool `[N]`, true where the system is right.
-      groups: the artist (or recording) of each, as far as known.
+      labels: their true classes [N].
+      correct: whether the prediction is right, bool [N].
+      groups: group of each track, which shares an artist or a recording [N].
     """
 
     workdir: str
@@ -42,7 +42,7 @@ class Evaluation:
 
 
 def read(workdir: str, part: str) -> Evaluation:
-    """Reads `eval/<part>/` of a workdir.
+    """Read `eval/<part>/` of a workdir.
 
     Raises:
       UserError: if it was not evaluated, or a file is damaged.
@@ -54,10 +54,11 @@ def read(workdir: str, part: str) -> Evaluation:
         rows = _rows(folder / "predictions.csv")
         group_of = _groups(folder / "tracks.csv")
         labels = tuple(row["label"] for row in rows)
-        hits = np.array([row["label"] == row["predicted"] for row in rows], bool)
+        correct = np.array([row["label"] == row["predicted"] for row in rows], bool)
         ids = tuple(row["track_id"] for row in rows)
-        whole = len(set(ids)) == len(ids) == report["n"] and hits.sum() == report["num_correct"]
-        whole &= not _FIELDS - report.keys()
+        complete = len(set(ids)) == len(ids) == report["n"]
+        complete &= correct.sum() == report["num_correct"]
+        complete &= not _FIELDS - report.keys()
     except FileNotFoundError as error:
         raise UserError(
             f"--workdirs: {workdir} has no {error.filename and pathlib.Path(error.filename).name}"
@@ -65,23 +66,23 @@ def read(workdir: str, part: str) -> Evaluation:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"--workdirs: {folder} is damaged; run {command} again") from error
-    if not whole:
+    if not complete:
         raise UserError(
             f"--workdirs: {folder}: report.json and predictions.csv do not agree; run {command}"
             " again"
         )
     groups = tuple(group_of.get(name, name) for name in ids)
-    return Evaluation(workdir, report, ids, labels, hits, groups)
+    return Evaluation(workdir, report, ids, labels, correct, groups)
 
 
 def compare(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, Any]:
-    """Every pair of systems on the same tracks, as JSON values.
+    """Compare every pair of systems on the same tracks, as JSON values.
 
-    For each pair: the difference of the accuracies (second less first) with its paired bootstrap
-    interval, McNemar's test, and what difference the part would have shown with a power of 80 %.
-    Where artists repeat, the interval and the deciding test are by artist (`sign_flip_test`), and
-    n counts for as many tracks as the design effect leaves. The p value that decides is corrected
-    by Holm over the pairs.
+    A pair has the difference of the accuracies (second minus first) with its paired bootstrap
+    interval, McNemar's test, and the smallest difference that the part shows with a power of 80 %.
+    If artists repeat, the interval and the deciding test are by artist (`sign_flip_test`), and n
+    is divided by the design effect. The p value that decides is corrected by Holm's method over
+    the pairs.
 
     Args:
       systems: two or more.
@@ -112,7 +113,7 @@ def compare(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, An
 
 
 def describe_part(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, Any]:
-    """The result of `compare` for systems of one test set, without its pairs and notes."""
+    """Return the result of `compare` without its pairs and notes."""
     first = systems[0]
     return {
         "part": first.report["part"],
@@ -127,7 +128,11 @@ def describe_part(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[s
 
 
 def short_names(workdirs: Sequence[str]) -> list[str]:
-    """The last folders of the paths, as many as tell them apart."""
+    """Return the last folders of each path, as many as it takes to make them distinct.
+
+    Raises:
+      UserError: if a path is repeated.
+    """
     parts = [pathlib.PurePath(workdir).parts or (workdir,) for workdir in workdirs]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-depth:]) for part in parts]
@@ -137,7 +142,7 @@ def short_names(workdirs: Sequence[str]) -> list[str]:
 
 
 def to_text(result: dict[str, Any]) -> str:
-    """The comparison for a terminal: systems, pairs and a verdict in words for each."""
+    """Format a comparison for the terminal: the systems, and each pair with a verdict."""
     groups = result["num_groups"]
     artists = f", {groups} artists (or recordings)" if groups < result["n"] else ""
     width = max(len(system["name"]) for system in result["systems"])
@@ -152,12 +157,12 @@ def to_text(result: dict[str, Any]) -> str:
 
 
 def describe(system: dict[str, Any]) -> str:
-    """The accuracy of a system with its n, interval and protocol."""
+    """Return the accuracy of a system with its n, interval and protocol."""
     return stats.describe_accuracy(system["num_correct"], system["n"], system["protocol"])
 
 
 def rows(pair: dict[str, Any]) -> list[tuple[str, str]]:
-    """Name and value of what was computed for a pair."""
+    """Return the results of a pair as names and values."""
     difference = f"{100 * pair['difference']:+.1f} points"
     if pair["ci95"]:
         low, high = (100 * end for end in pair["ci95"])
@@ -167,12 +172,12 @@ def rows(pair: dict[str, Any]) -> list[tuple[str, str]]:
         f" {pair['first']} only"
     )
     tests = f"p = {_p(pair['mcnemar_exact'])} exact, {_p(pair['mcnemar_mid_p'])} mid-p"
-    found = [("difference", difference), ("tracks", only), ("McNemar", tests)]
+    results = [("difference", difference), ("tracks", only), ("McNemar", tests)]
     if pair["artist_p"] is not None:
-        found.append(("by artist", f"p = {_p(pair['artist_p'])} (sign-flip test, exact)"))
+        results.append(("by artist", f"p = {_p(pair['artist_p'])} (sign-flip test, exact)"))
     if pair["p"] != pair["p_holm"]:
-        found.append(("Holm", f"p = {_p(pair['p_holm'])}"))
-    return found
+        results.append(("Holm", f"p = {_p(pair['p_holm'])}"))
+    return results
 
 
 def _pair(
@@ -195,7 +200,7 @@ def _pair(
     needed = None
     if difference:
         needed = round(effect * stats.needed_n(abs(difference), discordant=discordant))
-    counted = max(1, int(n / effect))
+    effective_n = max(1, int(n / effect))
     return {
         "first": first_name,
         "second": second_name,
@@ -209,7 +214,7 @@ def _pair(
         "p": test.mid_p if artist_p is None else artist_p,
         "p_test": "mcnemar_mid_p" if artist_p is None else "artist_p",
         "design_effect": effect,
-        "detectable_difference": stats.smallest_difference(counted, discordant=discordant),
+        "detectable_difference": stats.smallest_difference(effective_n, discordant=discordant),
         "needed_n": needed,
     }
 
@@ -223,16 +228,16 @@ def _verdict(pair: dict[str, Any], n: int, num_pairs: int) -> str:
         if pair["difference"] > 0:
             better, worse = worse, better
         return f"{better} is better than {worse} at n = {n}, {p}"
-    said = f"not distinguishable at n = {n}, {p}"
-    least = pair["detectable_difference"]
-    if least is None:
-        said += "; this n shows no difference at all"
+    text = f"not distinguishable at n = {n}, {p}"
+    smallest = pair["detectable_difference"]
+    if smallest is None:
+        text += "; this n shows no difference at all"
     else:
-        said += f"; a difference of {100 * least:.1f} points would have been needed"
+        text += f"; a difference of {100 * smallest:.1f} points would have been needed"
     if pair["needed_n"] and pair["needed_n"] > n:
         size = abs(100 * pair["difference"])
-        said += f", or {pair['needed_n']} such tracks to see {size:.1f} points"
-    return said + " (power 80 %)"
+        text += f", or {pair['needed_n']} such tracks to see {size:.1f} points"
+    return text + " (power 80 %)"
 
 
 def _check_same(first: Evaluation, first_name: str, second: Evaluation, second_name: str) -> None:
@@ -256,12 +261,12 @@ def _check_same(first: Evaluation, first_name: str, second: Evaluation, second_n
 def _describe_system(system: Evaluation, name: str) -> dict[str, Any]:
     report = system.report
     fields = ("system", "protocol", "accuracy", "ci95", "n", "num_correct", "checkpoint_step")
-    found = {field: report[field] for field in fields}
-    return {"name": name, "workdir": system.workdir} | found
+    values = {field: report[field] for field in fields}
+    return {"name": name, "workdir": system.workdir} | values
 
 
 def _notes(systems: Sequence[Evaluation], names: Sequence[str]) -> list[str]:
-    """What else differs between the runs, so that a reader does not take it for the model."""
+    """Return remarks on differences between the runs other than the model."""
     notes = []
     reports = [system.report for system in systems]
     if len({report["protocol"] for report in reports}) > 1:
@@ -284,7 +289,7 @@ def _rows(path: pathlib.Path) -> list[dict[str, str]]:
 
 
 def _groups(path: pathlib.Path) -> dict[str, str]:
-    if not path.exists():  # A report of an earlier version.
+    if not path.exists():  # Earlier versions did not write it.
         return {}
     return {row["track_id"]: row["group"] for row in _rows(path)}
 

@@ -1,9 +1,9 @@
-"""Cross-validation: the folds' test parts pooled, by protocol and seed, and the leakage gap.
+"""Cross-validation: accuracies pooled over the folds, by protocol and seed, and the leakage gap.
 
-With one seed every track is tested once, by a model that has not seen it. With several, each seed
-draws the folds and trains anew, and what is resampled is the share of the seeds that have a track
-right. Intervals come from the bootstrap over groups of tracks that an artist or a recording links;
-the Wilson interval, which takes tracks for independent, stands beside it.
+With one seed, every track is tested once, by a model that has not seen it. With several, each seed
+draws new folds and trains again, and the share of the seeds that classify a track correctly is
+resampled. Intervals come from the bootstrap over groups of tracks that share an artist or a
+recording; Wilson intervals, which treat tracks as independent, are given as well.
 """
 
 import csv
@@ -29,9 +29,9 @@ class Fold:
     """The test part of one trained fold.
 
     Attributes:
-      protocol, seed, fold: which one.
-      correct: track id -> whether its class was found.
-      shared_artists, shared_recordings: how many stand in its test part and outside of it.
+      protocol, seed, fold: identity of the fold.
+      correct: track id -> whether its prediction is right.
+      shared_artists, shared_recordings: how many are both in its test part and outside of it.
     """
 
     protocol: str
@@ -43,15 +43,15 @@ class Fold:
 
 
 def is_evaluated(path: pathlib.Path) -> bool:
-    """Whether the workdir of a fold has the report of its test part, which is written last."""
+    """Return whether the workdir of a fold has the report of its test part."""
     return (path / "eval" / "test" / "report.json").is_file()
 
 
 def read_fold(path: pathlib.Path, *, protocol: str, seed: int, fold: int) -> Fold:
-    """Reads back what an evaluation left in the workdir of a fold.
+    """Read the evaluation of a fold from its workdir.
 
     Raises:
-      UserError: if it left nothing, or a file is damaged.
+      UserError: if there is none, or a file is damaged.
     """
     folder = path / "eval" / "test"
     try:
@@ -72,14 +72,14 @@ def read_fold(path: pathlib.Path, *, protocol: str, seed: int, fold: int) -> Fol
 def make_report(
     folds: Sequence[Fold], tracks: Sequence[Track], *, system: str, data: str
 ) -> dict[str, Any]:
-    """Accuracies by protocol, seed and fold, as JSON values.
+    """Return accuracies by protocol, seed and fold, as JSON values.
 
-    `leakage_gap` is there if both `kfold` and `artist_kfold` are: the difference of their pooled
-    accuracies on the tracks that both test, with the interval of the paired bootstrap over groups.
+    If there are folds of both `kfold` and `artist_kfold`, `leakage_gap` is the difference of their
+    pooled accuracies on the tracks that both test, with its paired bootstrap interval over groups.
 
     Args:
       folds: all folds of all seeds and protocols.
-      tracks: the data set, for its artists and recordings.
+      tracks: all tracks of the data set.
       system: name of the model. data: name of the data set.
 
     Raises:
@@ -109,30 +109,30 @@ def make_report(
 def _one_protocol(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any]:
     seeds = sorted({fold.seed for fold in folds})
     by_seed = [_one_seed([f for f in folds if f.seed == seed], groups) for seed in seeds]
-    right = _right(folds)
+    correct = _share_correct(folds)
     accuracies = [seed["accuracy"] for seed in by_seed]
-    of_folds = [fold["accuracy"] for seed in by_seed for fold in seed["folds"]]
+    fold_accuracies = [fold["accuracy"] for seed in by_seed for fold in seed["folds"]]
     return {
         "accuracy": float(np.mean(accuracies)),
-        "ci95": _interval(right, groups),
-        "n": len(right),
+        "ci95": _interval(correct, groups),
+        "n": len(correct),
         "seed_sd": _sd(accuracies),
-        "fold_mean": float(np.mean(of_folds)),
-        "fold_sd": _sd(of_folds),
+        "fold_mean": float(np.mean(fold_accuracies)),
+        "fold_sd": _sd(fold_accuracies),
         "seeds": by_seed,
     }
 
 
 def _one_seed(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any]:
-    right = _right(folds)
-    hits, n = round(sum(right.values())), len(right)
+    correct = _share_correct(folds)
+    hits, n = round(sum(correct.values())), len(correct)
     rows = [_one_fold(fold) for fold in sorted(folds, key=lambda fold: fold.fold)]
     accuracies = [row["accuracy"] for row in rows]
     return {
         "seed": folds[0].seed,
         "accuracy": hits / n,
         "ci95": list(stats.wilson_interval(hits, n)),
-        "ci95_groups": _interval(right, groups),
+        "ci95_groups": _interval(correct, groups),
         "n": n,
         "num_correct": hits,
         "fold_mean": float(np.mean(accuracies)),
@@ -156,7 +156,8 @@ def _one_fold(fold: Fold) -> dict[str, Any]:
 
 def _gap(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any]:
     random, grouped = (
-        _right([fold for fold in folds if fold.protocol == name]) for name in (RANDOM, GROUPED)
+        _share_correct([fold for fold in folds if fold.protocol == name])
+        for name in (RANDOM, GROUPED)
     )
     differences = {name: random[name] - grouped[name] for name in random if name in grouped}
     return {
@@ -167,24 +168,24 @@ def _gap(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _right(folds: Sequence[Fold]) -> dict[str, float]:
-    """Track id -> share of the seeds whose model for it was right."""
-    found: dict[str, dict[int, bool]] = {}
+def _share_correct(folds: Sequence[Fold]) -> dict[str, float]:
+    """Return track id -> share of the seeds that predict its class."""
+    by_track: dict[str, dict[int, bool]] = {}
     for fold in folds:
         for name, correct in fold.correct.items():
-            seeds = found.setdefault(name, {})
+            seeds = by_track.setdefault(name, {})
             if fold.seed in seeds:
                 raise ValueError(f"folds test track {name!r} twice in {fold.protocol!r}")
             seeds[fold.seed] = correct
-    return {name: float(np.mean(list(found[name].values()))) for name in sorted(found)}
+    return {name: float(np.mean(list(by_track[name].values()))) for name in sorted(by_track)}
 
 
 def _interval(values: Mapping[str, float], groups: Mapping[str, str]) -> list[float] | None:
-    """Of the mean, by the bootstrap over groups; None where resampling tells nothing."""
-    found = bootstrap.mean_interval(
+    """Return the bootstrap interval of the mean over groups; see `bootstrap.mean_interval`."""
+    interval = bootstrap.mean_interval(
         np.array(list(values.values())), groups=[groups[name] for name in values]
     )
-    return None if found is None else list(found)
+    return None if interval is None else list(interval)
 
 
 def _sd(values: Sequence[float]) -> float | None:
@@ -192,7 +193,7 @@ def _sd(values: Sequence[float]) -> float | None:
 
 
 def to_text(report: dict[str, Any]) -> str:
-    """The headline of each protocol and the gap, lines for a terminal."""
+    """Format the accuracy of each protocol and the gap for the terminal."""
     lines = [f"{report['system']} on {report['data']}, {_size(report)}"]
     lines += [_headline(report, name) for name in report["protocols"]]
     if "leakage_gap" in report:
@@ -201,7 +202,7 @@ def to_text(report: dict[str, Any]) -> str:
 
 
 def to_markdown(report: dict[str, Any]) -> str:
-    """The report as a page that reads by itself."""
+    """Format the report as a Markdown page."""
     lines = [f"# Cross-validation of {report['system']} on {report['data']}", ""]
     lines += [f"{_size(report)}.".capitalize(), ""]
     for name in report["protocols"]:

@@ -1,4 +1,4 @@
-"""What an audit looks at: the tracks with their names, files that are the same, alike audio."""
+"""The inputs of an audit: tracks with their artists, identical files, near-identical audio."""
 
 import collections
 import dataclasses
@@ -19,23 +19,23 @@ from mgr_jax.data.sources import make_catalog
 from mgr_jax.evaluation.audit import Alike
 from mgr_jax.features import fingerprint
 
-# Audio that two clips must have in common to be found alike: half a clip, at most 8 s. Below 4 s
-# too little is left to tell copies from music of one kind.
-_LONGEST_COMMON, _SHORTEST_COMMON = 8.0, 4.0
+# Seconds of audio that two near-identical clips have in common: half a clip, at most 8 s. Below
+# 4 s, copies cannot be distinguished from similar music.
+_MAX_COMMON, _MIN_COMMON = 8.0, 4.0
 _BATCH = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What is known of a data set besides its split.
+    """The facts on a data set that do not depend on its split.
 
     Attributes:
-      catalog: all tracks, with the names of `data.facts` where it has any.
-      readable: the tracks that a training would split, as it knows them.
-      identical: pairs of tracks whose files are the same bytes.
+      catalog: all tracks, with artists and recordings from `data.facts` where it has them.
+      readable: the tracks that training would split, without names from `data.facts`.
+      identical: pairs of tracks whose files have the same bytes.
       alike: pairs of near-identical audio; None if no audio was compared.
       unreadable: track -> why it cannot be read.
-      seconds: track -> audio in its clip; empty without audio.
+      seconds: track -> length of the audio of its clip; empty if there is no audio.
     """
 
     catalog: Catalog
@@ -47,9 +47,9 @@ class Evidence:
 
 
 def gather(config: config_lib.Config, *, compare_audio: bool = True) -> Evidence:
-    """Reads the data set of `config`, its files' checksums and, if asked for, its audio.
+    """Read the data set of `config` and the checksums of its files, and compare its audio.
 
-    Where there are no files, the checksums are those of `data.facts`.
+    If there are no files, the checksums are those of `data.facts`.
 
     Raises:
       UserError: see `dataset.open_catalog` and `gtzan.read_facts`.
@@ -71,7 +71,7 @@ def gather(config: config_lib.Config, *, compare_audio: bool = True) -> Evidence
             checksums = (
                 shards.read_checksums(config.data.root) if in_shards else _file_checksums(catalog)
             )
-        else:  # Spectrograms of unknown make: the same bytes alone can be told.
+        else:  # Spectrograms with unknown settings, of which only the bytes can be compared.
             alike = None
             checksums = {
                 record.id: hashlib.md5(np.ascontiguousarray(row).tobytes()).hexdigest()
@@ -88,28 +88,28 @@ def gather(config: config_lib.Config, *, compare_audio: bool = True) -> Evidence
 
 
 def find_alike(store: clips.Clips) -> tuple[Alike, ...] | None:
-    """Pairs of tracks of near-identical audio; None if the clips are too short to tell."""
+    """Return the pairs of tracks of near-identical audio; None if the clips are too short."""
     clip_seconds = store.samples.shape[1] / store.sample_rate
-    common = min(_LONGEST_COMMON, clip_seconds / 2)
-    if common < _SHORTEST_COMMON:
+    common_seconds = min(_MAX_COMMON, clip_seconds / 2)
+    if common_seconds < _MIN_COMMON:
         return None
     ids, rows = list(store.row), list(store.row.values())
-    make = jax.jit(lambda x: fingerprint.fingerprint(x, sample_rate=store.sample_rate))
-    prints = []
+    compute = jax.jit(lambda x: fingerprint.fingerprint(x, sample_rate=store.sample_rate))
+    fingerprints = []
     starts = range(0, len(rows), _BATCH)
     for start in tqdm.tqdm(starts, desc="fingerprint", unit=f"{_BATCH} tracks", disable=None):
         batch = [store.waveform(row) for row in rows[start : start + _BATCH]]
         batch += [np.zeros_like(batch[0])] * (_BATCH - len(batch))
-        prints.append(np.asarray(make(np.stack(batch))))
+        fingerprints.append(np.asarray(compute(np.stack(batch))))
     hop_seconds = fingerprint.frame_hop(store.sample_rate) / store.sample_rate
     pairs = fingerprint.near_identical(
-        np.concatenate(prints)[: len(rows)], min_frames=int(common / hop_seconds)
+        np.concatenate(fingerprints)[: len(rows)], min_frames=int(common_seconds / hop_seconds)
     )
     return tuple(Alike(ids[i], ids[j], score, lag * hop_seconds) for i, j, score, lag in pairs)
 
 
 def make_split(evidence: Evidence, config: config_lib.Config, *, seed: int) -> splits.Split:
-    """The split that a training would have with this seed."""
+    """Return the split of a training with this seed."""
     return splits.make_split(
         evidence.readable,
         protocol=config.data.protocol,
@@ -129,20 +129,20 @@ def _with_names(catalog: Catalog, facts: Mapping[str, Mapping[str, str]]) -> Cat
 
 
 def _identical(catalog: Catalog, checksums: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Pairs of tracks of one checksum; of `gtzan_facts` also the published ones."""
+    """Return the pairs of tracks of equal checksum; of `gtzan_facts` also the published pairs."""
     by_sum = collections.defaultdict(list)
     for track in catalog.tracks:
         if checksums.get(track.id):
             by_sum[checksums[track.id]].append(track.id)
     pairs = {pair for ids in by_sum.values() for pair in itertools.combinations(sorted(ids), 2)}
     if catalog.name == "gtzan_facts":
-        # Checksums of their own for both tracks of a pair say otherwise.
+        # A published pair is kept unless both its tracks have checksums, which then decide.
         pairs |= {pair for pair in gtzan.identical_pairs() if not set(pair) <= checksums.keys()}
     return tuple(sorted(pairs))
 
 
 def _file_checksums(catalog: Catalog) -> dict[str, str]:
-    """Track -> MD5 of its file; a file that is alone in its size need not be read."""
+    """Return track -> MD5 of its file, only for files that share their size with another."""
     sizes = {t.id: os.path.getsize(t.path) for t in catalog.tracks if os.path.isfile(t.path)}
     count = collections.Counter(sizes.values())
     return {t.id: _md5(t.path) for t in catalog.tracks if count[sizes.get(t.id)] > 1}
@@ -153,4 +153,4 @@ def _md5(path: str) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "md5").hexdigest()
     except OSError:
-        return ""  # It stands among the unreadable.
+        return ""  # Already listed as unreadable.

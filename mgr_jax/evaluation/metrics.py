@@ -1,4 +1,4 @@
-"""Figures of merit of a classifier, in scikit-learn's words, as sums and ratios of sums."""
+"""Metrics of a classifier under scikit-learn's names."""
 
 from typing import Any
 
@@ -7,38 +7,38 @@ from scipy import stats as scipy_stats
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts `[C, C]`: row is the true class, column the predicted one; int `[N]` each."""
+    """Return counts [C, C], true class by predicted class, from two int arrays [N]."""
     matrix = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(matrix, (labels, predicted), 1)
     return matrix
 
 
 def accuracy(matrix: np.ndarray) -> float:
-    """Share of the examples of a confusion matrix `[C, C]` that lie on its diagonal."""
+    """Return the share of the examples on the diagonal of a confusion matrix [C, C]."""
     return float(np.trace(matrix) / matrix.sum())
 
 
 def balanced_accuracy(matrix: np.ndarray) -> float:
-    """Mean recall of the classes that have examples, of a confusion matrix `[C, C]`."""
+    """Return the mean recall over the classes with examples, from a confusion matrix [C, C]."""
     support = matrix.sum(axis=1)
-    there = support > 0
-    return float((np.diag(matrix)[there] / support[there]).mean())
+    present = support > 0
+    return float((np.diag(matrix)[present] / support[present]).mean())
 
 
 def top_k_hits(log_probabilities: np.ndarray, labels: np.ndarray, *, k: int) -> int:
-    """How many labels are among the k most probable classes: `[N, C]`, int `[N]`.
+    """Return the number of labels among the k most probable classes, from [N, C] and int [N].
 
-    Of equal probabilities the class with the lower number counts as the more probable.
+    Of classes with equal probabilities, the one with the lower index ranks higher.
     """
     order = np.argsort(-log_probabilities, axis=1, kind="stable")[:, :k]
     return int((order == labels[:, None]).any(axis=1).sum())
 
 
 def roc_auc(log_probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]:
-    """Area under the ROC curve of each class against the rest: `[N, C]`, int `[N]`.
+    """Return the area under the ROC curve of each class against the rest, from [N, C], int [N].
 
-    The share of pairs, one of the class and one not, that are in the right order (Mann and
-    Whitney); ties count by half. None where a class has no examples, or all of them.
+    It is the share of the pairs of a positive and a negative example that are ranked correctly
+    (Mann and Whitney 1947); ties count half. None for a class with no examples, or with all.
     """
     areas: list[float | None] = []
     for label, scores in enumerate(log_probabilities.T):
@@ -53,26 +53,26 @@ def roc_auc(log_probabilities: np.ndarray, labels: np.ndarray) -> list[float | N
 
 
 def brier_score(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean squared distance of the probabilities to the truth (Brier 1950), from 0 to 2.
+    """Return the mean squared error of the probabilities (Brier 1950), from 0 to 2.
 
     Args:
-      log_probabilities: `[N, C]`.
-      labels: int `[N]`.
+      log_probabilities: [N, C].
+      labels: int [N].
     """
-    wanted = np.eye(log_probabilities.shape[1])[labels]
-    return float(((np.exp(log_probabilities) - wanted) ** 2).sum(axis=1).mean())
+    one_hot = np.eye(log_probabilities.shape[1])[labels]
+    return float(((np.exp(log_probabilities) - one_hot) ** 2).sum(axis=1).mean())
 
 
 def abstention_curve(confidence: np.ndarray, correct: np.ndarray) -> dict[str, np.ndarray]:
-    """What is answered, and how well, if the model stays silent below a confidence.
+    """Return coverage and correct answers of a model that abstains below each confidence.
 
     Args:
-      confidence: probability of the chosen class `[N]`.
-      correct: whether it is right `[N]`.
+      confidence: probability of the predicted class [N].
+      correct: whether the prediction is right [N].
 
     Returns:
-      `threshold`, `answered` (tracks at or above it) and `correct` (those answered rightly), for
-      every confidence that occurs, the highest first.
+      Arrays over the distinct confidences, highest first: the `threshold`, the number of tracks
+      `answered` at it, and how many of these are `correct`.
     """
     order = np.argsort(-confidence, kind="stable")
     values, hits = confidence[order], np.cumsum(np.asarray(correct, int)[order])
@@ -81,15 +81,19 @@ def abstention_curve(confidence: np.ndarray, correct: np.ndarray) -> dict[str, n
 
 
 def log_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log p(label) in nats: `[N, C]`, int `[N]`."""
+    """Return the mean of -log p(label) in nats, from [N, C] and int [N]."""
     return float(-log_probabilities[np.arange(len(labels)), labels].mean())
 
 
 def per_class(matrix: np.ndarray, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and support by class, with macro and weighted averages.
+    """Return precision, recall, F1 and support by class, with macro and weighted averages.
 
-    Like scikit-learn's `classification_report`, 0 where a ratio has no examples; the macro average
-    is over the classes that are there or are predicted.
+    Like scikit-learn's `classification_report`: a ratio with denominator 0 is 0, and the macro
+    average is over the classes that occur or are predicted.
+
+    Args:
+      matrix: confusion matrix [C, C].
+      names: names of the classes [C].
     """
     hits = np.diag(matrix).astype(float)
     predicted, support = matrix.sum(axis=0), matrix.sum(axis=1)
@@ -97,12 +101,12 @@ def per_class(matrix: np.ndarray, names: tuple[str, ...]) -> dict[str, dict[str,
     recall = _ratio(hits, support)
     f1 = _ratio(2 * hits, predicted + support)
     values = np.stack([precision, recall, f1], axis=1)
-    seen = (support + predicted) > 0
+    occurs = (support + predicted) > 0
     rows = {
         name: _row(value, count) for name, value, count in zip(names, values, support, strict=True)
     }
     total = support.sum()
-    rows["macro avg"] = _row(values[seen].mean(axis=0), total)
+    rows["macro avg"] = _row(values[occurs].mean(axis=0), total)
     rows["weighted avg"] = _row((values * support[:, None]).sum(axis=0) / total, total)
     return rows
 

@@ -1,4 +1,4 @@
-"""What a model says of one track, as a value."""
+"""The prediction for one track, as a value."""
 
 import dataclasses
 
@@ -7,17 +7,17 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model says of a track.
+    """The prediction for one track.
 
     Attributes:
       label: the most probable genre.
-      probabilities: probability of each label, best first: the mean over the windows in the
-        logarithm, as `evaluation.tracks` has it.
-      windows: probabilities of each window `[W, C]`, C in the order of `Predictor.labels`.
-      window_starts_seconds: where each window begins `[W]`.
+      probabilities: probability of each label, highest first: the normalised geometric mean over
+        the windows, see `evaluation.tracks`.
+      windows: probabilities of each window [W, C], with classes in the order of `Predictor.labels`.
+      window_starts_seconds: start of each window [W].
       window_seconds: length of a window; the audio may be shorter.
       duration_seconds: length of the audio.
-      note: what is odd about the file although it could be read; empty if nothing.
+      note: a warning about a file that could be read but is defective; else empty.
       confidence: probability of `label`, calibrated if the model is.
       uncertain: whether `confidence` is below the threshold.
     """

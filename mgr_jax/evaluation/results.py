@@ -1,7 +1,7 @@
-"""What an evaluation measured, as JSON values: every figure of merit of the scores of a part.
+"""The metrics of an evaluation with their intervals, as JSON values.
 
-What is not defined (the ROC of a class without tracks, say) is null, and `undefined` has the
-reason: a NaN would be no JSON, and a 0 would be a lie.
+A value that is not defined, such as the ROC AUC of a class without tracks, is null, and
+`undefined` has the reason. NaN would not be valid JSON, and 0 would be wrong.
 """
 
 import math
@@ -25,14 +25,14 @@ def measure(
     groups: Sequence[str] | None = None,
     temperature: float | None = None,
 ) -> dict[str, Any]:
-    """All figures of merit of `scores`.
+    """Return all metrics of `scores`.
 
     Args:
-      scores: log-probabilities of the tracks `[N, C]`.
-      truth: their classes, int `[N]`.
-      labels: names of the classes `[C]`.
-      groups: name of the group (artist) of each track `[N]`; None where each stands for itself.
-      temperature: see `calibration`; None where it is not known.
+      scores: log-probabilities of the tracks [N, C].
+      truth: their classes, int [N].
+      labels: names of the classes [C].
+      groups: name of the group (artist) of each track [N]; None if each track is its own group.
+      temperature: see `calibration`; None if it was not fitted.
     """
     undefined: dict[str, str] = {}
     matrix = metrics.confusion_matrix(truth, scores.argmax(axis=1), len(labels))
@@ -40,7 +40,7 @@ def measure(
     values = count(int(correct.sum()), len(truth))
     values["ci95_bootstrap"] = _interval(correct, groups, undefined)
     values["num_groups"] = len(truth) if groups is None else len(set(groups))
-    values |= _of_classes(matrix, scores, truth, labels, groups, undefined)
+    values |= _class_metrics(matrix, scores, truth, labels, groups, undefined)
     values["top_k"] = {}
     for k in _TOP_K:
         if k < len(labels):
@@ -57,31 +57,31 @@ def measure(
         "macro": float(np.mean(defined)) if defined else None,
         "per_class": dict(zip(labels, areas, strict=True)),
     }
-    values |= _of_probabilities(scores, truth, undefined)
+    values |= _probability_metrics(scores, truth, undefined)
     values["calibrated"] = None
-    trusted = scores
+    calibrated = scores
     if temperature is None:
         undefined["calibrated"] = "no temperature was fitted for this checkpoint"
     else:
-        trusted = calibration.scale(scores, temperature)
+        calibrated = calibration.scale(scores, temperature)
         values["calibrated"] = {"temperature": temperature}
-        values["calibrated"] |= _of_probabilities(trusted, truth, undefined, "calibrated.")
-    values["abstention"] = _abstention(trusted, correct)
+        values["calibrated"] |= _probability_metrics(calibrated, truth, undefined, "calibrated.")
+    values["abstention"] = _abstention(calibrated, correct)
     values["undefined"] = undefined
     return values
 
 
 def count(hits: int, n: int) -> dict[str, Any]:
-    """An accuracy with its n and its Wilson interval."""
+    """Return an accuracy with its Wilson interval and its counts."""
     interval = list(stats.wilson_interval(hits, n))
     return {"accuracy": hits / n, "ci95": interval, "n": n, "num_correct": hits}
 
 
 def without_faulty(ids: Sequence[str], correct: np.ndarray) -> dict[str, Any] | None:
-    """Accuracy without the tracks of GTZAN that are known to be faulty; None for other data.
+    """Return the accuracy without the faulty tracks of GTZAN; None for other data.
 
-    Faulty here are the 70 tracks that the published fault-filtered split leaves out, for the
-    repetitions and distortions that Sturm lists. Wrong labels are not among them.
+    Faulty are the 70 tracks that the published fault-filtered split leaves out for the repetitions
+    and distortions that Sturm lists; tracks with wrong labels are not among them.
     """
     facts = gtzan.facts()
     if not all(name in facts for name in ids):
@@ -96,13 +96,13 @@ def without_faulty(ids: Sequence[str], correct: np.ndarray) -> dict[str, Any] | 
 def _interval(
     correct: np.ndarray, groups: Sequence[str] | None, undefined: dict[str, str]
 ) -> list[float] | None:
-    found = bootstrap.mean_interval(correct, groups=groups)
-    if found is None:
+    interval = bootstrap.mean_interval(correct, groups=groups)
+    if interval is None:
         undefined["ci95_bootstrap"] = "all tracks are right, all wrong, or all of one artist"
-    return found and list(found)
+    return interval and list(interval)
 
 
-def _of_classes(
+def _class_metrics(
     matrix: np.ndarray,
     scores: np.ndarray,
     truth: np.ndarray,
@@ -111,16 +111,16 @@ def _of_classes(
     undefined: dict[str, str],
 ) -> dict[str, Any]:
     per_class = metrics.per_class(matrix, tuple(labels))
-    # Hits, tracks and predictions of each class, which add up to every ratio below.
+    # Every ratio is one of sums over tracks of these: hits, tracks and predictions by class.
     true, predicted = np.eye(len(labels))[truth], np.eye(len(labels))[scores.argmax(axis=1)]
-    found = bootstrap.interval(
+    ends = bootstrap.interval(
         np.stack([true * predicted, true, predicted], axis=1), _ratios, groups=groups
     )
     intervals: dict[str, list[float] | None] = {}
-    for name, (low, high) in zip((*labels, "macro avg", ""), found.T, strict=True):
-        known = bool(np.isfinite(low) and low < high)
-        intervals[name] = [float(low), float(high)] if known else None
-        if not known and name:
+    for name, (low, high) in zip((*labels, "macro avg", ""), ends.T, strict=True):
+        defined = bool(np.isfinite(low) and low < high)
+        intervals[name] = [float(low), float(high)] if defined else None
+        if not defined and name:
             undefined[f"f1_ci95.{name}"] = "resampling gives one value only, or none"
     return {
         "balanced_accuracy": metrics.balanced_accuracy(matrix),
@@ -133,9 +133,9 @@ def _of_classes(
 
 
 def _ratios(sums: np.ndarray) -> np.ndarray:
-    """F1 of each class, their macro average and the mean recall `[R, C + 2]`, of sums `[R, 3, C]`.
+    """Return F1 by class, macro F1 and mean recall [R, C + 2] from sums [R, 3, C].
 
-    NaN where a class is not there.
+    F1 is NaN for a class without tracks and predictions.
     """
     hits, true, predicted = sums[:, 0], sums[:, 1], sums[:, 2]
     with np.errstate(invalid="ignore"):
@@ -143,7 +143,7 @@ def _ratios(sums: np.ndarray) -> np.ndarray:
     return np.column_stack([f1, np.nanmean(f1, axis=1), np.nanmean(recall, axis=1)])
 
 
-def _of_probabilities(
+def _probability_metrics(
     scores: np.ndarray, truth: np.ndarray, undefined: dict[str, str], prefix: str = ""
 ) -> dict[str, Any]:
     loss = metrics.log_loss(scores, truth)
@@ -170,7 +170,7 @@ def _of_probabilities(
 
 
 def _abstention(scores: np.ndarray, correct: np.ndarray) -> list[dict[str, Any]]:
-    """Answered tracks and their accuracy where the model stays silent below a confidence."""
+    """Return coverage and accuracy of a model that abstains below each of `CONFIDENCES`."""
     confidence = np.exp(scores.max(axis=1))
     rows = []
     for threshold in CONFIDENCES:

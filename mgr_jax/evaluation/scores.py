@@ -1,8 +1,8 @@
-"""Scores that are log-probabilities but for a constant."""
+"""Unnormalised log-probabilities."""
 
 import numpy as np
 
 
 def normalize(scores: np.ndarray) -> np.ndarray:
-    """Log-probabilities `[..., C]` that sum to 1 from scores that are off by a constant."""
+    """Return log-probabilities [..., C] from unnormalised ones: a log-softmax in NumPy."""
     return scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True)

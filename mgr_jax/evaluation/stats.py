@@ -1,4 +1,4 @@
-"""Intervals, tests and sample sizes for accuracies; `bootstrap` has the resampled intervals."""
+"""Wilson intervals, tests and sample sizes for accuracies; see also `bootstrap`."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from scipy import stats as scipy_stats
 
 
 class McNemar(NamedTuple):
-    """Two-sided p values that two systems are right equally often; see `mcnemar`."""
+    """Counts of the discordant recordings and two-sided p values; see `mcnemar`."""
 
     only_first: int
     only_second: int
@@ -18,9 +18,9 @@ class McNemar(NamedTuple):
 
 
 def wilson_interval(successes: int, n: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson score interval of a proportion (Wilson 1927); `z` of 1.96 gives 95 %.
+    """Return the Wilson score interval of a proportion (Wilson 1927); `z` of 1.96 gives 95 %.
 
-    Unlike p +- z * sd, it stays inside [0, 1] and covers as promised for small n.
+    Unlike p +- z * sd, it stays inside [0, 1] and keeps its coverage for small n.
 
     Raises:
       ValueError: if not 0 <= successes <= n with n >= 1.
@@ -34,18 +34,19 @@ def wilson_interval(successes: int, n: int, *, z: float = 1.959963984540054) -> 
 
 
 def describe_accuracy(successes: int, n: int, protocol: str) -> str:
-    """`78.3 % [66.4, 86.9] (n = 60, listed)`: no accuracy goes without these."""
+    """Format an accuracy with interval, n and protocol: `78.3 % [66.4, 86.9] (n = 60, listed)`."""
     low, high = wilson_interval(successes, n)
     return f"{100 * successes / n:.1f} % [{100 * low:.1f}, {100 * high:.1f}] (n = {n}, {protocol})"
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
-    """McNemar's test of two systems on the same recordings: bool `[N]` each, true where right.
+    """Return McNemar's test of two systems on the same recordings: bool [N] each, true if right.
 
-    Only recordings that one of them has right and the other wrong say anything; under the null
-    hypothesis each falls to either side like a coin. The mid-p value counts the outcome itself by
-    half, and is recommended over the exact one, which is too cautious (Fagerland, Lydersen and
-    Laake 2013, "The McNemar test for binary matched-pairs data", doi 10.1186/1471-2288-13-91).
+    Only the discordant recordings count, which one system has right and the other wrong; under the
+    null hypothesis each favours either system with probability 1/2. The mid-p value counts half of
+    the probability of the observed outcome, and is recommended over the exact one, which is
+    conservative (Fagerland, Lydersen and Laake 2013, "The McNemar test for binary matched-pairs
+    data", doi 10.1186/1471-2288-13-91).
 
     Raises:
       ValueError: if `first` and `second` differ in shape.
@@ -55,23 +56,22 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
     coins, smaller = only_first + only_second, min(only_first, only_second)
     tail = scipy_stats.binom.cdf(smaller, coins, 0.5)
     mid = 2 * tail - scipy_stats.binom.pmf(smaller, coins, 0.5)
-    if only_first == only_second:  # Both tails hold the outcome itself.
+    if only_first == only_second:  # Both tails include the observed outcome.
         mid = 1 - 0.5 * scipy_stats.binom.pmf(smaller, coins, 0.5) if coins else 1.0
     return McNemar(only_first, only_second, min(1.0, float(2 * tail)), float(mid))
 
 
 def sign_flip_test(first: np.ndarray, second: np.ndarray, groups: Sequence[str]) -> float:
-    """McNemar's exact test for recordings that come in groups: the two-sided p value.
+    """Return the two-sided p value of McNemar's exact test for recordings in groups.
 
-    Recordings of one artist are right or wrong together, so the coin is tossed for each group:
-    under the null hypothesis the names of the two systems may be exchanged in any group. The
-    distribution of the difference over all 2^G exchanges is computed exactly, by convolution.
-    With groups of one recording this is McNemar's exact test.
+    Predictions for recordings of one artist are correlated, so that the two systems are exchanged
+    for whole groups, which changes nothing under the null hypothesis. The distribution of the
+    difference over all 2^G exchanges is computed exactly, by convolution. With groups of one
+    recording this is McNemar's exact test.
 
     Args:
-      first: bool `[N]`, true where the first system is right.
-      second: likewise.
-      groups: name of the group of each recording `[N]`.
+      first, second: bool [N], true where the system is right.
+      groups: name of the group of each recording [N].
 
     Raises:
       ValueError: if the arguments differ in length.
@@ -83,21 +83,25 @@ def sign_flip_test(first: np.ndarray, second: np.ndarray, groups: Sequence[str])
     sums = np.zeros(len(names), int)
     np.add.at(sums, index, first.astype(int) - second)
     sizes = np.abs(sums[sums != 0])
-    # Chances of the sums -total, ..., total.
-    chances = np.ones(1)
+    # The probabilities of the sums -total, ..., total.
+    probabilities = np.ones(1)
     for size in sizes:
-        coin = np.zeros(2 * size + 1)
-        coin[[0, -1]] = 0.5
-        chances = np.convolve(chances, coin)
-    distance = np.abs(np.arange(len(chances)) - len(chances) // 2)
-    return min(1.0, float(chances[distance >= abs(sums.sum())].sum()))
+        signs = np.zeros(2 * size + 1)
+        signs[[0, -1]] = 0.5
+        probabilities = np.convolve(probabilities, signs)
+    distance = np.abs(np.arange(len(probabilities)) - len(probabilities) // 2)
+    return min(1.0, float(probabilities[distance >= abs(sums.sum())].sum()))
 
 
 def design_effect(values: np.ndarray, groups: Sequence[str]) -> float:
-    """By how much grouping raises the variance of a mean over recordings (Kish 1965).
+    """Return the factor by which grouping raises the variance of a mean (Kish 1965).
 
-    `[N]` values of recordings in named groups; 1 where each stands for itself, m for groups of m
-    equal values. N recordings say as much as N / design effect independent ones.
+    It is 1 for groups of one recording and m for groups of m equal values: N recordings are worth
+    N / design effect independent ones.
+
+    Args:
+      values: one number for each recording [N].
+      groups: name of the group of each recording [N].
     """
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     residuals = np.asarray(values, float) - np.mean(values)
@@ -107,10 +111,10 @@ def design_effect(values: np.ndarray, groups: Sequence[str]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values adjusted for having looked at several (Holm 1979), in the order given.
+    """Return the p values adjusted for multiple testing (Holm 1979), in the order given.
 
-    An adjusted value below 0.05 is a difference; the chance that any such finding is false stays
-    below 5 %.
+    If adjusted values below 0.05 are called significant, the probability that any of them is a
+    false positive is below 5 %.
 
     Raises:
       ValueError: if a value lies outside [0, 1].
@@ -128,17 +132,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def needed_n(
     difference: float, *, discordant: float, power: float = 0.8, alpha: float = 0.05
 ) -> int:
-    """Recordings needed to see a difference of two accuracies on the same recordings.
+    """Return the number of recordings that detect a difference of two paired accuracies.
 
     The formula of Connor (1987, "Sample size for testing differences in proportions for the
     paired-sample design", Biometrics 43), for independent recordings.
 
     Args:
       difference: difference of the accuracies, in (0, 1].
-      discordant: share of the recordings that one system has right and the other wrong. It cannot
-        be smaller than the difference, and is raised to it.
-      power: chance that the difference is found.
-      alpha: chance that one is found where there is none.
+      discordant: share of the recordings that one system has right and the other wrong; at least
+        `difference`, to which it is raised.
+      power: probability of detecting the difference.
+      alpha: probability of detecting one where there is none.
 
     Raises:
       ValueError: if an argument is out of range.
@@ -152,9 +156,9 @@ def needed_n(
 def smallest_difference(
     n: int, *, discordant: float, power: float = 0.8, alpha: float = 0.05
 ) -> float | None:
-    """The inverse of `needed_n`: the least difference that `n` recordings show.
+    """Return the smallest difference that `n` recordings detect, or None if they detect none.
 
-    None where `n` is too small for any.
+    The inverse of `needed_n`.
 
     Raises:
       ValueError: if an argument is out of range.
@@ -176,8 +180,8 @@ def smallest_difference(
 def _connor(difference: float, discordant: float, power: float, alpha: float) -> float:
     share = max(discordant, difference)
     under_null = scipy_stats.norm.ppf(1 - alpha / 2) * math.sqrt(share)
-    otherwise = scipy_stats.norm.ppf(power) * math.sqrt(share - difference**2)
-    return ((under_null + otherwise) / difference) ** 2
+    under_alternative = scipy_stats.norm.ppf(power) * math.sqrt(share - difference**2)
+    return ((under_null + under_alternative) / difference) ** 2
 
 
 def _check_rates(*, discordant: float, power: float, alpha: float) -> None:

@@ -1,4 +1,4 @@
-"""From windows to tracks: a track's score is the mean over its windows."""
+"""Scores of tracks: the mean over the log-probabilities of their windows."""
 
 from collections.abc import Callable
 
@@ -20,11 +20,10 @@ def score_tracks(
     process_index: int = 0,
     process_count: int = 1,
 ) -> np.ndarray:
-    """Log-probabilities of the tracks of a part, `[N, C]`.
+    """Return the log-probabilities of the tracks of a part [N, C].
 
-    Each is the mean over the log-probabilities of the track's windows, normalised again: the
-    geometric mean of their probabilities. Of several processes each reads its own rows of a batch;
-    `predict` then gives the scores of all rows in all of them.
+    The probabilities of a track are the normalised geometric mean over its windows. With several
+    processes, each reads its own rows of a batch, and `predict` returns the scores of all rows.
     """
     scores, tracks = [], []
     for batch in batches.eval_batches(
@@ -34,7 +33,7 @@ def score_tracks(
         process_index=process_index,
         process_count=process_count,
     ):
-        # Chosen, not multiplied by the mask: the score of a window of zeros may be NaN.
+        # Padding is dropped rather than masked, since the score of a window of zeros may be NaN.
         real = batch["mask"] > 0
         scores.append(np.asarray(predict(batch))[real])
         tracks.append(batch["row"][real])
@@ -42,9 +41,9 @@ def score_tracks(
 
 
 def pool_windows(scores: np.ndarray, tracks: np.ndarray) -> np.ndarray:
-    """Log-probabilities of N tracks `[N, C]` from those of their windows `[W, C]`.
+    """Return the log-probabilities of N tracks [N, C] from those of their windows [W, C].
 
-    `tracks` `[W]` has the track, 0 to N - 1, of each window; every track has one or more.
+    `tracks` [W] has the index of each window's track; every track has at least one window.
     """
     counts = np.bincount(tracks)
     totals = np.zeros((len(counts), scores.shape[1]))

@@ -1,1 +1,1 @@
-"""A trained system for others: one file, StableHLO, ONNX, and a card that says what it is."""
+"""Export of a trained system: bundle, StableHLO, ONNX and model card."""

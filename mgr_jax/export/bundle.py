@@ -1,8 +1,8 @@
 """The bundle: a trained system in one file of the safetensors format.
 
-The tensors are the weights; the header holds, as JSON under `contract`, everything else that a
-`System` is, and a SHA-256 over both. Nothing in it is ever run: reading takes numbers, names and
-a config that is checked as any other.
+The tensors are the weights. The header has the other fields of the `System` as JSON under
+`contract`, with a SHA-256 over both. Nothing in the file is executed: it holds numbers, names and a
+config, which is validated like any other.
 """
 
 import json
@@ -19,14 +19,13 @@ import safetensors.numpy
 from mgr_jax import config as config_lib
 from mgr_jax import system as system_lib
 from mgr_jax import tensors as tensors_lib
-from mgr_jax import validation
 from mgr_jax.errors import UserError
 from mgr_jax.files import write_whole
 from mgr_jax.version import VERSION
 
 FORMAT_VERSION = 1
 
-# Far above any use; a config beyond is made to fill the memory.
+# Far above any use, so that a hostile config cannot exhaust the memory.
 _LARGEST = {
     "sample_rate": 1_000_000,
     "n_fft": 1 << 18,
@@ -37,14 +36,14 @@ _LARGEST = {
     "fmax": 1e6,
     "top_db": 1e6,
 }
-# Of a report: names of files that were left out.
+# Fields of a report that name files.
 _PRIVATE = ("skipped", "missing")
 _LONGEST_WINDOW = 1 << 27
 _DAMAGED = (ValueError, TypeError, KeyError, RecursionError, OverflowError, MemoryError)
 
 
 def write(path: str | os.PathLike, system: system_lib.System) -> None:
-    """Writes `system` to one file, whole or not at all.
+    """Write `system` to one file, atomically.
 
     Raises:
       OSError: if it cannot be written.
@@ -69,10 +68,10 @@ def write(path: str | os.PathLike, system: system_lib.System) -> None:
 
 
 def read(path: str | os.PathLike) -> system_lib.System:
-    """Reads what `write` wrote.
+    """Read a bundle.
 
     Raises:
-      UserError: if the file is no bundle, or damaged.
+      UserError: if the file is no bundle, or is damaged.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -88,7 +87,7 @@ def read(path: str | os.PathLike) -> system_lib.System:
 
 
 def _system(path: str, contract: Any, tensors: dict[str, np.ndarray]) -> system_lib.System:
-    """The system of a bundle's parts; raises one of `_DAMAGED` for parts that do not fit."""
+    """Build the system; raise one of `_DAMAGED` if contract and tensors are inconsistent."""
     if not isinstance(contract, dict) or contract.get("version") != FORMAT_VERSION:
         raise ValueError(f"its version is not {FORMAT_VERSION}")
     if contract.get("sha256") != _digest(contract, tensors):
@@ -126,7 +125,7 @@ def _system(path: str, contract: Any, tensors: dict[str, np.ndarray]) -> system_
 
 def _config(values: Any, *, num_tensors: int) -> config_lib.Config:
     try:
-        config = validation.validate(config_lib.from_json(values))
+        config = config_lib.validate(config_lib.from_json(values))
     except UserError as error:
         raise ValueError(str(error)) from error
     for name, largest in _LARGEST.items():
@@ -142,7 +141,7 @@ def _config(values: Any, *, num_tensors: int) -> config_lib.Config:
 def _variables(
     config: config_lib.Config, tensors: dict[str, np.ndarray], *, num_classes: int
 ) -> dict[str, Any]:
-    """The tensors as the model takes them; raises one of `_DAMAGED` if they are not its own."""
+    """Return the model's variables; raise one of `_DAMAGED` if the tensors do not match them."""
     if config.model.name not in config_lib.NETWORKS:
         from mgr_jax.classical import scoring
 
@@ -157,8 +156,8 @@ def _variables(
         raise ValueError(str(error)) from error
     expected = tensors_lib.flatten(abstract)
     if expected.keys() != tensors.keys():
-        odd = sorted(expected.keys() ^ tensors.keys())[0]
-        raise ValueError(f"tensor {odd} is missing or belongs to no layer")
+        name = sorted(expected.keys() ^ tensors.keys())[0]
+        raise ValueError(f"tensor {name} is missing or belongs to no layer")
     for name, value in expected.items():
         if (value.shape, value.dtype) != (tensors[name].shape, tensors[name].dtype):
             raise ValueError(f"tensor {name} does not fit its layer")
@@ -167,7 +166,7 @@ def _variables(
 
 
 def _without_text(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the name of a kernel, which the config has, and with arrays for NumPy's scalars."""
+    """Drop strings (the kernel's name, which the config has), and turn scalars into arrays."""
     return jax.tree.map(
         lambda value: np.asarray(value, order="C"),
         {
@@ -178,6 +177,6 @@ def _without_text(variables: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _digest(contract: Mapping[str, Any], named: Mapping[str, np.ndarray]) -> str:
+def _digest(contract: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
     rest = {name: value for name, value in contract.items() if name != "sha256"}
-    return tensors_lib.digest(named, head=json.dumps(rest, sort_keys=True).encode())
+    return tensors_lib.digest(tensors, head=json.dumps(rest, sort_keys=True).encode())

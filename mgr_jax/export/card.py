@@ -1,4 +1,4 @@
-"""The model card: a README.md in the form of the Hugging Face Hub."""
+"""The model card: a README.md in the format of the Hugging Face Hub."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,33 +9,32 @@ from mgr_jax.system import System, public_config
 from mgr_jax.version import VERSION
 
 _USE = """\
-Meant for research and teaching on music genre recognition: to sort a collection as a first guess,
-to compare with other systems, to look at what a model hears over time. Not meant to decide on
-people or money: no royalties, no moderation, no claims on who made a recording or where it is
-from."""
+Meant for research and teaching on music genre recognition: to pre-sort a collection, to compare
+with other systems, to inspect predictions over time. Not meant for decisions on people or money:
+no royalties, no moderation, no claims on who made a recording or where it is from."""
 
 _SYNTHETIC = """\
-- The training data are synthetic: a procedural band that plays ten genres. What the model says of
-  real recordings is not measured, and not to be relied on.
+- The training data are synthetic: a procedural band that plays ten genres. The accuracy on real
+  recordings is not measured; do not rely on it.
 """
 
 _LIMITS = """\
-- Genres are a convention. The labels are those of the data set; a song of none of them gets one
-  all the same, and a song of two gets one.
+- Genres are a convention. The labels are those of the data set; a song of no such genre still gets
+  one of them, and a song of two genres gets one.
 - The accuracy below holds for tracks like those of the test part. Other collections, other years,
   live recordings, speech and noise are not measured, and usually do worse.
-- Artists, albums or recordings that stand in several parts of a split raise an accuracy above
-  what new music would see; the protocol says what was kept apart.
+- Artists, albums or recordings in several parts of a split raise the accuracy above that on new
+  music; the protocol says which of them are kept apart.
 - Probabilities are those of one network or classifier; without a fitted temperature they are not
   calibrated."""
 
 
 def make_card(system: System, *, name: str) -> str:
-    """The text of the card.
+    """Return the text of the card.
 
     Args:
       system: the trained system.
-      name: what the model is called.
+      name: name of the model.
     """
     config = system.config
     head = "\n".join(_yaml(_metadata(system, name)))
@@ -48,10 +47,10 @@ def make_card(system: System, *, name: str) -> str:
 
 {system.describe()}.
 
-A `{config.model.name}` that hears {seconds:g} s of audio at a time at
+A `{config.model.name}` that reads {seconds:g} s of audio at a time at
 {config.features.sample_rate} Hz as `{config.features.kind}` and gives a probability for each of
-{len(system.labels)} genres: {", ".join(system.labels)}. A track is judged by the mean over its
-windows.
+{len(system.labels)} genres: {", ".join(system.labels)}. A track is classified by the mean over
+its windows.
 
 ## Results
 
@@ -164,7 +163,7 @@ def _calibration(system: System) -> str:
 
 
 def _yaml(value: Any, indent: str = "") -> Iterator[str]:
-    """Lines of YAML; strings are written as JSON, which YAML contains."""
+    """Yield lines of YAML; strings are written as JSON, which is a subset of YAML."""
     for key, item in value.items():
         if isinstance(item, Mapping):
             yield f"{indent}{key}:"

@@ -1,4 +1,4 @@
-"""What an exported function takes and gives: the JSON and the script beside it."""
+"""The interface of an exported model: its inputs, and the JSON and the script next to it."""
 
 import hashlib
 import json
@@ -10,21 +10,23 @@ from mgr_jax import config as config_lib
 from mgr_jax.system import System, public_config
 from mgr_jax.version import VERSION
 
-# Reads the JSON and runs the model on a song, without this package.
+# Runs the model on a song without this package.
 _SCRIPT = pathlib.Path(__file__).with_name("run_exported.py")
 
 
 def inputs(config: config_lib.Config) -> tuple[str, ...]:
-    """Names of the arguments: networks that read sequences are told where the audio ends."""
+    """Return the names of the arguments; recurrent networks need the length of the audio."""
     return ("waveform", "num_samples") if config.model.name == "rnn" else ("waveform",)
 
 
 def write(folder: pathlib.Path, system: System, form: str, blob: bytes, more: dict[str, Any]):
-    """Writes the model, `model.json` and `run.py` into `folder`, the JSON last.
+    """Write the model, `run.py` and `model.json` into `folder`, the JSON last.
 
     Args:
+      folder: the folder to write to, which is created.
+      system: the exported system.
       form: `stablehlo` or `onnx`, the suffix of the model.
-      blob: the model.
+      blob: the serialised model.
       more: further values for the JSON.
     """
     window = config_lib.window_length(system.config)

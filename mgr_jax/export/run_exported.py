@@ -1,7 +1,6 @@
-"""Runs the exported model beside this file: `python run.py SONG.wav`.
+"""Runs the exported model in the folder of this file: `python run.py SONG.wav`.
 
-Needs numpy, soundfile and soxr, and jax for StableHLO or onnxruntime for ONNX; mgr_jax is not
-needed.
+Needs numpy, soundfile and soxr, and jax for StableHLO or onnxruntime for ONNX, but not mgr_jax.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ HERE = pathlib.Path(__file__).parent
 
 
 def load_model():
-    """The facts of `model.json`, and the function from a batch of windows to probabilities."""
+    """Return the content of `model.json` and the function from windows to probabilities."""
     facts = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
     blob = (HERE / facts["file"]).read_bytes()
     if hashlib.sha256(blob).hexdigest() != facts["sha256"]:
@@ -35,7 +34,7 @@ def load_model():
 
 
 def windows(waveform, length):
-    """Windows `[W, length]` one after the other, the last at the end, and their audio `[W]`."""
+    """Return consecutive windows [W, length], the last at the end, and their valid samples [W]."""
     last = max(0, len(waveform) - length)
     pieces = [waveform[start : start + length] for start in [*range(0, last, length), last]]
     padded = [np.pad(piece, (0, length - len(piece))) for piece in pieces]
@@ -43,14 +42,14 @@ def windows(waveform, length):
 
 
 def main(path):
-    """Prints the probability of each label, best first."""
+    """Print the probability of each label, highest first."""
     facts, model = load_model()
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     waveform = soxr.resample(samples.mean(axis=1), rate, facts["sample_rate"], quality="HQ")
     pieces, num_samples = windows(waveform, facts["window_samples"])
-    given = {"waveform": pieces, "num_samples": num_samples}
+    inputs = {"waveform": pieces, "num_samples": num_samples}
     rows = [
-        model(*(given[name][row : row + 1] for name in facts["inputs"]))[0]
+        model(*(inputs[name][row : row + 1] for name in facts["inputs"]))[0]
         for row in range(len(pieces))
     ]
     mean = np.log(np.maximum(np.array(rows, np.float64), 1e-38)).mean(axis=0)

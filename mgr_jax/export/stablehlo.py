@@ -1,7 +1,7 @@
-"""StableHLO by `jax.export`: a waveform in, probabilities out, for any batch and three platforms.
+"""StableHLO by `jax.export`: from waveforms to probabilities, for any batch and three platforms.
 
-The result is portable: `jax.export` keeps it readable for the time that JAX promises, without
-this package and without the code of the model.
+The file runs without this package, for as long as the compatibility guarantees of `jax.export`
+last.
 """
 
 import pathlib
@@ -18,16 +18,16 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def make_function(system: System):
-    """Pure function of the inputs of `contract.inputs` -> probabilities `[B, C]`.
+    """Return the pure function from the inputs of `contract.inputs` to probabilities [B, C].
 
     Raises:
-      UserError: for a system that is not computed in JAX.
+      UserError: if the system is not computed in JAX.
     """
     window = config_lib.window_length(system.config)
     function = make_log_probabilities(system.config, num_classes=len(system.labels))
 
     def probabilities(waveform: jax.Array, num_samples: jax.Array | None = None) -> jax.Array:
-        # A system without this argument does not read it.
+        # Only recurrent networks read `num_samples`.
         batch = {
             "waveform": waveform,
             "num_samples": window if num_samples is None else num_samples,
@@ -38,10 +38,10 @@ def make_function(system: System):
 
 
 def write(folder: pathlib.Path, system: System) -> None:
-    """Writes `model.stablehlo`, `model.json` and `run.py` into `folder`.
+    """Write `model.stablehlo`, `model.json` and `run.py` into `folder`.
 
     Raises:
-      UserError: for a system that is not computed in JAX.
+      UserError: if the system is not computed in JAX.
       OSError: if the folder cannot be written.
     """
     (batch,) = export.symbolic_shape("batch")

@@ -1,3 +1,5 @@
+"""The ensemble against its parts, written out."""
+
 import dataclasses
 
 import numpy as np
@@ -36,8 +38,8 @@ def fitted(data):
         patch.setattr(views, "_NUM_PATCHES", 500)
         with patch.context() as small:
             small.setattr(library, "VIEWS", SMALL)
-            found = ensemble.fit(x[:30], y[:30], folds[:30], num_classes=3, features=FEATURES)
-        yield found
+            result = ensemble.fit(x[:30], y[:30], folds[:30], num_classes=3, features=FEATURES)
+        yield result
 
 
 def test_fit_learns_and_reports_every_member(data, fitted):
@@ -47,13 +49,13 @@ def test_fit_learns_and_reports_every_member(data, fitted):
     assert set(choice.accuracy) == members and set(choice.weights) <= members
     assert sum(choice.weights.values()) == pytest.approx(1)
     assert choice.ensemble_accuracy > 0.8
-    found = ensemble.log_probabilities(params, x[30:])
-    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, rtol=1e-9)
-    assert (found.argmax(axis=1) == y[30:]).mean() > 0.8
+    log_p = ensemble.log_probabilities(params, x[30:])
+    np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1, rtol=1e-9)
+    assert (log_p.argmax(axis=1) == y[30:]).mean() > 0.8
     assert all(value.dtype.kind in "fiuU" for value in params.values())
 
 
-def test_fit_gives_weight_by_scores_of_tracks_that_members_have_not_learned(data, fitted):
+def test_fit_weights_members_by_scores_of_held_out_tracks(data, fitted):
     x, y = data
     x, y, folds = x[:30], y[:30], np.arange(30) // 3 % 2
     folds[[0, 3]] = -1
@@ -90,8 +92,8 @@ def test_fit_of_listed_members_gives_them_equal_weights(data):
         )
     assert choice.weights == {"covariance_lda": 0.5, "covariance_svm": 0.5}
     assert set(choice.accuracy) == set(choice.weights)
-    found = ensemble.log_probabilities(params, x)
-    assert (found.argmax(axis=1) == y).mean() > 0.8
+    log_p = ensemble.log_probabilities(params, x)
+    assert (log_p.argmax(axis=1) == y).mean() > 0.8
 
 
 def test_the_listed_members_are_of_the_library():

@@ -1,7 +1,9 @@
-"""The classical systems on a workdir: fitted, written, read back, damaged."""
+"""Classical systems in a workdir: fitting, writing, reading and damaged files."""
 
+import dataclasses
 import functools
 import os
+import shutil
 import time
 
 import jax
@@ -19,30 +21,42 @@ from mgr_jax.features.frontend import make_frontend
 from mgr_jax.workdir import read_metrics
 
 
-@pytest.fixture(name="config", params=["logistic", "svm"])
-def _config(request, tmp_path):
+def _config(name="logistic"):
     config = config_lib.Config()
     config.data.clip_seconds = 1.0
     config.data.num_grooves, config.data.clips_per_groove = 3, 1
-    config.data.cache, config.data.num_workers = str(tmp_path / "cache"), 1
+    config.data.num_workers = 1
     config.features.kind = "mfcc_stats"
-    config.model.name = request.param
+    config.model.name = name
     return config_lib.validate(config)
 
 
-@pytest.fixture(name="data")
-def _data(config):
+@pytest.fixture(name="data", scope="module")
+def _data(tmp_path_factory):
+    config = _config()
+    config.data.cache = str(tmp_path_factory.mktemp("cache"))
     return dataset_lib.open_dataset(config)
 
 
-@pytest.fixture(name="run")
-def _run(config, data, tmp_path):
-    run = workdir.create(str(tmp_path / "run"), config, data.catalog, data.split)
+@pytest.fixture(name="trained", scope="module", params=["logistic", "svm"])
+def _trained(request, data, tmp_path_factory):
+    """A workdir with a fitted model, which tests must not change."""
+    config = _config(request.param)
+    path = str(tmp_path_factory.mktemp("trained") / "run")
+    run = workdir.create(path, config, data.catalog, data.split)
     fitting.train(config, data, run)
     return run
 
 
-def test_extract_gives_the_front_end_of_every_window(config, data):
+@pytest.fixture(name="run")
+def _run(trained, tmp_path):
+    """A copy of the workdir."""
+    shutil.copytree(trained.path, tmp_path / "run")
+    return dataclasses.replace(trained, path=tmp_path / "run")
+
+
+def test_extract_gives_the_front_end_of_every_window(data):
+    config = _config()
     config.data.window_seconds = 0.4
     part = data.parts["valid"]
     x, y = fitting.extract(config, part)
@@ -57,13 +71,13 @@ def test_extract_gives_the_front_end_of_every_window(config, data):
         assert y[row] == part.labels[index]
 
 
-def test_batches_abreast_come_in_order_and_few_are_held_at_a_time():
-    taken, yielded = [], []
+def test_map_in_threads_keeps_the_order_and_few_items_pending():
+    started, finished = [], []
 
     def items():
         for i in range(20):
-            taken.append(i)
-            assert len(taken) - len(yielded) <= 4
+            started.append(i)
+            assert len(started) - len(finished) <= 4
             yield i
 
     def slow_at_first(i):
@@ -71,44 +85,45 @@ def test_batches_abreast_come_in_order_and_few_are_held_at_a_time():
         return i**2
 
     for item, result in fitting._map_in_threads(slow_at_first, items(), 3):
-        yielded.append((item, result))
-    assert yielded == [(i, i**2) for i in range(20)]
+        finished.append((item, result))
+    assert finished == [(i, i**2) for i in range(20)]
     assert list(fitting._map_in_threads(abs, [], 2)) == []
 
 
-def test_an_error_in_one_of_the_batches_abreast_is_raised():
+def test_map_in_threads_raises_the_error_of_an_item():
     with pytest.raises(ZeroDivisionError):
         list(fitting._map_in_threads(lambda i: 1 / (5 - i), range(10), 2))
 
 
-def test_extract_abreast_gives_what_one_after_another_gives(config, data, monkeypatch):
+def test_extract_in_threads_equals_extract_in_one(data, monkeypatch):
+    config = _config()
     config.train.batch_size = 4
     part, device = data.parts["train"], jax.devices()[:1]
     monkeypatch.setattr(parallel, "make_mesh", functools.partial(parallel.make_mesh, device))
-    found = []
+    results = []
     for cores in ({0}, {0, 1, 2}):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: cores)
-        found.append(fitting.extract(config, part))
-    for one, other in zip(*found, strict=True):
+        results.append(fitting.extract(config, part))
+    for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_train_leaves_a_model_that_load_reads(config, data, run):
-    part = data.parts["train"]
+def test_train_writes_a_model_that_load_reads(data, trained):
+    run, part = trained, data.parts["train"]
     scores = tracks_lib.score_tracks(fitting.load(run), part, batch_size=8, window=22_050)
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-6)
     assert (scores.argmax(axis=1) == part.labels).mean() == 1
     assert (run.path / "STATUS").read_text() == "done\n"
     records = read_metrics(run.path)
-    if config.model.name == "logistic":
-        assert [record["l2"] for record in records] == list(config.model.l2)
+    if run.config.model.name == "logistic":
+        assert [record["l2"] for record in records] == list(run.config.model.l2)
         assert sum(record["chosen"] for record in records) == 1
     assert fitting.count_parameters(run) > 10 * 10
 
 
-def test_train_again_keeps_the_model(config, data, run, capsys):
+def test_train_again_keeps_the_model(data, run, capsys):
     before = (run.path / "model" / "params.npz").stat().st_mtime_ns
-    fitting.train(config, data, run)
+    fitting.train(run.config, data, run)
     assert (run.path / "model" / "params.npz").stat().st_mtime_ns == before
     assert "fitted already" in capsys.readouterr().out
 
@@ -122,12 +137,12 @@ def test_load_names_a_damaged_model(run, damage):
     assert "\n" not in str(error.value)
 
 
-def test_train_fits_a_damaged_model_anew(config, data, run, capsys):
+def test_train_fits_a_damaged_model_again(data, run, capsys):
     path = run.path / "model" / "params.npz"
     with np.load(path) as arrays:
         params = {name: arrays[name] for name in arrays.files}
     np.savez(path, **(params | {"mean": params["mean"][:3]}))
-    fitting.train(config, data, run)
+    fitting.train(run.config, data, run)
     assert "is damaged" in capsys.readouterr().out
     with np.load(path) as arrays:
         np.testing.assert_array_equal(arrays["mean"], params["mean"])

@@ -1,4 +1,4 @@
-"""Logistic regression against scikit-learn, and its own laws."""
+"""Logistic regression against scikit-learn, and properties of its paths and folds."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def _objective(kernel, bias, x, y, l2):
 
 
 def _reference(x, y, l2):
-    # Newton's method ends at rounding; the default solver stops 2e-6 short where l2 is weak.
+    # Newton's method converges to rounding error; the default solver stops 2e-6 above it.
     model = LogisticRegression(C=1 / (l2 * len(y)), tol=1e-12, solver="newton-cholesky")
     return model.fit(StandardScaler().fit_transform(x), y)
 
@@ -68,21 +68,21 @@ def test_fit_of_a_path_equals_separate_fits(data):
     np.testing.assert_allclose(path["kernel"][2], alone["kernel"][0], atol=1e-4)
 
 
-def test_fit_finds_a_path_in_any_order_of_penalties(data):
+def test_fit_takes_penalties_in_any_order(data):
     x, y = data
-    found = {l2: [] for l2 in L2}
+    losses = {l2: [] for l2 in L2}
     for order in (L2, L2[::-1], (L2[1], L2[2], L2[0])):
         path = logistic.fit(x, y, num_classes=NUM_CLASSES, l2=order)
         np.testing.assert_allclose(path["l2"], order)
         for l2, loss in zip(order, path["loss"], strict=True):
-            found[l2].append(float(loss))
-    for losses in found.values():
-        assert np.ptp(losses) < 1e-6 * losses[0]
+            losses[l2].append(float(loss))
+    for values in losses.values():
+        assert np.ptp(values) < 1e-6 * values[0]
 
 
 def test_fit_with_more_features_than_rows_equals_scikit_learns():
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(20, 50)), np.arange(20) % NUM_CLASSES
+    x, y = rng.normal(size=(16, 50)), np.arange(16) % NUM_CLASSES
     x[:, 7] = 3.0
     with jax.enable_x64(True):
         path = logistic.fit(x, y, num_classes=NUM_CLASSES, l2=L2)
@@ -90,12 +90,12 @@ def test_fit_with_more_features_than_rows_equals_scikit_learns():
     for i, l2 in enumerate(L2):
         peer = _reference(x, y, l2)
         np.testing.assert_allclose(exact["kernel"][i], peer.coef_.T, atol=1e-5)
-        # A kernel bends the loss by l2 or more: its gradient bounds the way to the minimum.
-        off = np.linalg.norm(np.asarray(path["kernel"][i]) - peer.coef_.T)
-        assert off <= 1e-8 / l2
+        # The loss is l2-strongly convex in the kernel, so that the gradient bounds the error.
+        error = np.linalg.norm(np.asarray(path["kernel"][i]) - peer.coef_.T)
+        assert error <= 1e-8 / l2
         assert float(path["gradient"][i]) <= 1e-8
-        for found in (path, exact):
-            np.testing.assert_array_equal(found["kernel"][i, 7], 0)
+        for params in (path, exact):
+            np.testing.assert_array_equal(params["kernel"][i, 7], 0)
 
 
 def test_fit_of_a_weak_path_takes_few_iterations_and_reaches_scikit_learns_loss(data):
@@ -110,10 +110,10 @@ def test_fit_of_a_weak_path_takes_few_iterations_and_reaches_scikit_learns_loss(
         assert float(path["loss"][i]) < expected + 1e-4
 
 
-def test_fit_without_penalty_lowers_the_loss_of_what_cannot_be_separated():
+def test_fit_without_penalty_reaches_scikit_learns_loss_of_inseparable_classes():
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(300, 3)), rng.integers(0, 3, 300)
-    path = logistic.fit(x, y, num_classes=3, l2=(0.0,))
+    x, y = rng.normal(size=(120, 12)), rng.integers(0, NUM_CLASSES, 120)
+    path = logistic.fit(x, y, num_classes=NUM_CLASSES, l2=(0.0, 1e-2, 1.0))
     peer = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
     scaled = StandardScaler().fit_transform(x)
     peer.fit(scaled, y)
@@ -155,7 +155,7 @@ def test_a_feature_that_is_constant_within_a_fold_has_no_weight_in_it(data):
     assert np.abs(folds["kernel"][1, :, 5]).min() > 0
 
 
-def test_a_row_far_out_does_not_disturb_the_fold_that_leaves_it_out(data):
+def test_an_outlier_does_not_disturb_the_fold_that_leaves_it_out(data):
     x, y = data
     weight = (np.arange(len(y))[None] % 3 != np.arange(3)[:, None]).astype(np.float32)
     x[0] *= 1e3
@@ -193,7 +193,7 @@ def test_fit_without_weight_equals_fit_without_rows(data):
         np.testing.assert_allclose(folds["kernel"][fold, 0], peer.coef_.T, atol=1e-3)
 
 
-def test_fit_separates_what_can_be_separated():
+def test_fit_separates_separable_classes():
     x = np.eye(4, 12, dtype=np.float32).repeat(30, 0)
     y = np.arange(4).repeat(30)
     params = logistic.fit(x, y, num_classes=4, l2=(1e-6, 1e-5, 1e-4))

@@ -1,3 +1,5 @@
+"""Weights of stacking: optimality, cross-validation and bad arguments."""
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -7,7 +9,7 @@ from mgr_jax.classical import stacking
 
 
 def _scores(num_rows=120, seed=0):
-    """Two members that know the class, more or less, and one that knows nothing."""
+    """Two informative members and one of noise."""
     random = np.random.default_rng(seed)
     y = random.integers(3, size=num_rows)
     noise = random.normal(size=(3, num_rows, 3))
@@ -45,24 +47,24 @@ def test_fit_weights_gives_none_to_a_member_that_is_wrong():
     assert stacking.fit_weights(-scores[:1], y) == [0]
 
 
-def test_cross_validated_judges_each_fold_by_the_others():
+def test_cross_validated_scores_each_fold_by_weights_of_the_others():
     scores, y = _scores()
     folds = np.arange(len(y)) % 4
-    found = stacking.cross_validated(scores, y, folds)
-    held = folds == 2
-    weights = stacking.fit_weights(scores[:, ~held], y[~held])
-    np.testing.assert_allclose(found[held], stacking.combine(scores[:, held], weights))
-    # Labels of a fold do not touch its own scores.
-    other = np.where(held, (y + 1) % 3, y)
+    log_p = stacking.cross_validated(scores, y, folds)
+    held_out = folds == 2
+    weights = stacking.fit_weights(scores[:, ~held_out], y[~held_out])
+    np.testing.assert_allclose(log_p[held_out], stacking.combine(scores[:, held_out], weights))
+    # The labels of a fold do not affect its own scores.
+    other = np.where(held_out, (y + 1) % 3, y)
     changed = stacking.cross_validated(scores, other, folds)
-    np.testing.assert_array_equal(changed[held], found[held])
-    assert not np.array_equal(changed[~held], found[~held])
+    np.testing.assert_array_equal(changed[held_out], log_p[held_out])
+    assert not np.array_equal(changed[~held_out], log_p[~held_out])
 
 
 @pytest.mark.parametrize(
     ("shape", "rows", "value"),
     [((3, 4), 4, 0), ((1, 4, 3), 5, 0), ((1, 0, 3), 0, 0), ((1, 4, 3), 4, np.inf)],
 )
-def test_fit_weights_refuses_what_does_not_fit(shape, rows, value):
+def test_fit_weights_refuses_bad_arguments(shape, rows, value):
     with pytest.raises(ValueError, match="scores"):
         stacking.fit_weights(np.full(shape, value, float), np.zeros(rows, int))

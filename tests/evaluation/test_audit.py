@@ -1,4 +1,4 @@
-"""Audits of splits: counted by hand on small ones, and what is known of GTZAN."""
+"""Audits of splits: small ones counted by hand, and the published figures of GTZAN."""
 
 import itertools
 import json
@@ -29,11 +29,11 @@ SMALL = Catalog(
 
 
 def _audit(parts, **kwargs):
-    found = audit.audit(SMALL, Assignment(parts, has_folds=kwargs.pop("folds", False)), **kwargs)
-    # What is told must survive a file, and be told to people too.
-    assert json.loads(json.dumps(found)) == found
-    audit_text.to_text(found | {"protocol": "listed", "num_folds": len(parts)})
-    return found
+    findings = audit.audit(SMALL, Assignment(parts, has_folds=kwargs.pop("folds", False)), **kwargs)
+    # Findings are valid JSON, and can be formatted.
+    assert json.loads(json.dumps(findings)) == findings
+    audit_text.to_text(findings | {"protocol": "listed", "num_folds": len(parts)})
+    return findings
 
 
 def _of_gtzan(protocol, **kwargs):
@@ -42,67 +42,74 @@ def _of_gtzan(protocol, **kwargs):
 
 
 def test_audit_counts_artists_and_recordings_in_two_parts():
-    found = _audit({"train": ("a1", "b2"), "valid": ("b3",), "test": ("a2", "a3", "b1")})
+    findings = _audit({"train": ("a1", "b2"), "valid": ("b3",), "test": ("a2", "a3", "b1")})
     # a2 has the artist of a1; b1 the recording of a1, and a3 that of b3, which validates.
-    assert found["artist_overlap"] == pytest.approx(1 / 3)
-    assert found["recording_overlap"] == pytest.approx(2 / 3)
-    assert found["crossing_artists"] == [
+    assert findings["artist_overlap"] == pytest.approx(1 / 3)
+    assert findings["recording_overlap"] == pytest.approx(2 / 3)
+    assert findings["crossing_artists"] == [
         {"artist": "X", "spellings": ["X", "x "], "parts": {"train": ["a1"], "test": ["a2"]}},
         {"artist": "Z", "spellings": ["Z", "z"], "parts": {"train": ["b2"], "valid": ["b3"]}},
     ]
-    assert [row["recording"] for row in found["crossing_recordings"]] == ["SONG", "tune"]
-    assert found["unknown_artists"] == 1
-    assert found["label_conflicts"] == 2
-    assert [row["tracks"] for row in found["label_conflicts_rows"]] == [["a1", "b1"], ["a3", "b3"]]
-    assert found["class_balance"]["b"] == {"train": 1, "valid": 1, "test": 1}
-    assert found["leaks"] == 4
+    assert [row["recording"] for row in findings["crossing_recordings"]] == ["SONG", "tune"]
+    assert findings["unknown_artists"] == 1
+    assert findings["label_conflicts"] == 2
+    assert [row["tracks"] for row in findings["label_conflicts_rows"]] == [
+        ["a1", "b1"],
+        ["a3", "b3"],
+    ]
+    assert findings["class_balance"]["b"] == {"train": 1, "valid": 1, "test": 1}
+    assert findings["leaks"] == 4
 
 
 def test_audit_tests_every_fold_once():
     folds = {"0": ("a1", "a2"), "1": ("a3", "b1"), "2": ("b2",)}
-    found = _audit(folds, folds=True)
-    assert found["artist_overlap"] == 0
-    assert found["recording_overlap"] == pytest.approx(2 / 5)
-    assert found["left_out"] == ["b3"]
-    assert [row["parts"] for row in found["crossing_recordings"]] == [{"0": ["a1"], "1": ["b1"]}]
-    assert found["leaks"] == 1
+    findings = _audit(folds, folds=True)
+    assert findings["artist_overlap"] == 0
+    assert findings["recording_overlap"] == pytest.approx(2 / 5)
+    assert findings["left_out"] == ["b3"]
+    assert [row["parts"] for row in findings["crossing_recordings"]] == [{"0": ["a1"], "1": ["b1"]}]
+    assert findings["leaks"] == 1
 
 
 def test_audit_counts_a_track_in_two_parts():
-    found = _audit({"train": ("a1", "b2", "b1"), "test": ("b1", "a3")})
-    assert found["tracks_in_two_parts"] == ["b1"]
+    findings = _audit({"train": ("a1", "b2", "b1"), "test": ("b1", "a3")})
+    assert findings["tracks_in_two_parts"] == ["b1"]
     # Of unknown artist, but trained on itself.
-    assert found["artist_overlap"] == 0.5
-    assert found["leaks"] == 2
+    assert findings["artist_overlap"] == 0.5
+    assert findings["leaks"] == 2
 
 
 def test_audit_of_a_clean_split_finds_nothing():
-    found = _audit({"train": ("a1", "a2", "b1"), "valid": ("a3",), "test": ("b2",)}, alike=())
-    assert (found["leaks"], found["artist_overlap"], found["recording_overlap"]) == (0, 0, 0)
-    assert (found["crossing_artists"], found["near_identical_pairs"]) == ([], 0)
-    assert "nothing leaks" in audit_text.to_text(found)
+    findings = _audit({"train": ("a1", "a2", "b1"), "valid": ("a3",), "test": ("b2",)}, alike=())
+    assert (findings["leaks"], findings["artist_overlap"], findings["recording_overlap"]) == (
+        0,
+        0,
+        0,
+    )
+    assert (findings["crossing_artists"], findings["near_identical_pairs"]) == ([], 0)
+    assert "nothing leaks" in audit_text.to_text(findings)
 
 
-def test_audit_tells_pairs_that_cross_from_those_that_do_not():
+def test_audit_marks_the_pairs_that_cross():
     parts = {"train": ("a1", "a2"), "test": ("b2", "a3")}
-    found = _audit(
+    findings = _audit(
         parts,
         identical=[("a2", "a1"), ("b2", "a1"), ("b1", "a3")],
         alike=[Alike("a2", "a3", 0.9, -1.5), Alike("a1", "b2", 1.0, 0.0)],
         unreadable={"b1": "is silent"},
         seconds={"a1": 30.0, "a2": 10.0, "a3": 20.0},
     )
-    assert found["identical_pairs"] == 3
-    rows = {tuple(row["tracks"]): row for row in found["identical_pairs_rows"]}
+    assert findings["identical_pairs"] == 3
+    rows = {tuple(row["tracks"]): row for row in findings["identical_pairs_rows"]}
     assert {pair: row["crosses"] for pair, row in rows.items()} == {
         ("a1", "a2"): False,
         ("a1", "b2"): True,
         ("a3", "b1"): False,  # b1 is left out.
     }
     assert rows["a3", "b1"]["parts"] == ["test", ""]
-    # The byte-identical pair is not told twice.
-    assert found["near_identical_pairs"] == 1
-    assert found["near_identical_pairs_rows"][0] == {
+    # The byte-identical pair is not listed twice.
+    assert findings["near_identical_pairs"] == 1
+    assert findings["near_identical_pairs_rows"][0] == {
         "tracks": ["a2", "a3"],
         "labels": ["a", "a"],
         "parts": ["train", "test"],
@@ -110,16 +117,16 @@ def test_audit_tells_pairs_that_cross_from_those_that_do_not():
         "similarity": 0.9,
         "shift_seconds": -1.5,
     }
-    conflicts = {tuple(row["tracks"]) for row in found["label_conflicts_rows"]}
+    conflicts = {tuple(row["tracks"]) for row in findings["label_conflicts_rows"]}
     assert conflicts == {("a1", "b1"), ("a3", "b3"), ("a1", "b2"), ("a3", "b1")}
-    assert found["durations"] == {
+    assert findings["durations"] == {
         "min_seconds": 10.0,
         "median_seconds": 20.0,
         "max_seconds": 30.0,
         "total_hours": 60 / 3600,
     }
-    assert found["leaks"] == 2
-    text = audit_text.to_text(found)
+    assert findings["leaks"] == 2
+    text = audit_text.to_text(findings)
     for line in (
         "a2 (train) = a3 (test), similarity 0.90, -1.5 s",
         "a3 (test) = b1 (left out)",
@@ -130,48 +137,48 @@ def test_audit_tells_pairs_that_cross_from_those_that_do_not():
 
 
 def test_audit_of_two_parts_tests_the_last():
-    found = _audit({"train": ("a1",), "valid": ("a2",)})
-    assert found["artist_overlap"] == 1
+    findings = _audit({"train": ("a1",), "valid": ("a2",)})
+    assert findings["artist_overlap"] == 1
 
 
 def test_audit_of_gtzan_gives_the_known_figures():
     """78 % and 13 % of a random 90/10 (both our count of the facts), 14 pairs, one conflict."""
     draws = [_of_gtzan("holdout", seed=seed) for seed in range(60)]
     for field, expected in (("artist_overlap", 0.783), ("recording_overlap", 0.135)):
-        values = [found[field] for found in draws]
+        values = [findings[field] for findings in draws]
         # Expected shares over all draws; four deviations of the mean of 60.
         error = 4 * statistics.stdev(values) / 60**0.5
         assert statistics.fmean(values) == pytest.approx(expected, abs=error)
         assert error < 0.022
-    for found in draws[:2]:
-        assert found["identical_pairs"] == 14
-        assert found["label_conflicts"] == 1
-        assert found["label_conflicts_rows"][0]["tracks"] == ["metal.00058", "rock.00016"]
-        assert found["leaks"] > 50
+    for findings in draws[:2]:
+        assert findings["identical_pairs"] == 14
+        assert findings["label_conflicts"] == 1
+        assert findings["label_conflicts_rows"][0]["tracks"] == ["metal.00058", "rock.00016"]
+        assert findings["leaks"] > 50
 
 
 @pytest.mark.parametrize(
     ("protocol", "fold"), [("fault_filtered", 0), *(("artist_kfold", fold) for fold in range(5))]
 )
 def test_audit_of_gtzan_finds_nothing_in_the_sound_protocols(protocol, fold):
-    found = _of_gtzan(protocol, fold=fold)
-    assert (found["artist_overlap"], found["recording_overlap"]) == (0, 0)
-    assert (found["crossing_artists"], found["crossing_recordings"]) == ([], [])
-    assert found["leaks"] == 0
-    # The pairs are there all the same, within a part or left out.
-    assert (found["identical_pairs"], found["label_conflicts"]) == (14, 1)
+    findings = _of_gtzan(protocol, fold=fold)
+    assert (findings["artist_overlap"], findings["recording_overlap"]) == (0, 0)
+    assert (findings["crossing_artists"], findings["crossing_recordings"]) == ([], [])
+    assert findings["leaks"] == 0
+    # The pairs are still listed, within a part or left out.
+    assert (findings["identical_pairs"], findings["label_conflicts"]) == (14, 1)
 
 
 def test_audit_of_gtzan_finds_the_artists_of_a_random_3_fold():
     parts = {str(f): GTZAN.tracks[f::3] for f in range(3)}
     ids = {fold: tuple(track.id for track in tracks) for fold, tracks in parts.items()}
-    found = audit.audit(GTZAN, Assignment(ids, has_folds=True))
+    findings = audit.audit(GTZAN, Assignment(ids, has_folds=True))
     artists = [{track.artist for track in tracks} for tracks in parts.values()]
     crossing = {a for x, y in itertools.combinations(artists, 2) for a in x & y}
-    assert {row["artist"] for row in found["crossing_artists"]} == crossing
-    assert len(found["crossing_artists"]) == len(crossing) > 90
+    assert {row["artist"] for row in findings["crossing_artists"]} == crossing
+    assert len(findings["crossing_artists"]) == len(crossing) > 90
 
 
 def test_fold_balance_counts_every_track():
-    found = audit.fold_balance(SMALL, {"a1": 0, "a2": 2, "b1": 2}, 3)
-    assert found == {"a": [1, 0, 1], "b": [0, 0, 1], "all": [1, 0, 2]}
+    findings = audit.fold_balance(SMALL, {"a1": 0, "a2": 2, "b1": 2}, 3)
+    assert findings == {"a": [1, 0, 1], "b": [0, 0, 1], "all": [1, 0, 2]}

@@ -52,7 +52,7 @@ def test_mean_interval_grows_with_confidence(confidence):
     assert high - low == pytest.approx(width, rel=0.06)
 
 
-def test_mean_interval_is_none_where_resampling_tells_nothing():
+def test_mean_interval_is_none_where_resampling_has_no_spread():
     assert bootstrap.mean_interval(np.ones(20)) is None
     assert bootstrap.mean_interval(np.zeros(1)) is None
     assert bootstrap.mean_interval(np.array([0, 1, 1]), groups=["a"] * 3) is None
@@ -64,16 +64,16 @@ def _coverage(*, num_groups, size, num_draws, grouped=True):
     groups = np.repeat(np.arange(num_groups), size)
     for seed in range(num_draws):
         values = rng.random(num_groups * size) < np.repeat(rng.beta(2.1, 0.9, num_groups), size)
-        found = bootstrap.mean_interval(
+        ends = bootstrap.mean_interval(
             values, groups=groups if grouped else None, num_resamples=500, seed=seed
         )
-        covered += found is not None and found[0] <= 0.7 <= found[1]
+        covered += ends is not None and ends[0] <= 0.7 <= ends[1]
     return covered / num_draws
 
 
 def test_mean_interval_covers_the_truth_19_times_in_20():
     assert 0.92 < _coverage(num_groups=30, size=4, num_draws=400) < 0.975
-    # As if every recording stood for itself: too narrow.
+    # Without groups, the interval is too narrow.
     assert _coverage(num_groups=30, size=4, num_draws=400, grouped=False) < 0.9
 
 
@@ -88,13 +88,13 @@ def test_mean_interval_covers_the_truth_for_any_number_of_artists(num_groups, si
 def test_interval_is_of_the_sums_and_of_any_shape():
     rng = np.random.default_rng(5)
     values = rng.random((60, 3, 2))
-    found = bootstrap.interval(values, _share)
-    assert found.shape == (2, 3)
+    ends = bootstrap.interval(values, _share)
+    assert ends.shape == (2, 3)
     for column in range(3):
         one = bootstrap.interval(values[:, column], _share)
-        np.testing.assert_allclose(found[:, column], one, rtol=1e-12)
+        np.testing.assert_allclose(ends[:, column], one, rtol=1e-12)
     point = values[..., 0].sum(axis=0) / values[..., 1].sum(axis=0)
-    assert ((found[0] < point) & (point < found[1])).all()
+    assert ((ends[0] < point) & (point < ends[1])).all()
 
 
 def test_interval_leaves_out_resamples_without_a_value():
@@ -103,9 +103,9 @@ def test_interval_leaves_out_resamples_without_a_value():
     values[:, 0] = np.random.default_rng(6).random((20, 2)) + 0.5
     values[:3, 1] = [[1, 1], [0, 1], [1, 1]]
     with np.errstate(invalid="ignore"):
-        found = bootstrap.interval(values, _share)
-        assert np.isfinite(found).all()
-        assert found[0, 1] == 0 and found[1, 1] == 1
+        ends = bootstrap.interval(values, _share)
+        assert np.isfinite(ends).all()
+        assert ends[0, 1] == 0 and ends[1, 1] == 1
         values[:, 1] = 0
         assert np.isnan(bootstrap.interval(values, _share)[:, 1]).all()
 

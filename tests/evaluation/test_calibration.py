@@ -19,7 +19,7 @@ def _draw(temperature, *, n=3000, num_classes=4, seed=0):
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_fit_temperature_finds_by_how_much_a_model_is_too_sure(temperature):
+def test_fit_temperature_recovers_the_scale_of_overconfident_scores(temperature):
     scores, labels = _draw(temperature)
     assert calibration.fit_temperature(scores, labels) == pytest.approx(temperature, rel=0.1)
 
@@ -28,8 +28,8 @@ def test_fit_temperature_is_the_best_of_a_grid():
     scores, labels = _draw(2.0, n=100)
     grid = np.geomspace(0.1, 10, 2001)
     losses = [metrics.log_loss(calibration.scale(scores, t), labels) for t in grid]
-    found = calibration.fit_temperature(scores, labels)
-    assert found == pytest.approx(grid[np.argmin(losses)], rel=0.003)
+    temperature = calibration.fit_temperature(scores, labels)
+    assert temperature == pytest.approx(grid[np.argmin(losses)], rel=0.003)
 
 
 def test_fit_temperature_stays_within_bounds():
@@ -84,7 +84,7 @@ def test_reliability_puts_every_track_in_one_bin():
     assert np.isnan(bins.confidence[0])
 
 
-def test_load_temperature_gives_back_what_was_fitted(tmp_path):
+def test_load_temperature_returns_the_fitted_one(tmp_path):
     assert calibration.load_temperature(tmp_path) is None
     scores, labels = _draw(2.0, n=200)
     value = calibration.write_temperature(tmp_path, scores, labels, checkpoint_step=40)

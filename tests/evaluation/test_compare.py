@@ -1,4 +1,4 @@
-"""Comparisons: what is refused, what is computed and what is said."""
+"""Comparisons: statistics, verdicts and refused inputs."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def _report(correct, **changes):
     } | changes
 
 
-def _judged(correct, *, groups=None, **changes):
+def _evaluation(correct, *, groups=None, **changes):
     ids = tuple(f"t{i:03}" for i in range(len(correct)))
     report = _report(correct, **changes)
     labels = ("a",) * len(ids)
@@ -62,7 +62,7 @@ def _two(seed=0, n=80, shares=(0.5, 0.8)):
 
 def test_compare_gives_the_tests_of_a_pair():
     first, second = _two()
-    result = compare.compare([_judged(first), _judged(second)], ["one", "two"])
+    result = compare.compare([_evaluation(first), _evaluation(second)], ["one", "two"])
     (pair,) = result["pairs"]
     test = stats.mcnemar(first, second)
     assert (pair["mcnemar_exact"], pair["mcnemar_mid_p"]) == (test.exact, test.mid_p)
@@ -80,14 +80,18 @@ def test_compare_gives_the_tests_of_a_pair():
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
-def test_compare_says_which_system_is_better_and_only_then():
+def test_compare_names_the_better_system_only_if_significant():
     first, second = _two()
-    text = compare.to_text(compare.compare([_judged(first), _judged(second)], ["one", "two"]))
+    text = compare.to_text(
+        compare.compare([_evaluation(first), _evaluation(second)], ["one", "two"])
+    )
     assert "verdict     two is better than one at n = 80, p = " in text
-    text = compare.to_text(compare.compare([_judged(second), _judged(first)], ["two", "one"]))
+    text = compare.to_text(
+        compare.compare([_evaluation(second), _evaluation(first)], ["two", "one"])
+    )
     assert "two is better than one at n = 80" in text
     first, second = _two(shares=(0.6, 0.62))
-    result = compare.compare([_judged(first), _judged(second)], ["one", "two"])
+    result = compare.compare([_evaluation(first), _evaluation(second)], ["one", "two"])
     (pair,) = result["pairs"]
     assert not pair["distinguishable"]
     assert pair["verdict"].startswith("not distinguishable at n = 80, p = ")
@@ -97,26 +101,28 @@ def test_compare_says_which_system_is_better_and_only_then():
 
 def test_compare_prints_no_accuracy_without_n_interval_and_protocol():
     first, second = _two()
-    text = compare.to_text(compare.compare([_judged(first), _judged(second)], ["one", "two"]))
+    text = compare.to_text(
+        compare.compare([_evaluation(first), _evaluation(second)], ["one", "two"])
+    )
     for name, hits in (("one", first.sum()), ("two", second.sum())):
         assert f"  {name}  {stats.describe_accuracy(int(hits), 80, 'listed')}\n" in text
 
 
 def test_compare_of_equal_systems_finds_nothing():
     first, _ = _two()
-    result = compare.compare([_judged(first), _judged(first)], ["one", "two"])
+    result = compare.compare([_evaluation(first), _evaluation(first)], ["one", "two"])
     (pair,) = result["pairs"]
     assert (pair["difference"], pair["mcnemar_exact"], pair["p"]) == (0, 1, 1)
     assert pair["ci95"] is None and pair["needed_n"] is None
     assert not pair["distinguishable"]
     assert "+0.0 points\n" in compare.to_text(result)
-    three = compare.compare([_judged([True] * 3)] * 2, ["one", "two"])
+    three = compare.compare([_evaluation([True] * 3)] * 2, ["one", "two"])
     assert "this n shows no difference at all" in three["pairs"][0]["verdict"]
 
 
 def test_compare_corrects_over_the_pairs():
     rng = np.random.default_rng(1)
-    systems = [_judged(rng.random(90) < share) for share in (0.5, 0.7, 0.72)]
+    systems = [_evaluation(rng.random(90) < share) for share in (0.5, 0.7, 0.72)]
     result = compare.compare(systems, ["a", "b", "c"])
     assert [(p["first"], p["second"]) for p in result["pairs"]] == [
         ("a", "b"), ("a", "c"), ("b", "c")
@@ -132,9 +138,9 @@ def test_compare_counts_artists_where_they_repeat():
     first, second = np.repeat(_two(seed=3, n=20, shares=(0.5, 0.75)), 5, axis=1)
     groups = [f"artist {i // 5}" for i in range(100)]
     (pair,) = compare.compare(
-        [_judged(first, groups=groups), _judged(second, groups=groups)], ["one", "two"]
+        [_evaluation(first, groups=groups), _evaluation(second, groups=groups)], ["one", "two"]
     )["pairs"]
-    (alone,) = compare.compare([_judged(first), _judged(second)], ["one", "two"])["pairs"]
+    (alone,) = compare.compare([_evaluation(first), _evaluation(second)], ["one", "two"])["pairs"]
     assert pair["mcnemar_exact"] == alone["mcnemar_exact"]
     assert pair["p"] == stats.sign_flip_test(first, second, groups)
     assert pair["p"] > alone["p"]
@@ -158,29 +164,29 @@ def test_compare_refuses_other_tracks_or_labels_and_names_one(tmp_path):
         compare.compare([one], ["one"])
 
 
-def test_compare_notes_runs_that_learned_from_other_tracks():
+def test_compare_notes_runs_with_other_training_tracks():
     first, second = _two()
-    systems = [_judged(first), _judged(second, split_hash="11", shared_artists=["x"])]
+    systems = [_evaluation(first), _evaluation(second, split_hash="11", shared_artists=["x"])]
     result = compare.compare(systems, ["one", "two"])
     assert result["notes"] == [
         "the runs have different splits: they learned from different tracks",
         "artists or recordings are on both sides of the split of two",
     ]
     assert result["notes"][0] in compare.to_text(result)
-    systems[1] = _judged(second, protocol="holdout")
+    systems[1] = _evaluation(second, protocol="holdout")
     assert "protocols" in compare.compare(systems, ["one", "two"])["notes"][0]
 
 
 def test_read_gives_tracks_in_order_with_their_artists(tmp_path):
     answers = [True, False, True]
-    judged = compare.read(_write(tmp_path / "a", answers, groups=["x", "y", "x"]), "test")
-    assert judged.ids == ("t000", "t001", "t002")
-    assert judged.correct.tolist() == answers
-    assert judged.groups == ("x", "y", "x")
-    assert compare.read(_write(tmp_path / "b", answers), "test").groups == judged.ids
+    evaluation = compare.read(_write(tmp_path / "a", answers, groups=["x", "y", "x"]), "test")
+    assert evaluation.ids == ("t000", "t001", "t002")
+    assert evaluation.correct.tolist() == answers
+    assert evaluation.groups == ("x", "y", "x")
+    assert compare.read(_write(tmp_path / "b", answers), "test").groups == evaluation.ids
 
 
-def test_read_says_what_to_run_where_a_report_is_missing_or_damaged(tmp_path):
+def test_read_names_the_command_to_run_if_a_report_is_missing_or_damaged(tmp_path):
     with pytest.raises(UserError, match=r"has no report.json for its test part; run .*evaluate"):
         compare.read(str(tmp_path), "test")
     path = _write(tmp_path / "a", [True, False])
@@ -200,7 +206,7 @@ def test_read_says_what_to_run_where_a_report_is_missing_or_damaged(tmp_path):
         compare.read(path, "test")
 
 
-def test_short_names_tell_workdirs_apart():
+def test_short_names_are_distinct():
     assert compare.short_names(["runs/a", "runs/b/"]) == ["a", "b"]
     assert compare.short_names(["x/a", "y/a"]) == ["x/a", "y/a"]
     assert compare.short_names(["."]) == ["."]

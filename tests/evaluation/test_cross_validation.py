@@ -16,7 +16,7 @@ IDS = [track.id for track in TRACKS]
 
 
 def folds(protocol, seed, right, num_folds=3):
-    """Every third track in a fold; `right` tells of each track whether it was found."""
+    """Every third track in a fold; `right` has for each track whether its prediction is right."""
     return [
         Fold(protocol, seed, i, dict(zip(IDS[i::num_folds], right[i::num_folds], strict=True)))
         for i in range(num_folds)
@@ -36,8 +36,8 @@ def _answers():
 
 @pytest.fixture(name="report", scope="module")
 def _report(answers):
-    found = [fold for key, right in answers.items() for fold in folds(*key, right)]
-    return cross_validation.make_report(found, TRACKS, system="logistic", data="folder")
+    all_folds = [fold for key, right in answers.items() for fold in folds(*key, right)]
+    return cross_validation.make_report(all_folds, TRACKS, system="logistic", data="folder")
 
 
 def test_make_report_pools_the_folds_of_a_seed(report, answers):
@@ -138,7 +138,7 @@ def write_evaluation(path, n=2, num_correct=1):
         )
 
 
-def test_read_fold_reads_what_an_evaluation_left(tmp_path):
+def test_read_fold_reads_an_evaluation(tmp_path):
     assert not cross_validation.is_evaluated(tmp_path)
     write_evaluation(tmp_path)
     assert cross_validation.is_evaluated(tmp_path)
@@ -146,7 +146,7 @@ def test_read_fold_reads_what_an_evaluation_left(tmp_path):
     assert fold == Fold("kfold", 1, 2, {"one": True, "two": False}, 1, 0)
 
 
-def test_read_fold_refuses_files_that_do_not_fit(tmp_path):
+def test_read_fold_refuses_inconsistent_files(tmp_path):
     write_evaluation(tmp_path, num_correct=2)
     with pytest.raises(UserError, match="delete the folder"):
         cross_validation.read_fold(tmp_path, protocol="kfold", seed=0, fold=0)

@@ -1,4 +1,4 @@
-"""What an audit looks at: same bytes, alike audio and names, of files that tests make up."""
+"""Evidence of an audit from generated files: identical bytes, near-identical audio, names."""
 
 import shutil
 
@@ -43,7 +43,7 @@ def _config(root, tmp_path, **data):
     return config
 
 
-def _check_shards_tell_the_same(known, root, tmp_path):
+def _check_shards_give_the_same(known, root, tmp_path):
     config = _config(root, tmp_path)
     for shard in range(2):
         shard_writer.write_shard(
@@ -56,13 +56,13 @@ def _check_shards_tell_the_same(known, root, tmp_path):
             cache=str(tmp_path),
             num_workers=1,
         )
-    found = evidence.gather(_config(tmp_path / "shards", tmp_path, name="shards"))
-    assert found.identical == known.identical
-    assert found.alike == known.alike
-    assert list(found.unreadable) == list(known.unreadable)
+    in_shards = evidence.gather(_config(tmp_path / "shards", tmp_path, name="shards"))
+    assert in_shards.identical == known.identical
+    assert in_shards.alike == known.alike
+    assert list(in_shards.unreadable) == list(known.unreadable)
 
 
-def test_gather_finds_copies_and_what_cannot_be_read(root, tmp_path):
+def test_gather_finds_copies_and_unreadable_files(root, tmp_path):
     known = evidence.gather(_config(root, tmp_path))
     assert known.identical == (("blues/0.wav", "rock/copy.wav"),)
     assert list(known.unreadable) == ["rock/broken.wav"]
@@ -72,7 +72,7 @@ def test_gather_finds_copies_and_what_cannot_be_read(root, tmp_path):
     pairs = {(a.left, a.right): a for a in known.alike}
     assert pairs.keys() == {("blues/0.wav", "rock/copy.wav"), ("rock/1.wav", "rock/later.flac")}
     assert pairs["rock/1.wav", "rock/later.flac"].shift_seconds == pytest.approx(-3.0, abs=0.13)
-    _check_shards_tell_the_same(known, root, tmp_path)
+    _check_shards_give_the_same(known, root, tmp_path)
     # The same store, and audio too short to compare.
     assert evidence.gather(_config(root, tmp_path), compare_audio=False).alike is None
     short = _config(root, tmp_path, clip_seconds=3.0)
@@ -106,7 +106,7 @@ def test_gather_takes_names_and_checksums_of_the_facts(tmp_path):
     artist = {track.id: track.artist for track in known.catalog.tracks}
     assert (artist["blues.00000"], artist["rock.00001"]) == ("The Band", "the band")
     assert artist["disco.00098"].startswith("artist ")
-    # Splits know nothing of the facts: they are those of a training.
+    # Splits ignore the facts, as those of a training do.
     assert known.readable.tracks == gtzan.tracks()
     assert set(known.identical) == {
         ("blues.00000", "rock.00001"),

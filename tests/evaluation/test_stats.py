@@ -1,4 +1,4 @@
-"""Intervals against SciPy, closed forms and their promise to cover."""
+"""Intervals and tests against SciPy, closed forms and simulated coverage."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_wilson_interval_covers_the_truth_19_times_in_20(p):
 
 
 @pytest.mark.parametrize(("successes", "n"), [(-1, 10), (11, 10), (0, 0)])
-def test_wilson_interval_refuses_counts_that_cannot_be(successes, n):
+def test_wilson_interval_refuses_impossible_counts(successes, n):
     with pytest.raises(ValueError, match=f"successes {successes} and n {n}"):
         stats.wilson_interval(successes, n)
 
@@ -94,7 +94,7 @@ def test_mcnemar_is_the_published_example():
     assert result.mid_p == pytest.approx(0.0391, abs=1e-4)
 
 
-def test_mcnemar_does_not_mind_which_system_is_first():
+def test_mcnemar_is_symmetric_in_the_systems():
     first, second = _answers(4, 9)
     one, two = stats.mcnemar(first, second), stats.mcnemar(second, first)
     assert (one.exact, one.mid_p) == (two.exact, two.mid_p)
@@ -126,13 +126,13 @@ def test_sign_flip_test_keeps_its_level_where_mcnemar_does_not():
     """Two equal systems, ten recordings an artist, all right or wrong together."""
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(20), 10).astype(str)
-    found = {"coins": 0, "groups": 0}
+    rejected = {"coins": 0, "groups": 0}
     for _ in range(300):
         first, second = np.repeat(rng.random((2, 20)) < 0.7, 10, axis=1)
-        found["coins"] += stats.mcnemar(first, second).exact < 0.05
-        found["groups"] += stats.sign_flip_test(first, second, groups) < 0.05
-    assert found["groups"] / 300 < 0.08
-    assert found["coins"] / 300 > 0.3
+        rejected["coins"] += stats.mcnemar(first, second).exact < 0.05
+        rejected["groups"] += stats.sign_flip_test(first, second, groups) < 0.05
+    assert rejected["groups"] / 300 < 0.08
+    assert rejected["coins"] / 300 > 0.3
 
 
 def test_sign_flip_test_names_groups_of_another_length():
@@ -160,15 +160,15 @@ def test_holm_lies_between_no_correction_and_bonferroni(seed):
 
 
 @pytest.mark.parametrize(("difference", "discordant"), [(0.05, 0.2), (0.1, 0.3), (0.1, 0.15)])
-def test_needed_n_finds_the_difference_as_often_as_promised(difference, discordant):
+def test_needed_n_has_the_power_that_it_promises(difference, discordant):
     n = stats.needed_n(difference, discordant=discordant)
     rng = np.random.default_rng(0)
     b_share, c_share = (discordant + difference) / 2, (discordant - difference) / 2
     draws = rng.multinomial(n, [b_share, c_share, 1 - b_share - c_share], size=4000)
     b, c = draws[:, 0], draws[:, 1]
     # McNemar's asymptotic test, which the formula is for.
-    found = (b - c) ** 2 / np.maximum(b + c, 1) > scipy_stats.norm.ppf(0.975) ** 2
-    assert found.mean() == pytest.approx(0.8, abs=0.03)
+    detected = (b - c) ** 2 / np.maximum(b + c, 1) > scipy_stats.norm.ppf(0.975) ** 2
+    assert detected.mean() == pytest.approx(0.8, abs=0.03)
 
 
 def test_needed_n_is_connors_formula():
@@ -187,7 +187,7 @@ def test_smallest_difference_is_the_inverse_of_needed_n(n, discordant):
     assert stats.needed_n(value * 0.97, discordant=discordant) >= n
 
 
-def test_smallest_difference_is_none_where_nothing_can_be_found():
+def test_smallest_difference_is_none_where_nothing_can_be_detected():
     assert stats.smallest_difference(3, discordant=0.5) is None
 
 

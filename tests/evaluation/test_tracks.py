@@ -48,7 +48,7 @@ def _written_out(part):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 50])
-def test_judge_is_the_normalised_geometric_mean_over_the_windows(batch_size):
+def test_score_tracks_is_the_normalised_geometric_mean_over_the_windows(batch_size):
     part = _part()
     scores = tracks_lib.score_tracks(_predict, part, batch_size=batch_size, window=WINDOW)
     assert scores.shape == (4, NUM_CLASSES)
@@ -57,7 +57,7 @@ def test_judge_is_the_normalised_geometric_mean_over_the_windows(batch_size):
 
 
 @pytest.mark.parametrize("filling", [np.nan, -np.inf, 1e30])
-def test_judge_takes_nothing_from_rows_that_fill_up_a_batch(filling):
+def test_score_tracks_ignores_padding(filling):
     part = _part()
 
     def predict(batch):
@@ -67,7 +67,7 @@ def test_judge_takes_nothing_from_rows_that_fill_up_a_batch(filling):
     np.testing.assert_allclose(np.exp(scores), _written_out(part), rtol=1e-6)
 
 
-def test_judge_keeps_the_log_probabilities_of_a_single_window():
+def test_score_tracks_keeps_the_log_probabilities_of_a_single_window():
     part = _part()
     scores = tracks_lib.score_tracks(_predict, part, batch_size=2, window=WINDOW)
     np.testing.assert_allclose(scores[2], _log_probabilities(part.clips.waveform(2, 0, WINDOW)))

@@ -1,4 +1,4 @@
-"""The bundle: what goes in comes out, and nothing else does."""
+"""The bundle: round trips, and refused files."""
 
 import json
 
@@ -28,10 +28,10 @@ def test_bundle_gives_the_predictions_of_the_system(tmp_path, name, fields):
     loaded = mgr_jax.load(tmp_path / "model.safetensors")
     waveform = trained.noise(9000)
     expected = make_predictor(system).predict(waveform, 8000)
-    found = loaded.predict(waveform, 8000)
-    np.testing.assert_array_equal(found.windows, expected.windows)
-    assert found.probabilities == expected.probabilities
-    assert found.confidence == expected.confidence
+    actual = loaded.predict(waveform, 8000)
+    np.testing.assert_array_equal(actual.windows, expected.windows)
+    assert actual.probabilities == expected.probabilities
+    assert actual.confidence == expected.confidence
     assert loaded.labels == trained.LABELS
     assert loaded.step == 7
     accuracy = "accuracy 66.7 % [30.0, 90.3] (n = 6, listed)"
@@ -50,7 +50,7 @@ def test_bundle_is_read_by_safetensors(tmp_path):
     np.testing.assert_array_equal(kernel, system.variables["params"]["classifier"]["kernel"])
 
 
-def test_bundle_keeps_names_of_this_machine_to_itself(tmp_path):
+def test_bundle_has_no_paths_of_this_machine(tmp_path):
     system = trained.make_system(data_root="/home/me/music", data_name="folder", data_cache="/c/d")
     bundle.write(tmp_path / "m", system)
     content = (tmp_path / "m").read_bytes()
@@ -97,14 +97,20 @@ def _rewrite(path, edit):
         ),
     ],
 )
-def test_read_refuses_parts_that_do_not_fit(tmp_path, edit, reason):
+def test_read_refuses_inconsistent_parts(tmp_path, edit, reason):
     bundle.write(tmp_path / "m", trained.make_system())
     _rewrite(tmp_path / "m", edit)
     with pytest.raises(UserError, match=rf"is no bundle.*{reason}.*export it again"):
         bundle.read(tmp_path / "m")
 
 
-def test_read_refuses_an_edit_that_the_checksum_does_not_know(tmp_path):
+def test_read_takes_a_bundle_from_before_implementation_was_a_field(tmp_path):
+    bundle.write(tmp_path / "m", trained.make_system())
+    _rewrite(tmp_path / "m", lambda contract, _: contract["config"]["model"].pop("implementation"))
+    assert bundle.read(tmp_path / "m").config.model.implementation == "auto"
+
+
+def test_read_refuses_an_edit_without_a_new_checksum(tmp_path):
     bundle.write(tmp_path / "m", trained.make_system())
     content = (tmp_path / "m").read_bytes()
     (tmp_path / "m").write_bytes(content.replace(b"jazz", b"folk"))

@@ -1,4 +1,4 @@
-"""StableHLO: the exported function gives what the system gives, without its code."""
+"""StableHLO: the exported function equals the system, and runs without its code."""
 
 import json
 import os
@@ -40,15 +40,16 @@ def test_export_gives_the_probabilities_of_the_system(tmp_path, name, fields):
     waveforms = np.stack([trained.noise(4000, seed=seed) for seed in range(3)])
     given = {"waveform": waveforms, "num_samples": np.full(3, 4000, np.int32)}
     # The function of one device, as a user of the file would have.
-    found = exported.call(
+    actual = exported.call(
         *(jax.device_put(given[key], jax.devices()[0]) for key in facts["inputs"])
     )
     predictor = make_predictor(system)
     expected = np.concatenate([predictor.predict(w, 8000).windows for w in waveforms])
-    np.testing.assert_allclose(np.asarray(found), expected, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(actual), expected, atol=1e-5)
 
 
-def test_run_needs_nothing_of_this_package(tmp_path):
+@pytest.mark.e2e
+def test_run_script_works_without_this_package(tmp_path):
     system = trained.make_system("logistic")
     stablehlo.write(tmp_path / "out", system)
     soundfile.write(tmp_path / "song.wav", trained.noise(30_000), 16_000, subtype="FLOAT")
@@ -64,10 +65,10 @@ def test_run_needs_nothing_of_this_package(tmp_path):
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
     )
     assert not done.returncode, done.stderr
-    found = {line.split()[1]: float(line.split()[0]) for line in done.stdout.splitlines()}
+    actual = {line.split()[1]: float(line.split()[0]) for line in done.stdout.splitlines()}
     expected = make_predictor(system).predict(tmp_path / "song.wav").probabilities
-    assert list(found) == list(expected)
-    assert found == pytest.approx(expected, abs=1e-4)
+    assert list(actual) == list(expected)
+    assert actual == pytest.approx(expected, abs=1e-4)
 
 
 def test_export_refuses_what_is_not_computed_in_jax(tmp_path):

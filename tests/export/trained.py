@@ -1,4 +1,4 @@
-"""Systems with weights drawn at random: all that an export needs of a training."""
+"""Systems with random weights, for tests of exports."""
 
 import jax
 import numpy as np
@@ -10,10 +10,12 @@ LABELS = ("blues", "jazz", "rock")
 
 
 def make_system(name: str = "bbnn", *, seed: int = 0, **fields) -> System:
-    """A small system that hears half a second at 8 kHz.
+    """Return a small system for windows of half a second at 8 kHz.
 
     Args:
-      name: `model.name`. seed: of the weights. fields: as in `features_normalize="bin"`.
+      name: `model.name`.
+      seed: seed of the weights.
+      fields: config fields, such as `features_normalize="bin"`.
     """
     config = config_lib.Config()
     config.data.clip_seconds, config.data.window_seconds = 1.0, 0.5
@@ -46,7 +48,7 @@ def make_system(name: str = "bbnn", *, seed: int = 0, **fields) -> System:
 
 
 def noise(num_samples: int, *, seed: int = 0) -> np.ndarray:
-    """A waveform `[T]` with a tone in it."""
+    """Return a tone in noise [T]."""
     generator = np.random.default_rng(seed)
     tone = np.sin(np.arange(num_samples) * generator.uniform(0.05, 1.5))
     return (0.2 * tone + 0.1 * generator.normal(size=num_samples)).astype(np.float32)
@@ -65,9 +67,9 @@ def _variables(config: config_lib.Config, generator: np.random.Generator) -> dic
     abstract = abstract_variables(config, num_classes=len(LABELS))
 
     def draw(path, x):
-        if path[-1].key in ("scale", "var", "bias"):  # Positive, so that not every ReLU is 0.
+        if path[-1].key in ("scale", "var", "bias"):  # Positive, so that not all ReLUs are 0.
             return generator.uniform(0.5, 1.5, x.shape).astype(x.dtype)
-        # Of a size at which no probability is 0 or 1.
+        # Small enough that no probability is 0 or 1.
         return (0.1 * generator.normal(size=x.shape)).astype(x.dtype)
 
     return jax.tree.map_with_path(draw, abstract)

@@ -1,4 +1,4 @@
-"""The report of an evaluation as one HTML file: figures inside, no network, no script."""
+"""The report of an evaluation as one HTML file with embedded figures and without scripts."""
 
 import base64
 import pathlib
@@ -64,7 +64,7 @@ _NUMBER = ' class="number-cell"'
 
 
 def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
-    """The page for the content of a `report.json`, whose figures lie in `folder`."""
+    """Return the page for the content of a `report.json`, with figures read from `folder`."""
     title = f"{report['system']} on {report['data']}, {report['part']} part"
     badges = "".join(
         f'<span class="badge {tone}">{escape(text)}</span>' for text, tone in wording.badges(report)
@@ -99,7 +99,7 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
 
 
 def page(title: str, body: Iterable[str]) -> str:
-    """A whole HTML page around parts that are HTML already; `title` is text."""
+    """Return a complete HTML page; `body` is HTML, `title` is text."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -110,33 +110,33 @@ def page(title: str, body: Iterable[str]) -> str:
 
 
 def heading(text: str) -> str:
-    """A heading."""
+    """Return a heading."""
     return f"<h2>{escape(text)}</h2>"
 
 
 def note(text: str, tone: str) -> str:
-    """A remark, set apart; `bad` for what spoils a number."""
+    """Return a highlighted remark; the tone `bad` marks what invalidates a number."""
     return f'<p class="note {tone}">{escape(text[:1].upper() + text[1:])}.</p>'
 
 
 def table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()
 ) -> str:
-    """A table of texts; the columns in `numbers` are set to the right."""
+    """Return a table of texts; the columns in `numbers` are right-aligned."""
 
     def row(cells: Sequence[str], tag: str) -> str:
-        made = (
+        columns = (
             f"<{tag}{_NUMBER if i in numbers else ''}>{escape(cell)}</{tag}>"
             for i, cell in enumerate(cells)
         )
-        return f"<tr>{''.join(made)}</tr>"
+        return f"<tr>{''.join(columns)}</tr>"
 
     lines = [row(cells, "td") for cells in rows]
     return f'<div class="wide"><table>{row(head, "th")}{"".join(lines)}</table></div>'
 
 
 def figures(shown: dict[pathlib.Path, str]) -> str:
-    """Pictures in a grid, inside the page: file -> caption."""
+    """Return a grid of embedded pictures, from file -> caption."""
     parts = []
     for path, text in shown.items():
         data = base64.b64encode(path.read_bytes()).decode()
@@ -148,7 +148,7 @@ def figures(shown: dict[pathlib.Path, str]) -> str:
 
 
 def scale(ends: Sequence[float], value: float, *, chance: float) -> str:
-    """A line from 0 to 1 with an interval, a value and the level of guessing on it."""
+    """Return a bar from 0 to 1 that marks an interval, a value and the chance level."""
     low, high = (100 * end for end in ends)
     return (
         f'<div class="scale"><span style="left:{low:.1f}%;width:{high - low:.1f}%"></span>'

@@ -1,4 +1,4 @@
-"""The report of an evaluation as a Markdown page that reads by itself; figures lie beside it."""
+"""The report of an evaluation as a Markdown page, with figures in the same folder."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from mgr_jax.evaluation.reports import wording
 
 
 def to_markdown(report: dict[str, Any]) -> str:
-    """The page for the content of a `report.json`."""
+    """Return the page for the content of a `report.json`."""
     badges = " · ".join(f"`{text}`" for text, _ in wording.badges(report))
     notes = [line for line in (wording.by_artist(report), *wording.warnings(report)) if line]
     lines = [
@@ -42,11 +42,11 @@ def to_markdown(report: dict[str, Any]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table of texts."""
+    """Return the lines of a Markdown table."""
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     return lines + [f"| {' | '.join(_cell(text) for text in row)} |" for row in rows]
 
 
 def _cell(text: str) -> str:
-    """`text` in a table, where a bar would end the cell."""
+    """Escape the bars of `text`, which would end the cell."""
     return text.replace("|", r"\|")

@@ -1,4 +1,4 @@
-"""One page for many runs: `comparison.md`, `comparison.html`, `comparison.json` and figures."""
+"""An overview of several runs as `comparison.md`, `comparison.html` and `comparison.json`."""
 
 import json
 import pathlib
@@ -13,10 +13,9 @@ from mgr_jax.evaluation.reports import html, markdown, plots
 
 
 def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict[str, Any]]:
-    """Writes the page for what `evaluate` left in some workdirs.
+    """Write the overview of evaluated workdirs.
 
-    Runs are compared within their test set only: those that were tested on other tracks have a
-    section of their own.
+    Only runs with the same test set are compared; each test set has a section of its own.
 
     Args:
       workdirs: one or more.
@@ -24,19 +23,19 @@ def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict
       output: folder to write to.
 
     Returns:
-      The content of `comparison.json`: one section for each test set, as `compare.compare` gives
-      it, best system first.
+      The content of `comparison.json`: the result of `compare.compare` for each test set, best
+      system first.
 
     Raises:
       UserError: if a workdir was not evaluated, or `output` cannot be written.
     """
     names = compare.short_names(workdirs)
-    judged = [compare.read(workdir, part) for workdir in workdirs]
+    evaluations = [compare.read(workdir, part) for workdir in workdirs]
     folder = pathlib.Path(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sections, pages, lines = [], [], []
-        for i, (systems, chosen) in enumerate(_by_test_set(judged, names)):
+        for i, (systems, chosen) in enumerate(_by_test_set(evaluations, names)):
             describe = compare.compare if len(systems) > 1 else compare.describe_part
             section = describe(systems, chosen)
             figures = _draw(folder, section, systems, prefix=f"{i}_" if i else "")
@@ -44,7 +43,7 @@ def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict
             sections.append(section)
             pages += _html(section, tables, {folder / name: text for name, text in figures.items()})
             lines += _markdown(section, tables, figures)
-        title = f"{len(judged)} runs, {part} part"
+        title = f"{len(evaluations)} runs, {part} part"
         notice = []
         if len(sections) > 1:
             notice = [
@@ -66,7 +65,7 @@ def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict
 
 
 def to_text(section: dict[str, Any]) -> str:
-    """The systems of one test set with their accuracies, and the verdict, for a terminal."""
+    """Format the accuracies and the verdict of one test set for the terminal."""
     width = max(len(system["name"]) for system in section["systems"])
     lines = [_heading(section)]
     lines += [f"  {s['name']:{width}}  {compare.describe(s)}" for s in section["systems"]]
@@ -74,23 +73,23 @@ def to_text(section: dict[str, Any]) -> str:
 
 
 def _by_test_set(
-    judged: Sequence[compare.Evaluation], names: Sequence[str]
+    evaluations: Sequence[compare.Evaluation], names: Sequence[str]
 ) -> list[tuple[list[compare.Evaluation], list[str]]]:
-    """Systems of the same tracks and labels, best first; the largest set of systems first."""
+    """Group the systems by tracks and labels, largest group first, each with the best first."""
     sets: dict[tuple, list[tuple[compare.Evaluation, str]]] = {}
-    for system, name in zip(judged, names, strict=True):
+    for system, name in zip(evaluations, names, strict=True):
         sets.setdefault((system.ids, system.labels), []).append((system, name))
-    found = []
+    groups = []
     for members in sorted(sets.values(), key=len, reverse=True):
         members.sort(key=lambda member: (-member[0].report["num_correct"], member[1]))
         systems, chosen = zip(*members, strict=True)
-        found.append((list(systems), list(chosen)))
-    return found
+        groups.append((list(systems), list(chosen)))
+    return groups
 
 
 def _verdict(section: dict[str, Any]) -> str:
     best, *others = section["systems"]
-    said = f"{best['name']} has the highest accuracy, {compare.describe(best)}"
+    text = f"{best['name']} has the highest accuracy, {compare.describe(best)}"
     if not others:
         return f"{best['name']} has an accuracy of {compare.describe(best)}."
     worse = [
@@ -100,10 +99,10 @@ def _verdict(section: dict[str, Any]) -> str:
     ]
     alike = [system["name"] for system in others if system["name"] not in worse]
     if worse:
-        said += f"; it is better than {_listed(worse)}"
+        text += f"; it is better than {_listed(worse)}"
     if alike:
-        said += f"; on these {section['n']} tracks it cannot be told from {_listed(alike)}"
-    return said + "."
+        text += f"; on these {section['n']} tracks it cannot be told from {_listed(alike)}"
+    return text + "."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -117,7 +116,7 @@ def _draw(
     *,
     prefix: str,
 ) -> dict[str, str]:
-    """Draws the figures; returns file name -> what it shows."""
+    """Draw the figures; return file name -> caption."""
     title = f"{section['part']} part of {section['data']}, n = {section['n']}"
     plots.accuracies(folder / f"{prefix}accuracies.png", section["systems"], title)
     figures = {f"{prefix}accuracies.png": "accuracies with their 95 % Wilson intervals"}
@@ -138,7 +137,7 @@ def _draw(
 def _tables(
     section: dict[str, Any], systems: Sequence[compare.Evaluation]
 ) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Heading, head and rows of each table."""
+    """Yield the heading, the column names and the rows of each table."""
     rows = []
     for values, system in zip(section["systems"], systems, strict=True):
         report = system.report

@@ -23,14 +23,14 @@ def confusion_matrix(
     *,
     normalised: bool = False,
 ) -> None:
-    """Heat map of counts `[C, C]`, shaded by the share of the true class, to `path`.
+    """Draw a heat map of counts [C, C], shaded by the share of the true class.
 
-    Up to 40 classes, the cells show their counts, or their share of the class in per cent.
+    With up to 40 classes, cells show their counts, or percentages of the class if `normalised`.
     """
     support = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     shares = matrix / support
-    cell = min(0.52, 20 / len(labels))  # Inches; with hundreds of classes, a page is enough.
-    size = max(5.0, 2.6 + cell * len(labels))  # Room for the title.
+    cell = min(0.52, 20 / len(labels))  # Inches; bounds the figure for hundreds of classes.
+    size = max(5.0, 2.6 + cell * len(labels))  # Leaves room for the title.
     font = 9 * cell / 0.52
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.add_subplot()
@@ -56,7 +56,7 @@ def confusion_matrix(
 
 
 def learning_curves(path: pathlib.Path, records: Sequence[dict[str, Any]], title: str) -> None:
-    """Loss and accuracy of the training and validation parts by epoch, to `path`."""
+    """Draw loss and accuracy of the training and validation parts by epoch."""
     epochs = [record["epoch"] for record in records]
     figure = Figure(figsize=(9, 3.9), layout="constrained")
     for axes, quantity, scale in zip(
@@ -67,7 +67,7 @@ def learning_curves(path: pathlib.Path, records: Sequence[dict[str, Any]], title
             ("valid", "validation (tracks)", _VALID),
         ):
             if any(f"{part}_{quantity}" not in record for record in records):
-                continue  # `train.refit` leaves no validation part.
+                continue  # With `train.refit` there is no validation part.
             values = [scale * record[f"{part}_{quantity}"] for record in records]
             axes.plot(epochs, values, color=color, marker=".", label=name)
         axes.set_xlabel("epoch")
@@ -84,7 +84,7 @@ def learning_curves(path: pathlib.Path, records: Sequence[dict[str, Any]], title
 
 
 def regularisation_path(path: pathlib.Path, records: Sequence[dict[str, Any]], title: str) -> None:
-    """Accuracy of the training and validation parts by penalty, to `path`."""
+    """Draw the accuracy of the training and validation parts by penalty."""
     penalties = [record["l2"] for record in records]
     figure = Figure(figsize=(5.4, 3.9), layout="constrained")
     axes = figure.add_subplot()
@@ -96,7 +96,7 @@ def regularisation_path(path: pathlib.Path, records: Sequence[dict[str, Any]], t
     smallest = min([p for p in penalties if p > 0], default=1.0)
     if min(penalties) > 0:
         axes.set_xscale("log")
-    else:  # A log scale with a linear stretch for the 0.
+    else:  # A log scale with a linear section around 0.
         axes.set_xscale("symlog", linthresh=smallest)
         axes.set_xlim(-0.2 * smallest, 2 * max(*penalties, smallest))
     axes.set_xlabel("L2 penalty")
@@ -114,7 +114,7 @@ def f1_bars(
     intervals: Mapping[str, Sequence[float] | None],
     title: str,
 ) -> None:
-    """Bars of F1 by class and their macro average, with intervals where there are any."""
+    """Draw bars of F1 by class and of the macro average, with intervals where defined."""
     names = [name for name in per_class if name != "weighted avg"]
     values = [per_class[name]["f1"] for name in names]
     positions = np.arange(len(names))
@@ -139,15 +139,15 @@ def f1_bars(
 
 
 def reliability(path: pathlib.Path, report: Mapping[str, Any], title: str) -> None:
-    """Accuracy by confidence, before and after temperature scaling, and how many tracks each."""
+    """Draw accuracy and number of tracks by confidence, before and after temperature scaling."""
     figure = Figure(figsize=(5.4, 5.4), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     axes.plot([0, 1], [0, 1], color="#888888", linestyle=":", label="as sure as right")
-    drawn = [(report, "as the model says", _VALID)]
+    curves = [(report, "as the model says", _VALID)]
     if report["calibrated"]:
         temperature = report["calibrated"]["temperature"]
-        drawn.append((report["calibrated"], f"at temperature {temperature:.2f}", _TRAIN))
-    for values, name, color in drawn:
+        curves.append((report["calibrated"], f"at temperature {temperature:.2f}", _TRAIN))
+    for values, name, color in curves:
         bins = values["reliability"]
         name = f"{name} (error {values['ece']:.3f})"
         x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
@@ -176,7 +176,7 @@ def reliability(path: pathlib.Path, report: Mapping[str, Any], title: str) -> No
 
 
 def abstention(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Accuracy of the tracks that are answered, by the share of tracks that is answered."""
+    """Draw the accuracy of the answered tracks by their share."""
     rows = [row for row in rows if row["n"]]
     coverage = [100 * row["coverage"] for row in rows]
     figure = Figure(figsize=(5.4, 3.9), layout="constrained")
@@ -192,7 +192,7 @@ def abstention(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], title: str
     )
     last = None
     for row, x in zip(rows, coverage, strict=True):
-        if last is None or abs(last - x) > 6:  # No number on top of another.
+        if last is None or abs(last - x) > 6:  # Numbers must not overlap.
             place = (x, 100 * row["accuracy"])
             axes.annotate(
                 f"{row['confidence']:.2g}", place, xytext=(0, 7), textcoords="offset points",
@@ -210,7 +210,7 @@ def abstention(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], title: str
 
 
 def accuracies(path: pathlib.Path, systems: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Accuracies of systems with their intervals, the first at the top."""
+    """Draw the accuracies of systems with their intervals, the first at the top."""
     positions = np.arange(len(systems))
     figure = Figure(figsize=(6.4, min(1.5 + 0.42 * len(systems), 40)), layout="constrained")
     axes = figure.add_subplot()
@@ -239,9 +239,9 @@ def _plain(axes: Any, *, grid: str = "y") -> None:
 
 
 def _save(figure: Figure, path: pathlib.Path) -> None:
-    # No pyplot: it keeps global state, and looks for a screen.
+    # The canvas is used directly, since pyplot keeps global state and looks for a display.
     with warnings.catch_warnings():
-        # A label in a script that the font lacks shows as boxes, which is no reason to complain.
+        # Labels in a script that the font lacks are drawn as boxes.
         warnings.filterwarnings(
             "ignore", message="Glyph .* missing from font", category=UserWarning
         )

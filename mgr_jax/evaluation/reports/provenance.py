@@ -1,4 +1,4 @@
-"""Where a number comes from: code, machine, data, time, and how often it was asked for."""
+"""The origin of a result: code, machine, data, time and the number of evaluations."""
 
 import datetime
 import fcntl
@@ -16,11 +16,11 @@ _LOG = "evaluations.jsonl"
 
 
 def describe(run: workdir_lib.Run, *, seconds: float | None) -> dict[str, Any]:
-    """Code, machine, seeds and times of a run and its evaluation, as JSON values.
+    """Return code, machine, seeds and times of a run and its evaluation, as JSON values.
 
     Args:
       run: the workdir.
-      seconds: how long the evaluation took; None where that was not measured.
+      seconds: duration of the evaluation; None if not measured.
     """
     device = jax.devices()[0]
     times = [r["seconds"] for r in read_metrics(run.path) if isinstance(r.get("seconds"), float)]
@@ -33,7 +33,7 @@ def describe(run: workdir_lib.Run, *, seconds: float | None) -> dict[str, Any]:
         "trained_with": {
             "versions": run.record.get("versions", {}),
             "git_commit": run.record.get("git_commit", ""),
-            # Of the epochs that were kept; null for systems that are fitted in one call.
+            # The sum over the epochs; null for systems that are fitted in one call.
             "seconds": sum(times) if times else None,
         },
         "evaluated_with": {
@@ -47,11 +47,11 @@ def describe(run: workdir_lib.Run, *, seconds: float | None) -> dict[str, Any]:
 
 
 def count_evaluation(run: workdir_lib.Run, part: str, *, checkpoint_step: int) -> int:
-    """Writes down that `part` is evaluated once more; returns how often it was, this included.
+    """Record an evaluation of `part` and return the number of evaluations including this one.
 
-    A line is appended to `evaluations.jsonl` before the numbers are shown, under a lock. The
-    report of the part has the count as well, and the larger of the two goes on: deleting one
-    file does not set it back. Who deletes both can; this is a memory aid, no seal.
+    Under a lock, a line is appended to `evaluations.jsonl`. The report of the part has the count
+    as well, and the larger one is continued, so that deleting one file does not reset it. The
+    count is a reminder and offers no protection: deleting both files resets it.
 
     Raises:
       OSError: if the file cannot be written.
@@ -60,7 +60,7 @@ def count_evaluation(run: workdir_lib.Run, part: str, *, checkpoint_step: int) -
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         counts = [_count(line, part) for line in file.read().splitlines()]
-        number = max([*counts, _reported(run.path / "eval" / part / "report.json")]) + 1
+        number = max([*counts, _reported_count(run.path / "eval" / part / "report.json")]) + 1
         record = {"part": part, "times_evaluated": number, "checkpoint_step": checkpoint_step}
         record["at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         file.write(json.dumps(record) + "\n")
@@ -75,7 +75,7 @@ def _count(line: str, part: str) -> int:
         return 0
 
 
-def _reported(path: pathlib.Path) -> int:
+def _reported_count(path: pathlib.Path) -> int:
     try:
         return int(json.loads(path.read_text(encoding="utf-8"))["times_evaluated"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -30,15 +30,15 @@ def write_report(
     checkpoint_step: int,
     seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Writes `eval/<part>/` in the workdir.
+    """Write `eval/<part>/` in the workdir.
 
     Args:
       run: the workdir.
-      dataset: where `dataset.parts[part]` was read from.
+      dataset: the data set of the scored part.
       part: `train`, `valid` or `test`.
-      scores: log-probabilities of its tracks `[N, C]`.
-      checkpoint_step: step of the checkpoint that gave them.
-      seconds: how long it took to get them.
+      scores: log-probabilities of its tracks [N, C].
+      checkpoint_step: step of the checkpoint that computed the scores.
+      seconds: duration of the evaluation; None if not measured.
 
     Returns:
       The content of `report.json`.
@@ -77,14 +77,14 @@ def make_report(
     checkpoint_step: int,
     seconds: float | None = None,
 ) -> dict[str, Any]:
-    """The facts of an evaluation as JSON values; see `write_report`.
+    """Return the results of an evaluation as JSON values; see `write_report` for the arguments.
 
-    Fields are those of `results.measure`, and what the number stands on: system, data, protocol,
-    artists, tracks that are missing, mistakes, and the `provenance`.
+    The fields are those of `results.measure`, and system, data, protocol, shared artists, missing
+    tracks, mistakes and `provenance`.
     """
     tracks = _tracks(dataset, part)
     truth = true_classes(run, dataset, part)
-    # Of another array file than the model learned from, the tracks that it lists.
+    # If another array file is scored, its split replaces that of the run.
     wanted, names = getattr(dataset.split, part), run.record.get("learned", {})
     is_other = wanted != getattr(run.split, part)
     comparable = not is_other or learned.knows_artists(names, run.split)
@@ -123,21 +123,21 @@ def make_report(
 
 
 def true_classes(run: Run, dataset: Dataset, part: str) -> np.ndarray:
-    """Classes of the judged tracks `[N]` as the model numbers them.
+    """Return the classes of the scored tracks [N], as indices of the model's labels.
 
-    The data at hand may lack one of the model's classes, and would number the rest otherwise.
+    The data may lack a class of the model, so that its own indices may differ.
     """
     return np.array([run.labels.index(track.label) for track in _tracks(dataset, part)], int)
 
 
 def _tracks(dataset: Dataset, part: str) -> list[Track]:
-    """The tracks that were judged, in the order of the scores."""
+    """Return the scored tracks, in the order of the scores."""
     by_id = {track.id: track for track in dataset.catalog.tracks}
     return [by_id[name] for name in dataset.parts[part].ids]
 
 
 def _groups(tracks: Sequence[Track]) -> dict[str, str]:
-    """Track id -> id of the first track that shares artist or recording with it."""
+    """Return track id -> id of the first track of its group, which shares artist or recording."""
     return {track.id: group[0].id for group in folds.artist_groups(tracks) for track in group}
 
 
@@ -150,7 +150,7 @@ def _write(
     report["figures"] = _draw(folder, report, read_metrics(run.path))
     (folder / "report.md").write_text(markdown.to_markdown(report), encoding="utf-8")
     (folder / "report.html").write_text(html.to_html(report, folder), encoding="utf-8")
-    # Last and at once: a report that is there is whole.
+    # Written last and atomically, so that a report exists only if it is complete.
     write_whole(folder / "report.json", json.dumps(report, indent=1, allow_nan=False))
     return report
 
@@ -158,7 +158,7 @@ def _write(
 def _draw(
     folder: pathlib.Path, report: dict[str, Any], records: Sequence[dict[str, Any]]
 ) -> dict[str, str]:
-    """Draws the figures; returns file name -> what it shows."""
+    """Draw the figures; return file name -> caption."""
     title = f"{report['system']} on {report['data']}, {report['part']} part"
     described = f"{title}\naccuracy {wording.accuracy(report, report)}"
     matrix, labels = np.array(report["confusion_matrix"]), report["labels"]
@@ -184,7 +184,7 @@ def _draw(
 
 
 def _curves(records: Sequence[dict[str, Any]]) -> Callable[..., None] | None:
-    """The figure that shows the records of `metrics.jsonl`, if there is one."""
+    """Return the function that draws the records of `metrics.jsonl`, or None."""
     if not records:
         return None
     if "epoch" in records[0]:
@@ -195,7 +195,7 @@ def _curves(records: Sequence[dict[str, Any]]) -> Callable[..., None] | None:
 def _mistakes(
     tracks: Sequence[Track], truth: np.ndarray, scores: np.ndarray, labels: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The mistakes that the model was surest of."""
+    """Return the mistakes of highest confidence."""
     predicted = scores.argmax(axis=1)
     wrong = np.flatnonzero(predicted != truth)
     wrong = wrong[np.argsort(-scores.max(axis=1)[wrong], kind="stable")][:_NUM_MISTAKES]
@@ -212,7 +212,7 @@ def _mistakes(
 
 
 def _file_name(path: str) -> str:
-    """Without its folders, which are of one machine; the band's tracks are no files."""
+    """Return the name of the file without its folders; the band's tracks are no files."""
     return path if path.startswith("band:") else pathlib.PurePath(path).name
 
 
@@ -228,7 +228,7 @@ def _write_predictions(
 
 
 def _write_tracks(path: pathlib.Path, tracks: Sequence[Track]) -> None:
-    """Artists and recordings of the tracks, and the groups that the bootstrap draws."""
+    """Write the artists, recordings and bootstrap groups of the tracks."""
     group_of = _groups(tracks)
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

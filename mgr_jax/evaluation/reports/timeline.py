@@ -1,4 +1,4 @@
-"""Genre over time: the windows of one prediction as lines of text and as a picture."""
+"""Genre over time: the windows of a prediction as lines of text and as a picture."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from mgr_jax.evaluation.prediction import Prediction
 
 
 def lines(prediction: Prediction, labels: Sequence[str]) -> Iterator[str]:
-    """One line for each window: its time, its most probable genre and how probable that is."""
+    """Yield a line for each window with its time, its most probable genre and the probability."""
     width = max(map(len, labels))
     ends = _ends(prediction)
     for start, end, row in zip(
@@ -25,9 +25,9 @@ def lines(prediction: Prediction, labels: Sequence[str]) -> Iterator[str]:
 def draw(
     path: str | os.PathLike, prediction: Prediction, labels: Sequence[str], title: str
 ) -> None:
-    """Writes a PNG: time to the right, a row for each genre, darker where it is more probable."""
+    """Write a PNG with time to the right and a row for each genre, darker if more probable."""
     starts, ends = prediction.window_starts_seconds, _ends(prediction)
-    # A window counts from its own start on, as far as the next one does not.
+    # Where windows overlap, each is drawn up to the start of the next one.
     edges = np.append(starts, ends[-1])
     figure = Figure(figsize=(9, 1.2 + 0.3 * len(labels)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -39,7 +39,7 @@ def draw(
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(lambda value, _: _clock(value))
     axes.set_xlabel("time")
-    # A name is no formula, whatever its dollar signs.
+    # The name of a file may contain dollar signs.
     axes.set_title(title, parse_math=False)
     figure.colorbar(mesh, label="probability")
     figure.savefig(path, dpi=120, format="png")
@@ -51,7 +51,7 @@ def _ends(prediction: Prediction) -> np.ndarray:
 
 
 def _clock(seconds: float) -> str:
-    """`1:02:03.4`, without hours if there are none."""
+    """Format a time as `1:02:03.4`, without the hours if they are 0."""
     tenths = round(10 * float(seconds))
     minutes, tenths = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)

@@ -1,4 +1,4 @@
-"""An evaluation in words: the lines that the terminal, the Markdown and the HTML page share."""
+"""The sentences and tables of an evaluation for the terminal, Markdown and HTML."""
 
 import math
 from collections.abc import Sequence
@@ -7,25 +7,25 @@ from typing import Any
 from mgr_jax.data import splits
 from mgr_jax.evaluation import stats
 
-# Head and rows of a table of texts.
+# Column names and rows of a table.
 Table = tuple[list[str], list[list[str]]]
-# Systems whose training never looks at the validation part.
+# Systems that choose no setting on the validation part.
 _WITHOUT_CHOICE = ("lda", "ensemble")
 
 
 def headline(report: dict[str, Any]) -> str:
-    """`accuracy 65.0 % [52.4, 75.8] (n = 60, listed); 95 % Wilson interval; chance 10 %`."""
+    """Return `accuracy 65.0 % [52.4, 75.8] (n = 60, listed); 95 % Wilson interval; chance 10 %`."""
     chance = 100 / len(report["labels"])
     return f"accuracy {accuracy(report, report)}; 95 % Wilson interval; chance {chance:.0f} %"
 
 
 def accuracy(counted: dict[str, Any], report: dict[str, Any]) -> str:
-    """An accuracy of `results.count` with its interval, n and protocol."""
+    """Return an accuracy of `results.count` with its interval, n and protocol."""
     return stats.describe_accuracy(counted["num_correct"], counted["n"], report["protocol"])
 
 
 def by_artist(report: dict[str, Any]) -> str:
-    """The interval that counts artists, not tracks; empty where each track has its own."""
+    """Return the interval by artist; empty if each track has an artist of its own."""
     if report["num_groups"] == report["n"]:
         return ""
     groups = f"{report['num_groups']} artists (or recordings)"
@@ -39,19 +39,19 @@ def by_artist(report: dict[str, Any]) -> str:
 
 
 def verdict(report: dict[str, Any]) -> str:
-    """What the number means, in a few plain sentences."""
+    """Return a few sentences on the meaning of the accuracy."""
     hits, n, classes = report["num_correct"], report["n"], len(report["labels"])
     (low, high), others = report["ci95"], ""
     if report["num_groups"] < n and report["ci95_bootstrap"] is not None:
         (low, high), others = report["ci95_bootstrap"], ", by other artists,"
-    said = f"Of {n} tracks, {report['system']} named the genre of {hits} rightly"
-    said += f" ({report['protocol']}); guessing would get about {round(n / classes)}."
-    said += f" On other music of this kind{others} expect between {100 * low:.0f} and"
-    said += f" {100 * high:.0f} in a hundred."
+    text = f"Of {n} tracks, {report['system']} named the genre of {hits} rightly"
+    text += f" ({report['protocol']}); guessing would get about {round(n / classes)}."
+    text += f" On other music of this kind{others} expect between {100 * low:.0f} and"
+    text += f" {100 * high:.0f} in a hundred."
     if high < 1 / classes:
-        said += " That is worse than guessing."
+        text += " That is worse than guessing."
     elif low <= 1 / classes:
-        said += " It cannot be told from guessing."
+        text += " It cannot be told from guessing."
     ranked = sorted(
         (name for name in report["labels"] if report["per_class"][name]["support"]),
         key=lambda name: -report["per_class"][name]["f1"],
@@ -59,12 +59,12 @@ def verdict(report: dict[str, Any]) -> str:
     if len(ranked) > 2:
         best, worst = ranked[0], ranked[-1]
         f1 = {name: report["per_class"][name]["f1"] for name in (best, worst)}
-        said += f" It does best on {best} (F1 {f1[best]:.2f}), worst on {worst} ({f1[worst]:.2f})."
-    return said + _confusion(report)
+        text += f" It does best on {best} (F1 {f1[best]:.2f}), worst on {worst} ({f1[worst]:.2f})."
+    return text + _confusion(report)
 
 
 def warnings(report: dict[str, Any]) -> list[str]:
-    """What a reader must know before believing the number."""
+    """Return the reasons why the accuracy may be too high or incomplete."""
     lines = []
     if report["protocol"] == splits.IMPORTED:
         lines.append(
@@ -105,37 +105,37 @@ def warnings(report: dict[str, Any]) -> list[str]:
 
 
 def badges(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Short facts, each with a tone: `good`, `bad` or `plain`."""
-    found = [(f"protocol: {report['protocol']}", "plain"), (f"n = {report['n']}", "plain")]
+    """Return short facts, each with a tone: `good`, `bad` or `plain`."""
+    common = [(f"protocol: {report['protocol']}", "plain"), (f"n = {report['n']}", "plain")]
     if report["protocol"] == splits.IMPORTED:
-        return [*found, ("training tracks unknown", "bad")]
+        return [*common, ("training tracks unknown", "bad")]
     if report["part"] != "test":
-        return [*found, (f"{report['part']} part, not test", "bad")]
+        return [*common, (f"{report['part']} part, not test", "bad")]
     if report["shared_artists"] or report["shared_recordings"]:
-        return [*found, ("artists or recordings leak", "bad")]
+        return [*common, ("artists or recordings leak", "bad")]
     if not report["artists_known"]:
-        return [*found, ("artists unknown", "bad")]
+        return [*common, ("artists unknown", "bad")]
     unknown = report["n"] - report["artists_known"]
     more = f"; of {unknown} tracks it is unknown" if unknown else ""
-    return [*found, (f"no known artist on both sides{more}", "good")]
+    return [*common, (f"no known artist on both sides{more}", "good")]
 
 
 def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Further figures: name and value, each with what is needed to judge it."""
-    found = [("accuracy", accuracy(report, report))]
+    """Return names and values of the metrics, with intervals and counts."""
+    rows = [("accuracy", accuracy(report, report))]
     if report["without_faulty"] and report["without_faulty"]["left_out"]:
         left_out, rest = report["without_faulty"]["left_out"], report["without_faulty"]
         value = accuracy(rest, report) if "n" in rest else "no track is left"
-        found.append((f"without the {left_out} track(s) known to be faulty", value))
+        rows.append((f"without the {left_out} track(s) known to be faulty", value))
     value = f"{100 * report['balanced_accuracy']:.1f} %"
     if report["balanced_accuracy_ci95"]:
         value += _bracket([100 * end for end in report["balanced_accuracy_ci95"]], 1)
-    found.append(("balanced accuracy", f"{value} (n = {report['n']}, {report['protocol']})"))
+    rows.append(("balanced accuracy", f"{value} (n = {report['n']}, {report['protocol']})"))
     for k, row in report["top_k"].items():
-        found.append((f"genre among the first {k}", accuracy(row, report)))
+        rows.append((f"genre among the first {k}", accuracy(row, report)))
     value = f"{report['per_class']['macro avg']['f1']:.3f}"
-    found.append(("macro F1", value + _bracket(report["f1_ci95"]["macro avg"], 3)))
-    found.append(("ROC AUC, one against the rest, macro", _number(report["roc_auc"]["macro"])))
+    rows.append(("macro F1", value + _bracket(report["f1_ci95"]["macro avg"], 3)))
+    rows.append(("ROC AUC, one against the rest, macro", _number(report["roc_auc"]["macro"])))
     after = report["calibrated"] or {}
     for name, what in (
         ("log_loss", "log loss (nats)"),
@@ -145,12 +145,12 @@ def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         value = _number(report[name])
         if after:
             value += f"; {_number(after[name])} at temperature {after['temperature']:.2f}"
-        found.append((what, value))
-    return found
+        rows.append((what, value))
+    return rows
 
 
 def classes(report: dict[str, Any]) -> Table:
-    """scikit-learn's classification report, with intervals of F1."""
+    """Return scikit-learn's classification report as a table, with intervals of F1."""
     rows = []
     for name, row in report["per_class"].items():
         ends = report["f1_ci95"].get(name)
@@ -161,7 +161,7 @@ def classes(report: dict[str, Any]) -> Table:
 
 
 def abstention(report: dict[str, Any]) -> Table:
-    """What is answered from which confidence on, and how well."""
+    """Return the table of coverage and accuracy by least confidence."""
     kind = "calibrated confidence" if report["calibrated"] else "confidence"
     rows = [
         [
@@ -175,7 +175,7 @@ def abstention(report: dict[str, Any]) -> Table:
 
 
 def mistakes(report: dict[str, Any]) -> Table:
-    """The mistakes that the model was surest of."""
+    """Return the table of the mistakes of highest confidence."""
     rows = [
         [m["id"], m["file"], m["true"], m["predicted"], f"{m['probability']:.2f}"]
         for m in report["mistakes"]
@@ -184,7 +184,7 @@ def mistakes(report: dict[str, Any]) -> Table:
 
 
 def provenance(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where the number comes from: name and value."""
+    """Return names and values on the origin of the results."""
     origin = report["provenance"]
     trained, evaluated = origin["trained_with"], origin["evaluated_with"]
     packages = ", ".join(f"{name} {v}" for name, v in trained["versions"].items())
@@ -205,7 +205,7 @@ def provenance(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """scikit-learn's classification report as text."""
+    """Format scikit-learn's classification report for the terminal."""
     width = max(len(name) for name in report["per_class"])
     lines = [f"{'':{width}}  precision  recall      f1  support"]
     for name, row in report["per_class"].items():
@@ -217,7 +217,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def to_text(report: dict[str, Any]) -> str:
-    """The headline, what a reader must know, and the table by class, for a terminal."""
+    """Format headline, warnings and classification report for the terminal."""
     notes = [line for line in (by_artist(report), *warnings(report)) if line]
     return "\n".join([headline(report), *notes, "", table(report)])
 

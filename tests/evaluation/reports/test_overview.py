@@ -1,4 +1,4 @@
-"""The page for many runs: what stands on it, and what is never compared."""
+"""The overview of several runs: its content, and separate test sets."""
 
 import json
 
@@ -35,7 +35,7 @@ def _write(tmp_path, shares, n=60):
     ]
 
 
-def test_write_overview_puts_the_best_first_and_says_what_that_means(tmp_path):
+def test_write_overview_puts_the_best_first_with_a_verdict(tmp_path):
     workdirs = _write(tmp_path, (0.3, 0.9, 0.85))
     (section,) = overview.write_overview(workdirs, "test", str(tmp_path / "out"))
     assert [system["name"] for system in section["systems"]] == ["run1", "run2", "run0"]
@@ -55,7 +55,7 @@ def test_write_overview_puts_the_best_first_and_says_what_that_means(tmp_path):
             assert (tmp_path / "out" / line.split("](")[1][:-1]).exists()
 
 
-def test_write_overview_makes_one_page_that_needs_nothing_else(tmp_path):
+def test_write_overview_makes_a_self_contained_page(tmp_path):
     overview.write_overview(_write(tmp_path, (0.5, 0.6)), "test", str(tmp_path / "out"))
     page = (tmp_path / "out/comparison.html").read_text()
     assert page.count("<img ") == page.count('src="data:image/png;base64,') == 3
@@ -73,7 +73,7 @@ def test_write_overview_never_compares_different_test_sets(tmp_path):
     assert "2 different test sets; accuracies of different test sets cannot be compared" in page
 
 
-def test_write_overview_names_what_is_wrong(tmp_path):
+def test_write_overview_names_a_missing_report_and_a_bad_folder(tmp_path):
     with pytest.raises(UserError, match=r"has no report\.json"):
         overview.write_overview([str(tmp_path / "none")], "test", str(tmp_path / "out"))
     workdirs = _write(tmp_path, (0.5,))

@@ -1,4 +1,4 @@
-"""Figures: that they are drawn, for any labels and numbers; how they look is for the eye."""
+"""Figures are drawn for any labels and numbers; their looks are not tested."""
 
 import numpy as np
 import pytest

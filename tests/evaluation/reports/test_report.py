@@ -36,7 +36,7 @@ def _dataset(*, labels=LABELS, broken=()):
         for label in labels
     )
     tracks = tuple(sorted(tracks, key=lambda track: track.id))
-    found = catalog.Catalog("folder", tracks, tuple(sorted(labels)))
+    songs = catalog.Catalog("folder", tracks, tuple(sorted(labels)))
     records = tuple(
         clips.Record(t.id, length=10, error="is silent" if t.id in broken else "") for t in tracks
     )
@@ -44,18 +44,18 @@ def _dataset(*, labels=LABELS, broken=()):
     parts = {t.id: ("test", "test", "valid", "train")[int(t.id[0]) % 4] for t in tracks}
     split = splits.make_split(
         dataclasses.replace(
-            found, tracks=tuple(dataclasses.replace(t, part=parts[t.id]) for t in tracks)
+            songs, tracks=tuple(dataclasses.replace(t, part=parts[t.id]) for t in tracks)
         ),
         protocol="listed",
     )
     label_of = {t.id: t.label for t in tracks}
-    judged = {
+    parts_by_name = {
         part: batches.make_part(
-            store, [n for n in getattr(split, part) if n in store.row], label_of, found.labels
+            store, [n for n in getattr(split, part) if n in store.row], label_of, songs.labels
         )
         for part in catalog.PARTS
     }
-    return dataset.Dataset(found, store, split, judged)
+    return dataset.Dataset(songs, store, split, parts_by_name)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_write_report_gives_every_field_of_the_contract(run, data):
     assert values["scored_data_hash"] == ""
 
 
-def test_make_report_of_another_file_tells_what_it_shares_with_what_was_learned(run, data):
+def test_make_report_of_another_file_names_artists_shared_with_the_training(run, data):
     # As `dataset.open_part` gives it: the split of the run, with other tracks as the test part.
     split = dataclasses.replace(
         data.split, test=data.split.valid, valid=(), shared_artists=("Ann",), shared_recordings=()
@@ -123,15 +123,15 @@ def test_make_report_of_another_file_tells_what_it_shares_with_what_was_learned(
 
     def make(learned):
         record = run.record | {"learned": {"artist": learned, "recording": []}}
-        found = dataclasses.replace(run, record=record)
-        return report.make_report(found, other, "test", scores, checkpoint_step=1)
+        other_run = dataclasses.replace(run, record=record)
+        return report.make_report(other_run, other, "test", scores, checkpoint_step=1)
 
     values = make(["Ann"]) | {"times_evaluated": 1}
     assert values["missing"] == [] and values["scored_data_hash"] == data.catalog.hash()
     assert values["shared_artists"] == ["Ann"] and values["artists_known"] == len(split.test)
     assert "this split leaks: 1 artist(s)" in wording.to_text(values)
     assert "scored on another file, hash" in dict(wording.provenance(values))["data"]
-    # Nobody can tell without the artists of what was learned.
+    # Unknown without the artists of the training tracks.
     assert make([])["artists_known"] == 0
 
 
@@ -145,7 +145,7 @@ def test_write_report_writes_a_page_that_carries_n_interval_and_protocol(run, da
     assert "![confusion matrix](confusion_matrix.png)" in text
     assert "learning_curves" not in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    # A label with a bar does not break a table: each has as many cells as its head.
+    # A label with a bar does not break a table: all rows have as many cells as the head.
     assert {line.replace(r"\|", "").count("|") for line in tables} == {3, 4, 6, 7}
     assert not list((run.path / "eval/test").glob("*.partial"))
 
@@ -197,7 +197,7 @@ def test_write_report_counts_the_evaluations_of_a_part(run, data):
     assert _write(run, data, "valid")[0]["times_evaluated"] == 2
 
 
-def test_write_report_draws_what_training_wrote_down(run, data):
+def test_write_report_draws_the_metrics_of_the_training(run, data):
     folder = run.path / "eval" / "test"
     epoch = {"step": 1, "epoch": 1, "train_loss": 2.0, "valid_loss": 2.1}
     epoch |= {"train_accuracy": 0.2, "valid_accuracy": 0.1}
@@ -215,15 +215,15 @@ def test_write_report_draws_what_training_wrote_down(run, data):
 def test_write_report_names_what_was_skipped_and_what_is_missing(run, data):
     broken, gone = data.split.test[0], data.split.test[1]
     now = _dataset(broken=[broken])
-    judged = now.parts["test"]
-    kept = [i for i, name in enumerate(judged.ids) if name != gone]
-    judged = dataclasses.replace(
-        judged,
-        ids=tuple(judged.ids[i] for i in kept),
-        rows=judged.rows[kept],
-        labels=judged.labels[kept],
+    part = now.parts["test"]
+    kept = [i for i, name in enumerate(part.ids) if name != gone]
+    part = dataclasses.replace(
+        part,
+        ids=tuple(part.ids[i] for i in kept),
+        rows=part.rows[kept],
+        labels=part.labels[kept],
     )
-    now = dataclasses.replace(now, parts={"test": judged})
+    now = dataclasses.replace(now, parts={"test": part})
     values, _ = _write(run, now)
     assert values["n"] == 10
     assert values["skipped"] == {broken: "is silent"}
@@ -265,7 +265,7 @@ def test_write_report_takes_artists_that_repeat_as_one(run, data):
     assert len({row["group"] for row in rows}) == values["num_groups"]
 
 
-def test_write_report_judges_calibration_with_the_temperature_of_the_checkpoint(run, data):
+def test_write_report_measures_calibration_with_the_temperature_of_the_checkpoint(run, data):
     values, scores = _write(run, data)
     assert values["calibrated"] is None
     assert "calibrated" in values["undefined"]
@@ -273,11 +273,11 @@ def test_write_report_judges_calibration_with_the_temperature_of_the_checkpoint(
     calibration.write_temperature(run.path, 3 * scores, truth, checkpoint_step=40)
     assert _write(run, data, step=41)[0]["calibrated"] is None
     values, _ = _write(run, data)
-    found = values["calibrated"]
+    calibrated = values["calibrated"]
     temperature = calibration.load_temperature(run.path)
-    assert found["temperature"] == temperature
+    assert calibrated["temperature"] == temperature
     scaled = calibration.scale(scores, temperature)
-    assert found["ece"] == calibration.expected_calibration_error(scaled, truth)
+    assert calibrated["ece"] == calibration.expected_calibration_error(scaled, truth)
 
 
 def test_write_report_is_json_without_nan_whatever_the_model_says(run, data):
@@ -352,7 +352,7 @@ def test_measure_gives_no_interval_by_resampling_where_it_has_no_width():
 
 
 def test_measure_covers_f1_by_its_interval():
-    """As good as the bootstrap of scikit-learn's F1 over tracks, resampled here one by one."""
+    """The interval equals a bootstrap of scikit-learn's F1 over tracks, written out."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, 120)
     scores = np.log(rng.dirichlet(np.ones(3), 120) + 0.5 * np.eye(3)[truth])
@@ -360,15 +360,15 @@ def test_measure_covers_f1_by_its_interval():
     drawn = []
     for _ in range(400):
         rows = rng.integers(0, 120, 120)
-        found = sklearn.metrics.f1_score(truth[rows], scores.argmax(1)[rows], average=None)
-        drawn.append([*found, found.mean()])
+        scores_f1 = sklearn.metrics.f1_score(truth[rows], scores.argmax(1)[rows], average=None)
+        drawn.append([*scores_f1, scores_f1.mean()])
     expected = np.quantile(drawn, [0.025, 0.975], axis=0).T
     shown = [values["f1_ci95"][name] for name in ("a", "b", "c", "macro avg")]
     np.testing.assert_allclose(shown, expected, atol=0.03)
 
 
 class _Reader(html.parser.HTMLParser):
-    """Tags and what they point at, and whether each that opens is closed."""
+    """Collects tags and links, and checks that tags are closed."""
 
     def __init__(self, text):
         super().__init__()
@@ -385,7 +385,7 @@ class _Reader(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_write_report_makes_one_page_that_needs_nothing_else(run, data):
+def test_write_report_makes_a_self_contained_page(run, data):
     values, _ = _write(run, data)
     text = (run.path / "eval/test/report.html").read_text()
     reader = _Reader(text)
@@ -399,7 +399,7 @@ def test_write_report_makes_one_page_that_needs_nothing_else(run, data):
     assert "&lt;b&gt;.wav" in text and "/home/x" not in text
 
 
-def test_verdict_says_what_cannot_be_told_from_guessing(run, data):
+def test_verdict_says_whether_the_accuracy_exceeds_chance(run, data):
     values, _ = _write(run, data)
     hits = values["num_correct"]
     assert f"Of 12 tracks, bbnn named the genre of {hits} rightly (listed)" in wording.verdict(
@@ -411,7 +411,7 @@ def test_verdict_says_what_cannot_be_told_from_guessing(run, data):
     assert "guessing." not in wording.verdict(better).split("guessing would")[1]
 
 
-def test_badges_say_what_is_known_of_artists(run, data):
+def test_badges_name_leaks_and_unknown_artists(run, data):
     values, _ = _write(run, data)
     tones = dict(wording.badges(values))
     assert tones["artists or recordings leak"] == "bad"
@@ -427,14 +427,14 @@ def test_badges_say_what_is_known_of_artists(run, data):
 def test_write_report_of_a_thousand_tracks_takes_less_than_20_seconds(tmp_path, monkeypatch):
     monkeypatch.undo()  # With painted figures.
     tracks = tuple(dataclasses.replace(track, part="test") for track in gtzan.tracks())
-    found = catalog.Catalog("gtzan", tracks, gtzan.GENRES)
+    songs = catalog.Catalog("gtzan", tracks, gtzan.GENRES)
     records = tuple(clips.Record(track.id, length=10) for track in tracks)
     store = clips.Clips(np.zeros((1000, 10), np.int16), records, 8000, pathlib.Path())
     split = splits.Split("artist_kfold", (), (), tuple(track.id for track in tracks))
     label_of = {track.id: track.label for track in tracks}
     part = batches.make_part(store, list(split.test), label_of, gtzan.GENRES)
-    data = dataset.Dataset(found, store, split, {"test": part})
-    run = workdir.create(str(tmp_path / "run"), config_lib.Config(), found, split)
+    data = dataset.Dataset(songs, store, split, {"test": part})
+    run = workdir.create(str(tmp_path / "run"), config_lib.Config(), songs, split)
     logits = np.random.default_rng(0).normal(size=(1000, 10)) + 2 * np.eye(10)[part.labels]
     began = time.monotonic()
     values = report.write_report(run, data, "test", scores_lib.normalize(logits), checkpoint_step=0)
