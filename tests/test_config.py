@@ -1,12 +1,21 @@
-"""The config tree: the way to JSON and back, lengths in samples, differences."""
+"""The config tree: rules that relate fields, lengths in samples, JSON, differences."""
 
 import json
 
 import pytest
 
 from mgr_jax import config as config_lib
+from mgr_jax.config_sections import OPTIMIZERS
 from mgr_jax.errors import UserError
 from tests.config_with import config_with
+
+
+def _refused(**fields):
+    with pytest.raises(UserError) as caught:
+        config_lib.validate(config_with(**fields))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
 
 
 def _refused_json(values):
@@ -57,7 +66,15 @@ def test_from_json_fills_in_defaults_and_takes_whole_numbers_for_real_ones():
     [
         ([], "config field config must be a mapping"),
         ({"data": None}, "config field data must be a mapping"),
-        ({"trian": {}}, "config field trian is unknown; remove it or correct its name"),
+        (
+            {"trian": {}},
+            "config field trian is unknown; remove it or correct its name (did you mean 'train'?)",
+        ),
+        (
+            {"optim": {"learning_rte": 1.0}},
+            "config field optim.learning_rte is unknown; remove it or correct its name (did you"
+            " mean 'learning_rate'?)",
+        ),
         ({"data": {"rot": ""}}, "config field data.rot is unknown; "),
         ({"data": {"seed": 1.5}}, "config field data.seed is 1.5; it must be int"),
         ({"data": {"seed": True}}, "config field data.seed is True; it must be int"),
@@ -76,6 +93,18 @@ def test_from_json_refuses_unknown_fields_and_wrong_types(values, message):
     assert _refused_json(values).startswith(message)
 
 
+def test_from_json_suggests_no_field_where_none_is_close():
+    assert _refused_json({"data": {"colour": 1}}) == (
+        "config field data.colour is unknown; remove it or correct its name"
+    )
+
+
+def test_from_json_takes_a_config_from_before_implementation_was_a_field():
+    values = config_lib.to_json(config_with())
+    del values["model"]["implementation"]
+    assert config_lib.from_json(values).model.implementation == "auto"
+
+
 def test_differences_names_the_fields():
     left = config_lib.to_json(config_with(**{"data.seed": 1, "model.l2": (1.0,)}))
     right = config_lib.to_json(config_with())
@@ -83,3 +112,102 @@ def test_differences_names_the_fields():
     assert config_lib.differences(left, right) == ["data.seed", "model.l2"]
     del right["train"]["seed"]
     assert config_lib.differences(left, right) == ["data.seed", "model.l2", "train.seed"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("data.clip_seconds", 1e-9),
+        ("data.clip_seconds", 1e308),
+        ("data.clip_samples", 2**31),
+        ("data.window_seconds", 1e-9),
+    ],
+)
+def test_validate_refuses_lengths_of_no_sample_or_of_too_many(field, value):
+    assert _refused(**{field: value}).startswith(f"{field} gives ")
+
+
+def test_validate_refuses_a_window_longer_than_the_clip():
+    message = _refused(**{"data.clip_seconds": 5.0, "data.window_seconds": 5.001})
+    assert message == (
+        "data.window_seconds is 5.001 s, longer than a clip of 5 s; shorten the window"
+    )
+    config_lib.validate(config_with(**{"data.clip_seconds": 5.0, "data.window_seconds": 5.0}))
+    # The exact length counts, not the nominal one.
+    message = _refused(**{"data.clip_samples": 22050, "data.window_seconds": 2.0})
+    assert "longer than a clip of 1 s" in message
+
+
+def test_validate_refuses_bands_that_cannot_be():
+    assert _refused(**{"features.fmin": 500.0, "features.fmax": 500.0}) == (
+        "features.fmin is 500.0; it must be below features.fmax"
+    )
+    assert _refused(**{"features.fmax": 11026.0}).startswith(
+        "features.fmax is 11026.0 Hz; it must not exceed half of features.sample_rate (11025 Hz)"
+    )
+    config_lib.validate(config_with(**{"features.fmax": 11025.0}))
+    assert _refused(**{"features.n_mfcc": 129}) == (
+        "features.n_mfcc is 129; it must not exceed features.n_mels (128)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "fits"),
+    [
+        ("bbnn", "logmel", True),
+        ("bbnn", "mel_image", True),
+        ("bbnn", "mfcc_stats", False),
+        ("cnn", "mel_image", True),
+        ("rnn", "mfcc", True),
+        ("rnn", "mel_image", False),
+        ("logistic", "mfcc_stats", True),
+        ("logistic", "logmel", False),
+        ("svm", "flattened", True),
+        ("svm", "mel_image", False),
+    ],
+)
+def test_validate_pairs_front_ends_with_systems(model, kind, fits):
+    fields = {"model.name": model, "features.kind": kind}
+    if fits:
+        config_lib.validate(config_with(**fields))
+    else:
+        message = _refused(**fields)
+        assert message.startswith(f"features.kind is {kind!r}, which model.name {model!r} cannot")
+
+
+def test_validate_refuses_a_grey_flattened_image():
+    fields = {"model.name": "svm", "features.kind": "flattened", "features.colormap": "grey"}
+    assert _refused(**fields).startswith("features.colormap is 'grey'")
+
+
+@pytest.mark.parametrize("name", ["gtzan", "folder", "manifest"])
+def test_validate_asks_for_the_root(name):
+    assert _refused(**{"data.name": name}) == f"data.root is empty; data.name {name!r} needs a path"
+    config_lib.validate(config_with(**{"data.name": name, "data.root": "somewhere"}))
+
+
+@pytest.mark.parametrize(
+    ("field", "names"),
+    [
+        ("optim.momentum", ("sgd", "rmsprop")),
+        ("optim.weight_decay", ("adamw", "lamb", "lion")),
+    ],
+)
+def test_validate_refuses_what_an_optimizer_does_not_have(field, names):
+    for name in OPTIMIZERS:
+        fields = {"optim.name": name, field: 0.5}
+        if name in names:
+            config_lib.validate(config_with(**fields))
+        else:
+            assert _refused(**fields) == (
+                f"{field} is 0.5, which optim.name {name!r} does not have; set it to 0, or use"
+                f" {', '.join(names)}"
+            )
+
+
+def test_validate_refuses_a_warmup_as_long_as_the_run():
+    fields = {"optim.warmup_epochs": 3.0, "train.num_epochs": 3}
+    assert _refused(**fields) == (
+        "optim.warmup_epochs is 3.0; it must be below train.num_epochs (3)"
+    )
+    config_lib.validate(config_with(**fields | {"train.num_epochs": 4}))

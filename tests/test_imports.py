@@ -14,7 +14,6 @@ LAYERS = (
     ("schema",),
     ("config_sections",),
     ("config",),
-    ("validation",),
     ("data", "features"),
     ("ops",),
     ("models",),

@@ -125,6 +125,15 @@ def test_create_goes_on_with_a_workdir_from_before_a_field_was_added(path):
     assert "made with model.kernel='rbf', not 'linear'" in message
 
 
+def test_create_resumes_with_another_implementation_of_the_operations(path):
+    values = config_lib.to_json(_config())
+    del values["model"]["implementation"]  # As in workdirs from before it was a field.
+    _edit(path, config=values)
+    assert workdir.load(path).config.model.implementation == "auto"
+    plain = _config(**{"model.implementation": "reference"})
+    assert workdir.create(path, plain, *_data()).config == _config()
+
+
 def test_create_starts_anew_where_it_was_killed_before_the_config_was_written(path):
     pathlib.Path(path, "config.json").unlink()
     pathlib.Path(path, "split.json").write_text("{")

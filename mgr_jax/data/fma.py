@@ -8,7 +8,7 @@ import csv
 import pathlib
 from collections.abc import Iterator
 
-from mgr_jax import config as config_lib
+from mgr_jax.config_sections import FMA_SUBSETS
 from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 
@@ -41,7 +41,7 @@ def read(root: pathlib.Path, subset: str) -> tuple[list[Track], dict[str, int]]:
     audio = root / f"fma_{subset}"
     if not audio.is_dir():
         raise UserError(f"data.root {root}: no folder fma_{subset} in it; unpack fma_{subset}.zip")
-    subsets = config_lib.FMA_SUBSETS[: config_lib.FMA_SUBSETS.index(subset) + 1]
+    subsets = FMA_SUBSETS[: FMA_SUBSETS.index(subset) + 1]
     tracks, skipped, wrong = [], {}, []
     for row in _rows(root / "fma_metadata" / "tracks.csv"):
         if row["subset"] not in subsets:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
-from mgr_jax.config import COLORMAPS, TIME_AXES
+from mgr_jax.config_sections import COLORMAPS, TIME_AXES
 from mgr_jax.features.colormaps import TABLES
 
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
-from mgr_jax.config import NORMALIZERS
+from mgr_jax.config_sections import NORMALIZERS
 
 FITTED = ("global", "bin")
 

@@ -10,7 +10,6 @@ import pytest
 import soundfile
 
 from mgr_jax import config as config_lib
-from mgr_jax import validation
 from mgr_jax.data import shard_writer
 from mgr_jax.data.sources import make_catalog
 
@@ -52,7 +51,7 @@ def get_config(folder: pathlib.Path, *, sharded: bool = False, **data) -> config
     fields |= {"clip_samples": LENGTH, "cache": str(folder / "cache"), "num_workers": 1}
     config = config_lib.Config(data=config_lib.Data(**(fields | data)))
     config.features.sample_rate = RATE
-    return validation.validate(config)
+    return config_lib.validate(config)
 
 
 def write_shard(folder: pathlib.Path, shard: int, num_shards: int = NUM_SHARDS, **settings):

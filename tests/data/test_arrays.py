@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from mgr_jax import config as config_lib
-from mgr_jax import validation
 from mgr_jax.data import arrays, batches, dataset, gtzan
 from mgr_jax.errors import UserError
 
@@ -147,7 +146,7 @@ def config(root, **fields):
     for name, value in fields.items():
         section, _, field = name.partition("__")
         setattr(getattr(values, section), field, value)
-    return validation.validate(values)
+    return config_lib.validate(values)
 
 
 def test_batches_of_arrays_are_windows_of_frames(tmp_path):

@@ -5,7 +5,6 @@ import pytest
 import soundfile
 
 from mgr_jax import config as config_lib
-from mgr_jax import validation
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
 
@@ -23,7 +22,7 @@ def _config(tmp_path, **data):
     fields |= {"cache": str(tmp_path / "cache"), "num_workers": 1, "protocol": "holdout"}
     config = config_lib.Config(data=config_lib.Data(**(fields | data)))
     config.features.sample_rate = 8000
-    return validation.validate(config)
+    return config_lib.validate(config)
 
 
 def _manifest(tmp_path, rows):

@@ -7,7 +7,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from mgr_jax import validation
+from mgr_jax import config as config_lib
 from mgr_jax.data import batches, shard_writer, shards
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.catalog import PARTS
@@ -236,10 +236,10 @@ def test_shards_need_a_root_and_no_resident_clips(tmp_path):
     config = collection.get_config(tmp_path, sharded=True)
     config.train.folds_at_once = 2
     with pytest.raises(UserError, match=r"train.folds_at_once keeps all clips"):
-        validation.validate(config)
+        config_lib.validate(config)
     config.train.folds_at_once, config.data.root = 0, ""
     with pytest.raises(UserError, match=r"data.root is empty; data.name 'shards' needs a path"):
-        validation.validate(config)
+        config_lib.validate(config)
 
 
 def test_the_band_can_be_sharded(tmp_path):

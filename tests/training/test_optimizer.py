@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from mgr_jax.config import OPTIMIZERS, Optim
+from mgr_jax.config_sections import OPTIMIZERS, Optim
 from mgr_jax.errors import UserError
 from mgr_jax.training import optimizer
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mgr_jax import config as config_lib
-from mgr_jax import parallel, validation, workdir
+from mgr_jax import parallel, workdir
 from mgr_jax.data import batches
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.clips import Clips
@@ -104,7 +104,7 @@ def test_on_device_is_refused_where_there_are_no_clips(section, field, value):
     setattr(getattr(config, section), field, value)
     config.features.kind = "mfcc_stats" if value == "svm" else "spectrogram"
     with pytest.raises(UserError, match=r"^data\.on_device"):
-        validation.validate(config)
+        config_lib.validate(config)
 
 
 def make_config(cache, **fields):

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 
 from mgr_jax import config as config_lib
-from mgr_jax import validation
 from mgr_jax.features.frontend import make_frontend
 from mgr_jax.models import make_model
 from mgr_jax.training import optimizer, steps
@@ -41,7 +40,7 @@ def config(network: str = "bbnn", **fields) -> config_lib.Config:
     for name, value in (NETWORKS[network] | fields).items():
         section, _, field = name.rpartition("__")
         setattr(getattr(values, section or "optim"), field, value)
-    return validation.validate(values)
+    return config_lib.validate(values)
 
 
 def parts(values, *, num_classes=3, axis_name=None):
