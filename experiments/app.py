@@ -1,4 +1,4 @@
-"""A web page for a trained system: `python -m experiments.app --workdir=DIR`.
+"""Serve a web page for a trained system: `python -m experiments.app --workdir=DIR`.
 
 Needs the extra `app` (`pip install -e '.[app]'`). Ctrl-C ends it.
 """
@@ -18,14 +18,16 @@ from experiments import command
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, or a bundle.", required=True)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest or a step.")
-_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 is every one.")
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 is all.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port; 0 takes a free one.", 0, 65535)
-_MAX_MB = flags.DEFINE_float("max_mb", 50, "Largest file to take, in MiB.", 0.001)
-_MAX_MINUTES = flags.DEFINE_float("max_minutes", 20, "Longest song to hear.", 0.001, 240)
+_MAX_MB = flags.DEFINE_float("max_mb", 50, "Largest file to accept, in MiB.", 0.001)
+_MAX_MINUTES = flags.DEFINE_float(
+    "max_minutes", 20, "Longest song to accept, in minutes.", 0.001, 240
+)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serves the page until it is interrupted."""
+    """Serve the page until it is interrupted; return the exit code."""
     command.refuse_arguments(argv)
     if importlib.util.find_spec("gradio") is None:
         raise command.UserError("the page needs Gradio; pip install -e '.[app]'")
@@ -36,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     command.set_up_jax()
     predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
     with tempfile.TemporaryDirectory(prefix="mgr_jax_app_") as folder:
-        # Nothing that Gradio reads from the environment may open the page further.
+        # Gradio reads settings from the environment that would expose more than the page.
         for name in [name for name in os.environ if name.startswith("GRADIO_")]:
             del os.environ[name]
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -54,8 +56,8 @@ def _serve(predictor, folder: str, port: int) -> int:
 
     page = page_lib.make_page(predictor, max_mb=_MAX_MB.value, max_minutes=_MAX_MINUTES.value)
     page_lib.warm_up(predictor)
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    stop_signal = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop_signal.set())
     fonts = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # None from the network.
     _, url, _ = page.launch(
         server_name=_HOST.value,
@@ -80,7 +82,7 @@ def _serve(predictor, folder: str, port: int) -> int:
     print(f"page      {url}", flush=True)
     print(f"model     {predictor.describe()}", flush=True)
     try:
-        ended.wait()
+        stop_signal.wait()
     except KeyboardInterrupt:
         print("stopped", flush=True)
     page.close()
@@ -88,13 +90,13 @@ def _serve(predictor, folder: str, port: int) -> int:
 
 
 def _free_port(host: str, port: int) -> int:
-    """`port`, or a free one for 0; raises `UserError` if nobody can listen there."""
+    """Return `port`, or a free one for 0; raise `UserError` if it cannot be listened at."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as found:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            found.bind((host, port))
-            return found.getsockname()[1]
+        with socket.socket(family, socket.SOCK_STREAM) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind((host, port))
+            return server.getsockname()[1]
     except OSError as error:
         raise command.UserError(
             f"--host {host} --port {port}: cannot be listened at ({error.strerror or error});"

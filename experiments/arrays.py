@@ -1,9 +1,9 @@
-"""Cross-validates the recipe and its rivals on one array file, and writes their table.
+"""Cross-validate the recipe and its rivals on one array file, and write their table.
 
     python -m experiments.arrays --root=arrays.npz --workdir=DIR [--table=FILE.md] [--systems=...]
 
-All systems get the same artist-disjoint folds, once each. Run it again after a kill: what is done
-is not done again.
+All systems get the same artist-disjoint folds, once each. The same command after a kill goes on
+with what is missing.
 """
 
 import pathlib
@@ -14,8 +14,8 @@ from absl import flags
 
 from experiments import command
 
-# Variant of `configs/gtzan_arrays.py` -> what it is called in the table. The first one is the
-# recipe, and `_BASELINES` are what it has to beat.
+# Variant of `configs/gtzan_arrays.py` -> its name in the table. The first one is the recipe, which
+# has to beat the `_BASELINES`.
 SYSTEMS = {
     "": "recipe (ensemble)",
     "chosen": "ensemble, members chosen in training",
@@ -37,7 +37,7 @@ _FOLDS = flags.DEFINE_integer("num_folds", 5, "Folds.", 2)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Cross-validates one system after the other; returns the exit code."""
+    """Cross-validate one system after the other; return the exit code."""
     command.refuse_arguments(argv)
     chosen = ["" if name == "recipe" else name for name in _SYSTEMS.value or SYSTEMS]
     unknown = [name for name in chosen if name not in SYSTEMS]
@@ -57,17 +57,19 @@ def main(argv: Sequence[str]) -> int:
 
 
 def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str:
-    """Accuracies with intervals, and what they differ by from two rivals, as Markdown.
+    """Format accuracies with intervals, and their differences from two rivals, as Markdown.
 
-    The rivals are the best baseline, and logistic regression, which the presentation has first.
+    The rivals are the best baseline, and logistic regression, which the presentation ranks first.
     Differences come with McNemar's exact test by track and a sign-flip test by artist.
 
-    `correct` has system -> track id -> whether it was judged rightly; `groups` track id -> artist.
+    Args:
+      correct: system -> track id -> whether its prediction is right.
+      groups: track id -> artist.
     """
     from mgr_jax.evaluation import stats
 
-    ids = sorted(set.intersection(*(set(found) for found in correct.values())))
-    right = {name: np.array([found[i] for i in ids], bool) for name, found in correct.items()}
+    ids = sorted(set.intersection(*map(set, correct.values())))
+    right = {name: np.array([hits[i] for i in ids], bool) for name, hits in correct.items()}
     baselines = [name for name in _BASELINES if name in right]
     best = max(baselines, key=lambda name: right[name].sum(), default=None)
 
@@ -116,15 +118,15 @@ def _cross_validate(name: str, folder: pathlib.Path) -> None:
 
 
 def _read(folder: pathlib.Path, groups: dict[str, str]) -> dict[str, bool]:
-    """Track id -> whether its fold's model judged it rightly; adds to `groups`."""
+    """Return track id -> whether its fold's model is right; add the artists to `groups`."""
     from mgr_jax.evaluation import compare
 
-    found = {}
+    correct = {}
     for fold in range(_FOLDS.value):
-        judged = compare.read(str(folder / "artist_kfold" / "seed0" / f"fold{fold}"), "test")
-        found |= dict(zip(judged.ids, judged.correct.tolist(), strict=True))
-        groups |= dict(zip(judged.ids, judged.groups, strict=True))
-    return found
+        evaluation = compare.read(str(folder / "artist_kfold" / "seed0" / f"fold{fold}"), "test")
+        correct |= dict(zip(evaluation.ids, evaluation.correct.tolist(), strict=True))
+        groups |= dict(zip(evaluation.ids, evaluation.groups, strict=True))
+    return correct
 
 
 if __name__ == "__main__":

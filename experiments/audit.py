@@ -1,4 +1,4 @@
-"""What leaks between the parts of a split: `python -m experiments.audit --config=FILE`.
+"""Report what leaks between the parts of a split: `python -m experiments.audit --config=FILE`.
 
 Audits the split that the config makes, or with `--split_file` one that somebody else made: artists
 and recordings on both sides, byte-identical files, near-identical audio, the same audio under two
@@ -10,23 +10,29 @@ import json
 import pathlib
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from experiments import command
 
+if TYPE_CHECKING:
+    from mgr_jax import config as config_lib
+    from mgr_jax.evaluation.evidence import Evidence
+
 _CONFIG = command.define_config()
 _SPLIT_FILE = flags.DEFINE_string("split_file", None, "CSV or JSON of a split: track_id,part|fold.")
-_SEEDS = flags.DEFINE_integer("seeds", 1, "Mean overlaps over so many seeds from data.seed on.", 1)
+_SEEDS = flags.DEFINE_integer(
+    "seeds", 1, "Average the overlaps over this many seeds, from data.seed on.", 1
+)
 _STRICT = flags.DEFINE_bool("strict", False, "Exit with code 1 if anything leaks.")
-_JSON = flags.DEFINE_string("json", None, "File to write all findings to, as JSON.")
+_JSON = flags.DEFINE_string("json", None, "File to write the result to, as JSON.")
 _SAVE = flags.DEFINE_string("save_split", None, "File to write the split to, .csv or .json.")
 _FINGERPRINT = flags.DEFINE_bool("fingerprint", True, "Compare the audio of all pairs of tracks.")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Returns 1 if `--strict` and something leaks."""
+    """Audit one split; return 1 if `--strict` is given and something leaks."""
     command.refuse_arguments(argv)
     if _SPLIT_FILE.value and (_SAVE.value or _SEEDS.value > 1):
         raise command.UserError(
@@ -35,22 +41,37 @@ def main(argv: Sequence[str]) -> int:
     config = command.read_config(_CONFIG)
     command.set_up_jax()
 
-    from mgr_jax.data import folds, split_file, splits
-    from mgr_jax.evaluation import audit, evidence
+    from mgr_jax.evaluation import evidence
     from mgr_jax.evaluation.reports import audit_text
 
-    data = config.data
     known = evidence.gather(config, compare_audio=_FINGERPRINT.value)
+    report = _audit(config, known)
+    if _SEEDS.value > 1:
+        report |= _average_over_seeds(config, known)
+    print(audit_text.to_text(report))
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if _SAVE.value:
+        _save_split(config, known)
+    return 1 if _STRICT.value and report["leaks"] else 0
+
+
+def _audit(config: "config_lib.Config", known: "Evidence") -> dict[str, Any]:
+    """Return the audit of the split file, or else of the split that the config makes."""
+    from mgr_jax.data import folds, split_file, splits
+    from mgr_jax.evaluation import audit, evidence
+
+    data, seed = config.data, config.data.seed + config.data.repeat
+    makes_folds = data.protocol in folds.PROTOCOLS and not _SPLIT_FILE.value
     if _SPLIT_FILE.value:
         about = {"protocol": f"split file {pathlib.Path(_SPLIT_FILE.value).name}"}
         assignment = split_file.read_split_file(_SPLIT_FILE.value, known.catalog.tracks)
     else:
-        seed = data.seed + data.repeat
         about = {"protocol": data.protocol, "seed": seed}
-        if data.protocol in folds.PROTOCOLS:
-            about |= {"fold": data.fold, "num_folds": data.num_folds}
         assignment = split_file.of_split(evidence.make_split(known, config, seed=seed))
-    found = about | audit.audit(
+    if makes_folds:
+        about |= {"fold": data.fold, "num_folds": data.num_folds}
+    report = about | audit.audit(
         known.catalog,
         assignment,
         identical=known.identical,
@@ -58,30 +79,29 @@ def main(argv: Sequence[str]) -> int:
         unreadable=known.unreadable,
         seconds=known.seconds,
     )
-    if data.protocol in folds.PROTOCOLS and not _SPLIT_FILE.value:
+    if makes_folds:
         assigned = splits.make_folds(
             known.readable, protocol=data.protocol, seed=seed, num_folds=data.num_folds
         )
-        found["folds"] = audit.fold_balance(known.catalog, assigned, data.num_folds)
-    if _SEEDS.value > 1:
-        found |= _over_seeds(config, known)
-    print(audit_text.to_text(found))
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if _SAVE.value:
-        text = split_file.to_text(
-            known.readable,
-            path=_SAVE.value,
-            protocol=data.protocol,
-            num_folds=data.num_folds,
-            seed=seed,
-        )
-        pathlib.Path(_SAVE.value).write_text(text, encoding="utf-8")
-    return 1 if _STRICT.value and found["leaks"] else 0
+        report["folds"] = audit.fold_balance(known.catalog, assigned, data.num_folds)
+    return report
 
 
-def _over_seeds(config, known) -> dict[str, Any]:
-    """Mean and sample deviation of the overlaps over seeds."""
+def _save_split(config: "config_lib.Config", known: "Evidence") -> None:
+    from mgr_jax.data import split_file
+
+    text = split_file.to_text(
+        known.readable,
+        path=_SAVE.value,
+        protocol=config.data.protocol,
+        num_folds=config.data.num_folds,
+        seed=config.data.seed + config.data.repeat,
+    )
+    pathlib.Path(_SAVE.value).write_text(text, encoding="utf-8")
+
+
+def _average_over_seeds(config: "config_lib.Config", known: "Evidence") -> dict[str, Any]:
+    """Return the mean and the sample standard deviation of the overlaps over seeds."""
     from mgr_jax.data import split_file
     from mgr_jax.evaluation import audit, evidence
 
@@ -92,11 +112,11 @@ def _over_seeds(config, known) -> dict[str, Any]:
         assignment = split_file.of_split(evidence.make_split(known, config, seed=seed))
         for field, shares in values.items():
             shares.append(audit.overlap(track_of, assignment, field))
-    found: dict[str, Any] = {"num_seeds": _SEEDS.value}
+    averages: dict[str, Any] = {"num_seeds": _SEEDS.value}
     for field, shares in values.items():
-        found[f"{field}_overlap"] = statistics.fmean(shares)
-        found[f"{field}_overlap_sd"] = statistics.stdev(shares)
-    return found
+        averages[f"{field}_overlap"] = statistics.fmean(shares)
+        averages[f"{field}_overlap_sd"] = statistics.stdev(shares)
+    return averages
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What all commands share: the `--config` flags, and mistakes that end in one line.
+"""What all commands share: the `--config` flags, JAX's settings, and errors that fill one line.
 
 Heavy imports stay inside the commands' functions, so that `--help` and a mistyped flag answer at
 once.
@@ -19,10 +19,12 @@ from mgr_jax import config as config_lib
 from mgr_jax import schema
 from mgr_jax.errors import UserError
 
-INTERRUPTED = 130  # as shells have it: 128 + SIGINT
-CLOSED = 141  # 128 + SIGPIPE
+# Exit codes beside 0 and 1, in the convention of shells where there is one.
+INTERRUPTED = 130  # 128 + SIGINT
+CLOSED_PIPE = 141  # 128 + SIGPIPE
+PREEMPTED = 75  # EX_TEMPFAIL: run it again; a cluster would take 0 for done.
+
 _NOT_LOADED = "Configuration is not available because of an earlier failure to load:"
-PREEMPTED = 75  # EX_TEMPFAIL: try again; a zero would count as done on a cluster
 # Variable of the environment -> parameter of `mallopt` with the same effect, and our value.
 _MALLOPT = {
     "MALLOC_MMAP_MAX_": (-4, 0),  # No block is mapped, and unmapped, on its own.
@@ -32,21 +34,21 @@ _MALLOPT = {
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
-    """Runs a command: parses the flags, and turns mistakes into one line and exit code 1."""
-    app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse)
+    """Parse the flags and run a command; a user's error ends in one line and exit code 1."""
+    app.run(lambda argv: sys.exit(_run_guarded(main, argv)), flags_parser=_parse)
 
 
 def refuse_arguments(argv: Sequence[str]) -> None:
-    """Raises `UserError` for an argument that is no flag, in commands that take none."""
+    """Raise `UserError` for an argument that is not a flag, in commands that take none."""
     if argv[1:]:
         raise UserError(f"unexpected argument {argv[1]!r}; see --help")
 
 
 def run_other(name: str, *arguments: str) -> None:
-    """Runs `python -m experiments.<name>` to its end, on this terminal.
+    """Run `python -m experiments.<name>` on this terminal and wait for it.
 
     Raises:
-      UserError: if it fails, which it has said by itself.
+      UserError: if it fails; it has printed the reason itself.
     """
     done = subprocess.run([sys.executable, "-m", f"experiments.{name}", *arguments], check=False)
     if done.returncode:
@@ -54,14 +56,14 @@ def run_other(name: str, *arguments: str) -> None:
 
 
 def define_config() -> flags.FlagHolder:
-    """The required flag `--config=FILE.py`, with overrides such as `--config.data.root=DIR`."""
+    """Define the required flag `--config=FILE.py`, with overrides like `--config.data.root=DIR`."""
     holder = config_flags.DEFINE_config_file("config", None, "Config file with get_config().")
     flags.mark_flag_as_required("config")
     return holder
 
 
 def read_config(holder: flags.FlagHolder) -> config_lib.Config:
-    """The config of the flag, checked.
+    """Return the validated config of the flag.
 
     Raises:
       UserError: if the file gives no `Config`, or a field is unknown, of a wrong type or value.
@@ -70,14 +72,14 @@ def read_config(holder: flags.FlagHolder) -> config_lib.Config:
     if not isinstance(value, config_lib.Config):
         try:
             reason = f"get_config() returned {type(value.data).__name__}"
-        except Exception as error:  # Whatever the user's file raised.
+        except Exception as error:  # The user's file may raise anything.
             reason = " ".join(str(error).split()).removeprefix(_NOT_LOADED).strip()
         raise UserError(f"--config: {reason}; give a file whose get_config() returns a Config")
     return config_lib.validate(config_lib.from_json(config_lib.to_json(value)))
 
 
 def define_overrides() -> flags.FlagHolder:
-    """Flags `--config.data.FIELD=VALUE` on top of the config of a workdir."""
+    """Define the flags `--config.data.FIELD=VALUE`, which override the config of a workdir."""
     try:
         return config_flags.DEFINE_config_dataclass("config", config_lib.Config())
     except KeyError as error:
@@ -85,12 +87,12 @@ def define_overrides() -> flags.FlagHolder:
 
 
 def override_values(holder: flags.FlagHolder) -> dict[str, Any]:
-    """Dotted field -> value, for the overrides of `define_overrides` on the command line."""
+    """Return the overrides given for `define_overrides`: dotted field -> value."""
     return config_flags.get_override_values(flags.FLAGS[holder.name])
 
 
 def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> config_lib.Config:
-    """`config` with the overrides of `define_overrides`.
+    """Return `config` with the overrides given for `define_overrides`.
 
     Raises:
       UserError: for a field outside `data`: the rest belongs to the trained model.
@@ -124,7 +126,7 @@ def keep_freed_memory() -> None:
 
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        # A BBNN train step of the quickstart, in three turns on two cores: 0.19 to 0.43 s and 55 000
+        # A BBNN train step of the quickstart, in three turns on 2 cores: 0.19 to 0.43 s and 55 000
         # page faults without these calls, 0.12 to 0.21 s and 2 to 280 page faults with them.
         for variable, (parameter, value) in _MALLOPT.items():
             if variable not in os.environ:
@@ -163,7 +165,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _unknown_field(error: KeyError) -> str:
-    """ml_collections raises a bare KeyError for a field that the dataclass does not have."""
+    """Name the field of the bare KeyError that ml_collections raises for one it does not know."""
     text = str(error.args[0])
     words = text.replace("'", " ").split()
     if text.startswith("Field "):
@@ -177,8 +179,8 @@ def _unknown_field(error: KeyError) -> str:
     return f"{problem}; see mgr_jax/config_sections.py for the fields"
 
 
-def _guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
-    logging.set_verbosity(logging.WARNING)  # JAX tells of every backend that is not there.
+def _run_guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
+    logging.set_verbosity(logging.WARNING)  # JAX reports every backend that it does not find.
     try:
         return main(argv) or 0
     except UserError as error:
@@ -186,10 +188,10 @@ def _guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr, flush=True)
         sys.stdout.flush()
-        os._exit(INTERRUPTED)  # The interpreter's own end crashes while XLA compiles in a thread.
-    except BrokenPipeError:  # The reader of a pipe has what it wanted: `predict ... | head`.
+        os._exit(INTERRUPTED)  # A regular exit crashes while XLA compiles in a thread.
+    except BrokenPipeError:  # The reader of a pipe has closed it: `predict ... | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED
+        return CLOSED_PIPE
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}; free the path or the disk")
 

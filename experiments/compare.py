@@ -1,6 +1,6 @@
-"""Tells whether systems differ: `python -m experiments.compare --workdirs=W1,W2[,W3]`.
+"""Test whether systems differ: `python -m experiments.compare --workdirs=W1,W2[,W3]`.
 
-Takes workdirs that `evaluate` has scored on the same tracks, and refuses others. Prints each
+Takes workdirs that `evaluate` has evaluated on the same tracks, and refuses others. Prints each
 accuracy with its n, interval and protocol, and for each pair the tests and a verdict in words.
 """
 
@@ -18,7 +18,7 @@ _JSON = flags.DEFINE_string("json", None, "File to write the result to.")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compares every pair; returns the exit code, which does not depend on the verdict."""
+    """Compare every pair; return the exit code, which does not depend on the verdict."""
     command.refuse_arguments(argv)
 
     from mgr_jax.evaluation import compare

@@ -1,10 +1,10 @@
-"""Compiles the real training step for accelerators that are not here, and says what it will cost.
+"""Compile the training step for accelerators that are not here, and report its costs.
 
     python -m experiments.compile_for --config=experiments/configs/bbnn.py --topology=v5e:2x4
 
 Needs no TPU: the compiler is `libtpu` from PyPI (`pip install -e '.[tpu]'`). A minute or more per
-network, topology and batch. `--topology=cuda` only lowers the step, since no GPU compiler is here:
-it reports what the program says before it is optimised.
+network, topology and batch. `--topology=cuda` only lowers the step, since there is no GPU
+compiler here: it reports the program before it is optimised.
 """
 
 import functools
@@ -32,15 +32,40 @@ _CLIPS = flags.DEFINE_list("clips_per_device", ["8"], "Rows of the batch on each
 _CLASSES = flags.DEFINE_integer("num_classes", 10, "Genres to tell apart.", lower_bound=2)
 _JSON = flags.DEFINE_string("json", None, "File for the table as JSON.")
 
-# How a compilation that does not fit ends: `Used 22.90G of 15.75G hbm.`
+# The error of a compilation that does not fit has `Used 22.90G of 15.75G hbm.`
 _USED = re.compile(r"[Uu]sed ([\d.]+)([KMG]?) of ([\d.]+)([KMG]?) hbm")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compiles for every topology and batch; returns 1 if a batch does not fit."""
+    """Compile for every topology and batch; return 1 if a batch does not fit."""
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
+    _check(config)
+    records = []
+    for name in _TOPOLOGY.value:
+        if name == "cuda":
+            new = [_lower_for_cuda(config, clips) for clips in map(int, _CLIPS.value)]
+            records += new
+            _show(new)
+            continue
+        devices = _devices(name)
+        for clips in sorted(map(int, _CLIPS.value)):
+            records.append(_compile_or_search(config, name, devices, clips))
+            _show(records[-1:])
+    if _JSON.value:
+        pathlib.Path(_JSON.value).write_text(json.dumps(records, indent=1), encoding="utf-8")
+    for record in records:
+        if "error" in record:
+            raise command.UserError(
+                f"{record['topology']}: {record['clips_per_device']} clips per device do not fit in"
+                f" {_binary(record['memory'])} of HBM; the largest that does is {record['largest']}"
+            )
+    return 0
+
+
+def _check(config: config_lib.Config) -> None:
+    """Raise `UserError` for a config that cannot be compiled ahead of time, or wrong flags."""
     if config.model.name not in config_lib.NETWORKS:
         raise command.UserError(
             f"model.name {config.model.name!r} is no network; nothing to compile"
@@ -50,47 +75,19 @@ def main(argv: Sequence[str]) -> int:
     for value in _CLIPS.value:
         if not value.isdecimal() or int(value) < 1:
             raise command.UserError(f"--clips_per_device {value!r}: give whole numbers from 1")
-    from mgr_jax.compile_report import program
-
-    records, failures = [], []
-    for name in _TOPOLOGY.value:
-        if name == "cuda":
-            records += [_lower_for_cuda(config, int(clips)) for clips in _CLIPS.value]
-            _show(records[-len(_CLIPS.value) :])
-            continue
-        devices = _devices(name)
-        for clips in sorted(map(int, _CLIPS.value)):
-            record = _compile(config, name, devices, clips)
-            if "error" in record:
-                found = program.largest_batch(
-                    functools.partial(_compile, config, name, devices), clips, record
-                )
-                record |= {"largest": found["clips_per_device"] if found else 0}
-                record |= {"facts_of_largest": found} if found else {}
-                failures.append(record)
-            records.append(record)
-            _show([record])
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(records, indent=1), encoding="utf-8")
-    for record in failures:
-        raise command.UserError(
-            f"{record['topology']}: {record['clips_per_device']} clips per device do not fit in"
-            f" {_binary(record['memory'])} of HBM; the largest that does is {record['largest']}"
-        )
-    return 0
 
 
 def _devices(name: str) -> list[Any]:
-    """The chips of a topology, described by libtpu.
+    """Return the chips of a topology as libtpu describes them.
 
     Raises:
       UserError: if libtpu is not installed, or does not know the topology.
     """
-    # libtpu otherwise asks the network which TPU this machine is.
+    # Without these, libtpu queries the network for the TPU of this machine.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
-    # It takes a lock, as if it had chips: two compilations at once are no harm.
+    # libtpu locks the chips that it expects; without chips, two compilations may run at once.
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     import jax
     from jax.experimental import topologies
@@ -111,13 +108,13 @@ def _devices(name: str) -> list[Any]:
         known = ", ".join(chip.name for chip in CHIPS.values())
         raise command.UserError(
             f"--topology {name}: no published peaks of {devices[0].device_kind!r} in"
-            f" mgr_jax/training/chips.py, which has {known}; add them"
+            f" mgr_jax/compile_report/chips.py, which has {known}; add them"
         )
     return devices
 
 
 def _arguments(config: config_lib.Config, devices: Sequence[Any], clips: int) -> tuple:
-    """The network on these devices, and the shapes of its state and of a global batch."""
+    """Return the network on these devices, and the shapes of its state and of a global batch."""
     import jax
     import numpy as np
 
@@ -133,8 +130,24 @@ def _arguments(config: config_lib.Config, devices: Sequence[Any], clips: int) ->
     return network, state, batch
 
 
+def _compile_or_search(
+    config: config_lib.Config, name: str, devices: Sequence[Any], clips: int
+) -> dict:
+    """Return the record of the step; where it does not fit, with that of the largest batch."""
+    from mgr_jax.compile_report import program
+
+    record = _compile(config, name, devices, clips)
+    if "error" not in record:
+        return record
+    compile_clips = functools.partial(_compile, config, name, devices)
+    largest = program.largest_batch(compile_clips, clips, record)
+    if not largest:
+        return record | {"largest": 0}
+    return record | {"largest": largest["clips_per_device"], "facts_of_largest": largest}
+
+
 def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips: int) -> dict:
-    """The facts of the step, or `error` and the memory that it would need."""
+    """Return the record of the compiled step, or `error` and the memory that it would need."""
     import jax
 
     from mgr_jax.compile_report import program as program_lib
@@ -154,10 +167,10 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
     try:
         compiled = network.train_step.lower(state, batch).compile()
     except jax.errors.JaxRuntimeError as error:
-        found = _USED.search(str(error))
-        if not found:
+        match = _USED.search(str(error))
+        if not match:
             raise
-        used, unit, limit, limit_unit = found.groups()
+        used, unit, limit, limit_unit = match.groups()
         return record | {
             "error": "does not fit",
             "peak_memory": int(float(used) * _UNITS[unit]),
@@ -183,7 +196,7 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
 
 
 def _lower_for_cuda(config: config_lib.Config, clips: int) -> dict:
-    """What the step says of itself before a GPU compiler fuses it: counts, not predictions."""
+    """Return counts of the lowered step, before a GPU compiler fuses its operations."""
     import collections
 
     import jax

@@ -1,12 +1,12 @@
-"""Trains and tests every fold: `python -m experiments.cross_validate --config=FILE --workdir=DIR`.
+"""Train and test every fold: `python -m experiments.cross_validate --config=FILE --workdir=DIR`.
 
     [--protocols=kfold,artist_kfold] [--seeds=5] [--json=FILE] [--config.data.num_folds=5]
     [--config.train.folds_at_once=5]
 
-Seed k of `--seeds` draws the folds anew (`data.repeat` rises by k) and trains with another seed
-(`train.seed` rises by k). DIR/<protocol>/seed<k>/fold<i>/ are ordinary workdirs. Run the command
-again after a kill: what is done is not done again. The report is DIR/report.md, and .json.
-With `train.folds_at_once` so many folds of a network are trained as one program.
+Seed k of `--seeds` draws other folds (`data.repeat` + k) and trains with another seed
+(`train.seed` + k). DIR/<protocol>/seed<k>/fold<i>/ are ordinary workdirs. The same command after a
+kill goes on with what is missing. The report is DIR/report.md, and .json. `train.folds_at_once`
+folds of a network are trained as one program.
 """
 
 import copy
@@ -28,8 +28,8 @@ _PROTOCOLS = ("kfold", "artist_kfold")
 _CONFIG = command.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
 _PROTOCOL = flags.DEFINE_list("protocols", list(_PROTOCOLS), "Protocols with folds.")
-_SEEDS = flags.DEFINE_integer("seeds", 5, "How often folds are drawn and trained anew.", 1)
-_JSON = flags.DEFINE_string("json", None, "Further file to write report.json to.")
+_SEEDS = flags.DEFINE_integer("seeds", 5, "Number of times that folds are drawn and trained.", 1)
+_JSON = flags.DEFINE_string("json", None, "Another file to write report.json to.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Job:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Trains, tests and pools the folds; returns the exit code."""
+    """Train, test and pool the folds; return the exit code."""
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
     _check(config)
@@ -66,18 +66,18 @@ def main(argv: Sequence[str]) -> int:
     for job in jobs:
         workdir.reserve(str(job.path), job.config)
     catalog, store = dataset_lib.open_catalog(config)
-    # Before anything is trained: a protocol that the data do not allow is refused at once.
+    # Before any training, so that a protocol that the data do not allow is refused at once.
     datasets = [dataset_lib.split_dataset(job.config, catalog, store) for job in jobs]
     print(dataset_lib.describe_clips(catalog, store), flush=True)
     try:
-        # Always the same folds together, however many of them are done.
+        # The same folds always go together, whether or not some of them are done.
         at_once = config.train.folds_at_once or 1
         for first in range(0, len(jobs), at_once):
             chosen = slice(first, first + at_once)
             _train_and_evaluate(jobs[chosen], datasets[chosen], total=len(jobs), first=first)
-    except preemption.Interrupted as stopped:
-        print(stopped)
-        return command.PREEMPTED if stopped.signal == signal.SIGTERM else command.INTERRUPTED
+    except preemption.Interrupted as interrupt:
+        print(interrupt)
+        return command.PREEMPTED if interrupt.signal == signal.SIGTERM else command.INTERRUPTED
     folds = [
         cross_validation.read_fold(j.path, protocol=j.protocol, seed=j.seed, fold=j.fold)
         for j in jobs
@@ -94,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check(config: config_lib.Config) -> None:
-    """Refuses flags that contradict one another, before anything is read."""
+    """Raise `UserError` for flags that contradict one another, before any file is read."""
     if not _PROTOCOL.value:
         raise command.UserError(f"--protocols is empty; give {' or '.join(_PROTOCOLS)}, or both")
     for name in _PROTOCOL.value:
@@ -119,7 +119,7 @@ def _check(config: config_lib.Config) -> None:
 
 
 def _jobs(config: config_lib.Config) -> list[_Job]:
-    """All folds of all seeds and protocols, in the order of their training."""
+    """Return all folds of all seeds and protocols, in the order of their training."""
     jobs = []
     for protocol in _PROTOCOL.value:
         for seed in range(_SEEDS.value):
@@ -135,7 +135,7 @@ def _jobs(config: config_lib.Config) -> list[_Job]:
 def _train_and_evaluate(
     jobs: Sequence[_Job], datasets: Sequence[Any], *, total: int, first: int
 ) -> None:
-    """The folds that go together, those of them that are not evaluated yet."""
+    """Train and evaluate those of these folds that are not evaluated yet."""
     from mgr_jax import workdir
     from mgr_jax.classical import fitting
     from mgr_jax.evaluation import cross_validation
@@ -164,7 +164,7 @@ def _train_and_evaluate(
 
 
 def _evaluate(run: Any, dataset: Any) -> None:
-    """Scores the test part as `experiments.evaluate` does."""
+    """Evaluate the test part as `experiments.evaluate` does."""
     from mgr_jax import predictor as predictor_lib
     from mgr_jax.evaluation import stats
     from mgr_jax.evaluation.reports import report

@@ -1,4 +1,4 @@
-"""The flags by which several processes of a command find each other.
+"""The flags that connect several processes of a command.
 
     python -m experiments.train --distributed --coordinator_address=HOST:PORT \\
         --num_processes=2 --process_id=0 ...

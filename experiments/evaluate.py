@@ -1,8 +1,8 @@
-"""Scores a trained workdir: `python -m experiments.evaluate --workdir=DIR [--split=test]`.
+"""Evaluate a trained workdir: `python -m experiments.evaluate --workdir=DIR [--split=test]`.
 
 Prints the accuracy with its n, interval and protocol, and writes the report to
-`DIR/eval/<split>/`. The temperature that makes confidences fit is fitted on the validation part and
-kept in `DIR/eval/temperature.json`.
+`DIR/eval/<split>/`. The temperature that calibrates confidences is fitted on the validation part
+and kept in `DIR/eval/temperature.json`.
 """
 
 import time
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from mgr_jax.predictor import Predictor
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Part to score.")
+_SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Part to evaluate on.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest or a step.")
 _OVERRIDES = command.define_overrides()
 
 
 def main(argv: Sequence[str]) -> int:
-    """Scores one part of the split; returns the exit code."""
+    """Evaluate one part of the split; return the exit code."""
     command.refuse_arguments(argv)
 
     from mgr_jax import predictor as predictor_lib
@@ -56,9 +56,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _calibrate(
-    predictor: "Predictor", config: "config_lib.Config", judged: dict[str, tuple]
+    predictor: "Predictor", config: "config_lib.Config", evaluated: dict[str, tuple]
 ) -> None:
-    """Fits the temperature of this checkpoint, unless the workdir has it already."""
+    """Fit the temperature of this checkpoint, unless the workdir has it already.
+
+    `evaluated` has part -> (its dataset, scores [N, C] of its tracks) as far as they are computed.
+    """
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.data import splits
     from mgr_jax.evaluation import calibration
@@ -66,16 +69,16 @@ def _calibrate(
 
     run, step = predictor.run, predictor.step
     if run.split.protocol == splits.IMPORTED:
-        return  # No track is known that it was not trained on.
+        return  # Any track may be one that it was trained on.
     if calibration.load_temperature(run.path, checkpoint_step=step) is not None:
         return
-    if "valid" not in judged:
+    if "valid" not in evaluated:
         try:
             dataset = dataset_lib.open_part(config, run.split, "valid")
         except command.UserError:
             return  # The report says that there is no temperature.
-        judged = {"valid": (dataset, predictor.score_tracks(dataset.parts["valid"]))}
-    dataset, scores = judged["valid"]
+        evaluated = {"valid": (dataset, predictor.score_tracks(dataset.parts["valid"]))}
+    dataset, scores = evaluated["valid"]
     labels = report.true_classes(run, dataset, "valid")
     calibration.write_temperature(run.path, scores, labels, checkpoint_step=step)
 

@@ -1,4 +1,4 @@
-"""Turns released Keras weights of the BBNN into a workdir.
+"""Turn the released Keras weights of the BBNN into a workdir.
 
     python -m experiments.import_keras FILE.hdf5 --workdir=DIR [--labels=a,b,c]
     python -m experiments.evaluate --workdir=DIR --config.data.name=gtzan --config.data.root=DIR
@@ -15,14 +15,14 @@ from absl import flags
 
 from experiments import command
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder to make.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder to create.", required=True)
 _LABELS = flags.DEFINE_list(
     "labels", None, "Labels in the order of the model's outputs; the genres of GTZAN by default."
 )
 
 
 def main(argv: Sequence[str]) -> int:
-    """Reads one file and writes one workdir."""
+    """Read one file and write one workdir; return the exit code."""
     if len(argv) != 2:
         raise command.UserError("give one HDF5 file: python -m experiments.import_keras FILE.hdf5")
 

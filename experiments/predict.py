@@ -1,7 +1,7 @@
-"""Names the genre of songs: `python -m experiments.predict --workdir=DIR FILE_OR_FOLDER...`.
+"""Predict the genre of songs: `python -m experiments.predict --workdir=DIR FILE_OR_FOLDER...`.
 
-In a folder, and in those below it, every file that is audio is predicted whatever its name; names
-of companions such as `.txt` and `.csv` are skipped and counted. Exit code 1 says that a file
+Folders are searched recursively. Every file in them is read as audio whatever its name, but for
+companions such as `.txt` and `.csv`, which are skipped and counted. Exit code 1 means that a file
 could not be read; the others are predicted all the same.
 """
 
@@ -23,9 +23,9 @@ from experiments import command
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, or a bundle.", required=True)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest or a step.")
 _TOP_K = flags.DEFINE_integer("top_k", 0, "Genres to show in a table; 0 shows all.", lower_bound=0)
-_FORMAT = flags.DEFINE_enum("format", "table", ["table", "json", "csv"], "Form of the output.")
+_FORMAT = flags.DEFINE_enum("format", "table", ["table", "json", "csv"], "Format of the output.")
 _OVERLAP = flags.DEFINE_float(
-    "overlap", 0.0, "Share of a window that the next one covers again, below 1.", 0.0
+    "overlap", 0.0, "Fraction of a window that the next one overlaps, below 1.", 0.0
 )
 _THRESHOLD = flags.DEFINE_float(
     "threshold", 0.5, "Confidence below which a prediction is called uncertain.", 0.0, 1.0
@@ -33,7 +33,7 @@ _THRESHOLD = flags.DEFINE_float(
 _TIMELINE = flags.DEFINE_bool("timeline", False, "Show genre over time, and draw it as a PNG.")
 _OUTPUT = flags.DEFINE_string("output", ".", "Folder for the pictures of --timeline.")
 
-# What lies beside music and is none; a folder of songs is not wrong because of it.
+# Files that often lie beside music; they are no error in a folder of songs.
 _COMPANIONS = re.compile(
     r"\.(csv|tsv|txt|jsonl?|md|rst|xml|html|pdf|log|nfo|cue|m3u8?|pls|lrc|ini|ya?ml|db|md5|sha256"
     r"|jpe?g|png|gif|bmp|webp|svg|py|np[yz])$",
@@ -42,60 +42,64 @@ _COMPANIONS = re.compile(
 
 
 def main(argv: Sequence[str]) -> int:
-    """Predicts file by file, in the order given; returns 1 if any file failed."""
+    """Predict file by file, in the order given; return 1 if any file failed."""
     if not argv[1:]:
         raise command.UserError("no audio file given; put files or folders after the flags")
     if not _OVERLAP.value < 1:
         raise command.UserError(f"--overlap is {_OVERLAP.value}; it must be below 1")
     skipped: collections.Counter[str] = collections.Counter()
-    files = [file for name in argv[1:] for file in _files(pathlib.Path(name), skipped)]
+    files = [str(file) for name in argv[1:] for file in _files(pathlib.Path(name), skipped)]
     if _TIMELINE.value and not os.access(_OUTPUT.value, os.W_OK | os.X_OK):
         raise command.UserError(f"--output {_OUTPUT.value}: is no folder that can be written to")
 
-    import tqdm
-
     from mgr_jax import predictor as predictor_lib
-    from mgr_jax.data.audio import AudioError
 
     command.set_up_jax()
     # Names of files are bytes, and need not be valid UTF-8.
     sys.stdout.reconfigure(errors="surrogateescape")
     predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
-    show = {"table": _table, "json": _json, "csv": _csv}[_FORMAT.value]
-    if _FORMAT.value == "csv":
-        start = ["start_seconds"] if _TIMELINE.value else []
-        facts = ["label", "confidence", "uncertain"]
-        print(_csv_line(["path", *start, *facts, *predictor.labels, "error"]))
-    failed, pictures = 0, set()
-    with tqdm.tqdm(total=len(files), desc="predict", unit="file", disable=None) as bar:
-        for path, found in predictor.predict_files(
-            map(str, files), overlap=_OVERLAP.value, threshold=_THRESHOLD.value
-        ):
-            failed += isinstance(found, AudioError)
-            picture = None
-            if _TIMELINE.value and not isinstance(found, AudioError):
-                picture = _picture_name(path, pictures)
-                _draw(picture, path, found, predictor.labels)
-            with bar.external_write_mode():
-                if isinstance(found, AudioError) and _FORMAT.value == "table":
-                    print(f"{path}: {found}", file=sys.stderr, flush=True)
-                else:
-                    for line in show(path, found, predictor, picture):
-                        print(line)
-                    sys.stdout.flush()
-            bar.update()
+    failed = _predict(predictor, files)
     if skipped:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(skipped.items()))
         print(f"skipped   {skipped.total()} that are no audio: {kinds}", file=sys.stderr)
     return 1 if failed else 0
 
 
+def _predict(predictor: Any, files: Sequence[str]) -> int:
+    """Print the predictions for all files, below them a progress bar; return how many failed."""
+    import tqdm
+
+    from mgr_jax.data.audio import AudioError
+
+    to_lines = {"table": _table, "json": _json, "csv": _csv}[_FORMAT.value]
+    if _FORMAT.value == "csv":
+        start = ["start_seconds"] if _TIMELINE.value else []
+        columns = ["label", "confidence", "uncertain"]
+        print(_csv_line(["path", *start, *columns, *predictor.labels, "error"]))
+    results = predictor.predict_files(files, overlap=_OVERLAP.value, threshold=_THRESHOLD.value)
+    failed, pictures = 0, set()
+    with tqdm.tqdm(total=len(files), desc="predict", unit="file", disable=None) as bar:
+        for path, result in results:
+            has_failed, picture = isinstance(result, AudioError), None
+            failed += has_failed
+            if _TIMELINE.value and not has_failed:
+                picture = _picture_name(path, pictures)
+                _draw(picture, path, result, predictor.labels)
+            with bar.external_write_mode():
+                if has_failed and _FORMAT.value == "table":
+                    print(f"{path}: {result}", file=sys.stderr, flush=True)
+                else:
+                    print(*to_lines(path, result, predictor, picture), sep="\n", flush=True)
+            bar.update()
+    return failed
+
+
 def _files(path: pathlib.Path, skipped: collections.Counter[str]) -> Iterator[pathlib.Path]:
-    """The file, or those of the folder; `skipped` counts its companions by suffix."""
+    """Yield the file, or those of the folder; count its companions by suffix in `skipped`."""
     if not path.is_dir():
         yield path  # A missing file is reported with the others that cannot be read.
         return
-    found = 0
+    is_empty = True
     for file in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
         if hidden or not file.is_file():
@@ -104,76 +108,76 @@ def _files(path: pathlib.Path, skipped: collections.Counter[str]) -> Iterator[pa
         if companion:
             skipped[companion[0].lower()] += 1
             continue
-        found += 1
+        is_empty = False
         yield file
-    if not found:
+    if is_empty:
         raise command.UserError(f"{path}: no audio file in this folder; give another one")
 
 
-def _table(path: str, found: Any, predictor: Any, picture: str | None) -> Iterable[str]:
-    """The genres as bars, below the name of the file."""
+def _table(path: str, prediction: Any, predictor: Any, picture: str | None) -> Iterable[str]:
+    """Yield the name of the file, and its genres as bars."""
     words = [path]
-    if found.note:
-        words.append(f"({found.note})")
-    if found.uncertain:
-        how = "" if predictor.calibrated else ", uncalibrated"
-        words.append(f"uncertain (confidence {found.confidence:.2f}{how})")
+    if prediction.note:
+        words.append(f"({prediction.note})")
+    if prediction.uncertain:
+        suffix = "" if predictor.calibrated else ", uncalibrated"
+        words.append(f"uncertain (confidence {prediction.confidence:.2f}{suffix})")
     yield "  ".join(words)
-    shown = list(found.probabilities.items())[: _TOP_K.value or None]
+    shown = list(prediction.probabilities.items())[: _TOP_K.value or None]
     width = max(len(label) for label, _ in shown)
     for label, probability in shown:
         yield f"  {label:{width}}  {probability:6.4f}  {'#' * round(40 * probability)}"
     if picture is not None:
         from mgr_jax.evaluation.reports import timeline
 
-        for line in timeline.lines(found, predictor.labels):
+        for line in timeline.lines(prediction, predictor.labels):
             yield f"  {line}"
         yield f"  picture   {picture}"
 
 
-def _json(path: str, found: Any, predictor: Any, picture: str | None) -> Iterable[str]:
-    """One object; `confidence` is that of `label`, calibrated if the model is."""
-    if isinstance(found, Exception):
-        yield json.dumps({"path": path, "error": str(found)})
+def _json(path: str, result: Any, predictor: Any, picture: str | None) -> Iterable[str]:
+    """Yield one object; `confidence` is that of `label`, calibrated if the model is."""
+    if isinstance(result, Exception):
+        yield json.dumps({"path": path, "error": str(result)})
         return
     values = {
         "path": path,
-        "label": found.label,
-        "probabilities": found.probabilities,
-        "confidence": found.confidence,
-        "uncertain": found.uncertain,
+        "label": result.label,
+        "probabilities": result.probabilities,
+        "confidence": result.confidence,
+        "uncertain": result.uncertain,
     }
-    if found.note:
-        values["note"] = found.note
+    if result.note:
+        values["note"] = result.note
     if picture is not None:
         values["timeline"] = {
-            "start_seconds": found.window_starts_seconds.tolist(),
-            "window_seconds": found.window_seconds,
-            "probabilities": dict(zip(predictor.labels, found.windows.T.tolist(), strict=True)),
+            "start_seconds": result.window_starts_seconds.tolist(),
+            "window_seconds": result.window_seconds,
+            "probabilities": dict(zip(predictor.labels, result.windows.T.tolist(), strict=True)),
             "picture": picture,
         }
     yield json.dumps(values)
 
 
-def _csv(path: str, found: Any, predictor: Any, picture: str | None) -> Iterable[str]:
-    """A row for the file, or with --timeline one for each window; `confidence` is the file's."""
+def _csv(path: str, result: Any, predictor: Any, picture: str | None) -> Iterable[str]:
+    """Yield a row, or with --timeline one for each window; the confidence is that of the file."""
     labels = predictor.labels
-    if isinstance(found, Exception):
+    if isinstance(result, Exception):
         empty = [""] * (len(labels) + (4 if _TIMELINE.value else 3))
-        yield _csv_line([path, *empty, str(found)])
+        yield _csv_line([path, *empty, str(result)])
         return
-    judged = [f"{found.confidence:.6f}", str(found.uncertain).lower()]
+    confidence = [f"{result.confidence:.6f}", str(result.uncertain).lower()]
     if picture is None:
-        values = [f"{found.probabilities[label]:.6f}" for label in labels]
-        yield _csv_line([path, found.label, *judged, *values, ""])
+        values = [f"{result.probabilities[label]:.6f}" for label in labels]
+        yield _csv_line([path, result.label, *confidence, *values, ""])
     else:
-        for start, row in zip(found.window_starts_seconds, found.windows, strict=True):
+        for start, row in zip(result.window_starts_seconds, result.windows, strict=True):
             values = [f"{value:.6f}" for value in row]
-            yield _csv_line([path, f"{start:.3f}", labels[row.argmax()], *judged, *values, ""])
+            yield _csv_line([path, f"{start:.3f}", labels[row.argmax()], *confidence, *values, ""])
 
 
 def _picture_name(path: str, taken: set[str]) -> str:
-    """Where to draw the timeline of a file; files of the same name get numbers."""
+    """Return the path for the timeline of a file; files of the same name get numbers."""
     stem = os.path.join(_OUTPUT.value, os.path.basename(path))
     picture, number = f"{stem}.timeline.png", 1
     while picture in taken:
@@ -183,11 +187,11 @@ def _picture_name(path: str, taken: set[str]) -> str:
     return picture
 
 
-def _draw(picture: str, path: str, found: Any, labels: Sequence[str]) -> None:
+def _draw(picture: str, path: str, prediction: Any, labels: Sequence[str]) -> None:
     from mgr_jax.evaluation.reports import timeline
 
     title = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")
-    timeline.draw(picture, found, labels, title)
+    timeline.draw(picture, prediction, labels, title)
 
 
 def _csv_line(values: Sequence[str]) -> str:

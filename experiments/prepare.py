@@ -1,4 +1,4 @@
-"""Decodes and checks a data set ahead of time: `python -m experiments.prepare --config=FILE`.
+"""Decode and check a data set ahead of time: `python -m experiments.prepare --config=FILE`.
 
 A large collection is written as shards, each by a process or machine of its own, in any order:
 
@@ -6,8 +6,8 @@ A large collection is written as shards, each by a process or machine of its own
     python -m experiments.prepare --config=FILE --shards=DIR --check
 
 The same command again does nothing more, and goes on after a kill. `--check` names every shard that
-is missing, damaged or made of other files than there are now. Training reads the shards, without
-the files that they were made of, with `data.name=shards` and `data.root=DIR`.
+is missing, damaged or made from other files than there are now. Training reads the shards, without
+the files that they were made from, with `data.name=shards` and `data.root=DIR`.
 
 `--verify` compares the files with the checksums of `data.facts`; `--wav=DIR` writes the clips as
 WAV files in class folders, which `data.name=folder` reads: so the embedded band can be heard.
@@ -31,7 +31,7 @@ _CHECK = flags.DEFINE_bool("check", False, "Check that all shards are the whole 
 
 
 def main(argv: Sequence[str]) -> int:
-    """Returns 1 if `--verify` finds a file that is not the published one, or `--check` a fault."""
+    """Return 1 if `--verify` finds a file that is not the published one, or `--check` a fault."""
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
     if _SHARDS.value is not None or _SHARD.value is not None or _CHECK.value:
@@ -56,11 +56,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _prepare_shards(config) -> int:
-    """Writes one shard, or with `--check` prints what is wrong with all of them."""
-    from mgr_jax.data.sources import make_catalog
-
+    """Write one shard, or with `--check` print what is wrong with all of them."""
     from mgr_jax import config as config_lib
     from mgr_jax.data import shard_writer
+    from mgr_jax.data.sources import make_catalog
 
     data, folder = config.data, _SHARDS.value
     if data.name == "shards":
@@ -75,8 +74,8 @@ def _prepare_shards(config) -> int:
         raise command.UserError("--shards takes either --shard=I/N or --check, and nothing else")
     if data.name in ("arrays", "gtzan_facts"):
         raise command.UserError(f"data.name {data.name!r} has no audio to make shards of")
-    which = re.fullmatch(r"(\d+)/(\d+)", _SHARD.value or "0/1")
-    if not which:
+    shard = re.fullmatch(r"(\d+)/(\d+)", _SHARD.value or "0/1")
+    if not shard:
         raise command.UserError(f"--shard is {_SHARD.value!r}; give I/N, such as 0/16")
     settings = {
         "sample_rate": config.features.sample_rate,
@@ -84,17 +83,17 @@ def _prepare_shards(config) -> int:
     }
     catalog = None if data.name == "shards" else make_catalog(data)
     if _CHECK.value:
-        found, faults = shard_writer.find_faults(catalog, folder, **settings)
+        manifests, faults = shard_writer.find_faults(catalog, folder, **settings)
         for fault in faults:
             print(f"fault     {fault}")
         if not faults:
-            print(f"check     {shard_writer.describe(found)}: each track once")
+            print(f"check     {shard_writer.describe(manifests)}: each track once")
         return 1 if faults else 0
     manifest, written = shard_writer.write_shard(
         catalog,
         folder,
-        shard=int(which[1]),
-        num_shards=int(which[2]),
+        shard=int(shard[1]),
+        num_shards=int(shard[2]),
         cache=data.cache,
         num_workers=data.num_workers,
         **settings,
@@ -129,7 +128,7 @@ def _write_wavs(catalog, clips, folder: pathlib.Path) -> None:
 
 
 def _checksums(tracks) -> dict[str, str]:
-    """Track -> MD5 of its file, or why it cannot be read."""
+    """Return track -> MD5 of its file, or the reason why it cannot be read."""
     sums = {}
     for track in tracks:
         try:
@@ -141,7 +140,7 @@ def _checksums(tracks) -> dict[str, str]:
 
 
 def _verify(tracks, known: dict[str, str], sums: dict[str, str]) -> int:
-    """Prints every file that is not the published one."""
+    """Print every file that is not the published one; return 1 if there is any."""
     wrong = unknown = 0
     for track in tracks:
         if track.id not in known:

@@ -1,7 +1,7 @@
-"""One page for many runs: `python -m experiments.report W1 W2 ... --output=DIR`.
+"""Write one page for many runs: `python -m experiments.report W1 W2 ... --output=DIR`.
 
-Takes workdirs that `evaluate` has scored, and writes `comparison.html` (one file that needs no
-other), `comparison.md`, `comparison.json` and figures to DIR. Nothing is computed anew.
+Takes workdirs that `evaluate` has evaluated, and writes `comparison.html` (one self-contained
+file), `comparison.md`, `comparison.json` and figures to DIR. Nothing is computed again.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ _SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Part to
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes the page; returns the exit code."""
+    """Write the page; return the exit code."""
     if not argv[1:]:
         raise command.UserError("no workdir given; name the folders of the runs after the flags")
 

@@ -1,10 +1,10 @@
-"""The networks on topologies from 8 to 256 chips: what `compile_for` says, as one table.
+"""Run `compile_for` for each network on topologies from 8 to 256 chips, and write one table.
 
     python -m experiments.scaling --folder=DIR [--systems=rnn,cnn] [--topologies=v5e:2x4]
 
 Needs no TPU (`pip install -e '.[tpu]'`). Each cell is one run of `compile_for`, of seconds to many
-minutes, kept in DIR as `SYSTEM-TOPOLOGY.json`: the same command again goes on with what is missing,
-and writes `table.md` and `table.json` of all cells that are there.
+minutes, kept in DIR as `SYSTEM-TOPOLOGY.json`: the same command again fills the missing cells, and
+writes `table.md` and `table.json` of all cells in DIR.
 """
 
 import pathlib
@@ -15,7 +15,7 @@ from absl import flags
 from experiments import command
 from experiments.benchmarks import topologies
 
-_FOLDER = flags.DEFINE_string("folder", None, "Where cells and table are kept.", required=True)
+_FOLDER = flags.DEFINE_string("folder", None, "Folder of the cells and the table.", required=True)
 _SYSTEMS = flags.DEFINE_list(
     "systems", list(topologies.SYSTEMS), f"Of {', '.join(topologies.SYSTEMS)}."
 )
@@ -26,7 +26,7 @@ _CLIPS = flags.DEFINE_integer("clips_per_device", 8, "Rows on each device.", low
 
 
 def main(argv: Sequence[str]) -> int:
-    """Fills the cells that are missing; returns 1 if one could not be compiled."""
+    """Fill the missing cells; return 1 if one could not be compiled."""
     command.refuse_arguments(argv)
     unknown = [name for name in _SYSTEMS.value if name not in topologies.SYSTEMS]
     if unknown:

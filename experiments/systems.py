@@ -1,9 +1,9 @@
-"""Trains and scores all six systems on one data set, and writes their table.
+"""Train and evaluate all six systems on one data set, and write their table.
 
     python -m experiments.systems --workdir=DIR [--table=FILE.md] [--config.data.*=...]
 
 The networks run in their `fast` variants (BBNN: `quickstart`). Each system has a workdir of its own
-below DIR; run it again after a kill: what is done is not done again.
+below DIR. The same command after a kill goes on with what is missing.
 """
 
 import json
@@ -33,7 +33,7 @@ SYSTEMS = (
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the commands one after the other, and prints the table."""
+    """Run the commands one after the other and print the table; return the exit code."""
     command.refuse_arguments(argv)
     values = command.override_values(_OVERRIDES)
     overrides = [f"--config.{name}={value}" for name, value in values.items()]
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parameters(workdir: pathlib.Path) -> str:
-    """Trainable parameters of a network, numbers kept by a classical system."""
+    """Count the trainable parameters of a network, or the numbers that a classical system keeps."""
     from mgr_jax import workdir as workdir_lib
     from mgr_jax.classical import fitting
     from mgr_jax.config import NETWORKS

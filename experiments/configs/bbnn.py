@@ -15,7 +15,7 @@ from mgr_jax.config import Config
 
 
 def get_config() -> Config:
-    """The embedded band by default; `--config.data.*` for another data set."""
+    """Return the config on the embedded band; `--config.data.*` selects another data set."""
     config = Config()
     config.data.clip_samples = 661_794
     config.features.kind = "logmel"

@@ -19,7 +19,7 @@ from mgr_jax.errors import UserError
 
 
 def get_config(variant: str = "") -> Config:
-    """The embedded band by default; `--config.data.*` for another data set."""
+    """Return the config on the embedded band; `--config.data.*` selects another data set."""
     config = Config()
     config.features.kind = "mel_image"
     config.features.hop_length = 512

@@ -18,7 +18,7 @@ from mgr_jax.config import Config
 
 
 def get_config(variant: str = "") -> Config:
-    """The embedded band by default; `--config.data.*` for another data set."""
+    """Return the config on the embedded band; `--config.data.*` selects another data set."""
     config = cnn.get_config(variant)
     config.model.name = "cnn_lstm"
     if not variant:

@@ -25,7 +25,7 @@ _VECTORS = ("lda", "logistic", "svm")
 
 
 def get_config(variant: str = "") -> Config:
-    """Spectrograms of 30 s: 496 frames of 128 bins at 86 Hz, a frame every 60 ms."""
+    """Return the config for spectrograms of 30 s: 496 frames, 60 ms apart, of 128 bins, 86 Hz."""
     config = Config()
     config.data.name = "arrays"
     config.data.protocol = "listed"
@@ -49,7 +49,7 @@ def get_config(variant: str = "") -> Config:
 
 
 def _vector(config: Config, name: str) -> None:
-    """Mean and covariance of 20 cepstra; 1507 statistics for the LDA, which chooses nothing."""
+    """Set mean and covariance of 20 cepstra; 1507 statistics for the LDA, which has no choices."""
     config.model.name = name
     config.features.bands = "mel"
     config.features.n_mels = 40
@@ -65,7 +65,7 @@ def _vector(config: Config, name: str) -> None:
 
 
 def _network(config: Config, name: str) -> None:
-    """Windows of 6 s (99 frames) of 40 mel bands, or of all bins for the deeper CNNs."""
+    """Set windows of 6 s (99 frames) of 40 mel bands, or of all bins for the deeper CNNs."""
     config.model.name = name
     config.data.window_seconds = 6.0
     if name in ("bbnn", "rnn"):

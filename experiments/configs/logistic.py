@@ -10,7 +10,7 @@ from mgr_jax.config import Config
 
 
 def get_config() -> Config:
-    """The embedded data set by default; `--config.data.*` for another."""
+    """Return the config on the embedded band; `--config.data.*` selects another data set."""
     config = Config()
     config.features.kind = "mfcc_stats"
     config.features.hop_length = 256

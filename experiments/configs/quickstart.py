@@ -1,7 +1,7 @@
 """The exact BBNN on 3-second windows of the embedded band: the main job, small.
 
-Only the window and the schedule differ from `bbnn.py`: a track is judged by the mean over its ten
-windows, and the running statistics of BatchNorm keep 0.9 a step, since 0.99 would not have settled
+Only the window and the schedule differ from `bbnn.py`: a track is scored by the mean over its ten
+windows, and the momentum of BatchNorm is 0.9, since running statistics with 0.99 would not settle
 within the few steps of this run.
 
     python -m experiments.train --config=experiments/configs/quickstart.py --workdir=runs/quickstart
@@ -13,7 +13,7 @@ from mgr_jax.config import Config
 
 
 def get_config() -> Config:
-    """240 clips by ten bands, 140 to learn from; grooves never cross the parts."""
+    """Return the config for 240 clips by ten bands, 140 for training; parts share no groove."""
     config = Config()
     config.data.window_seconds = 3.0
     config.model.name = "bbnn"

@@ -18,7 +18,7 @@ from mgr_jax.errors import UserError
 
 
 def get_config(variant: str = "") -> Config:
-    """The embedded band by default; `--config.data.*` for another data set."""
+    """Return the config on the embedded band; `--config.data.*` selects another data set."""
     config = Config()
     config.features.kind = "mfcc"
     config.features.hop_length = 256

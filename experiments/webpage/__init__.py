@@ -1,1 +1,1 @@
-"""The web page of `experiments.app`: layout, answer, spectrogram and what the server lets pass."""
+"""The web page of `experiments.app`: layout, answer, spectrogram and the server's gate."""

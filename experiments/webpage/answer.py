@@ -1,4 +1,4 @@
-"""What the page says, as HTML: the answer for a song, errors, and what stands behind the model."""
+"""The texts of the page as HTML: the answer for a song, errors, and the facts about the model."""
 
 import html
 from collections.abc import Sequence
@@ -11,8 +11,7 @@ from mgr_jax.data import splits
 from mgr_jax.evaluation import stats
 from mgr_jax.predictor import Prediction, Predictor
 
-# Columns of the picture of genres over time.
-_MAX_COLUMNS = 120
+_MAX_COLUMNS = 120  # Of the picture of genres over time.
 _TICKS = (300.0, 1000.0, 3000.0, 8000.0)  # Hz
 _PROTOCOLS = {
     "holdout": "a tenth of each genre was kept for the test, drawn at random; artists may stand on"
@@ -49,13 +48,13 @@ _DATA = {
 
 
 def escape(text: object) -> str:
-    """`text` as HTML that is nothing but text, also for a template engine."""
+    """Return `text` as HTML without markup, also for a template engine."""
     safe = html.escape(str(text))
     return safe.replace("{", "&#123;").replace("$", "&#36;").replace("@", "&#64;")
 
 
 def hero(predictor: Predictor) -> str:
-    """The head of the page."""
+    """Return the head of the page."""
     seconds = config_lib.window_length(predictor.config) / predictor.config.features.sample_rate
     return (
         '<header class="hero"><h1>What does it sound like?</h1>'
@@ -65,7 +64,7 @@ def hero(predictor: Predictor) -> str:
 
 
 def limits(max_mb: float, max_minutes: float) -> str:
-    """Below the place to drop a song."""
+    """Return the note below the place to drop a song."""
     return (
         f'<p class="small">wav, mp3, flac, ogg or aiff, up to {max_mb:g} MB and {max_minutes:g}'
         " minutes. The song stays on the computer that serves this page, and is deleted there"
@@ -74,7 +73,7 @@ def limits(max_mb: float, max_minutes: float) -> str:
 
 
 def waiting(labels: Sequence[str]) -> str:
-    """Before the first song."""
+    """Return the card in place of the answer, before the first song."""
     chips = "".join(f"<li>{escape(label)}</li>" for label in labels)
     return (
         '<section class="card waiting"><p class="lead">The answer appears here.</p>'
@@ -83,37 +82,39 @@ def waiting(labels: Sequence[str]) -> str:
 
 
 def error(name: str, reason: str) -> str:
-    """What went wrong with a song, and what to do."""
+    """Return the card for a song that failed: what is wrong with it, and what to do."""
     return (
         '<section class="card error" role="alert"><p class="lead">That did not work.</p>'
         f"<p><b>{escape(name)}</b> {escape(reason)}</p></section>"
     )
 
 
-def song(name: str, found: Prediction, waveform: np.ndarray, predictor: Predictor) -> str:
-    """The answer for a song whose `waveform` `[T]` is at the rate of the model."""
+def song(name: str, prediction: Prediction, waveform: np.ndarray, predictor: Predictor) -> str:
+    """Return the answer for a song; its waveform [T] is at the sample rate of the model."""
     return (
         '<section class="card answer">'
-        f"{_verdict(name, found, predictor.calibrated)}{_bars(found.probabilities)}</section>"
-        f'<section class="card">{_over_time(found, waveform, predictor)}</section>'
+        f"{_verdict(name, prediction, predictor.calibrated)}{_bars(prediction.probabilities)}"
+        "</section>"
+        f'<section class="card">{_over_time(prediction, waveform, predictor)}</section>'
     )
 
 
-def _verdict(name: str, found: Prediction, calibrated: bool) -> str:
-    first, second = list(found.probabilities)[:2]
-    if found.uncertain:
+def _verdict(name: str, prediction: Prediction, calibrated: bool) -> str:
+    first, second = list(prediction.probabilities)[:2]
+    if prediction.uncertain:
         lead = f"Uncertain: perhaps <em>{escape(first)}</em>, perhaps <em>{escape(second)}</em>."
     else:
         lead = f"This sounds like <em>{escape(first)}</em>."
-    how = "calibrated on music that the model had not learned from"
+    origin = "calibrated on music that the model had not learned from"
     if not calibrated:
-        how = "its own estimate, not calibrated"
-    note = f'<p class="note">The file is {escape(found.note)}.</p>' if found.note else ""
-    length = _clock(found.duration_seconds, found.duration_seconds)
+        origin = "its own estimate, not calibrated"
+    note = f'<p class="note">The file is {escape(prediction.note)}.</p>' if prediction.note else ""
+    length = _clock(prediction.duration_seconds, prediction.duration_seconds)
     return (
         f'<p class="name">{escape(name)} · {length}</p>'
         f'<h2 class="lead">{lead}</h2>'
-        f'<p class="sure">The model is {100 * found.confidence:.0f} % sure ({how}).</p>{note}'
+        f'<p class="sure">The model is {100 * prediction.confidence:.0f} % sure ({origin}).</p>'
+        f"{note}"
     )
 
 
@@ -127,17 +128,17 @@ def _bars(probabilities: dict[str, float]) -> str:
     return f'<ol class="bars" aria-label="probabilities">{rows}</ol>'
 
 
-def _over_time(found: Prediction, waveform: np.ndarray, predictor: Predictor) -> str:
-    """Spectrogram and genres, one above the other, on one axis of time."""
+def _over_time(prediction: Prediction, waveform: np.ndarray, predictor: Predictor) -> str:
+    """Return the spectrogram and the genres, one above the other, on one axis of time."""
     features = predictor.config.features
     picture = spectrogram.to_png(spectrogram.decibels(waveform, features))
     ticks = "".join(
         f'<span style="bottom:{100 * height:.1f}%">{_pitch(frequency)}</span>'
         for frequency, height in spectrogram.heights(_TICKS, features).items()
     )
-    order = [predictor.labels.index(label) for label in found.probabilities]
-    columns, edges = _columns(found)
-    rows, width = "", found.duration_seconds
+    order = [predictor.labels.index(label) for label in prediction.probabilities]
+    columns, edges = _columns(prediction)
+    rows, width = "", prediction.duration_seconds
     for index in order:
         cells = "".join(
             f'<rect x="{left / width * 1000:.2f}" width="{(right - left) / width * 1000:.2f}"'
@@ -149,7 +150,7 @@ def _over_time(found: Prediction, waveform: np.ndarray, predictor: Predictor) ->
             f'<svg viewBox="0 0 1000 1" preserveAspectRatio="none" aria-hidden="true">{cells}</svg>'
             "</li>"
         )
-    count = len(found.windows)
+    count = len(prediction.windows)
     heard = "one window" if count == 1 else f"{count} windows"
     clock = "".join(
         f"<span>{_clock(width * share, width)}</span>" for share in (0, 0.25, 0.5, 0.75, 1)
@@ -160,22 +161,22 @@ def _over_time(found: Prediction, waveform: np.ndarray, predictor: Predictor) ->
         f'<img src="{picture}" alt="Mel spectrogram: energy of the song over time and pitch"></div>'
         f'<h3>Genre over time</h3><ol class="timeline">{rows}</ol>'
         f'<div class="clock" aria-hidden="true">{clock}</div>'
-        f'<p class="small">Heard in {heard} of {found.window_seconds:g} s; the stronger the colour,'
-        " the more probable the genre. The answer is the mean over time.</p>"
+        f'<p class="small">Heard in {heard} of {prediction.window_seconds:g} s; the stronger the'
+        " colour, the more probable the genre. The answer is the mean over time.</p>"
     )
 
 
-def _columns(found: Prediction) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of at most `_MAX_COLUMNS` pieces of the song, and the pieces' edges in s."""
-    count = len(found.windows)
+def _columns(prediction: Prediction) -> tuple[np.ndarray, np.ndarray]:
+    """Average the windows to N columns, at most `_MAX_COLUMNS`; [N, C], and edges [N + 1] in s."""
+    count = len(prediction.windows)
     groups = np.linspace(0, count, min(count, _MAX_COLUMNS) + 1).astype(int)
-    sums = np.add.reduceat(found.windows, groups[:-1], axis=0)
-    starts = found.window_starts_seconds[groups[:-1]]
-    return sums / np.diff(groups)[:, None], np.append(starts, found.duration_seconds)
+    sums = np.add.reduceat(prediction.windows, groups[:-1], axis=0)
+    starts = prediction.window_starts_seconds[groups[:-1]]
+    return sums / np.diff(groups)[:, None], np.append(starts, prediction.duration_seconds)
 
 
 def behind(predictor: Predictor) -> str:
-    """Which model answers, and how good it was where it was measured."""
+    """Return the facts about the model: data, accuracy and protocol of its evaluation."""
     config, report = predictor.config, predictor.system.report
     name, kind, data = config.model.name, config.features.kind, config.data.name
     rows = {
@@ -205,7 +206,7 @@ def behind(predictor: Predictor) -> str:
 
 
 def _interval(report: dict | None, num_labels: int) -> str:
-    """Accuracy, its interval and chance on one axis from 0 to 100 %."""
+    """Draw the accuracy, its interval and chance on one axis from 0 to 100 %."""
     if report is None:
         return ""
     low, high = (100 * value for value in stats.wilson_interval(report["num_correct"], report["n"]))
@@ -221,7 +222,7 @@ def _interval(report: dict | None, num_labels: int) -> str:
 
 
 def _clock(seconds: float, total: float) -> str:
-    """A time within `total` seconds; short songs need tenths."""
+    """Format a time within `total` seconds; short songs need tenths."""
     if total < 10:
         return f"{seconds:.1f} s"
     return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"

@@ -1,7 +1,7 @@
-"""What the page's server lets pass: the few addresses that the page needs, and no more.
+"""A filter in front of the page's server, which passes only the requests that the page needs.
 
 Gradio serves more than a page: a proxy, an API with its description, and predictions on files named
-by an address, which it would fetch from the network. None of that gets through.
+by a URL, which it would fetch from the network. The filter refuses all of that.
 """
 
 import json
@@ -21,7 +21,7 @@ _PAGES = re.compile(
 _POSTS = re.compile(r"/gradio_api/(upload|queue/join|cancel|reset)")
 
 _HEADERS = [
-    # The browser, too, is told to fetch nothing from elsewhere.
+    # The browser, too, fetches nothing from elsewhere.
     (
         b"content-security-policy",
         b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:;"
@@ -36,8 +36,8 @@ class Gate:
     """ASGI middleware around the page.
 
     Args:
-      app: the application within.
-      folder: where uploads lie; only files below it may be named in a request.
+      app: the wrapped application.
+      folder: the folder of uploads; a request may name only files below it.
     """
 
     def __init__(self, app, folder: str):
@@ -51,8 +51,8 @@ class Gate:
 
     async def _answer(self, scope, receive, send) -> None:
         path, method = scope["path"], scope["method"]
-        wanted = {"GET": _PAGES, "HEAD": _PAGES, "POST": _POSTS}.get(method)
-        if wanted is None or not wanted.fullmatch(path):
+        allowed = {"GET": _PAGES, "HEAD": _PAGES, "POST": _POSTS}.get(method)
+        if allowed is None or not allowed.fullmatch(path):
             await _refuse(send, 404, "there is no such page")
             return
         if path.startswith("/gradio_api/file=") and not self._is_inside(path.partition("=")[2]):
@@ -86,7 +86,7 @@ class Gate:
 
 
 def _paths(value: Any):
-    """Every file that a request names, however deep; what is no string is no file either."""
+    """Yield every file that a request names, at any depth; "/" for a path that is no string."""
     if isinstance(value, dict):
         for key, item in value.items():
             if key == "path" and item is not None:
@@ -99,7 +99,7 @@ def _paths(value: Any):
 
 
 async def _read(receive) -> bytes | None:
-    """The body of a request; None if it is too large."""
+    """Return the body of a request; None if it is too large."""
     body = b""
     while True:
         message = await receive()
@@ -111,11 +111,11 @@ async def _read(receive) -> bytes | None:
 
 
 def _replay(body: bytes, receive):
-    """`receive` again, for the application within."""
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+    """Return a `receive` that yields the body that has been read, then goes on with `receive`."""
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed():
-        return waiting.pop() if waiting else await receive()
+        return pending.pop() if pending else await receive()
 
     return replayed
 

@@ -1,4 +1,4 @@
-"""The page: a song in, an answer out."""
+"""The layout of the page: a song is dropped in, the answer appears beside it."""
 
 import dataclasses
 import os
@@ -11,31 +11,30 @@ from mgr_jax import config as config_lib
 from mgr_jax.data.audio import AudioError
 from mgr_jax.predictor import Predictor
 
-# Seconds between two looks for old uploads, and their age when they go.
-_CLEANING = (600, 3600)
-# Songs that are heard at once, and that wait; more are told to come again.
-_CONCURRENT, _WAITING = 2, 32
+_DELETE_CACHE = (600, 3600)  # Every 10 minutes, uploads older than an hour are deleted.
+_MAX_CONCURRENT, _MAX_QUEUED = 2, 32  # Songs; a visitor beyond them is sent away.
 _REMEDY = "Try another file: wav, mp3, flac, ogg and aiff work everywhere."
 
 
 def make_page(predictor: Predictor, *, max_mb: float, max_minutes: float) -> gradio.Blocks:
-    """The page for a model, ready to be launched."""
+    """Return the page for a model, ready to be launched."""
 
-    def hear(path: str | None) -> str:
+    def predict(path: str | None) -> str:
         if path is None:
             return answer.waiting(predictor.labels)
         name = os.path.basename(path)
         try:
             waveform, note = _read(predictor, path, 60 * max_minutes)
-            found = predictor.predict(waveform, predictor.config.features.sample_rate)
+            prediction = predictor.predict(waveform, predictor.config.features.sample_rate)
         except AudioError as error:
             return answer.error(name, f"{error}. {_REMEDY}")
-        return answer.song(name, dataclasses.replace(found, note=note), waveform, predictor)
+        prediction = dataclasses.replace(prediction, note=note)
+        return answer.song(name, prediction, waveform, predictor)
 
     with gradio.Blocks(
         title="mgr_jax: what does it sound like?",
         analytics_enabled=False,
-        delete_cache=_CLEANING,
+        delete_cache=_DELETE_CACHE,
     ) as page:
         gradio.HTML(answer.hero(predictor))
         with gradio.Row(elem_classes="columns"):
@@ -50,20 +49,20 @@ def make_page(predictor: Predictor, *, max_mb: float, max_minutes: float) -> gra
                 gradio.HTML(answer.limits(max_mb, max_minutes))
                 gradio.HTML(answer.behind(predictor), elem_id="behind")
             with gradio.Column(scale=7, min_width=320):
-                heard = gradio.HTML(answer.waiting(predictor.labels), elem_id="answer")
+                shown = gradio.HTML(answer.waiting(predictor.labels), elem_id="answer")
         song.change(
-            hear,
+            predict,
             song,
-            heard,
+            shown,
             api_visibility="private",
-            concurrency_limit=_CONCURRENT,
+            concurrency_limit=_MAX_CONCURRENT,
             trigger_mode="always_last",
         )
-    return page.queue(max_size=_WAITING)
+    return page.queue(max_size=_MAX_QUEUED)
 
 
 def _read(predictor: Predictor, path: str, max_seconds: float) -> tuple[np.ndarray, str]:
-    """Waveform `[T]` at the rate of the model, and a note; nothing beyond the limit is decoded.
+    """Return the waveform [T] at the model's sample rate and a note; decode up to the limit only.
 
     Raises:
       AudioError: if the file cannot be read or is too long.
@@ -85,7 +84,7 @@ def _read(predictor: Predictor, path: str, max_seconds: float) -> tuple[np.ndarr
 
 
 def warm_up(predictor: Predictor) -> None:
-    """Compiles what a song of one window and one of many need, before the first visitor comes."""
+    """Compile the programs for songs of one and of many windows, before the first visitor comes."""
     rate = predictor.config.features.sample_rate
     window = config_lib.window_length(predictor.config)
     noise = np.random.default_rng(0).normal(size=2 * window).astype(np.float32)

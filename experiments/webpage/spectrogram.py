@@ -12,15 +12,13 @@ from mgr_jax.features import filters, spectral
 
 MAX_COLUMNS = 960
 _TOP_DB = 80.0
-# Frames of a block: every block has the same shape, so that one program serves all songs.
-_BLOCK_FRAMES = 512
+_BLOCK_FRAMES = 512  # All blocks have one shape, so that one compiled program serves all songs.
 
 
 def decibels(waveform: np.ndarray, features: config_lib.Features) -> np.ndarray:
-    """Mel spectrogram of `waveform` `[T]` in dB below its loudest value, `[F, M]`.
+    """Return the mel spectrogram [F, M] of a waveform [T] in dB below its loudest value.
 
-    Settings are those of the model. F is at most `MAX_COLUMNS`: the power of neighbouring frames
-    is averaged.
+    F is at most `MAX_COLUMNS`: the power of neighbouring frames is averaged.
     """
     hop, n_fft = features.hop_length, features.n_fft
     num_frames = 1 + max(0, len(waveform) - n_fft) // hop
@@ -47,7 +45,7 @@ def decibels(waveform: np.ndarray, features: config_lib.Features) -> np.ndarray:
 
 
 def to_png(values: np.ndarray) -> str:
-    """`decibels` as the URL of a picture that holds its own data, low frequencies below."""
+    """Return the data URL of a PNG of `decibels` [F, M], with low frequencies at the bottom."""
     file = io.BytesIO()
     picture = values.T[::-1]
     matplotlib.image.imsave(file, picture, cmap="magma", vmin=-_TOP_DB, vmax=0, format="png")
@@ -55,8 +53,8 @@ def to_png(values: np.ndarray) -> str:
 
 
 def heights(frequencies: Sequence[float], features: config_lib.Features) -> dict[float, float]:
-    """How high each of the frequencies in Hz lies in the picture, from 0 to 1; others left out."""
+    """Return frequency in Hz -> its height in the picture, 0 to 1, for those not at its edges."""
     top = features.fmax or features.sample_rate / 2
     low, high = filters.hz_to_mel(np.array([features.fmin, top]))
-    found = (filters.hz_to_mel(np.asarray(frequencies)) - low) / (high - low)
-    return {f: float(h) for f, h in zip(frequencies, found, strict=True) if 0.04 < h < 0.96}
+    relative = (filters.hz_to_mel(np.asarray(frequencies)) - low) / (high - low)
+    return {f: float(h) for f, h in zip(frequencies, relative, strict=True) if 0.04 < h < 0.96}

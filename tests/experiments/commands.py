@@ -50,7 +50,7 @@ TINY = (
 def _environment(cache: pathlib.Path) -> dict[str, str]:
     return {
         "XDG_CACHE_HOME": str(cache),
-        # All programs, however small: the next command, and the next run, has them at once.
+        # Even the smallest programs are kept, for the next command and the next run.
         "JAX_COMPILATION_CACHE_DIR": str(REPO / ".pytest_cache" / "xla"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -60,9 +60,9 @@ def _environment(cache: pathlib.Path) -> dict[str, str]:
 def run(cache: pathlib.Path, command: str, *arguments: str, code: int = 0) -> tuple[str, str]:
     """Run a command in this process; return what it printed, and check its exit code.
 
-    Its module is executed as `python -m` does it, so that it defines its flags anew, which are
-    removed afterwards. It sees one device of this process, and sets up neither its allocator nor
-    its logging.
+    Its module is executed as `python -m` does it, so that it defines its flags, which are
+    removed afterwards. It uses one device, and leaves the allocator and the logging of this process
+    as they are.
     """
     make_mesh = parallel.make_mesh
     with contextlib.ExitStack() as stack:
@@ -70,7 +70,7 @@ def run(cache: pathlib.Path, command: str, *arguments: str, code: int = 0) -> tu
         err = stack.enter_context(_redirected("stderr"))
         for context in (
             flagsaver.flagsaver(),
-            # As ml_collections loads a config file.
+            # ml_collections loads config files by a deprecated function.
             warnings.catch_warnings(action="ignore", category=DeprecationWarning),
             contextlib.chdir(REPO),
             mock.patch.dict(os.environ, _environment(cache)),

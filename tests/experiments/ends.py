@@ -1,4 +1,4 @@
-"""How a run ended, to compare it with another."""
+"""Final states of runs, to compare them."""
 
 import jax
 import numpy as np
@@ -9,12 +9,12 @@ from mgr_jax.training import checkpoint
 from mgr_jax.training import network as network_lib
 from mgr_jax.workdir import read_metrics
 
-# What depends on the clock.
+# Fields that depend on the clock.
 _TIMES = ("clips_per_second", "seconds", "data_wait_fraction")
 
 
 def final_state(workdir):
-    """Step and state of the newest checkpoint."""
+    """Return step and state of the newest checkpoint."""
     run = workdir_lib.load(str(workdir))
     # The optimiser's state does not depend on the number of steps.
     network = network_lib.make_network(run.config, num_classes=len(run.labels))
@@ -24,7 +24,7 @@ def final_state(workdir):
 
 
 def records(workdir):
-    """What was written after each epoch, but for times."""
+    """Return the metrics of each epoch without times."""
     return [
         {name: value for name, value in record.items() if name not in _TIMES}
         for record in read_metrics(workdir)
@@ -32,7 +32,7 @@ def records(workdir):
 
 
 def assert_same_end(workdir, expected):
-    """Two runs that are done, with the same numbers to the last bit."""
+    """Check that two finished runs have the same state and metrics, bit by bit."""
     step, left = final_state(workdir)
     expected_step, right = final_state(expected)
     assert step == expected_step
@@ -42,7 +42,7 @@ def assert_same_end(workdir, expected):
 
 
 def assert_close_end(workdir, expected, tolerance):
-    """Two runs that are done, with the same parameters but for rounding."""
+    """Check that two finished runs have the same parameters up to rounding."""
     step, left = final_state(workdir)
     expected_step, right = final_state(expected)
     assert step == expected_step

@@ -1,4 +1,4 @@
-"""Twenty recordings of a second, and a network for them that trains in no time."""
+"""Twenty recordings of a second, and flags of a small network for them."""
 
 import numpy as np
 import soundfile
@@ -24,7 +24,7 @@ TINY = (
 
 
 def make_arguments(root):
-    """The flags of a run but for its workdir, on tones of two classes in the folder `root`."""
+    """Write tones of two classes to the folder `root`; return a run's flags without its workdir."""
     random, time = np.random.default_rng(0), np.arange(RATE) / RATE
     for label, pitch in (("high", 1200), ("low", 200)):
         (root / label).mkdir(parents=True)

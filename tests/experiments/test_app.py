@@ -1,4 +1,4 @@
-"""The web page: its server over HTTP, and the page itself in a real browser."""
+"""The web page: its server over HTTP, and the page in a browser."""
 
 import concurrent.futures
 import importlib.util
@@ -29,8 +29,7 @@ in_browser = pytest.mark.skipif(
     BROWSER is None or importlib.util.find_spec("playwright") is None,
     reason="needs Chromium (apt-get install chromium) and Playwright (pip install playwright)",
 )
-# Runs in the server and in every process that it starts: what it asks of the network is written
-# down and refused.
+# Runs in the server and in every process that it starts: logs and refuses their network access.
 WATCH = """
 import os, sys
 def watch(event, args):
@@ -51,7 +50,7 @@ sys.addaudithook(watch)
 
 @pytest.fixture(name="server", scope="module")
 def _server(cache, trained, tmp_path_factory):
-    """Address of the page, and the log of what its server asked of the network."""
+    """Address of the page, and the folder with the log of its server's network access."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "sitecustomize.py").write_text(WATCH)
     with pytest.MonkeyPatch.context() as patch:
@@ -114,7 +113,7 @@ def _browser():
 
 @pytest.fixture(name="open_page")
 def _open_page(server, browser):
-    """Opens the page in a browser that reaches nothing but its server."""
+    """Opens the page in a browser that reaches no host but its server."""
     address, contexts, foreign = server[0], [], []
 
     def open_page(width=1280):
@@ -144,7 +143,7 @@ def upload(page, path):
 
 
 def shown(page):
-    """Label -> what is written beside its bar."""
+    """Return label -> the text beside its bar."""
     page.wait_for_selector("#answer .bars")
     rows = page.locator("#answer .bars li").all_inner_texts()
     return {row.split("\n")[0]: row.split("\n")[1] for row in rows}
@@ -159,8 +158,8 @@ def percent(probabilities):
 def test_page_shows_what_the_predictor_says(open_page, songs, expected, name):
     page = open_page()
     upload(page, songs / name)
-    found = shown(page)
-    assert found == percent(expected[name]) and list(found) == list(expected[name])
+    bars = shown(page)
+    assert bars == percent(expected[name]) and list(bars) == list(expected[name])
     text = page.inner_text("#answer")
     assert name in text and next(iter(expected[name])) in page.inner_text("#answer .lead")
     if max(expected[name].values()) < 0.5:
@@ -202,7 +201,7 @@ def test_page_says_which_model_answers_and_fits_a_phone(open_page, songs):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     text = page.inner_text("#behind")
     assert "Bottom-up Broadcast network" in text and "listed" in text
-    # The answer above what stands behind it.
+    # The answer comes above the facts about the model.
     answer, behind = (page.locator(f"#{name}").bounding_box()["y"] for name in ("answer", "behind"))
     assert answer < behind
 
@@ -217,17 +216,17 @@ def test_page_answers_several_people_at_once(open_page, songs, expected):
 
 
 def request(url, data=None, headers=None):
-    """Status and body of an answer."""
-    asked = urllib.request.Request(url, data, headers or {})
+    """Return status and body of the response."""
+    message = urllib.request.Request(url, data, headers or {})
     try:
-        with urllib.request.urlopen(asked, timeout=60) as answer:
+        with urllib.request.urlopen(message, timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
 
 
 def send(address, path):
-    """Uploads a file over HTTP; status, and where the server put it."""
+    """Upload a file over HTTP; return the status, and the path on the server."""
     body = (
         b"--edge\r\nContent-Disposition: form-data; name=files; filename="
         + path.name.encode()
@@ -251,8 +250,8 @@ def test_server_answers_requests_in_parallel_each_with_its_own(server, songs, ex
 
     def ask(item):
         number, name = item
-        _, found = send(address, songs / name)
-        assert join(address, json.loads(found)[0], f"session{number}")[0] == 200
+        _, uploaded = send(address, songs / name)
+        assert join(address, json.loads(uploaded)[0], f"session{number}")[0] == 200
         _, events = request(f"{address}gradio_api/queue/data?session_hash=session{number}")
         return name, events.decode()
 

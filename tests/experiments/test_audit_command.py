@@ -24,12 +24,12 @@ def test_audit_of_gtzan_over_seeds(cache, tmp_path):
     out, _ = commands.run(
         cache, "audit", CONFIG, "--seeds=40", "--strict", f"--json={path}", code=1
     )
-    found = json.loads(path.read_text())
-    assert found["artist_overlap"] == pytest.approx(0.78, abs=0.03)
-    assert found["recording_overlap"] == pytest.approx(0.13, abs=0.03)
-    assert (found["identical_pairs"], found["label_conflicts"]) == (14, 1)
-    assert (found["protocol"], found["seed"], found["num_seeds"]) == ("holdout", 0, 40)
-    assert len(found["identical_pairs_rows"]) == 14
+    report = json.loads(path.read_text())
+    assert report["artist_overlap"] == pytest.approx(0.78, abs=0.03)
+    assert report["recording_overlap"] == pytest.approx(0.13, abs=0.03)
+    assert (report["identical_pairs"], report["label_conflicts"]) == (14, 1)
+    assert (report["protocol"], report["seed"], report["num_seeds"]) == ("holdout", 0, 40)
+    assert len(report["identical_pairs_rows"]) == 14
     assert "% of the test tracks share their artist with train or valid (mean of 40 seeds" in out
 
 
@@ -63,15 +63,15 @@ def test_audit_of_a_split_that_somebody_made(cache, tmp_path):
     facts.write_text("\n".join(["track_id,artist", *rows]) + "\n")
     arguments = (CONFIG, f"--split_file={split}", f"--json={path}", f"--config.data.facts={facts}")
     out, _ = commands.run(cache, "audit", *arguments)
-    found = json.loads(path.read_text())
-    named = [row for row in found["crossing_artists"] if row["artist"] in ("ANN  BEE", "Cee")]
+    report = json.loads(path.read_text())
+    named = [row for row in report["crossing_artists"] if row["artist"] in ("ANN  BEE", "Cee")]
     assert [row["parts"] for row in named] == [
         {"0": ["pop.00001"], "1": ["rock.00099"]},
         {"0": ["blues.00000"], "1": ["jazz.00099"]},
     ]
-    assert found["has_folds"]
-    assert sum(found["n"].values()) == 1000
-    assert found["leaks"] >= 2
+    assert report["has_folds"]
+    assert sum(report["n"].values()) == 1000
+    assert report["leaks"] >= 2
     assert "ANN  BEE = Ann Bee: 0: blues.00000; 1: jazz.00099" in out
 
 

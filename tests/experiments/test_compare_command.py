@@ -34,10 +34,10 @@ def test_compare_prints_accuracies_and_a_verdict(cache, pair, tmp_path):
     result = json.loads(file.read_text())
     assert [system["num_correct"] for system in result["systems"]][1] == 10
     assert "  two  100.0 % [72.2, 100.0] (n = 10, listed)" in out
-    (found,) = result["pairs"]
-    assert found["only_first"] == 0
-    assert f"  verdict     {found['verdict']}\n" in out
-    assert {"mcnemar_exact", "mcnemar_mid_p", "p_holm", "ci95"} <= found.keys()
+    (comparison,) = result["pairs"]
+    assert comparison["only_first"] == 0
+    assert f"  verdict     {comparison['verdict']}\n" in out
+    assert {"mcnemar_exact", "mcnemar_mid_p", "p_holm", "ci95"} <= comparison.keys()
 
 
 def test_compare_names_what_is_wrong_in_one_line(cache, pair, tmp_path):

@@ -1,4 +1,4 @@
-"""Cross-validation through the command line: whole, killed and gone on, and asked for nonsense."""
+"""Cross-validation through the command line: uninterrupted, resumed, and with wrong flags."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module", name="data")
 def _data(tmp_path_factory):
-    """Clips that tell their artist by five tones, and nothing of their class: all that leaks."""
+    """Clips with five tones that identify the artist, not the class: only leaks help."""
     folder, random = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     time = np.arange(RATE // 4) / RATE
     rows = []
@@ -68,7 +68,7 @@ def test_cross_validate_tests_every_track_once_and_finds_the_gap(whole):
             with open(workdir / name / "seed0" / f"fold{fold}/eval/test/predictions.csv") as file:
                 tested |= {row["track_id"] for row in csv.DictReader(file)}
         assert len(tested) == n
-    # The class can be told by the artist's tones alone.
+    # Only the artist's tones predict the class.
     assert report["leakage_gap"]["ci95"][0] > 0
     assert f"leakage gap: {100 * report['leakage_gap']['gap']:+.1f} points" in out
     assert "kfold leaks" in out

@@ -10,7 +10,7 @@ import pytest
 
 from tests.experiments import commands, ends, recordings
 
-# All that a checkpoint has to hold, saved every second step as well as after each epoch.
+# Uses every part of a checkpoint, which is saved every second step and after each epoch.
 LAST = 240
 MORE = (
     "--config.train.num_epochs=60",
@@ -27,7 +27,10 @@ MORE = (
 @pytest.mark.slow
 def test_train_killed_at_twenty_random_times_ends_bitwise_the_same(tmp_path):
     arguments = [*recordings.make_arguments(tmp_path / "recordings"), *MORE]
-    for name in ("whole", "again"):  # The second finds compiled programs, as those below do.
+    for name in (
+        "whole",
+        "again",
+    ):  # The second one has compiled programs in the cache, as those below.
         began = time.monotonic()
         flags = (*arguments, f"--workdir={tmp_path / name}")
         commands.run_process(tmp_path / f"cache_{name}", "train", *flags)
@@ -35,7 +38,7 @@ def test_train_killed_at_twenty_random_times_ends_bitwise_the_same(tmp_path):
     ends.assert_same_end(tmp_path / "again", tmp_path / "whole")
     killed, resumed = 0, []
     while killed < 20:
-        # A cache of its own: decoding is killed too.
+        # With a new cache of clips, so that decoding is killed too.
         cache, workdir = tmp_path / "cache", tmp_path / "run"
         flags = (*arguments, f"--workdir={workdir}")
         process = commands.start(cache, "train", *flags)
@@ -51,5 +54,5 @@ def test_train_killed_at_twenty_random_times_ends_bitwise_the_same(tmp_path):
         shutil.rmtree(cache, ignore_errors=True)
         shutil.rmtree(workdir, ignore_errors=True)
     print(f"20 kills; resumed from steps {', '.join(resumed)} of {LAST}, else from the start")
-    # Enough have to fall into the training for the test to say anything of saves.
+    # Enough kills have to fall into the training to test the saves.
     assert sum(0 < int(step) < LAST for step in resumed) >= 5

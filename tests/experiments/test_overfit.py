@@ -1,4 +1,4 @@
-"""Every network's `fast` variant learns 20 clips by heart; the classical systems at once."""
+"""The `fast` variant of every network memorises 20 clips; so do the classical systems."""
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ from mgr_jax.training.state import create_state
 
 
 def twenty_clips(config):
-    """Two clips of each genre, of the length of the config's window."""
+    """Return a batch of two clips of each genre, of the length of the config's window."""
     window = config_lib.window_length(config)
     tracks = band.tracks(num_grooves=3, clips_per_groove=1, seed=0)
     chosen = [t for genre in GENRES for t in [t for t in tracks if t.label == genre][:2]]
@@ -44,7 +44,7 @@ def twenty_clips(config):
     ],
     ids=["bbnn", "cnn", "cnn_lstm", "rnn"],
 )
-def test_fast_network_learns_twenty_clips_by_heart(config, num_steps):
+def test_fast_network_memorises_twenty_clips(config, num_steps):
     config.optim.schedule = "constant"
     batch = twenty_clips(config)
     frontend = make_frontend(config.features)
@@ -66,7 +66,7 @@ def test_fast_network_learns_twenty_clips_by_heart(config, num_steps):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", [logistic.get_config(), svm.get_config()], ids=["lr", "svm"])
-def test_classical_system_learns_twenty_clips_by_heart(config):
+def test_classical_system_memorises_twenty_clips(config):
     config.data.window_seconds = 3.0
     batch = twenty_clips(config)
     x, y = np.asarray(make_frontend(config.features)(batch["waveform"])), batch["label"]

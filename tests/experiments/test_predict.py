@@ -29,7 +29,7 @@ def _model(cache, trained, tmp_path_factory):
 
 
 def test_predict_takes_a_folder_as_it_is(cache, trained, songs):
-    """Every file that is audio whatever its name, companions counted, the rest named."""
+    """Audio is read whatever its name, companions are counted, other files named."""
     (songs / "deep" / "er").mkdir(parents=True)
     (songs / "a stereo.wav").rename(songs / "deep" / "er" / "no suffix")
     (songs / "b bad.wav").write_text("this is text")
@@ -99,15 +99,15 @@ def test_predict_shows_the_timeline(cache, trained, songs, tmp_path):
 
 @pytest.mark.slow
 def test_predict_of_a_bundle_is_that_of_its_workdir(cache, trained, model, songs, tmp_path):
-    found = []
+    outputs = []
     for path in (trained, model):
         out, _ = commands.run(
             cache, "predict", f"--workdir={path}", "--format=json", "--timeline",
             f"--output={tmp_path}", songs / "c.mp3",
         )  # fmt: skip
-        found.append(json.loads(out))
-    assert found[0] == found[1]
-    timeline = found[0]["timeline"]
+        outputs.append(json.loads(out))
+    assert outputs[0] == outputs[1]
+    timeline = outputs[0]["timeline"]
     assert len(timeline["start_seconds"]) == 2
     assert sum(row[1] for row in timeline["probabilities"].values()) == pytest.approx(1)
 

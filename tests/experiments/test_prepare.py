@@ -128,7 +128,7 @@ def test_prepare_killed_at_any_moment_gives_the_same_shard(cache, tmp_path, dela
 
 
 @pytest.mark.slow
-def test_a_model_learns_and_is_judged_on_shards_as_on_files(cache, trained, tmp_path):
+def test_training_and_evaluation_on_shards_equal_those_on_files(cache, trained, tmp_path):
     for shard in range(3):
         which = (f"--shards={tmp_path / 'shards'}", f"--shard={shard}/3")
         commands.run(cache, "prepare", *commands.TINY, *which)

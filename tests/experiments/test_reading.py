@@ -1,4 +1,4 @@
-"""Training with processes that read batches: signals, kills and what they leave behind."""
+"""Training with processes that read batches: signals, kills, and no process left behind."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ FREE = {"seconds", "clips_per_second", "data_wait_fraction"}
 
 
 def start(cache, workdir):
-    """A training in a session of its own, as a terminal or a scheduler starts it."""
+    """Start a training in a session of its own, as a terminal or a scheduler does."""
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.train", *LONG, f"--workdir={workdir}"],
         cwd=commands.REPO,
@@ -40,14 +40,14 @@ def wait_for_epochs(process, workdir, count):
 
 
 def members(session):
-    """Processes of a session that are still there."""
-    found = []
+    """Return the processes of a session that still run."""
+    processes = []
     for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = path.read_text().rpartition(")")[2].split()
             if int(fields[3]) == session and fields[0] != "Z":
-                found.append(int(path.parent.name))
-    return found
+                processes.append(int(path.parent.name))
+    return processes
 
 
 def numbers(workdir):

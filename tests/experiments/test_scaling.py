@@ -42,7 +42,7 @@ def test_format_table_shows_a_cell_a_row():
     assert "| 24.50 ms+ |" in looped and "| 99.9 %+ |" in looped
 
 
-def test_format_table_shows_the_largest_batch_where_the_one_asked_for_does_not_fit():
+def test_format_table_shows_the_largest_batch_where_the_requested_one_does_not_fit():
     fewer = {"largest": 5, "facts_of_largest": FACTS | {"clips_per_device": 5}}
     *_, row, none = topologies.format_table(
         [TOO_LARGE | fewer | {"system": "bbnn"}, TOO_LARGE | {"system": "cnn", "largest": 0}]
@@ -54,12 +54,12 @@ def test_format_table_shows_the_largest_batch_where_the_one_asked_for_does_not_f
 
 @pytest.fixture(name="compiled")
 def _compiled(monkeypatch):
-    """Topologies that `compile_for` was asked for; v6e it does not know."""
-    asked = []
+    """Topologies that a fake `compile_for` is called with; it does not know v6e."""
+    compiled = []
 
     def run(arguments, **_):
         values = dict(text.removeprefix("--").split("=", 1) for text in arguments if "=" in text)
-        asked.append(values["topology"])
+        compiled.append(values["topology"])
         if values["topology"].startswith("v6e"):
             return subprocess.CompletedProcess(arguments, 1, "", "error: no such chips")
         with open(values["json"], "w") as file:
@@ -67,7 +67,7 @@ def _compiled(monkeypatch):
         return subprocess.CompletedProcess(arguments, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    return asked
+    return compiled
 
 
 def test_fill_keeps_what_is_compiled_and_says_what_is_not(compiled, tmp_path, capsys):
@@ -78,7 +78,7 @@ def test_fill_keeps_what_is_compiled_and_says_what_is_not(compiled, tmp_path, ca
     assert compiled == ["v5e:2x4", "v5e:8x8", "v6e:2x4", "v6e:2x4"]
     assert "cnn v6e:2x4: error: no such chips" in capsys.readouterr().err
     topologies.write_table(tmp_path)
-    topologies.write_table(tmp_path)  # The table itself is no cell.
+    topologies.write_table(tmp_path)  # The table itself is not taken for a cell.
     table = json.loads((tmp_path / "table.json").read_text())
     assert [record["system"] for record in table] == ["rnn", "cnn"]
     assert table[1]["command"] == (

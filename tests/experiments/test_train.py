@@ -1,4 +1,4 @@
-"""Training through the command line: whole, killed, interrupted, and asked for nonsense."""
+"""Training through the command line: uninterrupted, killed, interrupted, and with wrong flags."""
 
 import json
 import random

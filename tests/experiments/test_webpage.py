@@ -41,9 +41,9 @@ def prediction(num_windows=3, *, uncertain=False):
     )
 
 
-def song(found, **options):
+def song(predicted, **options):
     waveform = np.random.default_rng(0).normal(size=RATE).astype(np.float32)
-    return answer.song("<b>.wav", found, waveform, predictor(**options))
+    return answer.song("<b>.wav", predicted, waveform, predictor(**options))
 
 
 def test_song_is_text_whatever_labels_and_names_hold():
@@ -61,12 +61,12 @@ def test_song_says_in_words_whether_it_is_certain():
 
 
 def test_columns_average_neighbouring_windows_and_cover_the_song():
-    found = prediction(1000)
-    columns, edges = answer._columns(found)
+    predicted = prediction(1000)
+    columns, edges = answer._columns(predicted)
     assert len(columns) <= 120 and len(edges) == len(columns) + 1
     assert edges[0] == 0 and edges[-1] == 2000 and (np.diff(edges) > 0).all()
     weights = np.diff(edges) / 2000
-    np.testing.assert_allclose(weights @ columns, found.windows.mean(axis=0), atol=1e-9)
+    np.testing.assert_allclose(weights @ columns, predicted.windows.mean(axis=0), atol=1e-9)
     np.testing.assert_array_equal(answer._columns(prediction(5))[0], prediction(5).windows)
 
 
@@ -83,7 +83,7 @@ def test_behind_gives_accuracy_with_n_interval_and_protocol_or_none():
 def test_decibels_are_librosas(num_samples):
     waveform = np.random.default_rng(1).normal(size=num_samples).astype(np.float32)
     features = config_lib.Features()
-    found = spectrogram.decibels(waveform, features)
+    decibels = spectrogram.decibels(waveform, features)
     power = librosa.feature.melspectrogram(
         y=np.pad(waveform, (0, max(0, 2048 - num_samples))),
         sr=RATE,
@@ -92,15 +92,15 @@ def test_decibels_are_librosas(num_samples):
         center=False,
     )
     expected = librosa.power_to_db(power, ref=np.max, amin=1e-10, top_db=80).T
-    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(decibels, expected, atol=1e-3)
 
 
 def test_decibels_of_a_long_song_fit_the_picture():
     tone = np.sin(2 * np.pi * 1000 * np.arange(90 * RATE) / RATE).astype(np.float32)
     features = config_lib.Features()
-    found = spectrogram.decibels(tone, features)
-    assert found.shape == (spectrogram.MAX_COLUMNS, 128)
-    url = spectrogram.to_png(found)
+    decibels = spectrogram.decibels(tone, features)
+    assert decibels.shape == (spectrogram.MAX_COLUMNS, 128)
+    url = spectrogram.to_png(decibels)
     png = base64.b64decode(url.partition(",")[2])
     picture = matplotlib.image.imread(io.BytesIO(png))[:, :, :3].sum(axis=2)
     assert picture.shape == (128, spectrogram.MAX_COLUMNS)

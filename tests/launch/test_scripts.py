@@ -1,4 +1,4 @@
-"""The launch scripts: what they run, what they refuse, and no complaint from shellcheck."""
+"""The launch scripts: the commands that they run, wrong flags, and shellcheck."""
 
 import os
 import pathlib
@@ -127,7 +127,7 @@ def test_scripts_refuse_in_one_line_that_names_the_flag(script, arguments, named
 
 
 def test_tpu_vm_takes_the_place_of_a_lost_slice(tmp_path):
-    """With a `gcloud` that notes its arguments: a suspended slice is deleted and asked for anew."""
+    """With a `gcloud` that logs its arguments: a suspended slice is deleted and requested again."""
     log = tmp_path / "log"
     (tmp_path / "states").write_text("SUSPENDED\nACTIVE\n")
     gcloud = tmp_path / "gcloud"

@@ -15,8 +15,8 @@ from tests.experiments import ends, recordings
 
 REPO = pathlib.Path(__file__).parents[2]
 EPOCHS = 2
-# What Slurm's `srun` does as far as a training can tell: starts the tasks, hands on their signals
-# and the largest of their exit codes.
+# A stub of Slurm's `srun`: starts the tasks, forwards signals to them, and exits with the largest
+# of their exit codes.
 SRUN = """#!/usr/bin/env bash
 [[ "$1" == --kill-on-bad-exit=1 ]] || exit 2
 shift
@@ -52,7 +52,7 @@ def _site(tmp_path_factory):
 
 
 def start(site, script, workdir, *flags, num_devices, epochs=EPOCHS, **environment):
-    """Starts a launch script, which trains into `workdir`."""
+    """Start a launch script that trains into `workdir`."""
     folder, arguments = site
     command = [REPO / "launch" / script, *arguments, *flags, f"--workdir={workdir}"]
     return subprocess.Popen(
@@ -76,14 +76,14 @@ def start(site, script, workdir, *flags, num_devices, epochs=EPOCHS, **environme
 
 
 def finish(process, code=0):
-    """What a script printed until its end."""
+    """Wait for a script; return what it printed, and check its exit code."""
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
     return out
 
 
 def start_slurm(site, workdir, **more):
-    """`slurm.sbatch` as the job of two tasks on this host."""
+    """Start `slurm.sbatch` as the job of two tasks on this host."""
     job = {
         # JAX takes the coordinator's port from the number of the job.
         "SLURM_JOB_ID": str(random.randrange(2**20)),
@@ -133,7 +133,7 @@ def test_slurm_preempted_saves_requeues_and_ends_as_one_process(site, tmp_path):
     for line in process.stdout:
         if line.startswith("epoch   3"):
             break
-    # As Slurm does it: the signal goes to the tasks, by `srun`, not to the script.
+    # Slurm sends the signal to the tasks, through `srun`, not to the script.
     os.kill(int((folder / "srun.pid").read_text()), signal.SIGTERM)
     out = finish(process, code=75)
     assert "back to the queue" in out
