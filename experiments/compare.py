@@ -22,6 +22,7 @@ def main(argv: Sequence[str]) -> int:
     command.refuse_arguments(argv)
 
     from mgr_jax.evaluation import compare
+    from mgr_jax.evaluation.reports import compare_text
 
     workdirs = [workdir for workdir in _WORKDIRS.value if workdir]
     if len(workdirs) < 2:
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     names = compare.short_names(workdirs)
     systems = [compare.read(workdir, _SPLIT.value) for workdir in workdirs]
     result = compare.compare(systems, names)
-    print(compare.to_text(result))
+    print(compare_text.to_text(result))
     if _JSON.value:
         text = json.dumps(result, indent=1, allow_nan=False)
         pathlib.Path(_JSON.value).write_text(text + "\n", encoding="utf-8")

@@ -57,6 +57,7 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax import workdir
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.evaluation import cross_validation
+    from mgr_jax.evaluation.reports import cross_validation_text
     from mgr_jax.training import preemption
     from mgr_jax.training.folds import loop as folds_lib
 
@@ -87,8 +88,8 @@ def main(argv: Sequence[str]) -> int:
     )
     record = workdir.load(str(jobs[0].path)).record
     report |= {name: record[name] for name in ("data_hash", "versions", "git_commit")}
-    _write(report, cross_validation.to_markdown(report))
-    print("\n" + cross_validation.to_text(report))
+    _write(report, cross_validation_text.to_markdown(report))
+    print("\n" + cross_validation_text.to_text(report))
     print(f"report    {pathlib.Path(_WORKDIR.value) / 'report.md'}")
     return 0
 

@@ -8,6 +8,7 @@ import pytest
 
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import bootstrap, compare, stats
+from mgr_jax.evaluation.reports import compare_text
 
 
 def _report(correct, **changes):
@@ -82,11 +83,11 @@ def test_compare_gives_the_tests_of_a_pair():
 
 def test_compare_names_the_better_system_only_if_significant():
     first, second = _two()
-    text = compare.to_text(
+    text = compare_text.to_text(
         compare.compare([_evaluation(first), _evaluation(second)], ["one", "two"])
     )
     assert "verdict     two is better than one at n = 80, p = " in text
-    text = compare.to_text(
+    text = compare_text.to_text(
         compare.compare([_evaluation(second), _evaluation(first)], ["two", "one"])
     )
     assert "two is better than one at n = 80" in text
@@ -96,12 +97,12 @@ def test_compare_names_the_better_system_only_if_significant():
     assert not pair["distinguishable"]
     assert pair["verdict"].startswith("not distinguishable at n = 80, p = ")
     assert f"a difference of {100 * pair['detectable_difference']:.1f} points" in pair["verdict"]
-    assert "better" not in compare.to_text(result)
+    assert "better" not in compare_text.to_text(result)
 
 
 def test_compare_prints_no_accuracy_without_n_interval_and_protocol():
     first, second = _two()
-    text = compare.to_text(
+    text = compare_text.to_text(
         compare.compare([_evaluation(first), _evaluation(second)], ["one", "two"])
     )
     for name, hits in (("one", first.sum()), ("two", second.sum())):
@@ -115,7 +116,7 @@ def test_compare_of_equal_systems_finds_nothing():
     assert (pair["difference"], pair["mcnemar_exact"], pair["p"]) == (0, 1, 1)
     assert pair["ci95"] is None and pair["needed_n"] is None
     assert not pair["distinguishable"]
-    assert "+0.0 points\n" in compare.to_text(result)
+    assert "+0.0 points\n" in compare_text.to_text(result)
     three = compare.compare([_evaluation([True] * 3)] * 2, ["one", "two"])
     assert "this n shows no difference at all" in three["pairs"][0]["verdict"]
 
@@ -130,7 +131,7 @@ def test_compare_corrects_over_the_pairs():
     for field, adjusted in (("p", "p_holm"), ("mcnemar_exact", "mcnemar_exact_holm")):
         expected = stats.holm([pair[field] for pair in result["pairs"]])
         assert [pair[adjusted] for pair in result["pairs"]] == expected
-    assert "Holm over 3 pairs" in compare.to_text(result)
+    assert "Holm over 3 pairs" in compare_text.to_text(result)
 
 
 def test_compare_counts_artists_where_they_repeat():
@@ -172,7 +173,7 @@ def test_compare_notes_runs_with_other_training_tracks():
         "the runs have different splits: they learned from different tracks",
         "artists or recordings are on both sides of the split of two",
     ]
-    assert result["notes"][0] in compare.to_text(result)
+    assert result["notes"][0] in compare_text.to_text(result)
     systems[1] = _evaluation(second, protocol="holdout")
     assert "protocols" in compare.compare(systems, ["one", "two"])["notes"][0]
 

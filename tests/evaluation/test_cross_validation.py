@@ -10,6 +10,7 @@ from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import bootstrap, cross_validation, stats
 from mgr_jax.evaluation.cross_validation import Fold
+from mgr_jax.evaluation.reports import cross_validation_text
 
 TRACKS = [Track(f"t{i:02d}", "", "ab"[i % 2], artist=f"artist {i // 4}") for i in range(24)]
 IDS = [track.id for track in TRACKS]
@@ -95,7 +96,7 @@ def test_make_report_of_one_seed_and_protocol_has_no_gap_and_no_sd_of_seeds():
     assert "leakage_gap" not in report
     row = report["protocols"]["kfold"]
     assert (row["accuracy"], row["seed_sd"], row["ci95"]) == (1.0, None, None)
-    assert "no interval" in cross_validation.to_text(report)
+    assert "no interval" in cross_validation_text.to_text(report)
 
 
 def test_make_report_refuses_a_track_that_is_tested_twice(answers):
@@ -106,8 +107,8 @@ def test_make_report_refuses_a_track_that_is_tested_twice(answers):
 
 
 def test_to_text_and_to_markdown_give_no_accuracy_without_n_interval_and_protocol(report):
-    page = cross_validation.to_markdown(report)
-    for line in (cross_validation.to_text(report) + "\n" + page).splitlines():
+    page = cross_validation_text.to_markdown(report)
+    for line in (cross_validation_text.to_text(report) + "\n" + page).splitlines():
         if "accuracy" in line and "%" in line and "|" not in line:
             assert "[" in line and "n = 24" in line and "kfold)" in line, line
     rows = [line for line in page.splitlines() if line.startswith(("| kfold", "| artist"))]
@@ -121,10 +122,10 @@ def test_to_text_and_to_markdown_give_no_accuracy_without_n_interval_and_protoco
 def test_to_text_says_what_leaks_and_what_data_cannot_show():
     leaking = [Fold("kfold", 0, i, {name: True}, shared_artists=3) for i, name in enumerate(IDS)]
     report = cross_validation.make_report(leaking, TRACKS, system="svm", data="folder")
-    assert "kfold leaks: 3.0 artist(s) per fold" in cross_validation.to_text(report)
+    assert "kfold leaks: 3.0 artist(s) per fold" in cross_validation_text.to_text(report)
     unknown = [Track(name, "", "a") for name in IDS]
     report = cross_validation.make_report(leaking, unknown, system="svm", data="folder")
-    assert "no gap can show what leaks" in cross_validation.to_text(report)
+    assert "no gap can show what leaks" in cross_validation_text.to_text(report)
 
 
 def write_evaluation(path, n=2, num_correct=1):

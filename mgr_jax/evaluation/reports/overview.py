@@ -9,7 +9,7 @@ import numpy as np
 
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import compare
-from mgr_jax.evaluation.reports import html, markdown, plots
+from mgr_jax.evaluation.reports import compare_text, html, markdown, plots
 
 
 def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ def to_text(section: dict[str, Any]) -> str:
     """Format the accuracies and the verdict of one test set for the terminal."""
     width = max(len(system["name"]) for system in section["systems"])
     lines = [_heading(section)]
-    lines += [f"  {s['name']:{width}}  {compare.describe(s)}" for s in section["systems"]]
+    lines += [f"  {s['name']:{width}}  {compare_text.describe(s)}" for s in section["systems"]]
     return "\n".join([*lines, f"  {_verdict(section)}"])
 
 
@@ -89,9 +89,9 @@ def _by_test_set(
 
 def _verdict(section: dict[str, Any]) -> str:
     best, *others = section["systems"]
-    text = f"{best['name']} has the highest accuracy, {compare.describe(best)}"
+    text = f"{best['name']} has the highest accuracy, {compare_text.describe(best)}"
     if not others:
-        return f"{best['name']} has an accuracy of {compare.describe(best)}."
+        return f"{best['name']} has an accuracy of {compare_text.describe(best)}."
     worse = [
         pair["second"]
         for pair in section["pairs"]
@@ -122,10 +122,13 @@ def _draw(
     figures = {f"{prefix}accuracies.png": "accuracies with their 95 % Wilson intervals"}
     for i, (values, system) in enumerate(zip(section["systems"], systems, strict=True)):
         name = f"{prefix}confusion_{i}.png"
-        matrix, described = np.array(system.report["confusion_matrix"]), compare.describe(values)
+        matrix, described = (
+            np.array(system.report["confusion_matrix"]),
+            compare_text.describe(values),
+        )
         plots.confusion_matrix(
             folder / name,
-            matrix,
+            np.array(system.report["confusion_matrix"]),
             system.report["labels"],
             f"{values['name']}\n{described}",
             normalised=True,
@@ -148,7 +151,7 @@ def _tables(
             [
                 values["name"],
                 report["system"],
-                compare.describe(values),
+                compare_text.describe(values),
                 artists,
                 f"{report['per_class']['macro avg']['f1']:.3f}",
                 *("" if loss is None else f"{loss:.3f}" for loss in losses),
@@ -161,7 +164,7 @@ def _tables(
         rows = [
             [
                 f"{pair['second']} against {pair['first']}",
-                dict(compare.rows(pair))["difference"],
+                dict(compare_text.rows(pair))["difference"],
                 pair["verdict"],
             ]
             for pair in section["pairs"]
