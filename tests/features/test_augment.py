@@ -10,12 +10,14 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from mgr_jax.features import augment
 
+pytestmark = pytest.mark.usefixtures("unoptimized")
+
 KEY = jax.random.key(0)
 WAVES = np.random.default_rng(0).normal(size=(8, 2048)).astype(np.float32)
 IMAGES = np.random.default_rng(1).normal(size=(8, 60, 20)).astype(np.float32)
 BAND = {"sample_rate": 22050, "min_hz": 500.0, "max_hz": 4000.0}
 MASKS = {"max_warp": 10, "bins": 8, "frames": 15, "bin_masks": 2, "frame_masks": 2}
-# Each with the strength that changes nothing.
+# Each function with its input, its options, and the options that change nothing.
 FUNCTIONS = {
     "gain": (augment.gain, WAVES, {"max_db": 6.0}, {"max_db": 0.0}),
     "polarity": (augment.polarity, WAVES, {"probability": 0.5}, {"probability": 0.0}),
@@ -49,7 +51,7 @@ def run(function, x, options, key=KEY, **more):
 
 
 @each
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.e2e)])
 def test_shape_and_type_are_kept_and_strength_0_is_the_identity(function, x, options, none, dtype):
     x = jnp.asarray(x, dtype)
     changed = run(function, x, options)
@@ -67,9 +69,18 @@ def test_draws_depend_on_key_and_row_alone(function, x, options, none):
     np.testing.assert_allclose(part, once[5:], atol=1e-4)
     same = np.repeat(x[:1], 8, axis=0)
     assert len(np.unique(np.asarray(run(function, same, options)).reshape(8, -1), axis=0)) > 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "noise" else pytest.mark.e2e) for name in FUNCTIONS],
+)
+def test_draws_on_four_devices_equal_those_on_one(name):
+    function, x, options, _ = FUNCTIONS[name]
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
     spread = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
-    np.testing.assert_allclose(run(function, spread, options), once, atol=1e-4)
+    one = run(function, x, options)
+    np.testing.assert_allclose(run(function, spread, options), one, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["gain", "low_pass"])
@@ -79,19 +90,20 @@ def test_jit_changes_nothing(name):
 
 
 def test_gain_stays_within_its_limits():
-    decibels = 20 * np.log10(np.asarray(augment.gain(KEY, WAVES, max_db=6.0) / WAVES)[:, 0])
+    louder = np.asarray(run(augment.gain, WAVES, {"max_db": 6.0}))
+    decibels = 20 * np.log10(louder / WAVES)[:, 0]
     assert np.abs(decibels).max() <= 6 and np.ptp(decibels) > 1
 
 
 def test_polarity_flips_about_half():
     ones = np.ones((2000, 1), np.float32)
-    signs = np.asarray(augment.polarity(KEY, ones))
+    signs = np.asarray(run(augment.polarity, ones, {}))
     assert set(np.unique(signs)) == {-1.0, 1.0} and abs(signs.mean()) < 0.1
 
 
 def test_time_shift_rotates():
     ramp = np.tile(np.arange(50, dtype=np.float32), (8, 1))
-    shifts = np.asarray(augment.time_shift(KEY, ramp, max_shift=7))
+    shifts = np.asarray(run(augment.time_shift, ramp, {"max_shift": 7}))
     offsets = (shifts[:, 1] - 1 + 25) % 50 - 25
     assert np.abs(offsets).max() <= 7
     for row, offset in zip(shifts, offsets, strict=True):
@@ -100,24 +112,24 @@ def test_time_shift_rotates():
 
 def test_random_crop_is_a_piece_of_the_clip():
     ramp = np.tile(np.arange(50, dtype=np.float32), (64, 1))
-    crops = np.asarray(augment.random_crop(KEY, ramp, length=20))
+    crops = np.asarray(run(augment.random_crop, ramp, {"length": 20}))
     assert (np.diff(crops, axis=1) == 1).all()
     assert crops.min() == 0 and crops.max() == 49
 
 
 @pytest.mark.parametrize("snr", [0.0, 20.0])
-def test_noise_has_the_snr_asked_for(snr):
-    added = np.asarray(augment.noise(KEY, WAVES, min_snr_db=snr, max_snr_db=snr)) - WAVES
+def test_noise_has_the_requested_snr(snr):
+    options = {"min_snr_db": snr, "max_snr_db": snr}
+    added = np.asarray(run(augment.noise, WAVES, options)) - WAVES
     measured = 10 * np.log10((WAVES**2).mean(1) / (added**2).mean(1))
     np.testing.assert_allclose(measured, snr, atol=1e-2)
-    silence = np.zeros((2, 100), np.float32)
-    np.testing.assert_array_equal(augment.noise(KEY, silence, min_snr_db=0, max_snr_db=0), 0)
+    np.testing.assert_array_equal(run(augment.noise, np.zeros_like(WAVES), options), 0)
 
 
 @pytest.mark.parametrize("function,side", [(augment.low_pass, 1), (augment.high_pass, -1)])
 def test_filter_has_the_magnitude_of_a_butterworth(function, side):
     options = {"sample_rate": 22050, "min_hz": 2000.0, "max_hz": 2000.0}
-    filtered = np.fft.rfft(np.asarray(function(KEY, WAVES, **options)))
+    filtered = np.fft.rfft(np.asarray(run(function, WAVES, options)))
     frequencies = np.fft.rfftfreq(2048, 1 / 22050)[1:]
     expected = 1 / np.sqrt(1 + (frequencies / 2000) ** (4 * side))
     gain = (filtered / np.fft.rfft(WAVES))[:, 1:]
@@ -125,7 +137,7 @@ def test_filter_has_the_magnitude_of_a_butterworth(function, side):
     np.testing.assert_allclose(gain.imag, 0, atol=1e-3)
 
 
-def test_spec_augment_masks_stripes_no_wider_than_asked():
+def test_spec_augment_masks_stripes_up_to_the_given_width():
     out = np.asarray(run(augment.spec_augment, IMAGES, {"bins": 5, "frames": 40, "max_share": 0.2}))
     fill = IMAGES.mean(axis=(1, 2), keepdims=True)
     masked = np.isclose(out, fill, atol=1e-6)
@@ -142,7 +154,7 @@ def test_spec_augment_warps_time_alone():
     assert 0 < np.abs(out - ramp).max() <= 10
 
 
-@pytest.mark.parametrize("name", ["LB", "SM"])
+@pytest.mark.parametrize("name", ["LB", pytest.param("SM", marks=pytest.mark.e2e)])
 def test_spec_augment_takes_the_papers_policies(name):
     policy = augment.SPEC_AUGMENT[name]
     out = run(augment.spec_augment, np.ones((2, 300, 80), np.float32), policy)
@@ -151,7 +163,7 @@ def test_spec_augment_takes_the_papers_policies(name):
 
 def test_mixup_mixes_inputs_and_targets_alike():
     targets = np.eye(8, dtype=np.float32)
-    x, y = augment.mixup(KEY, WAVES, targets, alpha=0.4)
+    x, y = jitted(augment.mixup, (("alpha", 0.4),))(KEY, WAVES, targets)
     share = np.diag(np.asarray(y))[:, None]
     np.testing.assert_allclose(x, share * WAVES + (1 - share) * np.roll(WAVES, -1, 0), atol=1e-5)
     np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-6)

@@ -1,3 +1,5 @@
+"""Bands pooled from linear bins."""
+
 import numpy as np
 import pytest
 
@@ -53,7 +55,7 @@ def test_pool_bands_log_bands_are_evenly_spaced_in_octaves():
         ({"fmax": 30000.0}, "fmax"),
     ],
 )
-def test_pool_bands_refuses(options, word):
+def test_pool_bands_raises_for_bad_arguments(options, word):
     values = {"scale": "mel", "n_bands": 8} | OPTIONS | options
     with pytest.raises(ValueError, match=word):
         bands.pool_bands(np.zeros((4, 128), np.float32), **values)

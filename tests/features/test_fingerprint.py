@@ -1,4 +1,4 @@
-"""Fingerprints: copies are found whatever was done to them, other music is not taken for one."""
+"""Fingerprints: altered copies match, other music does not."""
 
 import functools
 import os
@@ -38,7 +38,7 @@ def _mp3(x, rate):
         return soundfile.read(path, dtype="float32")[0]
 
 
-# What becomes of a copy, and how much later it has the audio, in seconds.
+# How a copy is altered, and how much later it has the audio, in seconds.
 COPIES = {
     "gain": (lambda x, rate: 0.1 * x, 0.0),
     "clipped": (lambda x, rate: np.clip(2 * x, -np.abs(x).max(), np.abs(x).max()), 0.0),
@@ -111,15 +111,15 @@ def test_similarity_is_the_correlation_written_out():
     np.testing.assert_allclose(score[0, 0], best[expected], rtol=1e-4)
 
 
-def test_similarity_is_the_same_both_ways(prints):
+def test_similarity_is_symmetric(prints):
     one, offset = fingerprint.similarity(prints[:3], prints[3:6], min_frames=40)
     other, back = fingerprint.similarity(prints[3:6], prints[:3], min_frames=40)
     np.testing.assert_allclose(one, np.asarray(other).T, atol=1e-5)
     np.testing.assert_array_equal(offset, -np.asarray(back).T)
 
 
-def test_similarity_does_not_take_silence_for_common_audio(clips):
-    """Clips of 5 s of music each, padded with zeros: alike in their padding only."""
+def test_similarity_ignores_silence_in_common(clips):
+    # Clips of 5 s of music each, padded with zeros: only their padding is alike.
     short = _prints([_fit(x[: 5 * RATE], len(x)) for x in clips], RATE)
     score, _ = fingerprint.similarity(short, short, min_frames=_common(RATE))
     assert np.asarray(score).max() == 0.0
@@ -134,10 +134,10 @@ def test_near_identical_gives_each_pair_once_over_all_tiles():
     pairs = {(3, 10): 0, (5, 149): 0, (70, 100): 4, (64, 127): -6}
     for (left, right), later in pairs.items():
         prints[right] = np.roll(prints[left], later, axis=0)
-    found = list(fingerprint.near_identical(prints, min_frames=20))
-    assert {(i, j): offset for i, j, _, offset in found} == pairs
-    assert len(found) == 4
-    assert min(score for _, _, score, _ in found) > 0.999
+    matches = list(fingerprint.near_identical(prints, min_frames=20))
+    assert {(i, j): offset for i, j, _, offset in matches} == pairs
+    assert len(matches) == 4
+    assert min(score for _, _, score, _ in matches) > 0.999
     assert list(fingerprint.near_identical(prints[:1], min_frames=20)) == []
 
 
@@ -162,7 +162,7 @@ def test_fingerprint_takes_any_leading_dimensions_and_rates():
     assert [fingerprint.frame_hop(rate) for rate in (8000, 22_050, 44_100)] == [1024, 2048, 4096]
 
 
-def test_bad_arguments_are_named():
+def test_bad_arguments_raise_and_are_named():
     with pytest.raises(ValueError, match="sample_rate is 0"):
         fingerprint.fingerprint(np.zeros(100, np.float32), sample_rate=0)
     with pytest.raises(ValueError, match="waveform is int16"):
@@ -205,7 +205,7 @@ def test_near_identical_compares_1000_tracks_of_30_s_within_two_minutes():
         batches.append(np.asarray(fingerprint.fingerprint(batch, sample_rate=22_050)))
     prints = np.concatenate(batches)
     prints[700, 60:] = prints[13, :-60]
-    found = list(fingerprint.near_identical(prints, min_frames=_common(22_050)))
-    assert [pair[:2] for pair in found] == [(13, 700)]
-    # Of one core: a busy machine does not change it.
+    matches = list(fingerprint.near_identical(prints, min_frames=_common(22_050)))
+    assert [pair[:2] for pair in matches] == [(13, 700)]
+    # CPU time, which other jobs on the machine do not change.
     assert time.process_time() - start < 120

@@ -1,5 +1,7 @@
 """Frames, and work on them block by block."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import librosa
@@ -11,30 +13,53 @@ from mgr_jax.features import framing, spectral
 NOISE = np.random.default_rng(0).normal(size=(3, 5000)).astype(np.float32)
 
 
-@pytest.mark.parametrize("frame_length", [1, 7, 64, 100])
-@pytest.mark.parametrize("hop_length", [1, 7, 50, 64, 101])
+def tiered(*default, **values):
+    """The product of `values` as parameters: those in `default` as they are, the others `e2e`."""
+    return pytest.mark.parametrize(
+        ",".join(values),
+        [
+            pytest.param(*choice, marks=() if choice in default else pytest.mark.e2e)
+            for choice in itertools.product(*values.values())
+        ],
+    )
+
+
+@tiered(
+    (1, 1),
+    (7, 64),
+    (64, 7),
+    (100, 1),
+    (100, 50),
+    frame_length=(1, 7, 64, 100),
+    hop_length=(1, 7, 50, 64, 101),
+)
 def test_frame_equals_librosas_frames(frame_length, hop_length):
     ours = framing.frame(NOISE, frame_length=frame_length, hop_length=hop_length)
     theirs = librosa.util.frame(NOISE, frame_length=frame_length, hop_length=hop_length)
     np.testing.assert_array_equal(ours, np.swapaxes(theirs, -1, -2))
 
 
-@pytest.mark.parametrize(
-    "center,pad_mode", [(True, "constant"), (True, "reflect"), (False, "constant")]
+@tiered(
+    ((64, 16), (True, "constant")),
+    ((63, 20), (True, "reflect")),
+    ((32, 100), (False, "constant")),
+    lengths=((64, 16), (64, 64), (63, 20), (32, 100), (512, 5)),
+    ends=((True, "constant"), (True, "reflect"), (False, "constant")),
 )
-@pytest.mark.parametrize("n_fft,hop_length", [(64, 16), (64, 64), (63, 20), (32, 100), (512, 5)])
-def test_map_frames_in_blocks_equals_all_frames_at_once(n_fft, hop_length, center, pad_mode):
-    cut = framing.Framing(n_fft, hop_length, center, pad_mode)
+def test_map_frames_in_blocks_equals_all_frames_at_once(lengths, ends):
+    cut = framing.Framing(*lengths, *ends)
 
     def function(frames):
         return jnp.stack([frames.sum(-1), frames[..., 0], frames[..., -1]], axis=-1)
 
-    for samples in (663, 4999):
-        waveform = jnp.asarray(NOISE[:, :samples])
+    @jax.jit
+    def both(waveform):
         whole = function(framing.frames(waveform, cut))
-        blocks = jax.jit(
-            lambda x: framing.map_frames(function, x, cut, block_samples=3 * 4 * n_fft)
-        )(waveform)
+        block_samples = 3 * 4 * cut.n_fft
+        return whole, framing.map_frames(function, waveform, cut, block_samples=block_samples)
+
+    for samples in (663, 4999):
+        whole, blocks = both(NOISE[:, :samples])
         np.testing.assert_allclose(blocks, whole, atol=2e-5)
 
 
@@ -57,20 +82,24 @@ def test_gradient_through_blocks_equals_that_through_all_frames():
     np.testing.assert_allclose(gradient, jax.jit(jax.grad(whole))(waveform), rtol=1e-3, atol=1e-2)
 
 
-def test_map_frames_really_works_in_blocks():
+def test_map_frames_calls_the_function_on_blocks():
     cut = framing.Framing(64, 16, True, "constant")
-    seen = []
+    shapes = []
 
     def function(frames):
-        seen.append(frames.shape)
+        shapes.append(frames.shape)
         return frames[..., :1]
 
     framing.map_frames(function, jnp.asarray(NOISE), cut, block_samples=3 * 10 * 64)
-    assert (3, 10, 64) in seen
+    assert (3, 10, 64) in shapes
 
 
-@pytest.mark.parametrize("samples", [1, 2, 100, 1023, 1024, 1025])
-@pytest.mark.parametrize("pad_mode", framing.PAD_MODES)
+@tiered(
+    (1, "reflect"),
+    (1024, "constant"),
+    samples=(1, 2, 100, 1023, 1024, 1025),
+    pad_mode=framing.PAD_MODES,
+)
 def test_stft_of_a_clip_shorter_than_the_pad_is_librosas(samples, pad_mode):
     clip = NOISE[0, :samples]
     ours = np.asarray(spectral.stft(clip, pad_mode=pad_mode)).T

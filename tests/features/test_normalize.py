@@ -6,12 +6,14 @@ import pytest
 
 from mgr_jax.features import normalize
 
+pytestmark = pytest.mark.usefixtures("unoptimized")
+
 X = (np.random.default_rng(0).normal(size=(10, 6, 4)) * [1, 2, 3, 0] - [0, 50, 100, 7]).astype(
     np.float32
 )
 
 
-def fitted(kind, parts):
+def fit(kind, parts):
     moments = None
     for part in parts:
         moments = normalize.accumulate(moments, part, kind=kind)
@@ -19,9 +21,9 @@ def fitted(kind, parts):
 
 
 @pytest.mark.parametrize("kind,axes", [("global", None), ("bin", (0, 1))])
-def test_fit_equals_numpys_moments_however_it_is_cut(kind, axes):
+def test_fit_equals_numpys_moments_for_any_batches(kind, axes):
     for parts in ([X], [X[:3], X[3:]], np.split(X, 10)):
-        normalizer = fitted(kind, parts)
+        normalizer = fit(kind, parts)
         deviation = X.astype(np.float64).std(axis=axes)
         np.testing.assert_allclose(normalizer["mean"], X.mean(axis=axes), rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(
@@ -31,7 +33,7 @@ def test_fit_equals_numpys_moments_however_it_is_cut(kind, axes):
 
 @pytest.mark.parametrize("kind", ["global", "bin"])
 def test_normalized_training_part_has_mean_0_and_deviation_1(kind):
-    out = np.asarray(normalize.apply(fitted(kind, [X]), X, kind=kind))
+    out = np.asarray(normalize.apply(fit(kind, [X]), X, kind=kind))
     axes = None if kind == "global" else (0, 1)
     np.testing.assert_allclose(out.mean(axis=axes), 0, atol=1e-5)
     expected = 1 if kind == "global" else [1, 1, 1, 0]

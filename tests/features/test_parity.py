@@ -11,12 +11,26 @@ DEFAULTS = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def tiered(cases):
+    """Parameters: the first case of every function in the default tier, the others in `e2e`."""
+    first = {case.function: case for case in reversed(cases)}
+    return [
+        pytest.param(
+            case,
+            id=case.name,
+            marks=() if case is first[case.function] else pytest.mark.e2e,
+        )
+        for case in cases
+    ]
+
+
+@pytest.mark.parametrize("case", tiered(CASES))
 def test_function_agrees_with_librosa_on_synthetic_signals(case):
     for signal, error in parity.errors(case, parity.signals(12_000)).items():
         assert error <= parity.bound(case, signal), signal
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     "case", [case for case in DEFAULTS if case.function != "delta"], ids=lambda case: case.name
 )
@@ -25,6 +39,7 @@ def test_function_agrees_with_librosa_on_a_clip_of_100_samples(case):
         assert error <= parity.bound(case, signal), signal
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.name)
 def test_function_agrees_with_librosa_on_real_tracks(case):
     tracks = parity.tracks(2, 110_250)

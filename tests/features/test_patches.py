@@ -1,8 +1,12 @@
+"""Patches, whitening and log-covariances against NumPy and SciPy written out."""
+
 import numpy as np
 import pytest
 from scipy.linalg import logm
 
 from mgr_jax.features import patches
+
+pytestmark = pytest.mark.usefixtures("unoptimized")
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(60, 5)).astype(np.float32) @ RANDOM.normal(size=(5, 5)).astype(np.float32)
@@ -15,7 +19,7 @@ def test_extract_lays_neighbouring_frames_side_by_side():
 
 
 @pytest.mark.parametrize("width", [0, 7])
-def test_extract_refuses_a_width_outside_the_frames(width):
+def test_extract_raises_for_a_width_outside_the_frames(width):
     with pytest.raises(ValueError, match="width"):
         patches.extract(np.zeros((6, 2), np.float32), width=width)
 
@@ -35,7 +39,7 @@ def test_fit_whitening_keeps_the_largest_components():
 
 
 @pytest.mark.parametrize(("rows", "count", "word"), [(1, 2, "patches"), (60, 6, "num_components")])
-def test_fit_whitening_refuses(rows, count, word):
+def test_fit_whitening_raises_for_bad_arguments(rows, count, word):
     with pytest.raises(ValueError, match=word):
         patches.fit_whitening(X[:rows], num_components=count)
 

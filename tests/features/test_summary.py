@@ -13,6 +13,8 @@ import scipy.stats
 from experiments.benchmarks import parity
 from mgr_jax.features import summary
 
+pytestmark = pytest.mark.usefixtures("unoptimized")
+
 FRAMES = (5 + 3 * np.random.default_rng(0).gamma(2.0, size=(2, 3, 50, 14))).astype(np.float32)
 
 
@@ -21,10 +23,8 @@ def test_mean_covariance_of_14_coefficients_has_119_values():
     assert ours.shape == (2, 3, 119)
     for i in np.ndindex(2, 3):
         covariance = np.cov(FRAMES[i].astype(np.float64).T)
-        written_out = [covariance[r, c] for r in range(14) for c in range(r, 14)]
-        np.testing.assert_allclose(
-            ours[i], [*FRAMES[i].mean(0), *written_out], rtol=2e-5, atol=2e-5
-        )
+        triangle = [covariance[r, c] for r in range(14) for c in range(r, 14)]
+        np.testing.assert_allclose(ours[i], [*FRAMES[i].mean(0), *triangle], rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize(
