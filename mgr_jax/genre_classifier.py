@@ -26,7 +26,7 @@ from mgr_jax.data import batches, splits
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.audio import AudioError
 from mgr_jax.errors import UserError
-from mgr_jax.training import loop
+from mgr_jax.training import loop, preemption
 
 _MANIFEST = "manifest.csv"
 # The validation part is drawn here; there is no test part, since the caller tests.
@@ -108,7 +108,7 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         try:
             with contextlib.nullcontext() if self.verbose else quiet:
                 train(run.config, dataset, run)
-        except loop.Interrupted as error:
+        except preemption.Interrupted as error:
             raise KeyboardInterrupt(str(error)) from error
         self.predictor_ = predictor.load(str(folder))
         self.classes_ = classes

@@ -122,10 +122,7 @@ def _draw(
     figures = {f"{prefix}accuracies.png": "accuracies with their 95 % Wilson intervals"}
     for i, (values, system) in enumerate(zip(section["systems"], systems, strict=True)):
         name = f"{prefix}confusion_{i}.png"
-        matrix, described = (
-            np.array(system.report["confusion_matrix"]),
-            compare_text.describe(values),
-        )
+        described = compare_text.describe(values)
         plots.confusion_matrix(
             folder / name,
             np.array(system.report["confusion_matrix"]),
