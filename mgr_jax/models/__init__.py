@@ -6,73 +6,82 @@ All share one signature: `model(x, *, train=False, row_keys=None, num_frames=Non
 Running averages of batch normalisation are the collection `batch_stats`.
 """
 
+import dataclasses
+import functools
+
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mgr_jax import config
-from mgr_jax.models import bbnn, cnn, cnn_lstm, rnn
+from mgr_jax import config, ops
+from mgr_jax.models import bbnn, bbnn_fused, cnn, cnn_lstm, rnn
 
 
 def make_model(model: config.Model, *, num_classes: int, axis_name: str | None = None) -> nn.Module:
-    """The network that `model` describes.
+    """Build the network that `model` describes.
 
     Args:
-      model: the `model` section of a config.
+      model: the `model` section of a config. With `implementation="reference"` the network is the
+        textbook one, and all its operations are plain formulas.
       num_classes: C, the number of logits.
       axis_name: axis of the devices over which batch normalisation takes its statistics, if any.
 
     Raises:
       ValueError: `model.name` is not a network.
     """
-    if model.name not in _NETWORKS:
-        raise ValueError(f"model.name is {model.name!r}; networks are {', '.join(_NETWORKS)}")
-    return _NETWORKS[model.name](model, num_classes, axis_name)
+    reference, dtype = model.implementation == "reference", jnp.dtype(model.dtype)
+    if model.name == "bbnn":
+        network = (bbnn if reference else bbnn_fused).BBNN(
+            num_classes,
+            width=model.width,
+            num_modules=model.num_modules,
+            momentum=model.batch_norm_momentum,
+            axis_name=axis_name,
+            dtype=dtype,
+        )
+    elif model.name == "cnn":
+        network = cnn.CNN(
+            num_classes,
+            width_multiplier=model.width_multiplier,
+            dropout=model.dropout,
+            dtype=dtype,
+        )
+    elif model.name == "cnn_lstm":
+        network = cnn_lstm.CNNLSTM(
+            num_classes,
+            width_multiplier=model.width_multiplier,
+            scan_axis=model.scan_axis,
+            dropout=model.dropout,
+            dtype=dtype,
+        )
+    elif model.name == "rnn":
+        network = rnn.RNN(
+            num_classes,
+            cell=model.cell,
+            hidden_size=model.hidden_size,
+            num_layers=model.num_layers,
+            bidirectional=model.bidirectional,
+            dropout=model.dropout,
+            momentum=model.batch_norm_momentum,
+            axis_name=axis_name,
+            dtype=dtype,
+        )
+    else:
+        raise ValueError(f"model.name is {model.name!r}; networks are {', '.join(config.NETWORKS)}")
+    return _by_formulas(network) if reference else network
 
 
-def _bbnn(model: config.Model, num_classes: int, axis_name: str | None) -> nn.Module:
-    return bbnn.BBNN(
-        num_classes,
-        width=model.width,
-        num_modules=model.num_modules,
-        momentum=model.batch_norm_momentum,
-        axis_name=axis_name,
-        dtype=jnp.dtype(model.dtype),
-    )
+def _by_formulas(network: nn.Module) -> nn.Module:
+    """Return `network` with all its operations as their reference formulas."""
+    fields = {field.name: getattr(network, field.name) for field in dataclasses.fields(network)}
+    del fields["parent"], fields["name"]
+    return _reference_class(type(network))(**fields)
 
 
-def _cnn(model: config.Model, num_classes: int, axis_name: str | None) -> nn.Module:
-    del axis_name
-    return cnn.CNN(
-        num_classes,
-        width_multiplier=model.width_multiplier,
-        dropout=model.dropout,
-        dtype=jnp.dtype(model.dtype),
-    )
+@functools.cache
+def _reference_class(network: type[nn.Module]) -> type[nn.Module]:
+    class Reference(network):
+        def __call__(self, *args, **kwargs):
+            with ops.implementation("reference"):
+                return super().__call__(*args, **kwargs)
 
-
-def _cnn_lstm(model: config.Model, num_classes: int, axis_name: str | None) -> nn.Module:
-    del axis_name
-    return cnn_lstm.CNNLSTM(
-        num_classes,
-        width_multiplier=model.width_multiplier,
-        scan_axis=model.scan_axis,
-        dropout=model.dropout,
-        dtype=jnp.dtype(model.dtype),
-    )
-
-
-def _rnn(model: config.Model, num_classes: int, axis_name: str | None) -> nn.Module:
-    return rnn.RNN(
-        num_classes,
-        cell=model.cell,
-        hidden_size=model.hidden_size,
-        num_layers=model.num_layers,
-        bidirectional=model.bidirectional,
-        dropout=model.dropout,
-        momentum=model.batch_norm_momentum,
-        axis_name=axis_name,
-        dtype=jnp.dtype(model.dtype),
-    )
-
-
-_NETWORKS = {"bbnn": _bbnn, "cnn": _cnn, "cnn_lstm": _cnn_lstm, "rnn": _rnn}
+    return Reference

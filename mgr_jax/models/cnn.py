@@ -5,7 +5,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from mgr_jax.models import layers
-from mgr_jax.ops import max_pool as pooling
 
 
 class CNN(nn.Module):
@@ -17,7 +16,7 @@ class CNN(nn.Module):
     Attributes:
       num_classes: C.
       width_multiplier: factor on the channels and units of every layer but the last.
-      dropout: share of values dropped in training, after every pooling.
+      dropout: share of values dropped in training, after every layers.
       dtype: type of the arithmetic; parameters stay float32.
     """
 
@@ -48,21 +47,46 @@ class CNN(nn.Module):
         # (channels, kernel, stride) of each pair: the first `same`, the second `valid`.
         pairs = ((32, 3, 1), (64, 4, 2), (64, 4, 1))
         for i, (channels, kernel, stride) in enumerate(pairs):
-            x = layers.conv_pair(
+            x = conv_pair(
                 x,
-                layers.scaled(channels, self.width_multiplier),
+                scaled(channels, self.width_multiplier),
                 kernel_size=kernel,
                 stride=stride,
                 first=2 * i + 1,
                 dtype=self.dtype,
             )
-            x = pooling.AveragePool((2, 2), name=f"average_pooling2d_{i + 1}")(x)
+            x = layers.AveragePool((2, 2), name=f"average_pooling2d_{i + 1}")(x)
             x = layers.Dropout(self.dropout, name=f"dropout_{i + 1}")(
                 x, train=train, row_keys=row_keys
             )
         x = layers.Flatten(name="flatten_1")(x)
         for i, units in enumerate((1000, 512, 64)):
-            units = layers.scaled(units, self.width_multiplier)
-            x = nn.relu(layers.Dense(units, self.dtype, name=f"dense_{i + 1}")(x))
-        logits = layers.Dense(self.num_classes, self.dtype, name="dense_4")(x)
+            units = scaled(units, self.width_multiplier)
+            x = nn.relu(layers.Dense(units, dtype=self.dtype, name=f"dense_{i + 1}")(x))
+        logits = layers.Dense(self.num_classes, dtype=self.dtype, name="dense_4")(x)
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))
+
+
+def conv_pair(
+    x: jax.Array, features: int, *, kernel_size: int, stride: int, first: int, dtype: jnp.dtype
+) -> jax.Array:
+    """Two convolutions with ReLU, `same` then `valid`, named conv2d_<first> and the next.
+
+    To be called in the compact method of a network; [B, H, W, C] -> [B, H', W', features].
+    """
+    for number, padding in ((first, "SAME"), (first + 1, "VALID")):
+        conv = layers.Conv(
+            features,
+            (kernel_size, kernel_size),
+            (stride, stride),
+            padding,
+            dtype=dtype,
+            name=f"conv2d_{number}",
+        )
+        x = nn.relu(conv(x))
+    return x
+
+
+def scaled(units: int, multiplier: float) -> int:
+    """Return `units` times `multiplier`, at least 1."""
+    return max(1, round(units * multiplier))

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mgr_jax.models import layers, rnn
-from mgr_jax.ops import max_pool as pooling
+from mgr_jax.models import cnn, layers, rnn
 
 
 class CNNLSTM(nn.Module):
@@ -55,29 +54,30 @@ class CNNLSTM(nn.Module):
             return layer(x, train=train, row_keys=row_keys)
 
         for i, (channels, kernel) in enumerate(((32, 3), (64, 4), (64, 4))):
-            x = layers.conv_pair(
+            x = cnn.conv_pair(
                 x,
-                layers.scaled(channels, self.width_multiplier),
+                cnn.scaled(channels, self.width_multiplier),
                 kernel_size=kernel,
                 stride=1,
                 first=2 * i + 1,
                 dtype=self.dtype,
             )
-            x = pooling.AveragePool((2, 2), name=f"average_pooling2d_{i + 1}")(x)
+            x = layers.AveragePool((2, 2), name=f"average_pooling2d_{i + 1}")(x)
             x = drop(x, i + 1)
         if self.scan_axis == "time":
             x = x.swapaxes(1, 2)
         x = layers.Flatten(start=2, name="time_distributed_1")(x)
         for i, units in enumerate((1000, 500)):
             x = rnn.Recurrent(
-                layers.scaled(units, self.width_multiplier),
+                cnn.scaled(units, self.width_multiplier),
                 cell="lstm",
                 return_sequences=i == 0,
                 dtype=self.dtype,
                 name=f"lstm_{i + 1}",
             )(x)
         for i, units in enumerate((100, 50)):
-            units = layers.scaled(units, self.width_multiplier)
-            x = drop(nn.relu(layers.Dense(units, self.dtype, name=f"dense_{i + 1}")(x)), i + 4)
-        logits = layers.Dense(self.num_classes, self.dtype, name="dense_3")(x)
+            units = cnn.scaled(units, self.width_multiplier)
+            x = nn.relu(layers.Dense(units, dtype=self.dtype, name=f"dense_{i + 1}")(x))
+            x = drop(x, i + 4)
+        logits = layers.Dense(self.num_classes, dtype=self.dtype, name="dense_3")(x)
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))

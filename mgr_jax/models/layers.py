@@ -1,10 +1,10 @@
 """Layers that the networks share, with the initialisers and conventions of Keras.
 
-Kernels are Glorot uniform and biases zero; parameters stay in float32 (their own type), while
-`dtype` is the type of the arithmetic. Every layer is a module, so that a table of a network
-(`mgr_jax.models.summary`) names it.
+Kernels are Glorot uniform and biases zero; parameters stay in float32, while `dtype` is the type of
+the arithmetic. Every layer is a module, so that the table of a network (`models.summary`) names it.
 """
 
+import functools
 import zlib
 
 import jax
@@ -12,129 +12,177 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from mgr_jax.ops.convolution import convolve, convolve_relu
-from mgr_jax.ops.moments import as_row, moments
+from mgr_jax import ops
 
 BATCH_NORM_EPSILON = 1e-3  # Keras' default; Flax and PyTorch use 1e-5
 
 kernel_init = nn.initializers.glorot_uniform()
 
+Dense = functools.partial(nn.Dense, kernel_init=kernel_init)
+
 
 class Conv(nn.Module):
     """Two-dimensional convolution with bias, as `keras.layers.Conv2D`.
 
-    A 1x1 convolution of stride 1 runs as a matrix product, several times faster on CPU.
-
     Attributes:
-      channels: input channels.
       features: output channels.
       kernel_size: (height, width).
       strides: (height, width).
       padding: `SAME` or `VALID`.
-      normalised: the output's mean is subtracted further on (batch normalisation), so that in
-        training the gradient of the bias is exactly zero. It is then set to zero: rounding noise
-        in its place would be scaled up to full steps by Adam.
-      relu: apply ReLU to the output.
+      train_bias: False where a batch normalisation follows, which subtracts the bias again: its
+        gradient is exactly zero then, and Adam would scale rounding noise up to full steps.
       dtype: type of the arithmetic.
     """
 
-    channels: int
     features: int
     kernel_size: tuple[int, int]
     strides: tuple[int, int] = (1, 1)
     padding: str = "SAME"
-    normalised: bool = False
-    relu: bool = False
-    dtype: jnp.dtype = jnp.float32
-
-    def setup(self) -> None:
-        shape = (*self.kernel_size, self.channels, self.features)
-        self.kernel = self.param("kernel", kernel_init, shape)
-        self.bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H, W, channels] -> [B, H', W', features]."""
-        kernel, bias = self.weights()
-        function = convolve_relu if self.relu else convolve
-        return function(
-            x.astype(self.dtype), kernel, bias, strides=self.strides, padding=self.padding
-        )
-
-    def weights(self) -> tuple[jax.Array, jax.Array]:
-        """Kernel [h, w, channels, features] and bias [features] as the arithmetic takes them."""
-        bias = lax.stop_gradient(self.bias) if self.normalised else self.bias
-        return self.kernel.astype(self.dtype), bias.astype(self.dtype)
-
-
-class Dense(nn.Module):
-    """Fully connected layer, as `keras.layers.Dense`."""
-
-    features: int
+    train_bias: bool = True
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, D] -> [B, features]."""
-        kernel = self.param("kernel", kernel_init, (x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
-        return y + as_row(bias.astype(self.dtype), y)
+        """[B, H, W, C] -> [B, H', W', features]."""
+        kernel, bias = conv_weights(self, (*self.kernel_size, x.shape[-1], self.features))
+        x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
+        bias = bias if self.train_bias else lax.stop_gradient(bias)
+        y = ops.convolve(x, kernel, strides=self.strides, padding=self.padding)
+        return y + bias.reshape(1, 1, 1, -1)
+
+
+def conv_weights(module: nn.Module, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Declare the parameters of a convolution in a compact `module`.
+
+    Returns:
+      Kernel `shape`, which is [h, w, Cin, Cout], and bias [Cout].
+    """
+    kernel = module.param("kernel", kernel_init, shape)
+    return kernel, module.param("bias", nn.initializers.zeros_init(), shape[-1:])
 
 
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last (Ioffe & Szegedy 2015), as Keras has it.
 
-    The variance is the biased one, from the differences to the mean (see `moments`). Running
-    averages move by `1 - momentum` a step and live in the collection `batch_stats`.
+    The variance is the biased one. Running averages live in the collection `batch_stats`.
 
     Attributes:
-      channels: C.
+      use_running_average: normalise by the running averages, as in evaluation.
       momentum: share of the running averages that is kept at a step.
       axis_name: axis of devices over which the statistics are taken; None takes those of `x`.
       dtype: type of the output; statistics are in float32 or better.
     """
 
-    channels: int
+    use_running_average: bool
     momentum: float = 0.99
     axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 
-    def setup(self) -> None:
-        shape = (self.channels,)
-        self.scale = self.param("scale", nn.initializers.ones_init(), shape)
-        self.bias = self.param("bias", nn.initializers.zeros_init(), shape)
-        self.mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
-        self.var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
-
-    def __call__(
-        self, x: jax.Array, *, train: bool = False, mask: jax.Array | None = None
-    ) -> jax.Array:
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """[..., C] -> [..., C]; only where `mask` [...] holds does `x` enter the statistics."""
-        batch = moments(x, mask=mask, axis_name=self.axis_name) if train else None
-        center, factor, shift = (as_row(vector, x) for vector in self.affine(batch))
+        batch = None
+        if not self.use_running_average:
+            batch = ops.moments(x, mask=mask, axis_name=self.axis_name)
+        vectors = batch_norm_vectors(self, x.shape[-1], batch, momentum=self.momentum)
+        center, factor, shift = (v.reshape((1,) * (x.ndim - 1) + (-1,)) for v in vectors)
         return ((x - center) * factor + shift).astype(self.dtype)
 
-    def affine(
-        self, batch: tuple[jax.Array, jax.Array] | None
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Center, factor and shift [C]: the output is (x - center) * factor + shift.
 
-        `batch` is the mean and the variance [C] of the batch, which enter the running averages;
-        None means evaluation, by the running averages.
+def batch_norm_vectors(
+    module: nn.Module,
+    channels: int,
+    batch: tuple[jax.Array, jax.Array] | None,
+    *,
+    momentum: float,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Declare the variables of a batch normalisation in a compact `module`, and update them.
+
+    Args:
+      module: gets the parameters `scale` and `bias`, and `mean` and `var` in `batch_stats`.
+      channels: C.
+      batch: mean and variance [C] of the batch, which enter the running averages; None normalises
+        by the running averages.
+      momentum: share of the running averages that is kept.
+
+    Returns:
+      Center, factor and shift [C]: the output is (x - center) * factor + shift.
+    """
+    shape = (channels,)
+    scale = module.param("scale", nn.initializers.ones_init(), shape)
+    bias = module.param("bias", nn.initializers.zeros_init(), shape)
+    running = tuple(
+        module.variable("batch_stats", name, init, shape, jnp.float32)
+        for name, init in (("mean", jnp.zeros), ("var", jnp.ones))
+    )
+    mean, var = (average.value for average in running) if batch is None else batch
+    if batch is not None and not module.is_initializing():
+        for average, value in zip(running, (mean, var), strict=True):
+            average.value = momentum * average.value + (1 - momentum) * value
+    return mean, scale * lax.rsqrt(var + BATCH_NORM_EPSILON), bias
+
+
+class MaxPool(nn.Module):
+    """Max-pooling, as `keras.layers.MaxPooling2D`."""
+
+    window: tuple[int, int]
+    strides: tuple[int, int]
+    padding: str = "VALID"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H', W', C]."""
+        return ops.max_pool(x, window=self.window, strides=self.strides, padding=self.padding)
+
+
+class AveragePool(nn.Module):
+    """Mean over windows that do not overlap; rows and columns left over are dropped."""
+
+    window: tuple[int, int] = (2, 2)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H // h, W // w, C].
+
+        Raises:
+          ValueError: `x` is smaller than the window.
         """
-        mean, var = (self.mean.value, self.var.value) if batch is None else batch
-        if batch is not None and not self.is_initializing():
-            keep = self.momentum
-            self.mean.value = keep * self.mean.value + (1 - keep) * mean
-            self.var.value = keep * self.var.value + (1 - keep) * var
-        return mean, self.scale * lax.rsqrt(var + BATCH_NORM_EPSILON), self.bias
+        height, width = self.window
+        rows, columns = x.shape[1] // height, x.shape[2] // width
+        if rows == 0 or columns == 0:
+            raise ValueError(
+                f"x of {x.shape[1]}x{x.shape[2]} is too small for {height}x{width} pooling;"
+                " use a longer window or a larger image"
+            )
+        x = x[:, : rows * height, : columns * width]
+        return x.reshape(x.shape[0], rows, height, columns, width, x.shape[-1]).mean((2, 4))
+
+
+class GlobalAveragePool(nn.Module):
+    """Mean over height and width, taken in float32."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, C]."""
+        return x.astype(jnp.promote_types(jnp.float32, x.dtype)).mean((1, 2))
+
+
+class Flatten(nn.Module):
+    """All axes from `start` on become one, in row-major order."""
+
+    start: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, ...] -> [B, D]."""
+        return x.reshape(*x.shape[: self.start], -1)
 
 
 class Dropout(nn.Module):
     """Dropout with a draw of its own for every example (Srivastava et al. 2014).
 
-    The draw depends on the example's key and on this layer's place in the network, so that it
-    does not depend on how the rows of a batch are spread over devices.
+    The draw depends on the example's key and on this layer's path in the network, so that it does
+    not depend on how the rows of a batch are spread over devices.
     """
 
     rate: float
@@ -162,10 +210,10 @@ class Dropout(nn.Module):
 
 
 def _bernoulli(key: jax.Array, keep: float, shape: tuple[int, ...]) -> jax.Array:
-    """Booleans of `shape`, each true with probability `keep`.
+    """Draw booleans of `shape`, each true with probability `keep`.
 
-    A few bits decide exactly on a multiple of 1/4 or 1/256, and a word of random bits, which cost
-    more than all the rest of dropout, holds those of several values along the first axis.
+    Random bits cost more than all the rest of dropout. A few of them decide exactly on a multiple
+    of 1/4 or 1/256, so that a word holds those of several values along the first axis.
     """
     bits = next((n for n in (2, 8) if (2**n * keep) % 1 == 0), None)
     if bits is None:
@@ -173,47 +221,3 @@ def _bernoulli(key: jax.Array, keep: float, shape: tuple[int, ...]) -> jax.Array
     words = jax.random.bits(key, (-(-shape[0] * bits // 32), *shape[1:]), jnp.uint32)
     values = jnp.concatenate([(words >> shift) & (2**bits - 1) for shift in range(0, 32, bits)])
     return values[: shape[0]] < int(2**bits * keep)
-
-
-def conv_pair(
-    x: jax.Array,
-    features: int,
-    *,
-    kernel_size: int,
-    stride: int,
-    first: int,
-    dtype: jnp.dtype,
-) -> jax.Array:
-    """Two convolutions with ReLU, `same` then `valid`, named conv2d_<first> and the next.
-
-    To be called inside the compact method of a network; [B, H, W, C] -> [B, H', W', features].
-    """
-    for number, padding in ((first, "SAME"), (first + 1, "VALID")):
-        conv = Conv(
-            x.shape[-1],
-            features,
-            (kernel_size, kernel_size),
-            (stride, stride),
-            padding,
-            relu=True,
-            dtype=dtype,
-            name=f"conv2d_{number}",
-        )
-        x = conv(x)
-    return x
-
-
-def scaled(units: int, multiplier: float) -> int:
-    """`units` times `multiplier`, at least 1."""
-    return max(1, round(units * multiplier))
-
-
-class Flatten(nn.Module):
-    """All axes from `start` on become one, in row-major order."""
-
-    start: int = 1
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, ...] -> [B, D]."""
-        return x.reshape(*x.shape[: self.start], -1)

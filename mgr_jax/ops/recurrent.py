@@ -1,121 +1,144 @@
-"""One step of recurrent layers and the way back through it: SimpleRNN, GRU and LSTM."""
+"""A recurrent layer over a sequence by `lax.scan`, with a backward pass of its own.
 
-from collections.abc import Callable
-from typing import NamedTuple
+Autodiff of a scan adds a matrix to the gradient of each kernel at every frame. Here the backward
+scan carries gradients of the state alone; a kernel's gradient is one product over all frames.
+"""
+
+import functools
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+from mgr_jax.ops import switch
+from mgr_jax.ops.cells import CELLS, column_groups
+
+# Inputs of at most a fourth of the units are multiplied together with the state.
+_FEW_INPUTS = 4
 
 
-class Cell(NamedTuple):
-    """What a scan needs of a cell; `models.rnn` has the formulas and the scan.
+def recurrent(
+    x: jax.Array,
+    kernel: jax.Array,
+    recurrent_kernel: jax.Array,
+    bias: jax.Array,
+    num_frames: jax.Array | None = None,
+    *,
+    cell: str,
+    return_sequences: bool = False,
+    reverse: bool = False,
+) -> jax.Array:
+    """Return the states [B, F, H] of a cell (see `ops.cells`) along the frames, or the last [B, H].
 
-    Attributes:
-      gates: G, how many times its units the columns of its kernels are.
-      forward: (product, *state) -> (new state, what the way back reads). `product(i, h)` is the
-        sum in front of the gates of columns i, for a state h [B, H].
-      factors: (states before, what was saved, valid frames), each of all frames at once -> what
-        the way back multiplies slopes with, such that a frame that is not valid passes them on.
-      back: (product, slopes of the new state, factors of a frame) -> (slopes of the old state,
-        slopes of the sums by columns). `product(i, slopes)` leads from the gates to the state.
+    Args:
+      x: [B, F, D], in the type of the products, as are the kernels.
+      kernel: [D, G H], with the columns of the G gates side by side.
+      recurrent_kernel: [H, G H].
+      bias: [G H], in the type of states and gates.
+      num_frames: [B], valid frames; later ones leave the state as it is. None: all are valid.
+      cell: `simple`, `gru` or `lstm`.
+      return_sequences: all states instead of the last.
+      reverse: read from the last valid frame to the first.
     """
-
-    gates: int
-    forward: Callable
-    factors: Callable
-    back: Callable
-
-
-def columns(cell: str, array: jax.Array, size: int) -> tuple[jax.Array, ...]:
-    """Columns [..., G H] of each product of a step; the GRU's candidate has one of its own."""
-    return tuple(jnp.split(array, [2 * size], axis=-1)) if cell == "gru" else (array,)
-
-
-def _sigmoid(x):
-    return 0.5 * jnp.tanh(0.5 * x) + 0.5
-
-
-def _simple(product, h):
-    h = jnp.tanh(product(0, h))
-    return (h,), (h,)
+    size, frames = recurrent_kernel.shape[0], x.swapaxes(0, 1)
+    valid = None
+    if num_frames is not None:
+        valid = (jnp.arange(x.shape[1])[:, None] < num_frames[None])[..., None]
+    kernels = recurrent_kernel
+    if x.shape[-1] <= size // _FEW_INPUTS and x.dtype == bias.dtype and not switch.is_reference():
+        # One product of state and frame costs less than writing and reading its projection.
+        kernels = jnp.concatenate([recurrent_kernel, kernel])
+    else:
+        # The product with the input needs no state: one large product before the scan.
+        frames = (frames @ kernel).astype(bias.dtype)
+    kernels = column_groups(cell, kernels, size)
+    scan = _reference if switch.is_reference() else _scan
+    states = scan(cell, return_sequences, reverse, frames, kernels, bias, valid)
+    return states.swapaxes(0, 1) if return_sequences else states
 
 
-def _simple_factors(before, saved, valid):
-    return _where(valid, 1 - saved[0] ** 2, 0), _skipped(valid, saved[0])
+def _reference(*arguments):
+    return _scan_frames(*arguments, save=False)[0]
 
 
-def _simple_back(product, slopes, factors):
-    gates = slopes[0] * factors[0]
-    return (product(0, gates) + slopes[0] * factors[1],), (gates,)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _scan(cell, return_sequences, reverse, frames, kernels, bias, valid):
+    """Scan `frames` [F, B, D]; returns states [F, B, H], or the last [B, H].
+
+    `kernels`, by column group, are those of the state and then of the frame, [H + D, G H]; or of
+    the state alone, with frames that are projected already. `valid` [F, B, 1] may be None.
+    """
+    return _reference(cell, return_sequences, reverse, frames, kernels, bias, valid)
 
 
-def _gru(product, h):
-    update, reset = jnp.split(_sigmoid(product(0, h)), 2, axis=-1)
-    candidate = jnp.tanh(product(1, reset * h))
-    return (update * h + (1 - update) * candidate,), (update, reset, candidate)
+def _scan_frames(cell, return_sequences, reverse, frames, kernels, bias, valid, *, save):
+    """As `_scan`; with `save` also the state before each frame and what its cell saved."""
+    size = bias.shape[0] // CELLS[cell].gates
+    biases = column_groups(cell, bias[None], size)
+    joined = kernels[0].shape[0] > size
+
+    def step(state, inputs):
+        frame, is_valid = inputs
+        projected = None if joined else column_groups(cell, frame, size)
+
+        def product(i, h):
+            h = h.astype(frame.dtype if joined else kernels[i].dtype)
+            if joined:
+                return jnp.concatenate([h, frame], axis=-1) @ kernels[i] + biases[i]
+            return projected[i] + (h @ kernels[i]).astype(bias.dtype) + biases[i]
+
+        new, saved = CELLS[cell].forward(product, *state)
+        if is_valid is not None:
+            new = tuple(jnp.where(is_valid, a, b) for a, b in zip(new, state, strict=True))
+        return new, (new[0] if return_sequences else None, (state, saved) if save else None)
+
+    zero = jnp.zeros((frames.shape[1], size), bias.dtype)
+    start = (zero,) * (2 if cell == "lstm" else 1)
+    end, (states, saved) = lax.scan(step, start, (frames, valid), reverse=reverse)
+    return (states if return_sequences else end[0]), saved
 
 
-def _gru_factors(before, saved, valid):
-    (h,), (update, reset, candidate) = before, saved
-    to_update = _where(valid, (h - candidate) * update * (1 - update), 0)
-    to_candidate = _where(valid, (1 - update) * (1 - candidate**2), 0)
-    return to_update, h * reset * (1 - reset), to_candidate, reset, _where(valid, update, 1)
+def _scan_forward(cell, return_sequences, reverse, frames, kernels, bias, valid):
+    inputs = frames, kernels, bias, valid
+    states, saved = _scan_frames(cell, return_sequences, reverse, *inputs, save=True)
+    return states, (*inputs, saved)
 
 
-def _gru_back(product, slopes, factors):
-    (slope,), (to_update, to_reset, to_candidate, reset, update) = slopes, factors
-    last = slope * to_candidate
-    read = product(1, last)
-    first = jnp.concatenate([slope * to_update, read * to_reset], axis=-1)
-    return (slope * update + read * reset + product(0, first),), (first, last)
+def _scan_backward(cell, return_sequences, reverse, residuals, gradient):
+    frames, kernels, bias, valid, (before, saved) = residuals
+    size = bias.shape[0] // CELLS[cell].gates
+    joined = kernels[0].shape[0] > size
+    transposed = [kernel[:size].T for kernel in kernels]
+
+    def product(i, gates):
+        return (gates.astype(transposed[i].dtype) @ transposed[i]).astype(bias.dtype)
+
+    # Gradients are linear in those of the state: the factors are computed for all frames at once.
+    factors = CELLS[cell].factors(before, saved, valid)
+
+    def step(to_state, inputs):
+        to_output, factors = inputs
+        if to_output is not None:
+            to_state = (to_state[0] + to_output, *to_state[1:])
+        return CELLS[cell].backward(product, to_state, factors)
+
+    zero = jnp.zeros_like(before[0][0])
+    end = (zero if return_sequences else gradient, zero)[: len(before)]
+    to_outputs = gradient if return_sequences else None
+    _, gates = lax.scan(step, end, (to_outputs, factors), reverse=not reverse)
+    inputs = [before[0]] if cell != "gru" else [before[0], saved[1] * before[0]]
+    narrow = [g.astype(k.dtype) for g, k in zip(gates, kernels, strict=True)]
+    to_kernels = []
+    for h, g, kernel in zip(inputs, narrow, kernels, strict=True):
+        h = h.astype(kernel.dtype)
+        h = jnp.concatenate([h, frames], axis=-1) if joined else h
+        to_kernels.append(jnp.einsum("fbh,fbg->hg", h, g))
+    if joined:
+        to_frames = sum(g @ kernel[size:].T for g, kernel in zip(narrow, kernels, strict=True))
+    else:
+        to_frames = jnp.concatenate(gates, axis=-1)
+    to_bias = jnp.concatenate([g.sum((0, 1)) for g in gates])
+    return to_frames, tuple(to_kernels), to_bias, None
 
 
-def _lstm(product, h, c):
-    size = h.shape[-1]
-    # All gates by one tanh, which XLA vectorises on CPU; a sigmoid is 0.5 tanh(0.5 x) + 0.5.
-    scale = jnp.repeat(jnp.array([[0.5, 0.5, 1, 0.5]], h.dtype), size, axis=1)
-    shift = jnp.repeat(jnp.array([[0.5, 0.5, 0, 0.5]], h.dtype), size, axis=1)
-    gates = jnp.tanh(product(0, h) * scale) * scale + shift
-    i, f, candidate, o = jnp.split(gates, 4, axis=-1)
-    c = f * c + i * candidate
-    return (o * jnp.tanh(c), c), (gates,)
-
-
-def _lstm_factors(before, saved, valid):
-    c, (i, f, candidate, o) = before[1], jnp.split(saved[0], 4, axis=-1)
-    out = jnp.tanh(f * c + i * candidate)
-    to_gates = jnp.concatenate(
-        [
-            candidate * i * (1 - i),
-            c * f * (1 - f),
-            i * (1 - candidate**2),
-            out * o * (1 - o),
-        ],
-        axis=-1,
-    )
-    to_c = _where(valid, o * (1 - out**2), 0)
-    return _where(valid, to_gates, 0), to_c, _where(valid, f, 1), _skipped(valid, c)
-
-
-def _lstm_back(product, slopes, factors):
-    (slope, to_c), (to_gates, through, forget, skipped) = slopes, factors
-    to_c = to_c + slope * through
-    gates = jnp.concatenate([to_c, to_c, to_c, slope], axis=-1) * to_gates
-    return (product(0, gates) + slope * skipped, to_c * forget), (gates,)
-
-
-def _where(valid, value, other):
-    return value if valid is None else jnp.where(valid, value, other)
-
-
-def _skipped(valid, like):
-    return (
-        jnp.zeros((len(like), 1, 1), like.dtype) if valid is None else (~valid).astype(like.dtype)
-    )
-
-
-CELLS = {
-    "simple": Cell(1, _simple, _simple_factors, _simple_back),
-    "gru": Cell(3, _gru, _gru_factors, _gru_back),
-    "lstm": Cell(4, _lstm, _lstm_factors, _lstm_back),
-}
+_scan.defvjp(_scan_forward, _scan_backward)

@@ -23,7 +23,7 @@ from mgr_jax.models import layers
 def test_conv_equals_flax_with_its_gradient(kernel_size, strides, padding):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(2, 9, 8, 3)), jnp.float32)
-    ours = layers.Conv(3, 5, kernel_size, strides, padding)
+    ours = layers.Conv(5, kernel_size, strides, padding)
     flax = nn.Conv(5, kernel_size, strides, padding)
     params = ours.init(jax.random.key(0), x)["params"]
     params["bias"] = jnp.arange(5.0)
@@ -41,9 +41,7 @@ def test_conv_equals_flax_with_its_gradient(kernel_size, strides, padding):
 def test_conv_kernel_is_glorot_uniform_as_in_keras():
     x = jax.ShapeDtypeStruct((1, 8, 8, 30), jnp.float32)
     for size in (1, 5):
-        params = layers.Conv(30, 40, (size, size)).init(jax.random.key(0), jnp.zeros(x.shape))[
-            "params"
-        ]
+        params = layers.Conv(40, (size, size)).init(jax.random.key(0), jnp.zeros(x.shape))["params"]
         limit = np.sqrt(6 / (size * size * (30 + 40)))
         assert 0.98 * limit < np.abs(params["kernel"]).max() <= limit
         assert params["kernel"].std() == pytest.approx(limit / np.sqrt(3), rel=0.05)
@@ -92,3 +90,17 @@ def test_dropout_needs_keys_only_in_training_at_a_rate():
     np.testing.assert_array_equal(layers.Dropout(0.0).apply({}, x, train=True), x)
     with pytest.raises(ValueError, match="row_keys is None"):
         layers.Dropout(0.5).apply({}, x, train=True)
+
+
+def test_average_pool_equals_flax_and_drops_the_rest():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 7, 9, 3)), jnp.float32)
+    ours = layers.AveragePool((2, 3)).apply({}, x)
+    np.testing.assert_allclose(ours, nn.avg_pool(x, (2, 3), (2, 3)), rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="too small for 2x2 pooling"):
+        layers.AveragePool((2, 2)).apply({}, x[:, :1])
+
+
+def test_global_average_pool_sums_bfloat16_in_float32():
+    x = jnp.full((1, 100, 100, 1), 1.0078125, jnp.bfloat16)
+    y = layers.GlobalAveragePool().apply({}, x)
+    assert y.dtype == jnp.float32 and float(y[0, 0]) == pytest.approx(1.0078125, rel=1e-6)

@@ -66,9 +66,11 @@ def _numpy(name, x, variables):
     return reference.cnn_lstm(x, params, "time" if name.endswith("time") else "frequency")
 
 
+@pytest.mark.usefixtures("unoptimized")
+@pytest.mark.parametrize("implementation", ["auto", "reference"])
 @pytest.mark.parametrize("name", TINY)
-def test_network_equals_numpy(name):
-    network, variables, x = _build(name)
+def test_network_equals_numpy(name, implementation):
+    network, variables, x = _build(name, implementation=implementation)
     logits = jax.jit(network.apply)(variables, x)
     assert logits.dtype == jnp.float32
     expected = _numpy(name, x, variables)

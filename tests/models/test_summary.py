@@ -50,7 +50,8 @@ CNN_LSTM = [
 
 
 def _summary(input_shape, **fields):
-    network = models.make_model(config.Model(**fields), num_classes=10)
+    model = config.Model(implementation="reference", **fields)
+    network = models.make_model(model, num_classes=10)
     return table.summary(network, input_shape)
 
 

@@ -1,0 +1,1 @@
+"""What only a CPU gains from: passes in blocks that stay in the cache."""

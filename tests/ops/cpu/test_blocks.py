@@ -16,8 +16,8 @@ def test_over_blocks_visits_every_row_once(monkeypatch, num_rows, block_values):
 
     def body(start, size, carry):
         seen, total = carry
-        (block,) = blocks.cut([x], start, size)
-        (seen,) = blocks.put([seen], [2 * block], start)
+        (block,) = blocks.read([x], start, size)
+        (seen,) = blocks.write([seen], [2 * block], start)
         return seen, total + blocks.sum_rows(block)
 
     carry = jnp.zeros_like(x), jnp.zeros(3)
@@ -40,10 +40,10 @@ def test_blocks_of_the_bbnn_leave_nothing_over(channels):
     assert 0.5 < size * channels / blocks.BLOCK_VALUES <= 1.125
 
 
-def test_abreast_divides_the_rows():
-    assert [blocks.abreast(n) for n in (16, 12, 6, 7)] == [8, 4, 2, 1]
+def test_rows_abreast_divide_the_rows():
+    assert [blocks.rows_abreast(n) for n in (16, 12, 6, 7)] == [8, 4, 2, 1]
 
 
-def test_written_out_vectors_are_the_same_to_the_last_bit():
+def test_materialized_vectors_are_the_same_to_the_last_bit():
     vectors = jnp.asarray(np.random.default_rng(0).normal(size=(2, 37)) * 1e6, jnp.float32)
-    np.testing.assert_array_equal(jax.jit(blocks.written_out)(vectors), vectors)
+    np.testing.assert_array_equal(jax.jit(blocks.materialized)(vectors), vectors)

@@ -1,17 +1,17 @@
-"""Cells one step forward and back: as autodiff has it, and frames that do not count passed over."""
+"""One frame of each cell, forward and backward: as autodiff has it, and skipping invalid frames."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mgr_jax.ops import recurrent as cells
+from mgr_jax.ops import cells
 
 SIZE = 3
 
 
 def _plain(name, state, sums, kernel):
-    """The formulas of `models.rnn.Recurrent`: `sums` [B, G H] is the input's part."""
+    """The formulas of `ops.cells`: `sums` [B, G H] is the input's part."""
     h = state[0]
     if name == "simple":
         return (jnp.tanh(sums + h @ kernel),)
@@ -27,24 +27,27 @@ def _plain(name, state, sums, kernel):
 
 @pytest.mark.parametrize("valid", [None, True, False])
 @pytest.mark.parametrize("name", cells.CELLS)
-def test_cell_and_its_way_back_are_those_of_the_formulas(name, valid):
+def test_cell_and_its_backward_pass_are_those_of_the_formulas(name, valid):
     cell, rng = cells.CELLS[name], np.random.default_rng(0)
     with jax.enable_x64(True):
         state = tuple(jnp.asarray(rng.normal(size=(2, SIZE))) for _ in range(1 + (name == "lstm")))
         sums = jnp.asarray(rng.normal(size=(2, cell.gates * SIZE)))
         kernel = jnp.asarray(rng.normal(size=(SIZE, cell.gates * SIZE)))
-        parts, kernels = cells.columns(name, sums, SIZE), cells.columns(name, kernel, SIZE)
+        parts, kernels = (
+            cells.column_groups(name, sums, SIZE),
+            cells.column_groups(name, kernel, SIZE),
+        )
         new, saved = cell.forward(lambda i, h: parts[i] + h @ kernels[i], *state)
-        expected, back = jax.vjp(lambda s, x: _plain(name, s, x, kernel), state, sums)
+        expected, pullback = jax.vjp(lambda s, x: _plain(name, s, x, kernel), state, sums)
         for a, b in zip(new, expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12)
 
-        slopes = tuple(jnp.asarray(rng.normal(size=(2, SIZE))) for _ in new)
+        gradients = tuple(jnp.asarray(rng.normal(size=(2, SIZE))) for _ in new)
         frames = jax.tree.map(lambda leaf: leaf[None], (state, saved))
         counts = None if valid is None else jnp.full((1, 2, 1), valid)
         factors = jax.tree.map(lambda leaf: leaf[0], cell.factors(*frames, counts))
-        to_state, to_sums = cell.back(lambda i, g: g @ kernels[i].T, slopes, factors)
-        wanted = (slopes, jnp.zeros_like(sums)) if valid is False else back(slopes)
-        found = (*to_state, jnp.concatenate(to_sums, -1))
-        for a, b in zip(found, (*wanted[0], wanted[1]), strict=True):
+        to_state, to_sums = cell.backward(lambda i, g: g @ kernels[i].T, gradients, factors)
+        wanted = (gradients, jnp.zeros_like(sums)) if valid is False else pullback(gradients)
+        ours = (*to_state, jnp.concatenate(to_sums, -1))
+        for a, b in zip(ours, (*wanted[0], wanted[1]), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
