@@ -7,11 +7,10 @@ the 119 values of that config for clips of 30 s, read from a clip store as train
 librosa in one process a core. Both sides run in turns in one process.
 """
 
+import functools
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from experiments.benchmarks import contest, machine, pipeline
 from mgr_jax import cores
 
 TARGET = 2.0
+QUICK = {"clips": 20, "penalties": 5, "turns": 1}
 TOLERANCE = 1e-4  # of the gradient: scikit-learn's default
 _LOOPS = {
     "loop": {},
@@ -29,10 +29,15 @@ _LOOPS = {
 }
 
 
-def run(*, clips: int = 1000, samples: int = 661_794, turns: int = 3) -> list[dict]:
-    """One row for the path, one for the features."""
+def run(
+    *, clips: int = 1000, samples: int = 661_794, penalties: int = 20, turns: int = 3
+) -> list[dict]:
+    """Return one row for the path and one for the features."""
     # A turn of the path takes seconds, one of the features half a minute.
-    return [path(turns=3 * turns), features(clips=clips, samples=samples, turns=turns)]
+    return [
+        path(turns=3 * turns, penalties=penalties),
+        features(clips=clips, samples=samples, turns=turns),
+    ]
 
 
 def path(*, turns: int, rows: int = 1000, columns: int = 119, penalties: int = 20) -> dict:
@@ -57,7 +62,7 @@ def path(*, turns: int, rows: int = 1000, columns: int = 119, penalties: int = 2
     ours()
     first = time.perf_counter() - began
     trials = {
-        name: _seconds(lambda options=options: _loop(x, y, weight[:2], c, **options))
+        name: contest.seconds_of(lambda options=options: _loop(x, y, weight[:2], c, **options))
         for name, options in _LOOPS.items()
     }
     best = min(trials, key=lambda name: trials[name])
@@ -74,10 +79,11 @@ def path(*, turns: int, rows: int = 1000, columns: int = 119, penalties: int = 2
             for k in range(len(weight))
         ]
     )
-    pairs = [
-        (_seconds(ours), _seconds(lambda: _loop(x, y, weight, c, **_LOOPS[best])))
-        for _ in range(turns)
-    ]
+    timers = (
+        functools.partial(contest.seconds_of, side)
+        for side in (ours, lambda: _loop(x, y, weight, c, **_LOOPS[best]))
+    )
+    pairs = list(contest.in_turns(*timers, turns=turns))
     return {
         "case": f"logistic regression, {penalties} penalties x 10 folds, {rows} x {columns}",
         "peer": f"scikit-learn, {best}",
@@ -116,7 +122,8 @@ def features(*, clips: int, samples: int, turns: int) -> dict:
             # The first calls compile, and start the processes.
             found, wanted = ours(), librosas()
             difference = float(np.max(np.abs(found - wanted)) / np.max(np.abs(wanted)))
-            pairs = [(_seconds(ours), _seconds(librosas)) for _ in range(turns)]
+            timers = (functools.partial(contest.seconds_of, side) for side in (ours, librosas))
+            pairs = list(contest.in_turns(*timers, turns=turns))
     return {
         "case": f"features of {clips} clips of {samples} samples",
         "peer": f"librosa, joblib on {cores.count()} cores",
@@ -226,9 +233,3 @@ def _librosa(path: str, shape: tuple[int, int], rows: np.ndarray) -> np.ndarray:
         upper = np.cov(frames)[np.triu_indices(len(frames))]
         out.append(np.concatenate([frames.mean(1), upper]))
     return np.stack(out)
-
-
-def _seconds(function: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began

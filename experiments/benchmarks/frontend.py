@@ -1,18 +1,22 @@
-"""Speed of the front end: log-mel and MFCC of 30 s clips beside librosa, torch and essentia.
+"""Speed of the front end: log-mel and MFCC of 30 s clips beside librosa, PyTorch and essentia.
 
-Ours and a peer run in turns in one process, so that both meet the same machine; a time is the
-median over the turns, and the spread is that of their ratio between the turns. A peer that is not
-installed is left out. Before anything is timed its result is compared with ours; essentia's mel
-bands have another scale, so that there the difference says nothing.
+Ours and a peer run in turns in one process. Ours is one compiled function of the batch on all
+cores; librosa and essentia compute clip by clip in one thread, as they come, and PyTorch the batch
+by `torch.stft` in eager mode on all cores. A peer that is not installed is left out. Before
+anything is timed its result is compared with ours; essentia's mel bands have another scale, so that
+there the difference says nothing.
 """
 
 import functools
-import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from experiments.benchmarks import contest, machine
+
 SAMPLE_RATE = 22050
+QUICK = {"clips": 4, "turns": 3}
 CASES = {
     "log-mel 2048/1024/128": {"kind": "logmel", "hop_length": 1024},
     "log-mel 2048/512/128": {"kind": "logmel", "hop_length": 512},
@@ -21,7 +25,7 @@ CASES = {
 
 
 def run(*, clips: int = 16, samples: int = 661_794, turns: int = 7) -> list[dict]:
-    """One row for each case and installed peer: seconds for `clips` clips, and their ratio."""
+    """Return a row for each case and installed peer: seconds for `clips` clips, and their ratio."""
     import jax
 
     from mgr_jax.config import Features
@@ -42,43 +46,29 @@ def run(*, clips: int = 16, samples: int = 661_794, turns: int = 7) -> list[dict
                 continue
             peer = functools.partial(peer, batch)
             difference = float(np.max(np.abs(ours() - peer())))
-            pairs = [(_seconds(ours), _seconds(peer)) for _ in range(turns)]
-            ratios = [theirs / mine for mine, theirs in pairs]
-            ours_s, peer_s = np.median(np.asarray(pairs), axis=0)
-            rows.append(
-                {
-                    "case": case,
-                    "peer": name,
-                    "ours_s": float(ours_s),
-                    "peer_s": float(peer_s),
-                    "ratio": float(np.median(ratios)),
-                    "spread": float(np.ptp(np.quantile(ratios, (0.25, 0.75)))),
-                    "clips": clips,
-                    "max_difference": difference,
-                }
-            )
+            timers = (functools.partial(contest.seconds_of, side) for side in (ours, peer))
+            measured = contest.statistics(list(contest.in_turns(*timers, turns=turns)))
+            extra = {"clips": clips, "max_difference": difference}
+            rows.append({"case": case, "peer": name, **measured, **extra})
     return rows
 
 
 def table(rows: list[dict]) -> list[str]:
-    """The rows as Markdown, in clips of 30 s per second."""
-    lines = [
-        "| case | peer | ours, clips/s | peer, clips/s | ratio | spread | largest difference |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row['case']} | {row['peer']} | {row['clips'] / row['ours_s']:.0f}"
-            f" | {row['clips'] / row['peer_s']:.0f} | {row['ratio']:.2f} | {row['spread']:.2f}"
-            f" | {row['max_difference']:.1e} |"
-        )
-    return lines
-
-
-def _seconds(function: Callable) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+    """Return the rows as Markdown, in clips of 30 s per second."""
+    head = "case", "peer", "ours, clips/s", "peer, clips/s", "ratio", "spread"
+    return machine.table(
+        (*head, "largest difference"),
+        (
+            (
+                row["case"],
+                row["peer"],
+                *(f"{row['clips'] / row[side]:.0f}" for side in ("ours_s", "peer_s")),
+                *(f"{row[name]:.2f}" for name in ("ratio", "spread")),
+                f"{row['max_difference']:.1e}",
+            )
+            for row in rows
+        ),
+    )
 
 
 def _librosa(*, kind: str, hop_length: int) -> Callable:
@@ -97,31 +87,42 @@ def _torch(*, kind: str, hop_length: int) -> Callable | None:
         import torch
     except ImportError:
         return None
-    from mgr_jax.features import filters
-
-    bank = filters.mel_filter_bank(sample_rate=SAMPLE_RATE, n_fft=2048)
-    bank = torch.from_numpy(bank.copy())
-    basis = torch.from_numpy(filters.dct_basis(n_mels=128, n_mfcc=14).copy())
-    window = torch.hann_window(2048)
+    features = torch_features(kind=kind, hop_length=hop_length)
 
     def compute(batch):
         with torch.inference_mode():
-            spectrum = torch.stft(
-                torch.from_numpy(batch),
-                2048,
-                hop_length,
-                window=window,
-                pad_mode="constant",
-                return_complex=True,
-            )
-            mel = bank @ (spectrum.real.square() + spectrum.imag.square())
-            decibels = 10 * torch.log10(mel.clamp_min(1e-10))
-            floor = decibels.amax(dim=(-2, -1), keepdim=True) - 80
-            decibels = torch.maximum(decibels, floor)
-            out = basis @ decibels if kind == "mfcc" else decibels
-            return out.transpose(-1, -2).numpy()
+            return features(torch.from_numpy(batch)).numpy()
 
     return compute
+
+
+def torch_features(*, kind: str, hop_length: int, device: str = "cpu") -> Callable[[Any], Any]:
+    """Return log-mel or MFCC [B, F, M] of tensors [B, T] by `torch.stft`."""
+    import torch
+
+    from mgr_jax.features import filters
+
+    bank = filters.mel_filter_bank(sample_rate=SAMPLE_RATE, n_fft=2048)
+    bank = torch.from_numpy(bank.copy()).to(device)
+    basis = torch.from_numpy(filters.dct_basis(n_mels=128, n_mfcc=14).copy()).to(device)
+    window = torch.hann_window(2048, device=device)
+    options = {"window": window, "pad_mode": "constant", "return_complex": True}
+
+    def compute(waveform):
+        spectrum = torch.stft(waveform, 2048, hop_length, **options)
+        mel = bank @ (spectrum.real.square() + spectrum.imag.square())
+        decibels = torch_decibels(mel)
+        return (basis @ decibels if kind == "mfcc" else decibels).transpose(-1, -2)
+
+    return compute
+
+
+def torch_decibels(mel: Any) -> Any:
+    """Return decibels of powers [B, M, F], at most 80 below the largest of each clip."""
+    import torch
+
+    decibels = 10 * torch.log10(mel.clamp_min(1e-10))
+    return torch.maximum(decibels, decibels.amax(dim=(-2, -1), keepdim=True) - 80)
 
 
 def _essentia(*, kind: str, hop_length: int) -> Callable | None:

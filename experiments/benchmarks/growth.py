@@ -7,7 +7,6 @@ an artist in two, the order of an epoch, metrics and a bootstrap interval over a
 what Python and NumPy had allocated at the peak. An exponent of 1 is linear growth.
 """
 
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from experiments.benchmarks import contest, machine
 from mgr_jax.errors import UserError
 
-OURS = "experiments.benchmarks.jax_steps"
+OURS = "experiments.benchmarks.jax_steps.Steps"
 LINEAR = 1.15  # exponents up to here are called linear: times have a spread
 _ENOUGH_SECONDS = 3.0  # after which bookkeeping is not timed again
 POINTS = {
@@ -26,6 +25,7 @@ POINTS = {
     "devices": (1, 2, 4),
     "tracks": (100, 1000, 10_000, 100_000),
 }
+QUICK = {"turns": 1, "most": 2}
 _LABELS = {
     "batch": "batch size, 30 s clips",
     "seconds": "clip length in s, batch 2",
@@ -33,8 +33,8 @@ _LABELS = {
 }
 
 
-def run(*, only: Sequence[str] = (), turns: int = 3) -> list[dict]:
-    """One row for every point of every quantity, or of those in `only`.
+def run(*, only: Sequence[str] = (), turns: int = 3, most: int | None = None) -> list[dict]:
+    """Return a row for every point of every quantity, or of those in `only`; at `most` so many.
 
     Raises:
       UserError: an unknown quantity.
@@ -44,7 +44,7 @@ def run(*, only: Sequence[str] = (), turns: int = 3) -> list[dict]:
             raise UserError(f"--only has {name!r}; it may have {', '.join(POINTS)}")
     rows = []
     for name, points in POINTS.items():
-        for point in points if not only or name in only else ():
+        for point in points[:most] if not only or name in only else ():
             if name == "tracks":
                 rows += _tracks(point)
             else:
@@ -163,9 +163,9 @@ def _tracks(number: int) -> list[dict]:
     """A row for each piece of bookkeeping on `number` tracks."""
     rows = []
     for name, work in _bookkeeping(number).items():
-        found = [_seconds(work)]
+        found = [contest.seconds_of(work)]
         while len(found) < 3 and sum(found) < _ENOUGH_SECONDS:
-            found.append(_seconds(work))
+            found.append(contest.seconds_of(work))
         tracemalloc.start()
         work()
         memory = tracemalloc.get_traced_memory()[1] / 1e6
@@ -225,9 +225,3 @@ def _bookkeeping(number: int) -> dict[str, Callable[[], Any]]:
         "metrics": score,
         "bootstrap over artists": interval,
     }
-
-
-def _seconds(function: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began

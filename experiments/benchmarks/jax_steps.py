@@ -1,29 +1,50 @@
-"""Our steps for the benchmark: those of `mgr_jax.training.network`."""
+"""Our steps for the benchmarks: the train and predict steps of training, jitted by `parallel`."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from experiments import command
-from experiments.benchmarks import flax_networks
+from experiments.benchmarks import contest
 from mgr_jax import config as config_lib
 from mgr_jax import parallel
 from mgr_jax.models import make_model
-from mgr_jax.training import network as network_lib
 from mgr_jax.training import optimizer, steps
 from mgr_jax.training.state import TrainState, create_state
 
 NUM_CLASSES = 10
 
 
+def make_programs(
+    config: config_lib.Config, shape: tuple[int, ...], mesh: jax.sharding.Mesh
+) -> tuple[Callable[[], TrainState], steps.TrainStep, steps.PredictStep]:
+    """Return `init`, the train step and the predict step that read features [B, *shape]."""
+    axis_name = parallel.ADAPTERS["jit"].axis_name(mesh)
+    model = make_model(config.model, num_classes=NUM_CLASSES, axis_name=axis_name)
+    single = make_model(config.model, num_classes=NUM_CLASSES)
+    tx = optimizer.make_optimizer(config.optim, num_steps=100, steps_per_epoch=100)
+
+    def frontend(features: jax.Array, normalizer: Any = None) -> jax.Array:
+        del normalizer
+        return features
+
+    def init() -> TrainState:
+        return create_state(jax.random.key(0), single, tx, jnp.zeros((1, *shape), jnp.float32))
+
+    train = steps.make_train_step(
+        config, frontend, model, tx, num_classes=NUM_CLASSES, axis_name=axis_name
+    )
+    predict = steps.make_predict_step(frontend, config.features, model)
+    return init, parallel.jit_train_step(train, mesh), parallel.jit_predict_step(predict, mesh)
+
+
 class Steps:
     """One network with its data, ready to take steps; made in a process of its own.
 
-    Without the front end a step reads `inputs`, features; with it, waveforms. Either way it is the
-    train step or the predict step of training, jitted by `parallel` with its state
-    donated. `plain` is the network of `flax_networks` in place of ours, on one device. `devices`
-    are those of the CPU, which share its cores.
+    `inputs` are features, or waveforms with `frontend`. `devices` CPU devices share the cores.
     """
 
     def __init__(
@@ -34,21 +55,23 @@ class Steps:
         *,
         mode: str,
         frontend: bool = False,
-        plain: bool = False,
         devices: int = 1,
     ):
+        from experiments import command
+
+        command.keep_freed_memory()
         jax.config.update("jax_num_cpu_devices", devices)
         jax.config.update("jax_compilation_cache_dir", None)
-        command.work_in_this_thread()
-        command.give_memory_back()
         if len(jax.devices()) != devices:
-            raise ValueError(f"{len(jax.devices())} devices in place of {devices}; unset XLA_FLAGS")
+            raise ValueError(f"{len(jax.devices())} devices instead of {devices}; unset XLA_FLAGS")
         self.mesh = mesh = parallel.make_mesh()
         if frontend:
+            from mgr_jax.training import network as network_lib
+
             network = network_lib.make_network(config, num_classes=NUM_CLASSES)
             init, train, predict = network.init, network.train_step, network.predict_step
         else:
-            init, train, predict = _without_frontend(config, inputs, plain, mesh)
+            init, train, predict = make_programs(config, inputs.shape[1:], mesh)
         self.state = _varied(parallel.jit_init(init, mesh), mesh)
         batch = {
             "waveform": inputs,
@@ -57,78 +80,76 @@ class Steps:
             "row": np.arange(len(inputs), dtype=np.int32),
         }
         self.batch = parallel.shard(batch, mesh)
-        self.read = {name: self.batch[name] for name in ("waveform", "num_samples")}
-        self.step = {"train": self.train, "infer": self.infer}[mode]
-        programs = {"train": (train, self.batch), "infer": (predict, self.read)}
-        program, read = programs[mode]
-        state = self.state if mode == "train" else self.state.variables()
-        self.run = program.lower(state, read).compile()
-        self.predict = self.run if mode == "infer" else predict
+        self.inputs = {name: self.batch[name] for name in ("waveform", "num_samples")}
+        if mode == "train":
+            self.step, self.run = self.train, train.lower(self.state, self.batch).compile()
+        else:
+            lowered = predict.lower(self.state.variables(), self.inputs)
+            self.step, self.run = self.infer, lowered.compile()
+        self.predict = predict if mode == "train" else self.run
 
     def temporaries(self) -> int:
-        """Bytes that the step holds beside its arguments and results, by the compiler."""
+        """Return the bytes that the step holds beside its arguments and results, by XLA."""
         return self.run.memory_analysis().temp_size_in_bytes
 
     def parameters(self) -> int:
-        """Trainable numbers."""
+        """Return the number of trainable parameters."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
 
     def variables(self) -> dict[str, Any]:
-        """`params` and `batch_stats` as nested dicts of NumPy arrays."""
+        """Return `params` and `batch_stats` as nested dicts of NumPy arrays."""
         tree = {"params": self.state.params, "batch_stats": self.state.batch_stats}
         return jax.tree.map(np.array, tree)
 
-    def load(self, variables: dict[str, Any]) -> None:
-        """Takes `params` and `batch_stats` of another side."""
-        self.state = self.state.replace(**parallel.replicate(variables, self.mesh))
-
     def log_probabilities(self) -> np.ndarray:
-        """Output [B, C] of the predict step."""
-        return np.array(self.predict(self.state.variables(), self.read))
+        """Return the output [B, C] of the predict step."""
+        return np.array(self.predict(self.state.variables(), self.inputs))
 
-    def train(self) -> float:
-        """One step; the loss summed over the batches so far."""
+    def train(self) -> None:
+        """Take one train step."""
         self.state = jax.block_until_ready(self.run(self.state, self.batch))
-        return float(self.state.metrics["loss"]) / len(self.batch["label"])
 
-    def infer(self) -> jax.Array:
-        """One predict step."""
-        return jax.block_until_ready(self.run(self.state.variables(), self.read))
+    def infer(self) -> None:
+        """Take one predict step."""
+        jax.block_until_ready(self.run(self.state.variables(), self.inputs))
 
 
-def _without_frontend(
-    config: config_lib.Config, inputs: np.ndarray, plain: bool, mesh: jax.sharding.Mesh
-) -> tuple:
-    axis_name = parallel.ADAPTERS["jit"].axis_name(mesh)
-    if plain:
-        model = flax_networks.make_model(config.model, num_classes=NUM_CLASSES)
-    else:
-        model = make_model(config.model, num_classes=NUM_CLASSES, axis_name=axis_name)
-    single = model if plain else make_model(config.model, num_classes=NUM_CLASSES)
-    tx = optimizer.make_optimizer(config.optim, num_steps=100, steps_per_epoch=100)
+class BothInputs:
+    """The train step from features and from the waveform, ready to take turns in one process.
 
-    def frontend(features: jax.Array, normalizer: Any = None) -> jax.Array:
-        del normalizer
-        return features
+    In two processes the sides would differ by more than the front end takes: by their pages.
+    """
 
-    def init() -> TrainState:
-        return create_state(jax.random.key(0), single, tx, inputs[:1])
+    def __init__(
+        self,
+        config: config_lib.Config,
+        features: np.ndarray,
+        waveform: np.ndarray,
+        labels: np.ndarray,
+    ):
+        self.steps = [
+            Steps(config, inputs, labels, mode="train", frontend=frontend)
+            for inputs, frontend in ((features, False), (waveform, True))
+        ]
 
-    train = steps.make_train_step(
-        config, frontend, model, tx, num_classes=NUM_CLASSES, axis_name=axis_name
-    )
-    predict = steps.make_predict_step(frontend, config.features, model)
-    return init, parallel.jit_train_step(train, mesh), parallel.jit_predict_step(predict, mesh)
+    def seconds_in_turns(self, turns: int) -> list[tuple[float, float]]:
+        """Return the seconds of the step from features and of that from the waveform, by turn."""
+        timers = [functools.partial(contest.seconds_of_step, each.step) for each in self.steps]
+        return list(contest.in_turns(*timers, turns=turns))
 
 
 def _varied(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
-    """`state` with noise on what starts as zeros and ones, so that a mixed-up copy would show."""
+    varied = vary({"params": state.params, "batch_stats": state.batch_stats})
+    return state.replace(**parallel.replicate(varied, mesh))
+
+
+def vary(variables: Any) -> Any:
+    """Add noise to what starts as zeros and ones, so that a mixed-up copy would show."""
     rng = np.random.default_rng(0)
 
-    def vary(leaf: jax.Array) -> np.ndarray:
+    def add_noise(leaf: jax.Array) -> np.ndarray:
         value = np.array(leaf)
         noise = rng.uniform(-0.2, 0.2, value.shape).astype(value.dtype)
         return value + noise if value.ndim == 1 else value
 
-    varied = {"params": state.params, "batch_stats": state.batch_stats}
-    return state.replace(**parallel.replicate(jax.tree.map(vary, varied), mesh))
+    return jax.tree.map(add_noise, variables)

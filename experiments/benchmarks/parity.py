@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from experiments.benchmarks.parity_cases import Case
 
 SAMPLE_RATE = 22050
+QUICK = {"samples": 22_050}
 TOLERANCE = {"relative": 1e-5, "dB": 1e-3}
 
 # (function, signal, bound, reason): where float32 or a step decides, not a formula. The bounds

@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 
 from mgr_jax import config as config_lib
+from mgr_jax.errors import UserError
 
-SIZES = (1000, 10_000, 100_000)
+SIZES = ("1000", "10000", "100000")
 SMALLEST = 160  # Every class in every part.
+QUICK = {"only": ("160",), "num_shards": 2}
 RATE = 8000
 _LABELS = tuple(f"genre{i:02d}" for i in range(16))
 _TRACKS_PER_ARTIST = 6
@@ -31,10 +33,16 @@ _PARTS = ("train",) * 8 + ("valid", "test")
 _STEPS = 50
 
 
-def run(*, sizes: Sequence[int] = SIZES, num_shards: int = 8, seconds: float = 1.0) -> list[dict]:
-    """One row for each number of tracks."""
+def run(*, only: Sequence[str] = SIZES, num_shards: int = 8, seconds: float = 1.0) -> list[dict]:
+    """Return one row for each number of tracks in `only`.
+
+    Raises:
+      UserError: not numbers, or too small.
+    """
+    if not all(size.isdecimal() and int(size) >= SMALLEST for size in only):
+        raise UserError(f"--only is {','.join(only)}; give numbers of {SMALLEST} tracks or more")
     rows = []
-    for size in sizes:
+    for size in map(int, only):
         with tempfile.TemporaryDirectory() as folder:
             rows.append(_measure(pathlib.Path(folder), size, num_shards, seconds))
     return rows

@@ -1,32 +1,10 @@
-"""The suites of the benchmark, on a small scale."""
+"""The flags of the benchmark; its suites are tested in `benchmarks`."""
 
-import subprocess
-import sys
+import json
 
 import pytest
-import soundfile
 
-from experiments.benchmarks import frontend, parity, parity_cases, pipeline, shards
-
-
-def test_frontend_times_the_same_work_as_librosa(monkeypatch):
-    monkeypatch.setattr(frontend, "PEERS", {"librosa": frontend.PEERS["librosa"]})
-    rows = frontend.run(clips=2, samples=22_050, turns=2)
-    assert [row["case"] for row in rows] == list(frontend.CASES)
-    for row in rows:
-        assert {"case", "peer", "ours_s", "peer_s", "ratio", "spread"} <= row.keys()
-        assert row["max_difference"] < 1e-3 and row["ours_s"] > 0 and row["peer_s"] > 0
-    assert len(frontend.table(rows)) == 2 + len(rows)
-
-
-def test_parity_table_tells_the_largest_error_of_every_case(monkeypatch):
-    cases = [case for case in parity_cases.cases() if case.function in ("rms", "spectral_centroid")]
-    monkeypatch.setattr(parity_cases, "cases", lambda: iter(cases))
-    monkeypatch.delenv("MGR_JAX_SHARED", raising=False)
-    rows = parity.run(samples=8192)
-    assert len(rows) == 5 * len(cases)
-    text = "\n".join(parity.table(rows))
-    assert "`rms(center=False)`" in text and "| `spectral_centroid` | sine |" in text
+from tests.experiments import commands
 
 
 @pytest.mark.parametrize(
@@ -39,49 +17,20 @@ def test_parity_table_tells_the_largest_error_of_every_case(monkeypatch):
         ["--suite=parity", "--only=rms"],
         ["--suite=growth", "--only=rms"],
         ["--suite=parity", "--plot=a.png"],
+        ["--suite=parity", "--compile"],
+        ["--quick", "--only=bbnn"],
     ],
 )
-def test_benchmark_names_a_wrong_flag_in_one_line(flags):
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.benchmark", *flags], capture_output=True, text=True
+def test_benchmark_names_a_wrong_flag_in_one_line(cache, flags):
+    commands.fails(cache, "benchmark", *flags)
+
+
+@pytest.mark.e2e
+def test_benchmark_quick_writes_the_rows_of_the_contract(cache, tmp_path):
+    path = tmp_path / "rows.json"
+    out, _ = commands.run_process(
+        cache, "benchmark", "--suite=frontend", "--quick", f"--json={path}"
     )
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-
-
-@pytest.mark.slow
-def test_pipeline_measures_wait_and_memory(monkeypatch):
-    case = "RNN (rnn.py:fast)"
-    config = pipeline.cases()[case]
-    config.data.window_seconds, config.model.hidden_size = 0.5, 4
-    monkeypatch.setattr(pipeline, "cases", lambda: {case: config, "left out": None})
-    memory, row = pipeline.run(clips=1000, samples=150_000, steps=2, turns=2, networks=[case])
-    assert row["case"] == case and row["steps"] == 4
-    assert 0 <= row["data_wait_fraction"] <= row["worst"] < 1
-    assert row["steps_per_second"] > 0 and row["reader_steps_per_second"] > 0
-    # The process maps all of the store, and owns what the few batches read ahead take.
-    assert memory["store_mb"] == 300 and memory["batch_mb"] == 4.8
-    assert memory["growth_mb"] < 150
-    assert memory["rss_peak_mb"] > memory["anonymous_peak_mb"]
-    text = "\n".join(pipeline.table([memory, row]))
-    assert f"| {case} | 8 x 0.5 s |" in text and "| 1000 clips of 150000 samples | 300 |" in text
-
-
-@pytest.mark.slow
-def test_shards_measures_preparing_and_the_start():
-    [row] = shards.run(sizes=[shards.SMALLEST], num_shards=2, seconds=0.6)
-    assert (row["tracks"], row["shards"]) == (160, 2)
-    assert 0 < row["slowest_s"] < row["prepare_s"] and row["processor_s"] > 0
-    assert row["prepare_rss_mb"] > 50 and row["peak_mb"] >= row["open_mb"] > 50
-    assert row["shards_mb"] * 1e6 > 160 * 2 * 4800
-    text = "\n".join(shards.table([row]))
-    assert text.count("\n| 160 | ") == 2
-
-
-def test_shards_writes_files_that_all_differ(tmp_path):
-    path = shards.write_collection(tmp_path, 200, 800)
-    files = sorted(tmp_path.glob("audio/*/*.wav"))
-    assert len({file.read_bytes() for file in files}) == 200
-    waveform, rate = soundfile.read(files[7], dtype="int16")
-    assert (len(waveform), rate) == (800, 8000)
-    assert path.read_text().splitlines()[8] == "audio/000/000007.wav,genre07,artist 1,train"
+    rows = json.loads(path.read_text())
+    assert all({"case", "peer", "ours_s", "peer_s", "ratio", "spread"} <= r.keys() for r in rows)
+    assert "librosa" in out
