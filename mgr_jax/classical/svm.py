@@ -7,7 +7,6 @@ fitted on the validation part (temperature scaling, Guo et al. 2017).
 """
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -145,25 +144,6 @@ def decision_function(params: Params, x: np.ndarray) -> np.ndarray:
 def log_probabilities(params: Params, x: np.ndarray) -> np.ndarray:
     """Return the calibrated log-probabilities [N, C] of features `x` [N, D]."""
     return _log_probabilities(decision_function(params, x), params["slope"])
-
-
-def save(path: str | os.PathLike, params: Params) -> None:
-    """Write `params` to one `.npz` file of plain arrays."""
-    with open(path, "wb") as file:
-        np.savez(file, **params)
-
-
-def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read a file of `save`; object arrays, which could run code, are refused.
-
-    Raises:
-      ValueError: if the file was not written by `save`.
-    """
-    with np.load(path, allow_pickle=False) as file:
-        params = {name: file[name] for name in file.files}
-    if "support_vectors" not in params or "slope" not in params:
-        raise ValueError(f"{path} does not hold a support vector machine")
-    return params
 
 
 def _reduce(params: Params, x: np.ndarray) -> np.ndarray:

@@ -137,6 +137,13 @@ def test_load_names_a_damaged_model(run, damage):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("arrays", [{"mean": np.array([{}], object)}, {"a": np.zeros(2)}])
+def test_load_refuses_objects_and_other_files(run, arrays):
+    np.savez(run.path / "model" / "params.npz", **arrays)
+    with pytest.raises(UserError, match="is damaged; train again"):
+        fitting.load(run)
+
+
 def test_train_fits_a_damaged_model_again(data, run, capsys):
     path = run.path / "model" / "params.npz"
     with np.load(path) as arrays:

@@ -68,24 +68,16 @@ def test_log_probabilities_are_calibrated_on_validation():
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])
-def test_load_gives_back_what_save_wrote(tmp_path, kernel):
+def test_parameters_are_arrays_that_need_no_pickle(tmp_path, kernel):
     x, y, x_valid, y_valid = _data(3)
     params = svm.fit(x, y, x_valid, y_valid, num_classes=3, kernel=kernel)
-    svm.save(tmp_path / "svm.npz", params)
-    loaded = svm.load(tmp_path / "svm.npz")
+    np.savez(tmp_path / "svm.npz", **params)
+    with np.load(tmp_path / "svm.npz", allow_pickle=False) as file:
+        loaded = {name: file[name] for name in file.files}
     np.testing.assert_array_equal(
         svm.log_probabilities(loaded, x_valid), svm.log_probabilities(params, x_valid)
     )
-    with np.load(tmp_path / "svm.npz", allow_pickle=False) as file:
-        assert set(file.files) == set(params)
-
-
-def test_load_refuses_objects_and_other_files(tmp_path):
-    np.savez(tmp_path / "objects.npz", support_vectors=np.array([{}], object))
-    np.savez(tmp_path / "other.npz", a=np.zeros(2))
-    for name in ("objects", "other"):
-        with pytest.raises(ValueError, match=r"allow_pickle|does not hold"):
-            svm.load(tmp_path / f"{name}.npz")
+    assert set(loaded) == set(params)
 
 
 def test_fit_takes_fewer_components_than_tracks():
