@@ -1,0 +1,159 @@
+"""Measure the networks and the front end on one GPU, beside plain formulas and PyTorch, in minutes.
+
+    python -m experiments.benchmarks.gpu --parts=check --budget=60
+    python -m experiments.benchmarks.gpu --out=rows.jsonl --cache=DIR --budget=330
+    python -m experiments.benchmarks.gpu --tiny --budget=200       # a trial without a GPU
+
+Every row is a JSON line, printed and appended to `--out` at once, the most important ones first, so
+that a run that is cut off keeps what it has measured. Each network of each side has a process of
+its own with a time limit: XLA's compilers share locks, so two of them in one process would stall
+whatever is timed. Meanwhile the process of the next row already imports and traces, then waits.
+Needs numpy, jax, flax, optax and torch (torchaudio if it is there), nothing else.
+
+Fields of a row:
+  t: seconds since the start.
+  side: ours, reference (`model.implementation`), torch, torch.compile, naive jnp, ...
+  net, mode, precision: tf32 is float32 with products in TF32, JAX's default; bf16 is bfloat16.
+  ms, ms_min, ms_max: milliseconds of a step, the median and the range over blocks of steps.
+  per_s: examples per second by the median.
+  peak_mb: JAX: arguments, results and temporaries by the compiler; torch: allocated at the peak.
+  compile_s: seconds of compilation (torch: of the first step).
+"""
+
+import argparse
+import contextlib
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from experiments.benchmarks import gpu_rows
+
+NETS = ("gru", "lstm", "bbnn", "cnn", "cnn_lstm")  # The cheap ones first.
+LIMITS = {"gru": 30, "lstm": 30, "bbnn": 75, "cnn": 45, "cnn_lstm": 60}  # seconds, for each side
+PARTS = ("torch", "networks", "compile", "frontend", "h2d")
+SIDES = ("ours", "reference")
+GRACE = 3  # seconds, in which a process that is too slow shows where and ends by itself
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", default=",".join(PARTS), help="of these, and check")
+    parser.add_argument("--nets", default=",".join(NETS))
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--out", default="", help="file that rows are appended to")
+    parser.add_argument("--budget", type=float, default=330, help="seconds for everything")
+    parser.add_argument("--commit", default="", help="recorded: the copy may not be a repository")
+    parser.add_argument("--cache", default="", help="folder for what JAX compiles")
+    parser.add_argument(
+        "--autotune_level", type=int, default=None, help="of XLA, for both JAX sides; check: 0"
+    )
+    parser.add_argument("--tiny", action="store_true", help="small sizes, for a CPU")
+    parser.add_argument("--began", type=float, default=time.time(), help=argparse.SUPPRESS)
+    parser.add_argument("--task", default="", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    args = parse()
+    if args.task:
+        return work(args)
+    gpu_rows.emit(
+        args, commit=args.commit, argv=sys.argv[1:], xla_flags=_environment(args)["XLA_FLAGS"]
+    )
+    tasks, code = list(_tasks(args)), 0
+    waiting = [_start(args, tasks[0][0])]
+    try:
+        for (task, limit), after in zip(tasks, [*tasks[1:], None], strict=True):
+            limit = min(limit, args.began + args.budget - time.time())
+            if limit < 5:
+                gpu_rows.emit(args, task=task, skipped="out of time")
+                continue
+            if after is not None:
+                waiting.append(_start(args, after[0]))
+            code = _finish(args, task, waiting.pop(0), limit) or code
+    finally:
+        for process in waiting:
+            _kill(process)
+    gpu_rows.emit(args, end=True)
+    return code
+
+
+def _tasks(args: argparse.Namespace) -> Iterator[tuple[str, float]]:
+    """Yield the name and the limit in seconds of every process, the most important first."""
+    parts, nets = args.parts.split(","), args.nets.split(",")
+    if "check" in parts:
+        yield "check", 60
+    if "torch" in parts:
+        yield f"torch {args.nets}", 60
+    if "networks" in parts:
+        yield from ((f"{side} {net}", LIMITS[net]) for net in nets for side in SIDES)
+    if "compile" in parts:
+        yield from ((f"torch.compile {net}", 60) for net in ("bbnn", "cnn") if net in nets)
+    if "frontend" in parts:
+        yield from (("frontend", 30), ("torch-frontend", 30))
+    if "h2d" in parts:
+        yield "h2d", 20
+
+
+def _environment(args: argparse.Namespace) -> dict[str, str]:
+    level = 0 if args.autotune_level is None and args.parts == "check" else args.autotune_level
+    flags = os.environ.get("XLA_FLAGS", "")
+    if level is not None:
+        flags = f"{flags} --xla_gpu_autotune_level={level}".strip()
+    # Two processes hold the GPU at times: without this the first would take most of its memory.
+    return {"XLA_FLAGS": flags, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
+
+def _start(args: argparse.Namespace, task: str) -> subprocess.Popen:
+    """Start a process, which prepares its work and then waits for a line with its limit."""
+    command = [sys.executable, "-m", "experiments.benchmarks.gpu", *sys.argv[1:]]
+    return subprocess.Popen(
+        [*command, f"--task={task}", f"--began={args.began}"],
+        env=os.environ | _environment(args),
+        stdin=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _finish(args: argparse.Namespace, task: str, process: subprocess.Popen, limit: float) -> int:
+    """Let a process work for `limit` seconds at most, and return its exit code."""
+    try:
+        process.communicate(f"{limit}\n", timeout=limit + GRACE)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        _kill(process)
+    if process.returncode:
+        gpu_rows.emit(args, task=task, limit=round(limit), exit_code=process.returncode)
+    return process.returncode
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """Kill a process with those that it started; PyTorch compiles in some."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def work(args: argparse.Namespace) -> int:
+    """Prepare the task, wait for the line that says how long it may take, and do it."""
+    kind, *rest = args.task.split()
+    steps = gpu_rows.TASKS[kind](args, *rest)
+    next(steps)
+    line = sys.stdin.readline()
+    if not line:  # The parent is gone.
+        return 1
+    faulthandler.dump_traceback_later(float(line), exit=True)
+    args.deadline = time.time() + float(line)
+    ok = False not in list(steps)
+    sys.stdout.flush()
+    os._exit(0 if ok else 1)  # Threads of a compiler would hold the process.
+
+
+if __name__ == "__main__":
+    sys.exit(main())

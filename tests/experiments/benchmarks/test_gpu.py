@@ -1,0 +1,88 @@
+"""The GPU benchmark, at small sizes on the CPU."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from experiments.benchmarks import gpu, gpu_rows
+from tests.experiments.commands import REPO
+
+# What a common image with CUDA does not have.
+MISSING = "librosa soundfile soxr grain orbax ml_collections tensorboardX array_record pretty_midi"
+
+
+@pytest.fixture(name="args")
+def _args(tmp_path):
+    args = gpu.parse(["--tiny", "--batch=2", "--nets=gru", f"--out={tmp_path / 'rows.jsonl'}"])
+    args.deadline = args.began + 600
+    return args
+
+
+def _rows(args):
+    with open(args.out, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def test_network_and_h2d_write_a_row_at_once(args, monkeypatch):
+    monkeypatch.setattr(gpu_rows, "STEPS", (("infer", "tf32"),))
+    for _ in gpu_rows.network(args, "ours", "gru"):
+        pass
+    (row,) = _rows(args)
+    assert (row["side"], row["net"], row["mode"], row["precision"]) == (
+        "ours",
+        "gru",
+        "infer",
+        "tf32",
+    )
+    assert 0 < row["ms_min"] <= row["ms"] <= row["ms_max"] and row["t"] > 0
+    assert row["per_s"] == pytest.approx(2e3 / row["ms"], rel=0.1) and row["peak_mb"] > 0
+    steps = gpu_rows.h2d(args)
+    next(steps), next(steps)
+    assert _rows(args)[1]["mode"] == "float32"
+
+
+def test_error_of_a_row_leaves_the_next_ones(args):
+    with gpu_rows.reported(args, net="gru"):
+        raise ValueError("too\nlarge")
+    assert _rows(args)[0]["error"] == "ValueError: too large"
+
+
+def test_tasks_are_in_the_order_of_importance():
+    tasks = [task for task, _ in gpu._tasks(gpu.parse([]))]
+    assert tasks[:3] == ["torch gru,lstm,bbnn,cnn,cnn_lstm", "ours gru", "reference gru"]
+    assert tasks[-4:] == ["torch.compile cnn", "frontend", "torch-frontend", "h2d"]
+
+
+def test_process_that_is_too_slow_is_killed(args, monkeypatch):
+    monkeypatch.setattr(gpu, "GRACE", 0)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(99)"],
+        stdin=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert gpu._finish(args, "ours gru", process, 0.1) != 0
+    assert process.poll() is not None
+    assert _rows(args)[0]["task"] == "ours gru" and _rows(args)[0]["exit_code"] == -9
+
+
+@pytest.mark.e2e
+def test_check_runs_where_a_cuda_image_lacks_our_packages(tmp_path):
+    blocker = f"import sys\nfor name in {MISSING.split()}:\n    sys.modules[name] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(blocker)
+    flags = ["--tiny", "--nets=gru", "--parts=check,h2d", "--commit=abc"]
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.benchmarks.gpu", *flags],
+        cwd=REPO,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    header, check, *copies, end = map(json.loads, done.stdout.splitlines())
+    assert header["commit"] == "abc" and end["end"]
+    assert check["ok"] and float(check["gradient, reference"]) < gpu_rows.BOUND
+    assert [row["mode"] for row in copies] == ["float32", "int16"]
