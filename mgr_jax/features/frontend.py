@@ -1,9 +1,9 @@
-"""`make_frontend(features)`: the function from a batch of waveforms to a model's input."""
+"""`make_frontend(features)` returns the function from a batch of waveforms to a model's input."""
 
 import dataclasses
 import functools
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +27,11 @@ from mgr_jax.features import (
 FLATTENED_IMAGE = (203, 200)
 
 
+Count = TypeVar("Count", int, jax.Array)
+
+
 class Frontend(Protocol):
-    """A pure function: waveform `[B, T]` and the fitted normaliser, if any, -> model input."""
+    """A pure function of waveforms `[B, T]` and, if fitted, a normaliser; returns model input."""
 
     def __call__(
         self, waveform: ArrayLike, normalizer: normalize.Normalizer | None = None
@@ -36,15 +39,15 @@ class Frontend(Protocol):
 
 
 def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) -> Frontend:
-    """The pure function `waveform [B, T] -> model input` that `features` describes.
+    """Return the pure function `waveform [B, T] -> model input` that `features` describes.
 
-    It works in float32 under `jit`, `vmap` and `grad`. By `features.kind`:
+    It computes in float32 and supports `jit`, `vmap` and `grad`. By `features.kind`:
 
     - `logmel`: `[B, F, M]` decibels, per clip at most `top_db` below its loudest value.
-    - `mel_image`: `[B, H, W, C]` in [0, 1], the picture of the log-mel (`image`).
+    - `mel_image`: `[B, H, W, C]` in [0, 1], the log-mel spectrogram as an image.
     - `mfcc`: `[B, F, n_mfcc]`.
     - `mfcc_stats`: `[B, K + K (K + 1) / 2]` mean and covariance of `n_mfcc` = K coefficients.
-    - `flattened`: `[B, 121800]`, a 203x200x3 picture as a vector.
+    - `flattened`: `[B, 121800]`, a 203x200x3 image as a vector.
     - `spectrogram`: `[B, F, D]` of log spectrograms `[B, F, K]` in place of waveforms, or `[B, D]`
       with `features.statistics`.
 
@@ -58,7 +61,7 @@ def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) 
         but XLA gathers all clips on every device: it cannot partition an FFT (jax#13081).
 
     Raises:
-      UserError: `features` asks for mel bands that no FFT bin falls into, or for an unknown kind.
+      UserError: the kind is unknown, or some mel bands contain no FFT bin.
     """
     if features.kind not in FRONTENDS:
         raise UserError(
@@ -85,10 +88,10 @@ def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) 
 
 
 def fit_normalizer(features: Features, batches: Iterable[ArrayLike]) -> normalize.Normalizer | None:
-    """The normaliser that `features.normalize` asks for, None if it needs none.
+    """Return the normaliser of `features.normalize`, None for a kind that is not fitted.
 
     Args:
-      batches: waveforms `[B, T]`: of the training part, and of nothing else.
+      batches: waveforms `[B, T]` of the training part only.
 
     Raises:
       ValueError: there is no batch.
@@ -109,42 +112,45 @@ def fit_normalizer(features: Features, batches: Iterable[ArrayLike]) -> normaliz
     return normalize.finish(moments)
 
 
-def num_frames(features: Features, num_samples: ArrayLike) -> ArrayLike:
-    """Frames of a waveform of `num_samples` samples (an int or an array of them)."""
+def num_frames(features: Features, num_samples: Count) -> Count:
+    """Return the number of frames of waveforms of `num_samples` samples (an int or an array)."""
     if features.kind == "spectrogram":
         return num_samples
-    return 1 + (num_samples - features.n_fft % 2) // features.hop_length
+    inside = num_samples - features.n_fft % 2
+    if isinstance(inside, jax.Array):  # One operation, where `//` is a dozen; nothing is negative.
+        return 1 + jax.lax.div(inside, jnp.full_like(inside, features.hop_length))
+    return 1 + inside // features.hop_length
 
 
 def log_mel(waveform: jax.Array, features: Features) -> jax.Array:
-    """Log-mel spectrogram in decibels, `[..., T] -> [..., F, M]`."""
+    """Return the log-mel spectrogram in decibels, `[..., T] -> [..., F, M]`."""
     power = spectral.mel_spectrogram(waveform, hop_length=features.hop_length, **_bank(features))
     return spectral.power_to_db(power, top_db=features.top_db)
 
 
 def mel_image(waveform: jax.Array, features: Features) -> jax.Array:
-    """Picture of the log-mel spectrogram, `[..., T] -> [..., H, W, C]`."""
+    """Return the log-mel spectrogram as an image, `[..., T] -> [..., H, W, C]`."""
     return _image(waveform, features, features.image_height, features.image_width)
 
 
 def mfcc(waveform: jax.Array, features: Features) -> jax.Array:
-    """MFCCs, `[..., T] -> [..., F, n_mfcc]`."""
+    """Return MFCCs, `[..., T] -> [..., F, n_mfcc]`."""
     return spectral.cepstrum(log_mel(waveform, features), n_mfcc=features.n_mfcc)
 
 
 def mfcc_stats(waveform: jax.Array, features: Features) -> jax.Array:
-    """Mean and covariance of the MFCCs, `[..., T] -> [..., D]`."""
+    """Return mean and covariance of the MFCCs, `[..., T] -> [..., D]`."""
     return summary.mean_covariance(mfcc(waveform, features))
 
 
 def flattened(waveform: jax.Array, features: Features) -> jax.Array:
-    """A picture of 203x200x3 as a vector, `[..., T] -> [..., 121800]`."""
+    """Return an image of 203x200x3 as a vector, `[..., T] -> [..., 121800]`."""
     pixels = _image(waveform, features, *FLATTENED_IMAGE)
     return pixels.reshape(*pixels.shape[:-3], -1)
 
 
 def spectrogram(frames: jax.Array, features: Features) -> jax.Array:
-    """Features of log spectrograms, `[B, F, K] -> [B, F, D]`, or `[B, D]` as statistics."""
+    """Return features of log spectrograms, `[B, F, K] -> [B, F, D]`, or `[B, D]` as statistics."""
     x = bands.pool_bands(
         frames,
         scale=features.bands,
@@ -155,7 +161,7 @@ def spectrogram(frames: jax.Array, features: Features) -> jax.Array:
         fmax=features.fmax,
     )
     if features.statistics == "texture":
-        # One by one: batched eigenvectors beside FFTs stood still for ever on a CPU of two threads.
+        # One clip at a time: batched eigenvectors beside FFTs deadlock on a CPU of two threads.
         return jax.lax.map(lambda pair: texture.texture(*pair), (x, frames))
     if features.cepstrum:
         x = spectral.cepstrum(x, n_mfcc=features.n_mfcc)

@@ -1,8 +1,8 @@
 """Short-time spectra of waveforms: STFT, mel, decibels, MFCC, as librosa computes them.
 
-All functions take any leading batch dimensions, work in float32 whatever the model computes in,
-and put frames before bins: `[..., F, K]` where librosa has `[..., K, F]`. A clip is what the
-leading dimensions count: `power_to_db` takes maxima within a clip, never over a batch.
+All functions take any leading batch dimensions, compute in float32 whatever the dtype of the
+model, and put frames before bins: `[..., F, K]` where librosa has `[..., K, F]`. `power_to_db`
+takes maxima within a clip (the last two axes), never over a batch.
 """
 
 import functools
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mgr_jax import ops
 from mgr_jax.features import filters, framing
 from mgr_jax.features.framing import frame
 
@@ -41,7 +42,7 @@ def stft(
     center: bool = True,
     pad_mode: str = "constant",
 ) -> jax.Array:
-    """Short-time Fourier transform, complex64 `[..., F, 1 + n_fft // 2]` (`librosa.stft`).
+    """Return the short-time Fourier transform, `[..., F, 1 + n_fft // 2]` (`librosa.stft`).
 
     Args:
       waveform: `[..., T]`, floating point.
@@ -76,7 +77,7 @@ def spectrogram(
     pad_mode: str = "constant",
     power: float = 2.0,
 ) -> jax.Array:
-    """Magnitudes of `stft` to the given power, `[..., F, 1 + n_fft // 2]`.
+    """Return magnitudes of `stft` to the given power, `[..., F, 1 + n_fft // 2]`.
 
     Args:
       power: 2 for power, 1 for magnitude. The other arguments and errors are those of `stft`.
@@ -111,7 +112,7 @@ def mel_spectrogram(
     htk: bool = False,
     norm: str | None = "slaney",
 ) -> jax.Array:
-    """Mel spectrogram `[..., T]` -> `[..., F, M]` (`librosa.feature.melspectrogram`).
+    """Return the mel spectrogram, `[..., T] -> [..., F, M]` (`librosa.feature.melspectrogram`).
 
     The arguments and errors are those of `spectrogram` and `filters.mel_filter_bank`.
     """
@@ -128,6 +129,9 @@ def mel_spectrogram(
     waveform = framing.checked(waveform)
     cut = framing.checked_framing(waveform, n_fft, hop_length, center, pad_mode)
     weights = _padded_window(window, win_length, n_fft)
+    if ops.is_reference():
+        squared = _power_by_matrix(_scaled(framing.frames(waveform, cut), weights))
+        return jnp.matmul(_root(squared, power), bank.T, precision="highest")
     bands, rows = _bands(bank)
     return _mel(waveform, weights, rows, cut=cut, bands=bands, power=power)
 
@@ -139,7 +143,7 @@ def power_to_db(
     amin: float = 1e-10,
     top_db: float | None = 80.0,
 ) -> jax.Array:
-    """`10 log10(power / ref)` of `[..., F, K]`, clip by clip (`librosa.power_to_db`).
+    """Return `10 log10(power / ref)` of `[..., F, K]`, clip by clip (`librosa.power_to_db`).
 
     Args:
       power: values of 0 or more; a clip is the last two axes (all of them if there are fewer).
@@ -177,7 +181,7 @@ def amplitude_to_db(
     amin: float = 1e-5,
     top_db: float | None = 80.0,
 ) -> jax.Array:
-    """`20 log10(amplitude / ref)`, clip by clip (`librosa.amplitude_to_db`).
+    """Return `20 log10(amplitude / ref)`, clip by clip (`librosa.amplitude_to_db`).
 
     The arguments and errors are those of `power_to_db`, for amplitudes.
     """
@@ -185,17 +189,18 @@ def amplitude_to_db(
     if jnp.iscomplexobj(amplitude):
         raise ValueError("amplitude is complex; pass abs(spectrum)")
     filters.require_positive(amin=amin)
-    ref = ref if isinstance(ref, str) else jnp.asarray(ref, jnp.float32) ** 2
-    return power_to_db(amplitude.astype(jnp.float32) ** 2, ref=ref, amin=amin**2, top_db=top_db)
+    power = amplitude.astype(jnp.float32) ** 2
+    ref_power = ref if isinstance(ref, str) else ref**2
+    return power_to_db(power, ref=ref_power, amin=amin**2, top_db=top_db)
 
 
 def db_to_power(decibels: ArrayLike, *, ref: float = 1.0) -> jax.Array:
-    """`ref * 10 ** (decibels / 10)`, any shape (`librosa.db_to_power`)."""
+    """Return `ref * 10 ** (decibels / 10)`, any shape (`librosa.db_to_power`)."""
     return ref * jnp.power(10.0, jnp.asarray(decibels, jnp.float32) / 10)
 
 
 def db_to_amplitude(decibels: ArrayLike, *, ref: float = 1.0) -> jax.Array:
-    """`ref * 10 ** (decibels / 20)`, any shape (`librosa.db_to_amplitude`)."""
+    """Return `ref * 10 ** (decibels / 20)`, any shape (`librosa.db_to_amplitude`)."""
     return ref * jnp.power(10.0, jnp.asarray(decibels, jnp.float32) / 20)
 
 
@@ -207,7 +212,7 @@ def cepstrum(
     norm: str | None = "ortho",
     lifter: float = 0.0,
 ) -> jax.Array:
-    """MFCCs `[..., F, n_mfcc]` of log-mel `[..., F, M]` (`librosa.feature.mfcc(S=...)`).
+    """Return MFCCs `[..., F, n_mfcc]` of log-mel `[..., F, M]` (`librosa.feature.mfcc(S=...)`).
 
     Args:
       log_mel: mel spectrogram in decibels.
@@ -241,9 +246,9 @@ def mfcc(
     mel_norm: str | None = "slaney",
     **mel,
 ) -> jax.Array:
-    """MFCCs of a waveform, `[..., T]` -> `[..., F, n_mfcc]` (`librosa.feature.mfcc`).
+    """Return MFCCs of a waveform, `[..., T] -> [..., F, n_mfcc]` (`librosa.feature.mfcc`).
 
-    The mel spectrogram is taken to decibels by the defaults of `power_to_db`, as in librosa.
+    The mel spectrogram is converted by `power_to_db` with its defaults, as in librosa.
 
     Args:
       mel_norm: `norm` of `mel_spectrogram`. mel: its other options.
@@ -263,7 +268,7 @@ def _padded_window(window: str | ArrayLike, win_length: int | None, n_fft: int) 
 
 @functools.partial(jax.jit, static_argnames=("bands", "cut", "power"))
 def _mel(waveform, weights, rows, *, cut, bands, power):
-    # Compiled as one unit: op by op, the loop over blocks would be compiled at every call.
+    # Jitted as a whole, since eager code would compile the loop over blocks at every call.
     def mel_of(frames):
         spectrum = jnp.fft.rfft(_scaled(frames, weights).reshape(-1, cut.n_fft))
         parts = [
@@ -275,11 +280,19 @@ def _mel(waveform, weights, rows, *, cut, bands, power):
     return framing.map_frames(mel_of, waveform, cut)
 
 
-def _bands(bank: np.ndarray) -> tuple[tuple[tuple[int, int], ...], list[np.ndarray]]:
-    """A mel bank `[M, K]` as groups of filters, each with the range of bins that it needs.
+def _power_by_matrix(frames: jax.Array) -> jax.Array:
+    """Power spectrum `[..., n_fft]` -> `[..., K]` by real products, for exports without an FFT."""
+    n_fft = frames.shape[-1]
+    turns = np.outer(np.arange(n_fft), np.arange(1 + n_fft // 2)) % n_fft / n_fft
+    waves = (wave(2 * np.pi * turns).astype(np.float32) for wave in (np.cos, np.sin))
+    return sum(jnp.square(jnp.matmul(frames, wave, precision="highest")) for wave in waves)
 
-    Mel filters are narrow: all but a few percent of the bank is zero, and the products with
-    `[high - low, BAND]` pieces cost a third of the product with the whole.
+
+def _bands(bank: np.ndarray) -> tuple[tuple[tuple[int, int], ...], list[np.ndarray]]:
+    """Split a mel bank `[M, K]` into groups of filters, each with its range of nonzero bins.
+
+    Mel filters are narrow: only a few percent of the bank is nonzero, and the products with
+    `[high - low, BAND]` blocks cost a third of the product with the whole bank.
     """
     bands, rows = [], []
     for start in range(0, len(bank), BAND):
@@ -291,12 +304,15 @@ def _bands(bank: np.ndarray) -> tuple[tuple[tuple[int, int], ...], list[np.ndarr
     return tuple(bands), rows
 
 
-def _scaled(frames: jax.Array, weights: jax.Array) -> jax.Array:
+def _scaled(frames: jax.Array, weights: np.ndarray | jax.Array) -> jax.Array:
     return frames * weights.reshape((1,) * (frames.ndim - 1) + weights.shape)
 
 
 def _magnitude(spectrum: jax.Array, power: float) -> jax.Array:
-    squared = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+    return _root(jnp.square(spectrum.real) + jnp.square(spectrum.imag), power)
+
+
+def _root(squared: jax.Array, power: float) -> jax.Array:
     if power == 2:
         return squared
     # The root has an infinite slope at 0: silence would turn gradients into NaN.

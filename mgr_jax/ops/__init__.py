@@ -11,12 +11,13 @@ from mgr_jax.ops.max_pool import max_pool
 from mgr_jax.ops.moments import moments, moments_of_convolution
 from mgr_jax.ops.normalise_relu import normalise_relu, normalise_relu_project
 from mgr_jax.ops.recurrent import recurrent
-from mgr_jax.ops.switch import IMPLEMENTATIONS, implementation
+from mgr_jax.ops.switch import IMPLEMENTATIONS, implementation, is_reference
 
 __all__ = [
     "IMPLEMENTATIONS",
     "convolve",
     "implementation",
+    "is_reference",
     "max_pool",
     "moments",
     "moments_of_convolution",
