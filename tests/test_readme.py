@@ -11,12 +11,26 @@ import soundfile
 import mgr_jax
 from tests.test_genre_classifier import tiny_config
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
+ROOT = pathlib.Path(__file__).parents[1]
+README = ROOT / "README.md"
+READMES = [
+    README,
+    *(
+        ROOT / folder / "README.md"
+        for folder in ("experiments", "mgr_jax", "mgr_jax/data", "launch")
+    ),
+]
 RATE = 22_050
 
 
-def blocks():
-    return re.findall(r"^```python\n(.*?)^```", README.read_text("utf-8"), re.M | re.S)
+def blocks(language="python", readmes=READMES):
+    text = "\n".join(readme.read_text("utf-8") for readme in readmes)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+
+def each_readme(function):
+    ids = [readme.relative_to(ROOT).as_posix() for readme in READMES]
+    return pytest.mark.parametrize("readme", READMES, ids=ids)(function)
 
 
 @pytest.fixture(name="folder", scope="module")
@@ -48,5 +62,29 @@ def test_example_of_the_readme_runs(folder, number, tmp_path, monkeypatch, capsy
     assert "metal" in capsys.readouterr().out
 
 
-def test_readme_has_examples():
+def test_readmes_have_examples():
     assert len(blocks()) >= 2
+
+
+def test_readme_is_short_and_begins_with_quickstart_and_tests():
+    assert len(README.read_text("utf-8").splitlines()) <= 150
+    quickstart, tests = blocks("bash", [README])[:2]
+    assert "experiments.train" in quickstart and "experiments.evaluate" in quickstart
+    assert tests.strip() == "pip install -q -e '.[dev]' && python -m pytest -n 2 --dist=loadfile"
+
+
+@each_readme
+def test_links_of_the_readmes_exist(readme):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", readme.read_text("utf-8"))
+    missing = [link for link in links if not (readme.parent / link).exists()]
+    assert not missing
+
+
+@each_readme
+def test_commands_and_configs_of_the_readmes_exist(readme):
+    text = readme.read_text("utf-8")
+    commands = re.findall(r"-m (experiments[.\w]*\w)", text)
+    paths = [ROOT / (name.replace(".", "/") + ".py") for name in commands]
+    paths += [ROOT / path for path in re.findall(r"experiments/configs/\w+\.py", text)]
+    missing = [path.name for path in paths if not path.exists()]
+    assert not missing
