@@ -42,7 +42,6 @@ done
 # The memory that one step frees is kept for the next one, as `keep_freed_memory` of
 # experiments/command.py has it, here from the start of the process on.
 export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_-0}"
-export MALLOC_TOP_PAD_="${MALLOC_TOP_PAD_-67108864}"
 export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_--1}"
 
 command=("${PYTHON:-python}" -m experiments.train "${train[@]}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes launch/constraints.txt: the versions that pip takes today for this package, all exact.
+# Writes launch/constraints.txt: the exact versions that pip installs today for this package.
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)

@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# A Cloud TPU slice from nothing to a running training and back: launch/tpu_vm.sh COMMAND FLAGS
+# Creates a Cloud TPU slice, trains on it and deletes it: launch/tpu_vm.sh COMMAND FLAGS
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
 usage: launch/tpu_vm.sh COMMAND --name=NAME --zone=ZONE [flags]
 
-  create   ask for the slice and wait until it is there       --type=v5litepod-16 [--spot] [--runtime=V]
+  create   request the slice and wait until it is ready       --type=v5litepod-16 [--spot] [--runtime=V]
   setup    copy this checkout to every host and install it
-  run      start the training on every host, or go on with it  -- --config=FILE --workdir=DIR ...
-  status   state of the slice, and what every host is doing
+  run      start or resume the training on every host         -- --config=FILE --workdir=DIR ...
+  status   state of the slice, and of the training on every host
   logs     follow the log of the first host
   delete   give the slice back; it costs money until you do
 
   --project=P  Google Cloud project; empty takes that of gcloud's configuration.
   --dry-run    print each command, run nothing.
 
-After a spot preemption give the same commands again: create takes the place of a lost slice, setup
-and run find what is there, and the training goes on from its last checkpoint. The workdir must be
-seen by all hosts: Filestore, or a bucket mounted by gcsfuse.
+After a spot preemption run the same commands again: create replaces a lost slice, and the training
+resumes from its last checkpoint. The workdir must be shared by all hosts: Filestore, or a bucket
+mounted by gcsfuse.
 TEXT
 }
 
@@ -95,16 +95,16 @@ create() {
       *) runtime=tpu-ubuntu2204-base ;;
     esac
   fi
-  local found=NONE
-  "$dry_run" || found=$(state)
-  case "$found" in
+  local current=NONE
+  "$dry_run" || current=$(state)
+  case "$current" in
     SUSPENDED | SUSPENDING | FAILED)
-      echo "the slice is $found; taking a new one"
+      echo "the slice is $current; taking a new one"
       delete
-      found=NONE
+      current=NONE
       ;;
   esac
-  if [[ "$found" == NONE ]]; then
+  if [[ "$current" == NONE ]]; then
     local request=(gcloud compute tpus queued-resources create "$name" "--node-id=$name" "${place[@]}"
       "--accelerator-type=$type" "--runtime-version=$runtime")
     "$spot" && request+=(--spot)

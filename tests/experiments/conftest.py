@@ -1,5 +1,8 @@
 """One clip store, and one trained workdir, for all tests of the commands."""
 
+import fcntl
+import shutil
+
 import pytest
 
 from tests.experiments import commands
@@ -11,10 +14,17 @@ def _cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", name="trained")
-def _trained(cache, tmp_path_factory):
-    """Workdir of an unbroken run."""
+def _trained(cache, tmp_path_factory, worker_id):
+    """Workdir of an unbroken run: each pytest-xdist worker's copy of what the first one trains."""
     workdir = tmp_path_factory.mktemp("trained") / "run"
-    commands.run(cache, "train", *commands.TINY, f"--workdir={workdir}")
+    folder = tmp_path_factory.getbasetemp()
+    shared = (folder if worker_id == "master" else folder.parent) / "trained_by_one"
+    with open(f"{shared}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.exists():
+            commands.run(cache, "train", *commands.TINY, f"--workdir={workdir}")
+            workdir.rename(shared)
+    shutil.copytree(shared, workdir)
     return workdir
 
 
