@@ -1,1 +1,1 @@
-"""What `experiments.benchmark` measures: one module a suite."""
+"""The suites of `experiments.benchmark`, a module each, and what they share."""

@@ -10,7 +10,6 @@ librosa in one process a core. Both sides run in turns in one process.
 import functools
 import pathlib
 import tempfile
-import time
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from mgr_jax import cores
 
 TARGET = 2.0
 QUICK = {"clips": 20, "penalties": 5, "turns": 1}
-TOLERANCE = 1e-4  # of the gradient: scikit-learn's default
+TOLERANCE = 1e-4  # Of the gradient: scikit-learn's default.
 _LOOPS = {
     "loop": {},
     "loop, warm start": {"warm": True},
@@ -41,7 +40,7 @@ def run(
 
 
 def path(*, turns: int, rows: int = 1000, columns: int = 119, penalties: int = 20) -> dict:
-    """20 penalties in 10 folds; losses are compared in float64."""
+    """Return the row of the penalties in 10 folds; losses are compared in float64."""
     import jax
 
     from mgr_jax.classical import logistic
@@ -53,26 +52,25 @@ def path(*, turns: int, rows: int = 1000, columns: int = 119, penalties: int = 2
     l2 = tuple(1 / (c * weight[0].sum()))
 
     def ours() -> dict[str, np.ndarray]:
-        fitted = logistic.fit_folds(
-            x, y, num_classes=10, l2=l2, sample_weight=weight, tolerance=TOLERANCE
+        return jax.device_get(
+            logistic.fit_folds(
+                x, y, num_classes=10, l2=l2, sample_weight=weight, tolerance=TOLERANCE
+            )
         )
-        return jax.device_get(fitted)
 
-    began = time.perf_counter()
-    ours()
-    first = time.perf_counter() - began
+    first = contest.seconds_of(ours)
     trials = {
         name: contest.seconds_of(lambda options=options: _loop(x, y, weight[:2], c, **options))
         for name, options in _LOOPS.items()
     }
     best = min(trials, key=lambda name: trials[name])
-    found, theirs = ours(), _loop(x, y, weight, c, **_LOOPS[best])
+    fitted, theirs = ours(), _loop(x, y, weight, c, **_LOOPS[best])
     losses = np.array(
         [
             [
                 [
                     _loss(x, y, weight[k], kernel[k][i], bias[k][i], l2[i])
-                    for kernel, bias in ((found["kernel"], found["bias"]), theirs)
+                    for kernel, bias in ((fitted["kernel"], fitted["bias"]), theirs)
                 ]
                 for i in range(penalties)
             ]
@@ -98,7 +96,7 @@ def path(*, turns: int, rows: int = 1000, columns: int = 119, penalties: int = 2
 
 
 def features(*, clips: int, samples: int, turns: int) -> dict:
-    """Mean and covariance of 14 MFCCs of every clip of a store."""
+    """Return the row of the mean and covariance of 14 MFCCs of every clip of a store."""
     import joblib
 
     from experiments.configs import logistic as config_lib
@@ -120,8 +118,8 @@ def features(*, clips: int, samples: int, turns: int) -> dict:
                 return np.concatenate(workers(tasks))
 
             # The first calls compile, and start the processes.
-            found, wanted = ours(), librosas()
-            difference = float(np.max(np.abs(found - wanted)) / np.max(np.abs(wanted)))
+            actual, expected = ours(), librosas()
+            difference = float(np.max(np.abs(actual - expected)) / np.max(np.abs(expected)))
             timers = (functools.partial(contest.seconds_of, side) for side in (ours, librosas))
             pairs = list(contest.in_turns(*timers, turns=turns))
     return {
@@ -134,7 +132,7 @@ def features(*, clips: int, samples: int, turns: int) -> dict:
 
 
 def table(rows: list[dict]) -> list[str]:
-    """The rows as Markdown, and what else was measured of each."""
+    """Return the rows as Markdown, with losses, differences and trials below."""
     lines = machine.table(
         ("work", "peer", "ours, s", "peer, s", "ratio", "spread", "target", ""),
         (
@@ -167,7 +165,7 @@ def table(rows: list[dict]) -> list[str]:
 
 
 def _vectors(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Correlated features [N, D] of ten overlapping classes, of scales far apart as MFCCs have."""
+    """Return correlated features [N, D] of ten overlapping classes, in the scales of MFCCs."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 10, rows)
     axes = rng.normal(size=(columns, columns)) * np.exp(-np.arange(columns) / 20)[:, None]
@@ -187,15 +185,15 @@ def _loop(
     jobs: bool = False,
     threads: int | None = None,
 ) -> tuple[list, list]:
-    """Kernels [K][P][D, C] and biases of scikit-learn, each fold standardised by its own rows."""
+    """Return scikit-learn's kernels [K][P][D, C] and biases, each fold standardised by itself."""
     import joblib
     import threadpoolctl
 
     tasks = (joblib.delayed(_fold)(x[w > 0], y[w > 0], c, warm, solver) for w in weight)
     # Threads of BLAS and OpenMP wait for each other at every product, however small.
     with threadpoolctl.threadpool_limits(threads):
-        done = joblib.Parallel(n_jobs=cores.count() if jobs else 1)(tasks)
-    return [kernels for kernels, _ in done], [biases for _, biases in done]
+        folds = joblib.Parallel(n_jobs=cores.count() if jobs else 1)(tasks)
+    return [kernels for kernels, _ in folds], [biases for _, biases in folds]
 
 
 def _fold(x: np.ndarray, y: np.ndarray, c: np.ndarray, warm: bool, solver: str) -> tuple:
@@ -213,7 +211,7 @@ def _fold(x: np.ndarray, y: np.ndarray, c: np.ndarray, warm: bool, solver: str) 
 
 
 def _loss(x, y, weight, kernel, bias, l2) -> float:
-    """The objective of a fold in float64."""
+    """Return the objective of a fold in float64."""
     x, y = x[weight > 0].astype(np.float64), y[weight > 0]
     z = (x - x.mean(0)) / x.std(0) @ np.asarray(kernel, np.float64) + bias
     z -= z.max(1, keepdims=True)
@@ -222,7 +220,7 @@ def _loss(x, y, weight, kernel, bias, l2) -> float:
 
 
 def _librosa(path: str, shape: tuple[int, int], rows: np.ndarray) -> np.ndarray:
-    """Features [rows, 119] of clips of the store at `path`."""
+    """Return features [rows, 119] of clips of the store at `path`."""
     import librosa
 
     clips = np.memmap(path, dtype=np.int16, mode="r", shape=shape)

@@ -287,7 +287,7 @@ def _torch() -> tuple[Any, str, Callable[[], None], str]:
     return torch, "cuda", torch.cuda.synchronize, name
 
 
-def torch_networks(args: argparse.Namespace, nets: str, how: str = "eager") -> Iterator[None]:
+def torch_networks(args: argparse.Namespace, nets: str, run: str = "eager") -> Iterator[None]:
     """Time the steps of networks in PyTorch: channels_last, TF32 or autocast, cuDNN's GRU."""
     torch, where, wait, name = _torch()
     from experiments.benchmarks import torch_networks as peers
@@ -297,7 +297,7 @@ def torch_networks(args: argparse.Namespace, nets: str, how: str = "eager") -> I
     torch.zeros(1, device=where)
     yield
     for (mode, precision), net in itertools.product(STEPS, nets.split(",")):
-        side = "torch" if how == "eager" else f"torch.{how}"
+        side = "torch" if run == "eager" else f"torch.{run}"
         names = {"device": name, "side": side, "net": net, "mode": mode, "precision": precision}
         with reported(args, **names):
             config = make_config(net, args.tiny)
@@ -311,7 +311,7 @@ def torch_networks(args: argparse.Namespace, nets: str, how: str = "eager") -> I
                 batch["waveform"],
                 batch["label"],
                 mode=mode,
-                setting=peers.BUILT_IN_GRU if net == "gru" else f"{how}, channels_last",
+                setting=peers.BUILT_IN_GRU if net == "gru" else f"{run}, channels_last",
                 device=where,
                 bfloat16=precision == "bf16",
             )

@@ -1,4 +1,4 @@
-"""How time and memory grow: with the batch, the clip, the devices and the number of tracks.
+"""Growth of time and memory with the batch, the clip, the devices and the number of tracks.
 
 The first three are the train step of BBNN from the waveform, in a process for every point; memory
 is what XLA holds for the step on a device beside its arguments, and the resident set of the process
@@ -17,15 +17,15 @@ from experiments.benchmarks import contest, machine
 from mgr_jax.errors import UserError
 
 OURS = "experiments.benchmarks.jax_steps.Steps"
-LINEAR = 1.15  # exponents up to here are called linear: times have a spread
-_ENOUGH_SECONDS = 3.0  # after which bookkeeping is not timed again
+LINEAR = 1.15  # Exponents up to here are called linear, since times have a spread.
+_ENOUGH_SECONDS = 3.0  # After so long bookkeeping is not timed again.
 POINTS = {
     "batch": (1, 2, 4, 8, 16),
     "seconds": (3, 10, 30, 60),
     "devices": (1, 2, 4),
     "tracks": (100, 1000, 10_000, 100_000),
 }
-QUICK = {"turns": 1, "most": 2}
+QUICK = {"only": ("seconds", "tracks"), "turns": 1, "most": 2}
 _LABELS = {
     "batch": "batch size, 30 s clips",
     "seconds": "clip length in s, batch 2",
@@ -53,25 +53,22 @@ def run(*, only: Sequence[str] = (), turns: int = 3, most: int | None = None) ->
 
 
 def exponents(rows: list[dict]) -> Iterator[tuple[str, list[dict], dict[str, float]]]:
-    """For every quantity and work: its rows, and by how the measures grow, from least squares."""
+    """Yield every work, its rows and the exponents of its time and memory by least squares."""
     for work in dict.fromkeys(row["work"] for row in rows):
-        found = [row for row in rows if row["work"] == work]
-        sizes = np.log([row["size"] for row in found])
-        yield (
-            work,
-            found,
-            {
-                name: float(np.polyfit(sizes, np.log([row[name] for row in found]), 1)[0])
-                for name in ("seconds", "memory_mb")
-            },
-        )
+        points = [row for row in rows if row["work"] == work]
+        sizes = np.log([row["size"] for row in points])
+        powers = {
+            name: float(np.polyfit(sizes, np.log([row[name] for row in points]), 1)[0])
+            for name in ("seconds", "memory_mb")
+        }
+        yield work, points, powers
 
 
 def table(rows: list[dict]) -> list[str]:
-    """The rows as Markdown, with the exponent of each growth."""
+    """Return the rows as Markdown, with the exponent of each growth."""
     cells = []
-    for work, found, growth in exponents(rows):
-        for row in found:
+    for work, points, growth in exponents(rows):
+        for row in points:
             cells.append(
                 (
                     work,
@@ -97,7 +94,7 @@ def table(rows: list[dict]) -> list[str]:
 
 
 def plot(rows: list[dict], path: str) -> None:
-    """Draws time and memory against size, with lines of linear growth, into a PNG file."""
+    """Draw time and memory against size, with lines of linear growth, into a PNG file."""
     from matplotlib.figure import Figure
 
     groups = list(exponents(rows))
@@ -108,11 +105,11 @@ def plot(rows: list[dict], path: str) -> None:
         for axis, name, label in zip(
             axes[:, column], ("seconds", "memory_mb"), ("seconds", "memory, MB"), strict=True
         ):
-            for work, found, growth in groups:
-                if found[0]["quantity"] != kind:
+            for work, points, growth in groups:
+                if points[0]["quantity"] != kind:
                     continue
-                sizes = np.array([row["size"] for row in found])
-                values = np.array([row[name] for row in found])
+                sizes = np.array([row["size"] for row in points])
+                values = np.array([row[name] for row in points])
                 title = work.split(": ")[-1] if kind == "tracks" else "measured"
                 line = axis.plot(sizes, values, "o-", label=f"{title}, {growth[name]:.2f}")[0]
                 axis.plot(sizes, values[-1] * sizes / sizes[-1], ":", color=line.get_color(), lw=1)
@@ -125,7 +122,7 @@ def plot(rows: list[dict], path: str) -> None:
 
 
 def _step(quantity: str, point: int, *, turns: int) -> dict:
-    """A row of the BBNN train step."""
+    """Return the row of the BBNN train step at one point."""
     from experiments.configs import bbnn
     from mgr_jax import config as config_lib
 
@@ -146,26 +143,26 @@ def _step(quantity: str, point: int, *, turns: int) -> dict:
     )
     with contest.sides(side):
         contest.warm(side)
-        found = [side.seconds() for _ in range(turns)]
+        times = [side.seconds() for _ in range(turns)]
         memory, resident = side.call("temporaries") / 1e6, side.peak_memory()
     return {
         "quantity": quantity,
         "work": f"BBNN step: {_LABELS[quantity]}",
         "size": point,
-        "seconds": float(np.median(found)),
-        "spread": max(found) - min(found),
+        "seconds": float(np.median(times)),
+        "spread": max(times) - min(times),
         "memory_mb": memory,
         "rss_mb": resident,
     }
 
 
 def _tracks(number: int) -> list[dict]:
-    """A row for each piece of bookkeeping on `number` tracks."""
+    """Return a row for each piece of bookkeeping on `number` tracks."""
     rows = []
     for name, work in _bookkeeping(number).items():
-        found = [contest.seconds_of(work)]
-        while len(found) < 3 and sum(found) < _ENOUGH_SECONDS:
-            found.append(contest.seconds_of(work))
+        times = [contest.seconds_of(work)]
+        while len(times) < 3 and sum(times) < _ENOUGH_SECONDS:
+            times.append(contest.seconds_of(work))
         tracemalloc.start()
         work()
         memory = tracemalloc.get_traced_memory()[1] / 1e6
@@ -175,8 +172,8 @@ def _tracks(number: int) -> list[dict]:
                 "quantity": "tracks",
                 "work": f"tracks: {name}",
                 "size": number,
-                "seconds": float(np.median(found)),
-                "spread": max(found) - min(found),
+                "seconds": float(np.median(times)),
+                "spread": max(times) - min(times),
                 "memory_mb": memory,
             }
         )

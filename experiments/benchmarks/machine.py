@@ -1,4 +1,4 @@
-"""What the numbers were measured on (date, versions, processor), and how they are laid out."""
+"""The machine that numbers are measured on, and Markdown tables of them."""
 
 import datetime
 import importlib.metadata
@@ -13,7 +13,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "torch", "librosa", "scikit-learn", "essen
 
 
 def describe() -> list[str]:
-    """One paragraph of Markdown, for the head of a table."""
+    """Return date, processor and versions as a paragraph of Markdown for the head of a table."""
     versions = []
     for name in _PACKAGES:
         try:
@@ -31,12 +31,12 @@ def describe() -> list[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
+    """Return the lines of a Markdown table."""
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def verdict(met: bool) -> str:
-    """The last column of a line with a target."""
+    """Return the word for the last column of a line with a target."""
     return "met" if met else "**missed**"
 
 

@@ -20,9 +20,9 @@ from mgr_jax.errors import UserError
 BATCH_SIZE = 8
 TOLERANCE = 1e-4
 TARGETS = {"train": 1.2, "infer": 1.5}
-FRONTEND_TARGET = 0.03  # of a step
-MEMORY_TARGET = 0.6  # of plain formulas
-QUICK = {"turns": 3, "small": True}
+FRONTEND_TARGET = 0.03  # Of a step.
+MEMORY_TARGET = 0.6  # Of plain formulas.
+QUICK = {"only": ("bbnn", "gru", "reference"), "turns": 3, "small": True}
 OURS, PEER = "experiments.benchmarks.jax_steps.Steps", "experiments.benchmarks.torch_steps.Steps"
 BOTH = "experiments.benchmarks.jax_steps.BothInputs"
 EXTRAS = ("reference", "frontend")
@@ -34,7 +34,7 @@ def cases() -> dict[str, tuple[str, config_lib.Config]]:
 
     image = bbnn.get_config()
     image.features.kind = "mel_image"
-    found = {
+    networks = {
         "bbnn": ("BBNN 647x128x1", bbnn.get_config()),
         "bbnn_image": ("BBNN 288x432x3", image),
         "cnn": ("CNN 480x640x3", cnn.get_config()),
@@ -44,8 +44,8 @@ def cases() -> dict[str, tuple[str, config_lib.Config]]:
         "lstm": ("LSTM 2584x14", rnn.get_config()),
     }
     for name in ("gru", "lstm"):
-        found[name][1].model.cell = name
-    return found
+        networks[name][1].model.cell = name
+    return networks
 
 
 def shrink(config: config_lib.Config) -> None:

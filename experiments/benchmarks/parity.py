@@ -1,6 +1,6 @@
 """Parity of the front end with librosa: the measured error of every function and option.
 
-librosa is called clip by clip, since its decibels are relative to the whole array it is given.
+librosa is called clip by clip, since its decibels are relative to the whole array that it gets.
 """
 
 import os
@@ -58,7 +58,7 @@ EXCEPTIONS = (
 
 
 def signals(samples: int, *, seed: int = 0) -> dict[str, np.ndarray]:
-    """Test signals `[samples]`: silence, impulse, sine, noise, and decaying chords in noise."""
+    """Return test signals [samples]: silence, impulse, sine, noise, and chords in noise."""
     rng = np.random.default_rng(seed)
     time = np.arange(samples) / SAMPLE_RATE
     impulse = np.zeros(samples)
@@ -75,7 +75,7 @@ def signals(samples: int, *, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def tracks(count: int, samples: int) -> dict[str, np.ndarray]:
-    """`count` clips of `$MGR_JAX_SHARED/data/gtzan_mini`, cut to `samples`; {} where unset."""
+    """Return `count` clips of `$MGR_JAX_SHARED/data/gtzan_mini`, cut; {} where it is unset."""
     import soundfile
 
     folder = os.environ.get("MGR_JAX_SHARED")
@@ -88,28 +88,28 @@ def tracks(count: int, samples: int) -> dict[str, np.ndarray]:
 
 
 def errors(case: "Case", clips: dict[str, np.ndarray]) -> dict[str, float]:
-    """Error of each clip: in dB, or as a share of the largest reference value (if that is not 0).
+    """Return the error of each clip: in dB, or as a share of the largest reference value.
 
     Raises:
       ValueError: a result has another shape than librosa's.
     """
     with warnings.catch_warnings():
-        # Of librosa, which warns about short and silent clips.
+        # librosa warns about short and silent clips.
         warnings.simplefilter("ignore")
         ours = np.asarray(case.ours(np.stack(list(clips.values()))))
         references = [np.asarray(case.reference(clip)) for clip in clips.values()]
-    found = {}
+    largest = {}
     for name, value, reference in zip(clips, ours, references, strict=True):
         if value.shape != reference.shape:
             raise ValueError(f"{case.name}: shape {value.shape}, in librosa {reference.shape}")
         difference = float(np.max(np.abs(value - reference), initial=0.0))
         scale = float(np.max(np.abs(reference), initial=0.0)) if case.unit == "relative" else 1.0
-        found[name] = difference / scale if scale else difference
-    return found
+        largest[name] = difference / scale if scale else difference
+    return largest
 
 
 def bound(case: "Case", signal: str) -> float:
-    """The largest error allowed: the tolerance of the unit, or that of a named exception."""
+    """Return the largest error allowed: the tolerance of the unit, or a named exception's."""
     kind = signal if "." not in signal else "track"
     if case.function != "chroma_stft" or case.options["tuning"] is None:
         for function, name, allowed, _ in EXCEPTIONS:
@@ -119,7 +119,7 @@ def bound(case: "Case", signal: str) -> float:
 
 
 def run(*, samples: int = 110_250) -> list[dict]:
-    """Every case on the synthetic signals and, where there are any, on four recordings."""
+    """Return every case on the synthetic signals and, if there are any, on four recordings."""
     from experiments.benchmarks import parity_cases
 
     clips = {**signals(samples), **tracks(4, samples)}
@@ -139,7 +139,7 @@ def run(*, samples: int = 110_250) -> list[dict]:
 
 
 def table(rows: list[dict]) -> list[str]:
-    """The largest error of every case, then every exception with its own, as Markdown."""
+    """Return the largest error of every case, then of every exception, as Markdown."""
     regular, special = {}, {}
     for row in rows:
         if row["bound"] == TOLERANCE[row["unit"]]:

@@ -9,7 +9,7 @@ import librosa
 import numpy as np
 import scipy.signal
 
-from mgr_jax.features import descriptors, filters, spectral
+from mgr_jax.features import chroma, decibels, descriptors, filters, spectral
 
 SAMPLE_RATE = 22050
 RELATIVE, DECIBELS = "relative", "dB"
@@ -107,7 +107,7 @@ class Case(NamedTuple):
 
 
 def cases() -> Iterator[Case]:
-    """Every case."""
+    """Yield every case."""
     for options in FRAMES:
         yield _case("stft", "stft", options, spectral.stft, librosa.stft)
         yield _case(
@@ -143,7 +143,7 @@ def cases() -> Iterator[Case]:
         yield from _decibels(options)
     for name in ("db_to_power", "db_to_amplitude"):
         for options in ({}, {"ref": 2.0}):
-            yield _case(name, name, options, _of(spectral, name), _of(librosa, name))
+            yield _case(name, name, options, _of(decibels, name), _of(librosa, name))
     for options in MFCC:
         yield _case(
             "mfcc",
@@ -182,7 +182,7 @@ def _descriptors() -> Iterator[Case]:
             "chroma_stft",
             "feature.chroma_stft",
             options,
-            _after_spectrogram(descriptors.chroma_stft, power=2.0),
+            _after_spectrogram(chroma.chroma_stft, power=2.0),
             librosa.feature.chroma_stft,
             sample_rate=SAMPLE_RATE,
         )
@@ -191,7 +191,7 @@ def _descriptors() -> Iterator[Case]:
             "estimate_tuning",
             "estimate_tuning",
             options,
-            _after_spectrogram(descriptors.estimate_tuning, power=2.0),
+            _after_spectrogram(chroma.estimate_tuning, power=2.0),
             lambda y, **o: librosa.estimate_tuning(S=_magnitude(y), **o),
             sample_rate=SAMPLE_RATE,
         )
@@ -207,7 +207,7 @@ def _descriptors() -> Iterator[Case]:
 
 
 def _case(function, librosa_name, options, ours, theirs, **always) -> Case:
-    """`theirs(y=clip, ...)` gives `[K, F]`; a single row is what we give as `[F]`."""
+    """Return a case; `theirs(y=clip, ...)` gives [K, F], of which we give a single row as [F]."""
     translated = {
         "sr" if key == "sample_rate" else key: value for key, value in {**always, **options}.items()
     }
@@ -229,8 +229,8 @@ def _case(function, librosa_name, options, ours, theirs, **always) -> Case:
 def _decibels(options) -> Iterator[Case]:
     theirs = {key: np.max if value == "max" else value for key, value in options.items()}
     for name, power in (("power_to_db", 2.0), ("amplitude_to_db", 1.0)):
-        ours, reference = getattr(spectral, name), getattr(librosa, name)
-        # The same spectrogram on both sides: what is compared is the decibels alone.
+        ours, reference = getattr(decibels, name), getattr(librosa, name)
+        # Both sides read the same spectrogram, so that the decibels alone are compared.
         yield Case(
             name,
             name,
@@ -241,14 +241,14 @@ def _decibels(options) -> Iterator[Case]:
             ),
             lambda y, f=reference, p=power: f(_magnitude(y, power=p), **theirs).T,
         )
-    # Without top_db, rounding far below the loudest value is what would be compared.
+    # Without top_db this would compare rounding far below the loudest value.
     if options.get("top_db", 80) is not None:
         yield Case(
             "power_to_db(mel_spectrogram)",
             "power_to_db(melspectrogram)",
             options,
             DECIBELS,
-            lambda batch: spectral.power_to_db(
+            lambda batch: decibels.power_to_db(
                 spectral.mel_spectrogram(batch, sample_rate=SAMPLE_RATE), **options
             ),
             lambda y: (

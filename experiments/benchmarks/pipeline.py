@@ -1,4 +1,4 @@
-"""Does training wait for data? Every network beside its reader, and the memory that reading takes.
+"""Time that the training of each network waits for data, and the memory that reading takes.
 
 The clip store is synthetic and of GTZAN's size, 1000 x 661 794 samples, on disk in a temporary
 folder; it was just written, so that it lies in the page cache as that of a second epoch does. A
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks import contest
+from experiments.benchmarks import contest, machine
 from mgr_jax import config as config_lib
 
 LIMIT = 0.05
@@ -26,7 +26,7 @@ _WARMUP_STEPS = 3
 
 
 def cases() -> dict[str, config_lib.Config]:
-    """The networks, at sizes that two CPU cores can train."""
+    """Return the configs of networks, at sizes that two CPU cores can train."""
     from experiments.configs import cnn, cnn_lstm, quickstart, rnn
 
     return {
@@ -45,7 +45,7 @@ def run(
     turns: int = 3,
     networks: Sequence[str] | None = None,
 ) -> list[dict]:
-    """One row for each network, and one for memory; `turns` times `steps` steps are measured."""
+    """Return a row for memory and one for each network, of `turns` times `steps` steps."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         part = make_part(pathlib.Path(folder), clips, samples)
@@ -57,44 +57,43 @@ def run(
 
 
 def table(rows: list[dict]) -> list[str]:
-    """The rows as Markdown: networks, then memory."""
-    lines = [
-        "| network | batch | steps/s | reader alone, batches/s | data_wait_fraction, median"
-        " | worst |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        if "data_wait_fraction" in row:
-            lines.append(
-                f"| {row['case']} | {row['batch_size']} x {row['window_seconds']:g} s"
-                f" | {row['steps_per_second']:.2f} | {row['reader_steps_per_second']:.0f}"
-                f" | {row['data_wait_fraction']:.4f} | {row['worst']:.4f} |"
-            )
-    lines += [
+    """Return the rows as Markdown: networks, then memory."""
+    head = "network", "batch", "steps/s", "reader alone, batches/s", "data_wait_fraction, median"
+    networks = (
+        (
+            row["case"],
+            f"{row['batch_size']} x {row['window_seconds']:g} s",
+            f"{row['steps_per_second']:.2f}",
+            f"{row['reader_steps_per_second']:.0f}",
+            *(f"{row[name]:.4f}" for name in ("data_wait_fraction", "worst")),
+        )
+        for row in rows
+        if "data_wait_fraction" in row
+    )
+    memory = (
+        (row["case"], *(f"{row[name]:.0f}" for name in _MEMORY))
+        for row in rows
+        if "store_mb" in row
+    )
+    return [
+        *machine.table((*head, "worst"), networks),
         "",
-        "| memory, MB | clip store | batch | own memory before | peak while reading | growth"
-        " | resident set at its peak |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        *machine.table(("memory, MB", *_MEMORY.values()), memory),
     ]
-    for row in rows:
-        if "store_mb" in row:
-            numbers = [row[name] for name in _MEMORY]
-            lines.append(f"| {row['case']} | " + " | ".join(f"{n:.0f}" for n in numbers) + " |")
-    return lines
 
 
-_MEMORY = (
-    "store_mb",
-    "batch_mb",
-    "anonymous_before_mb",
-    "anonymous_peak_mb",
-    "growth_mb",
-    "rss_peak_mb",
-)
+_MEMORY = {
+    "store_mb": "clip store",
+    "batch_mb": "batch",
+    "anonymous_before_mb": "own memory before",
+    "anonymous_peak_mb": "peak while reading",
+    "growth_mb": "growth",
+    "rss_peak_mb": "resident set at its peak",
+}
 
 
 def make_part(folder: pathlib.Path, num_clips: int, num_samples: int) -> Any:
-    """Noise of `num_clips` clips in ten classes, mapped from `folder`."""
+    """Return noise of `num_clips` clips in ten classes, mapped from `folder`."""
     from mgr_jax.data import batches, clips
 
     path, shape = folder / "clips.int16", (num_clips, num_samples)
@@ -110,12 +109,12 @@ def make_part(folder: pathlib.Path, num_clips: int, num_samples: int) -> Any:
 
 
 def _memory(part: Any, samples: int, batch_size: int = 8) -> dict:
-    """What the process owns, before and while it reads each clip once."""
+    """Return the memory that the process owns, before and while it reads each clip once."""
     import jax
 
     from mgr_jax.data import batches
 
-    jax.device_put(np.zeros(1)).block_until_ready()  # Starts the backend, which is not of interest.
+    jax.device_put(np.zeros(1)).block_until_ready()  # Starts the backend.
     num_steps = batches.steps_per_epoch(part, batch_size)
     source = batches.train_batches(
         part,
@@ -126,12 +125,12 @@ def _memory(part: Any, samples: int, batch_size: int = 8) -> dict:
         num_steps=num_steps,
     )
     before = _read_memory()
-    seen = []
+    readings = []
     with contextlib.closing(source):
         for batch in source:
             jax.device_put(batch["waveform"]).block_until_ready()
-            seen.append(_read_memory())
-    anonymous, resident = (max(values) for values in zip(*seen, strict=True))
+            readings.append(_read_memory())
+    anonymous, resident = (max(values) for values in zip(*readings, strict=True))
     return {
         "case": f"{len(part.ids)} clips of {samples} samples",
         "store_mb": part.clips.samples.nbytes / 1e6,
@@ -144,14 +143,14 @@ def _memory(part: Any, samples: int, batch_size: int = 8) -> dict:
 
 
 def _read_memory() -> tuple[float, float]:
-    """Anonymous and resident memory of this process in MB, from Linux's `smaps_rollup`."""
+    """Return anonymous and resident memory of this process in MB, by Linux's `smaps_rollup`."""
     text = pathlib.Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
     fields = {line.split(":")[0]: line.split() for line in text.splitlines()[1:]}
     return tuple(int(fields[name][1]) * 1024 / 1e6 for name in ("Anonymous", "Rss"))
 
 
 def _wait(config: config_lib.Config, part: Any, *, steps: int, turns: int) -> dict:
-    """How much of its time a network's training stands still for a batch."""
+    """Return the share of its time that a network's training waits for batches."""
     import jax
 
     from mgr_jax import parallel

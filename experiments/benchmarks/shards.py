@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.benchmarks import machine
 from mgr_jax import config as config_lib
 from mgr_jax.errors import UserError
 
@@ -49,40 +50,49 @@ def run(*, only: Sequence[str] = SIZES, num_shards: int = 8, seconds: float = 1.
 
 
 def table(rows: list[dict]) -> list[str]:
-    """The rows as Markdown: preparing, then starting to train."""
-    lines = [
-        "| tracks | shards | prepare, s | of the processor, s | tracks/s | slowest shard, s"
-        " | peak RSS with children, MB | a shard that is there, s | check of all, s | its RSS, MB"
-        " | shards, MB | manifests, MB |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {row['tracks']} | {row['shards']} | {row['prepare_s']:.1f} | {row['processor_s']:.1f}"
-        f" | {row['tracks'] / row['prepare_s']:.0f} | {row['slowest_s']:.1f}"
-        f" | {row['prepare_rss_mb']:.0f} | {row['again_s']:.1f} | {row['check_s']:.1f}"
-        f" | {row['check_rss_mb']:.0f}"
-        f" | {row['shards_mb']:.0f} | {row['manifests_mb']:.1f} |"
-        for row in rows
-    ]
-    lines += [
-        "",
-        "| tracks | import, s | open and split, s | of the processor, s | first batch, s"
-        " | first step, s | RSS after import, MB | after open | after first step"
-        f" | peak over {_STEPS} steps |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {row['tracks']} | {row['import_s']:.1f} | {row['open_s']:.2f}"
-        f" | {row['open_processor_s']:.2f}"
-        f" | {row['first_batch_s']:.3f} | {row['first_step_s']:.2f} | {row['import_mb']:.0f}"
-        f" | {row['open_mb']:.0f} | {row['step_mb']:.0f} | {row['peak_mb']:.0f} |"
-        for row in rows
-    ]
-    return lines
+    """Return the rows as Markdown: preparing, then starting to train."""
+    prepared = [row | {"tracks_per_s": row["tracks"] / row["prepare_s"]} for row in rows]
+    return [*_columns(_PREPARE, prepared), "", *_columns(_START, rows)]
+
+
+def _columns(columns: dict[str, tuple[str, str]], rows: list[dict]) -> list[str]:
+    head = [title for title, _ in columns.values()]
+    return machine.table(
+        head, ([format(row[name], f) for name, (_, f) in columns.items()] for row in rows)
+    )
+
+
+# Field of a row -> title and format of its column.
+_PREPARE = {
+    "tracks": ("tracks", "d"),
+    "shards": ("shards", "d"),
+    "prepare_s": ("prepare, s", ".1f"),
+    "processor_s": ("of the processor, s", ".1f"),
+    "tracks_per_s": ("tracks/s", ".0f"),
+    "slowest_s": ("slowest shard, s", ".1f"),
+    "prepare_rss_mb": ("peak RSS with children, MB", ".0f"),
+    "again_s": ("a shard that is there, s", ".1f"),
+    "check_s": ("check of all, s", ".1f"),
+    "check_rss_mb": ("its RSS, MB", ".0f"),
+    "shards_mb": ("shards, MB", ".0f"),
+    "manifests_mb": ("manifests, MB", ".1f"),
+}
+_START = {
+    "tracks": ("tracks", "d"),
+    "import_s": ("import, s", ".1f"),
+    "open_s": ("open and split, s", ".2f"),
+    "open_processor_s": ("of the processor, s", ".2f"),
+    "first_batch_s": ("first batch, s", ".3f"),
+    "first_step_s": ("first step, s", ".2f"),
+    "import_mb": ("RSS after import, MB", ".0f"),
+    "open_mb": ("after open", ".0f"),
+    "step_mb": ("after first step", ".0f"),
+    "peak_mb": (f"peak over {_STEPS} steps", ".0f"),
+}
 
 
 def get_config(root: str) -> config_lib.Config:
-    """A BBNN of one module that learns from half a second."""
+    """Return the config of a BBNN of one module that learns from half a second."""
     from experiments.configs import quickstart
 
     config = quickstart.get_config()
@@ -150,9 +160,9 @@ def _measure(folder: pathlib.Path, size: int, num_shards: int, seconds: float) -
 
 
 def _watch(command: list[str]) -> tuple[float, float, float]:
-    """Seconds of a command, seconds of the processor, and its peak resident set in MB.
+    """Run a command; return its seconds, processor seconds and peak resident set in MB.
 
-    The processes that it starts count in the last two.
+    The last two include the processes that it starts.
     """
     began, used, peak = time.perf_counter(), _processor_seconds(), 0.0
     with tempfile.TemporaryFile("w+") as log:
@@ -168,15 +178,15 @@ def _watch(command: list[str]) -> tuple[float, float, float]:
 
 
 def _processor_seconds() -> float:
-    """Of all processes that this one has started and that have ended."""
+    """Return the processor seconds of all ended children of this process."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def _resident(pid: int) -> float:
-    """Resident set of a process and of those that it started, in MB."""
+    """Return the resident set of a process and of those that it started, in MB."""
     total = 0.0
-    with contextlib.suppress(OSError, ValueError):  # It ends while it is looked at.
+    with contextlib.suppress(OSError, ValueError):  # It may end meanwhile.
         pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
         total = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
         for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
@@ -185,7 +195,7 @@ def _resident(pid: int) -> float:
 
 
 def start(root: str, seconds: float) -> dict[str, Any]:
-    """Opens shards and trains a few steps: how long until the first, and with how much memory."""
+    """Open shards and train a few steps; return seconds and memory until each stage."""
     began, pid = time.perf_counter(), os.getpid()
     import jax
 
@@ -197,11 +207,11 @@ def start(root: str, seconds: float) -> dict[str, Any]:
     config = get_config(root)
     config.data.name, config.data.clip_seconds = "shards", seconds
     jax.devices()
-    found = {"import_s": time.perf_counter() - began, "import_mb": _resident(pid)}
+    stages = {"import_s": time.perf_counter() - began, "import_mb": _resident(pid)}
     began, used = time.perf_counter(), time.process_time()
     dataset = dataset_lib.open_dataset(config)
-    found |= {"open_s": time.perf_counter() - began, "open_mb": _resident(pid)}
-    found["open_processor_s"] = time.process_time() - used
+    stages |= {"open_s": time.perf_counter() - began, "open_mb": _resident(pid)}
+    stages["open_processor_s"] = time.process_time() - used
     began = time.perf_counter()
     source = batches.train_batches(
         dataset.parts["train"],
@@ -213,17 +223,17 @@ def start(root: str, seconds: float) -> dict[str, Any]:
     )
     with contextlib.closing(source):
         batch = next(source)
-        found["first_batch_s"] = time.perf_counter() - began
+        stages["first_batch_s"] = time.perf_counter() - began
         began = time.perf_counter()
         network = network_lib.make_network(config, num_classes=len(dataset.catalog.labels))
         state = parallel.jit_init(network.init, network.mesh)
         state = jax.block_until_ready(network.train_step(state, network.shard(batch)))
-        found |= {"first_step_s": time.perf_counter() - began, "step_mb": _resident(pid)}
+        stages |= {"first_step_s": time.perf_counter() - began, "step_mb": _resident(pid)}
         peak = 0.0
         for batch in source:
             state = jax.block_until_ready(network.train_step(state, network.shard(batch)))
             peak = max(peak, _resident(pid))
-    return found | {"peak_mb": peak}
+    return stages | {"peak_mb": peak}
 
 
 if __name__ == "__main__":

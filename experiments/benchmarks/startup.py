@@ -1,9 +1,9 @@
-"""How long one waits before anything happens: imports, `--help`, and compiling the BBNN step.
+"""Start-up time: imports, `--help`, and compiling the BBNN step.
 
-Every time is that of a process of its own, from its start to its end (the interpreter's own start,
-given for comparison, is part of it), or told by it. The step is that of `experiments.configs.bbnn`,
-with its front end, as `experiments.train` compiles it: once with an empty cache of compiled
-programs, then in second processes with what the first left there.
+Every time is that of a process from its start to its end, with the start of the interpreter, or
+measured within it. The step is that of `experiments.configs.bbnn`, with its front end, as
+`experiments.train` compiles it: once with an empty cache of compiled programs, then in a second
+process with the cache that the first one filled.
 """
 
 import json
@@ -30,13 +30,13 @@ _PROGRAM = "from experiments.benchmarks import startup; startup.print_compilatio
 
 
 def run(*, turns: int = 7) -> list[dict]:
-    """One row for each command, and one for compiling with and without the cache."""
+    """Return a row for each command, and rows for compiling with and without the cache."""
     rows = [_command(case, *what, turns=turns) for case, what in _COMMANDS.items()]
     return [*rows, *_compilation(max(1, turns // 2))]
 
 
 def table(rows: list[dict]) -> list[str]:
-    """The rows as Markdown."""
+    """Return the rows as Markdown."""
     return machine.table(
         ("what", "seconds", "fastest to slowest", "target", ""),
         (
@@ -53,7 +53,7 @@ def table(rows: list[dict]) -> list[str]:
 
 
 def print_compilation() -> None:
-    """Compiles the BBNN step and prints how long that took, as JSON."""
+    """Compile the BBNN step and print how long that took, as JSON."""
     began = time.perf_counter()
     import jax
 
@@ -72,9 +72,9 @@ def print_compilation() -> None:
     lowered = network.train_step.lower(jax.eval_shape(network.init), arrays)
     traced = time.perf_counter()
     lowered.compile()
-    done = time.perf_counter()
-    found = {"import": imported - began, "trace": traced - imported, "compile": done - traced}
-    print(json.dumps(found))
+    compiled = time.perf_counter()
+    seconds = imported - began, traced - imported, compiled - traced
+    print(json.dumps(dict(zip(("import", "trace", "compile"), seconds, strict=True))))
 
 
 def _command(case: str, arguments: tuple[str, ...], target: float | None, *, turns: int) -> dict:
@@ -94,12 +94,12 @@ def _compilation(turns: int) -> list[dict]:
             cold.append(_compile_in(folder))
             warm.append(_compile_in(folder))
     rows = []
-    for name, found in (("empty cache", cold), ("second process", warm)):
-        target = _COMPILE_TARGET if found is cold else None
-        compiling = [one["compile"] for one in found]
+    for name, runs in (("empty cache", cold), ("second process", warm)):
+        target = _COMPILE_TARGET if runs is cold else None
+        compiling = [run["compile"] for run in runs]
         rows.append(_row(f"compiling the BBNN step, {name}", compiling, target))
-        rows.append(_row(f"tracing it, {name}", [one["trace"] for one in found], None))
-    rows.append(_row("importing what training needs", [one["import"] for one in warm], None))
+        rows.append(_row(f"tracing it, {name}", [run["trace"] for run in runs], None))
+    rows.append(_row("importing what training needs", [run["import"] for run in warm], None))
     return rows
 
 

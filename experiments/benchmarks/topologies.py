@@ -1,4 +1,4 @@
-"""The table of `experiments.scaling`: cells of `compile_for` in a folder, and Markdown of them."""
+"""The table of `experiments.scaling`: reports of `compile_for` in a folder, as Markdown."""
 
 import json
 import pathlib
@@ -36,7 +36,7 @@ COLUMNS = (
 
 
 def fill(folder: pathlib.Path, system: str, topology: str, *, clips_per_device: int) -> bool:
-    """Compiles one cell unless it is there; says whether it is there now."""
+    """Compile one cell unless it exists; return whether it exists now."""
     cell = folder / f"{system}-{topology.replace(':', '-')}.json"
     if cell.exists():
         return True
@@ -67,7 +67,7 @@ def fill(folder: pathlib.Path, system: str, topology: str, *, clips_per_device: 
 
 
 def write_table(folder: pathlib.Path) -> None:
-    """Writes `table.md` and `table.json` of the cells that are there."""
+    """Write `table.md` and `table.json` of the cells in the folder."""
     records = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("*.json"))
@@ -80,7 +80,7 @@ def write_table(folder: pathlib.Path) -> None:
 
 
 def format_table(records: Sequence[dict[str, Any]]) -> str:
-    """Records of cells as Markdown; a `+` marks what loops make more than it is counted."""
+    """Return records as Markdown; `+` marks counts that loops exceed, being counted once."""
     return "".join(f"{line}\n" for line in machine.table(COLUMNS, map(_row, records)))
 
 

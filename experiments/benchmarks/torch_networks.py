@@ -10,12 +10,12 @@ from torch import nn
 
 from mgr_jax import config as config_lib
 
-# PyTorch's own GRU applies the reset gate after the product, so that its outputs are others.
+# PyTorch's own GRU applies the reset gate after the product, so its outputs differ from ours.
 BUILT_IN_GRU = "nn.GRU"
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """What `same` puts before and after an axis of `size`; an odd value goes after."""
+    """Return the padding `same` before and after an axis of `size`; an odd value goes after."""
     total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
     return total // 2, total - total // 2
 
@@ -76,7 +76,7 @@ class BBNN(nn.Module):
 
 
 class SameConv(nn.Conv2d):
-    """A convolution with the padding `same`, which need not be the same on both sides."""
+    """A convolution with the padding `same`, which can differ between the two ends of an axis."""
 
     def forward(self, x):
         rows, columns = (
@@ -172,7 +172,7 @@ class RNN(nn.Module):
     ):
         super().__init__()
         if model.bidirectional:
-            raise ValueError("model.bidirectional is True; the peers read one way")
+            raise ValueError("model.bidirectional is True; the peers read in one direction")
         channels = shape[1]
         self.input_norm = nn.BatchNorm1d(channels, eps=1e-3, momentum=1 - model.batch_norm_momentum)
         self.names = [f"{model.cell}_{i + 1}" for i in range(model.num_layers)]
@@ -197,7 +197,7 @@ def _scaled(units: int, model: config_lib.Model) -> int:
 
 
 def _built_in(cell: str, channels: int, size: int) -> nn.RNNBase:
-    """PyTorch's layer with one bias vector: the other stays zero and is not trained."""
+    """Return PyTorch's layer with one bias vector: the other stays zero and is not trained."""
     layer = {"simple": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell](
         channels, size, batch_first=True
     )
@@ -212,7 +212,7 @@ def _layer_of(cell: str):
 def make_network(
     config: config_lib.Config, shape: tuple[int, ...], *, num_classes: int, setting: str = "eager"
 ) -> nn.Module:
-    """The network of `config` for inputs [B, *shape], before any memory format or compilation."""
+    """Return the network of `config` for inputs [B, *shape], not compiled."""
     if config.model.name == "rnn":
         built_in = setting == BUILT_IN_GRU
         return RNN(config.model, shape, num_classes, built_in=built_in)

@@ -43,8 +43,8 @@ def test_exponents_are_the_powers_of_growth(tmp_path):
         }
         for size in (1, 2, 4)
     ]
-    ((work, found, powers),) = growth.exponents(rows)
-    assert (work, found) == ("work", rows)
+    ((work, points, powers),) = growth.exponents(rows)
+    assert (work, points) == ("work", rows)
     assert powers == pytest.approx({"seconds": 0.5, "memory_mb": 2.0})
     assert "more than linear" in growth.table(rows)[-1]
     growth.plot(rows, tmp_path / "growth.png")
