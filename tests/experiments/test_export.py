@@ -1,11 +1,8 @@
 """Exports through the command line."""
 
-import pytest
-
 from tests.experiments import commands
 
 
-@pytest.mark.slow
 def test_export_writes_stablehlo(cache, trained, tmp_path):
     output = tmp_path / "out"
     commands.run(

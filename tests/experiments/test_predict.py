@@ -75,7 +75,6 @@ def test_predict_names_what_is_wrong_in_one_line(cache, trained, tmp_path):
     assert "no audio file in this folder" in line
 
 
-@pytest.mark.slow
 def test_predict_refuses_a_checkpoint_name_that_is_none(cache, trained, songs):
     line = commands.fails(
         cache, "predict", f"--workdir={trained}", "--checkpoint=foo", songs / "c.mp3"
@@ -97,7 +96,6 @@ def test_predict_shows_the_timeline(cache, trained, songs, tmp_path):
     assert (tmp_path / "c.mp3.timeline.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
 def test_predict_of_a_bundle_is_that_of_its_workdir(cache, trained, model, songs, tmp_path):
     outputs = []
     for path in (trained, model):

@@ -103,7 +103,6 @@ def test_prepare_writes_shards_that_need_no_files(cache, root, tmp_path):
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else "",
 )
-@pytest.mark.slow
 def test_prepare_refuses_wrong_shards_in_one_line(cache, tmp_path, arguments, message):
     arguments = [argument.replace("DIR", str(tmp_path)) for argument in arguments]
     _is_refused(cache, message, "--config.data.num_grooves=3", *arguments)

@@ -72,7 +72,7 @@ def test_train_interrupted_saves_and_goes_on_bitwise(
     assert_same_end(tmp_path / "run", trained_by_process)
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_train_goes_on_over_a_half_written_checkpoint(cache, trained, tmp_path):
     arguments = [*commands.TINY, f"--workdir={tmp_path / 'run'}"]
     commands.run(cache, "train", *arguments)
