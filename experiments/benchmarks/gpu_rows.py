@@ -224,7 +224,7 @@ def frontend(args: argparse.Namespace) -> Iterator[None]:
     from mgr_jax.features import filters
     from mgr_jax.features.frontend import make_frontend
 
-    waveform = jnp.asarray(_clips(args))
+    clips = _clips(args)
     window = filters.window("hann", 2048).astype(np.float32)
     bank = filters.mel_filter_bank(sample_rate=22_050, n_fft=2048)
 
@@ -238,7 +238,7 @@ def frontend(args: argparse.Namespace) -> Iterator[None]:
         return jnp.maximum(decibels, decibels.max((1, 2), keepdims=True) - 80)
 
     yield
-    cases = [("naive jnp", FRONTEND[0][0], naive)]
+    waveform, cases = jnp.asarray(clips), [("naive jnp", FRONTEND[0][0], naive)]
     for mode, net in FRONTEND:
         features = make_config(net, args.tiny).features
         features.normalize = "none"
@@ -333,7 +333,8 @@ def torch_frontend(args: argparse.Namespace) -> Iterator[None]:
     torch, where, wait, name = _torch()
     from experiments.benchmarks import frontend as frontend_suite
 
-    waveform = torch.from_numpy(_clips(args)).to(where)
+    clips = _clips(args)
+    torch.zeros(1, device=where)
 
     def stft() -> Callable[[Any], Any]:
         return frontend_suite.torch_features(kind="logmel", hop_length=1024, device=where)
@@ -347,6 +348,7 @@ def torch_frontend(args: argparse.Namespace) -> Iterator[None]:
         return lambda waveform: frontend_suite.torch_decibels(mel(waveform))
 
     yield
+    waveform = torch.from_numpy(clips).to(where)
     for side, make in (("torch.stft", stft), ("torchaudio", torchaudio)):
         names = {"device": name, "side": side, "net": "frontend", "mode": FRONTEND[0][0]}
         with reported(args, **names), torch.inference_mode():

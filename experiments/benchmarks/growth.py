@@ -202,15 +202,12 @@ def _bookkeeping(number: int) -> dict[str, Callable[[], Any]]:
         order = grain.MapDataset.range(number).seed(0).shuffle().repeat()
         return sum(order[i] for i in range(number))
 
-    def score() -> tuple:
+    def score() -> None:
         predicted = scores.argmax(1)
-        matrix = metrics.confusion_matrix(truth, predicted, 10)
-        found = (
-            metrics.per_class(matrix, labels),
-            metrics.roc_auc(scores, truth),
-            metrics.abstention_curve(np.exp(scores.max(1)), predicted == truth),
-        )
-        return matrix, found, metrics.brier_score(scores, truth)
+        metrics.per_class(metrics.confusion_matrix(truth, predicted, 10), labels)
+        metrics.roc_auc(scores, truth)
+        metrics.abstention_curve(np.exp(scores.max(1)), predicted == truth)
+        metrics.brier_score(scores, truth)
 
     def interval() -> np.ndarray:
         right = np.stack([scores.argmax(1) == truth, np.ones(number)], axis=1)
