@@ -9,6 +9,7 @@ What Numba compiles for librosa they do not share: two processes that fill one c
 once can mix up the kernels of two types in it, and whoever reads it later crashes.
 """
 
+import functools
 import os
 import pathlib
 import re
@@ -35,9 +36,30 @@ def pytest_configure(config):
         jax.config.update("jax_platforms", "cpu")
 
 
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory):
+    """A function that makes the config of a tiny run: `tiny_config("rnn", train__num_epochs=1)`.
+
+    See `tests.training.tiny.config`. The band is decoded once for all of them.
+    """
+    from tests.training import tiny
+
+    return functools.partial(tiny.config, data__cache=str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def unoptimized():
     """Compiles in half the time, to slower programs."""
+    yield from _without_optimizations()
+
+
+@pytest.fixture(scope="module")
+def unoptimized_module():
+    """As `unoptimized`, from here to the end of the module."""
+    yield from _without_optimizations()
+
+
+def _without_optimizations():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

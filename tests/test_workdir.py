@@ -1,4 +1,4 @@
-"""The workdir: what it holds, whom it refuses, and that nothing ends in a traceback."""
+"""The workdir: its files, the configs that it refuses, and errors without a traceback."""
 
 import dataclasses
 import json
@@ -18,10 +18,10 @@ from mgr_jax.errors import UserError
 
 
 def _data(num_tracks=6, *, labels=("blues", "rock")):
-    """A catalog and its split."""
+    """Return a catalog and its split."""
     tracks = tuple(Track(f"{label}.{i}", "", label) for label in labels for i in range(num_tracks))
-    found = catalog.Catalog("folder", tracks, labels)
-    return found, splits.make_split(found, protocol="holdout")
+    values = catalog.Catalog("folder", tracks, labels)
+    return values, splits.make_split(values, protocol="holdout")
 
 
 def _config(**fields):
@@ -54,15 +54,15 @@ def _edit(path, **fields):
 
 def test_create_writes_what_a_number_is_checked_by(tmp_path):
     config = _config(**{"train.seed": 7, "data.root": "ä b"})
-    found, split = _data()
-    run = workdir.create(str(tmp_path / "run"), config, found, split)
+    tracks, split = _data()
+    run = workdir.create(str(tmp_path / "run"), config, tracks, split)
     assert run.path == tmp_path / "run"
     assert run.config == config
     assert run.labels == ("blues", "rock")
     assert run.split == split
     record = json.loads((tmp_path / "run" / "config.json").read_text())
     assert record["config"] == config_lib.to_json(config)
-    assert record["data_hash"] == found.hash()
+    assert record["data_hash"] == tracks.hash()
     assert record["split_hash"] == split.hash()
     assert record["versions"]["mgr_jax"] == __version__
     assert record["versions"]["jax"].count(".") == 2
@@ -110,9 +110,9 @@ def test_create_goes_on_when_only_the_place_of_the_data_changes(path):
 def test_create_refuses_other_data_and_another_split(path):
     message = _refused(workdir.create, path, _config(), *_data(7))
     assert "made with other tracks than data.root gives now" in message
-    found, split = _data()
+    tracks, split = _data()
     other = dataclasses.replace(split, train=split.valid, valid=split.train)
-    message = _refused(workdir.create, path, _config(), found, other)
+    message = _refused(workdir.create, path, _config(), tracks, other)
     assert "made with other tracks than data.protocol gives now" in message
 
 
@@ -197,7 +197,7 @@ def test_create_names_a_folder_that_cannot_be_written(tmp_path):
 
 
 def test_create_names_a_folder_that_is_not_ours(tmp_path_factory):
-    """In a process without the rights of root, who may write everywhere."""
+    """In a process without the rights of root, which may write everywhere."""
     folder = tmp_path_factory.mktemp("rights")
     for parent in (folder, *folder.parents[:2]):  # pytest makes these for their owner alone.
         parent.chmod(0o755)
@@ -247,7 +247,7 @@ def _git(folder, *command):
 
 
 def test_git_commit_is_that_of_the_code_and_of_nobody_else(tmp_path, monkeypatch):
-    """A package in the virtual environment inside of another project is not of that project."""
+    """A package installed inside another project's repository does not belong to it."""
     package = tmp_path / "package"
     package.mkdir()
     copy = package / "workdir.py"

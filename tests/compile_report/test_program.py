@@ -1,4 +1,4 @@
-"""What the compiler says of a step: collectives from the text, bounds from the peaks."""
+"""The compiler's counts of a step: collectives from the text, bounds from the peaks."""
 
 import jax
 import jax.numpy as jnp
@@ -43,13 +43,13 @@ def test_describe_of_a_sharded_matrix_product():
 
     x = jax.ShapeDtypeStruct((64, 32), jnp.float32, sharding=rows)
     w = jax.ShapeDtypeStruct((32, 16), jnp.float32, sharding=whole)
-    found = program.describe(jax.jit(step, out_shardings=whole).lower(x, w).compile())
-    assert found.collectives == {"all-reduce": 1} and found.collective_bytes == 4
+    step_program = program.describe(jax.jit(step, out_shardings=whole).lower(x, w).compile())
+    assert step_program.collectives == {"all-reduce": 1} and step_program.collective_bytes == 4
     per_device = 2 * (64 // mesh.size) * 32 * 16
-    assert per_device <= found.flops < 1.5 * per_device
+    assert per_device <= step_program.flops < 1.5 * per_device
     arguments = 4 * (64 // mesh.size * 32 + 32 * 16)
-    assert found.peak_memory >= arguments
-    assert found.num_loops == 0
+    assert step_program.peak_memory >= arguments
+    assert step_program.num_loops == 0
 
 
 def test_describe_says_that_loops_are_counted_once():
@@ -84,8 +84,8 @@ def test_largest_batch_is_the_most_clips_that_fit(memory_of, largest):
         facts = {"clips_per_device": clips, "peak_memory": memory_of(clips), "memory": 16}
         return facts | ({"error": "does not fit"} if memory_of(clips) > 16 else {})
 
-    found = program.largest_batch(compile_one, 8, compile_one(8))
-    assert (found and found["clips_per_device"]) == largest
+    facts = program.largest_batch(compile_one, 8, compile_one(8))
+    assert (facts and facts["clips_per_device"]) == largest
     assert len(tried) == len(set(tried)) <= 5
 
 
@@ -100,34 +100,46 @@ def test_chips_are_named_as_in_a_topology():
     assert {chip.name for chip in CHIPS.values()} == {"v5e", "v5p", "v6e"}
 
 
-def _collectives(**fields):
-    """Those of a BBNN step on four CPU devices."""
-    made = network_lib.make_network(tiny.config("bbnn", **fields), num_classes=3)
+def _collectives(network, **fields):
+    """Return those of a step on four devices, and its numbers of parameters and averages."""
+    made = network_lib.make_network(tiny.config(network, **fields), num_classes=3)
     state = parallel.abstract(jax.eval_shape(made.init), made.mesh)
     batch = {
         name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(made.mesh, _ROWS))
         for name, x in tiny.batch(0).items()
     }
-    numbers = sum(x.size for x in jax.tree.leaves(state.params))
-    averages = sum(x.size for x in jax.tree.leaves(state.batch_stats))
+    num_params = sum(x.size for x in jax.tree.leaves(state.params))
+    num_averages = sum(x.size for x in jax.tree.leaves(state.batch_stats))
     text = made.train_step.lower(state, batch).compile().as_text()
-    return program.collectives(text), numbers, averages
+    return program.collectives(text), num_params, num_averages
 
 
 _ROWS = PartitionSpec(parallel.AXIS)
 
 
-@pytest.mark.parametrize("num_modules", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_bbnn_step_exchanges_no_more_than_its_batch_normalisation_needs(num_modules):
-    """19 with three modules: by dependency there is no way with fewer."""
-    found, numbers, _ = _collectives(model__num_modules=num_modules)
+@pytest.mark.usefixtures("unoptimized")
+def test_bbnn_step_exchanges_no_more_than_its_batch_normalisation_needs():
+    assert_fewest_collectives(num_modules=1)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("num_modules", [1, 3])
+def test_bbnn_step_optimised_exchanges_no_more_than_its_batch_normalisation_needs(num_modules):
+    assert_fewest_collectives(num_modules)
+
+
+def assert_fewest_collectives(num_modules):
+    """There are 19 with three modules; the dependencies between the layers allow no fewer."""
+    collectives, num_params, _ = _collectives("bbnn", model__num_modules=num_modules)
     # Stem, the two of each module (its input and pooled input together; its 3x3 and 5x5 together),
     # transition, last layer; the same in the gradient; then gradients, loss and hits at once.
-    assert len(found) == 2 * (3 + 2 * num_modules) + 1 == {1: 11, 3: 19}[num_modules]
-    assert {kind for kind, _ in found} == {"all-reduce"}
-    assert (("all-reduce", 4 * (numbers + 2))) in found
+    assert len(collectives) == 2 * (3 + 2 * num_modules) + 1 == {1: 11, 3: 19}[num_modules]
+    assert {kind for kind, _ in collectives} == {"all-reduce"}
+    assert ("all-reduce", 4 * (num_params + 2)) in collectives
 
 
-def test_bbnn_step_with_local_batch_norm_exchanges_once():
-    found, numbers, averages = _collectives(model__local_batch_norm=True)
-    assert found == [("all-reduce", 4 * (numbers + averages + 2))]
+@pytest.mark.usefixtures("unoptimized")
+@pytest.mark.parametrize("network", ["simple", pytest.param("bbnn", marks=pytest.mark.e2e)])
+def test_step_with_local_batch_norm_exchanges_once(network):
+    collectives, num_params, num_averages = _collectives(network, model__local_batch_norm=True)
+    assert collectives == [("all-reduce", 4 * (num_params + num_averages + 2))]

@@ -1,22 +1,27 @@
-"""Checkpoints: exact, the best and the newest kept, damage survived."""
+"""Checkpoints: exact, the best and the newest are kept, damaged ones are passed over."""
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from mgr_jax import parallel
 from mgr_jax.errors import UserError
 from mgr_jax.training import checkpoint
-from tests.training import tiny
+from mgr_jax.training.state import create_state
 
-# Orbax leaves the futures of a restore that failed to the garbage collector.
+# Orbax leaves the futures of a failed restore to the garbage collector.
 failed_restore = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 PROGRESS = {"lowest_loss": 1.5, "epochs_since": 2}
 
 
 @pytest.fixture(name="state", scope="module")
 def _state():
-    return parallel.replicate(tiny.parts(tiny.config())[3], parallel.make_mesh())
+    """The state of one dense layer, since Orbax spends its time per array."""
+    state = create_state(jax.random.key(0), nn.Dense(3), optax.adam(0.1), jnp.zeros((1, 2)))
+    return parallel.replicate(state, parallel.make_mesh())
 
 
 def at_step(state, step):
@@ -24,7 +29,7 @@ def at_step(state, step):
 
 
 def save_all(workdir, state, scores):
-    """One checkpoint for each (step, accuracy, loss); returns the abstract state."""
+    """Save a checkpoint for each (step, accuracy, loss); return the abstract state."""
     with checkpoint.open_checkpoints(workdir, print) as manager:
         for step, accuracy, loss in scores:
             metrics = None
@@ -39,17 +44,18 @@ def kept(workdir):
 
 
 def latest(workdir, abstract):
-    said = []
-    with checkpoint.open_checkpoints(workdir, said.append) as manager:
-        return checkpoint.restore_latest(manager, workdir, abstract, said.append), said
+    """Return what `restore_latest` returns, and its warnings."""
+    warnings = []
+    with checkpoint.open_checkpoints(workdir, warnings.append) as manager:
+        return checkpoint.restore_latest(manager, workdir, abstract, warnings.append), warnings
 
 
 def test_restore_latest_is_bitwise_what_was_saved(tmp_path, state):
     abstract = save_all(tmp_path, state, [(1, 0.1, 2.0), (2, 0.2, 2.0)])
-    (restored, progress), said = latest(tmp_path, abstract)
+    (restored, progress), warnings = latest(tmp_path, abstract)
     jax.tree.map(np.testing.assert_array_equal, restored, at_step(state, 2))
     assert progress == PROGRESS
-    assert not said
+    assert not warnings
 
 
 def test_open_checkpoints_keeps_the_best_and_the_latest(tmp_path, state):
@@ -82,7 +88,7 @@ def test_restore_without_checkpoints_says_so(tmp_path, state):
 
 @failed_restore
 @pytest.mark.parametrize("damage", ["emptied", "cut", "no_state", "no_data"])
-def test_restore_latest_goes_back_over_a_damaged_checkpoint(tmp_path, state, damage, capfd):
+def test_restore_latest_passes_over_a_damaged_checkpoint(tmp_path, state, damage, capfd):
     abstract = save_all(tmp_path, state, [(1, 0.9, 1.0), (2, 0.2, 1.0)])
     newest = tmp_path / "checkpoints" / "2"
     for path in sorted(newest.rglob("*"), reverse=True):
@@ -94,10 +100,10 @@ def test_restore_latest_goes_back_over_a_damaged_checkpoint(tmp_path, state, dam
             path.unlink()
         if damage == "no_state" and "state" in path.parts and path.is_file():
             path.unlink()
-    (restored, _), said = latest(tmp_path, abstract)
+    (restored, _), warnings = latest(tmp_path, abstract)
     assert int(restored.step) == 1
-    assert len(said) == 1
-    assert said[0].startswith("checkpoint 2 cannot be read")
+    assert len(warnings) == 1
+    assert warnings[0].startswith("checkpoint 2 cannot be read")
     assert (tmp_path / "damaged" / "2").is_dir()
     assert kept(tmp_path) == [1]
     assert "Traceback" not in capfd.readouterr().err
@@ -117,7 +123,7 @@ def test_restore_of_a_damaged_checkpoint_is_one_line(tmp_path, state):
 def test_open_checkpoints_clears_a_save_that_was_cut(tmp_path, state):
     abstract = save_all(tmp_path, state, [(1, 0.9, 1.0)])
     (tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp").mkdir()
-    (restored, _), said = latest(tmp_path, abstract)
+    (restored, _), warnings = latest(tmp_path, abstract)
     assert int(restored.step) == 1
-    assert not said
+    assert not warnings
     assert kept(tmp_path) == [1]

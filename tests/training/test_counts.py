@@ -1,4 +1,4 @@
-"""What a step costs by the compiler's own count, which no machine's speed changes."""
+"""Costs of a step by the compiler's own counts, which do not depend on the machine's speed."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ SHAPE = (80, 32)
 
 
 def compile_step(model, config, shape=SHAPE):
-    """The train step on 8 examples of `shape` on one device, and what describes it."""
+    """Return the compiled train step on 8 examples of `shape` on one device."""
     tx = optimizer.make_optimizer(config.optim, num_steps=9, steps_per_epoch=3)
 
     def frontend(inputs, normalizer=None):
@@ -32,7 +32,7 @@ def compile_step(model, config, shape=SHAPE):
 
 @pytest.mark.slow
 def test_bbnn_step_costs_less_than_its_plain_formulas():
-    """Of the compiler's counts; where a loop's body is counted once, they are a lower bound."""
+    """A loop's body is counted once, so the counts are lower bounds."""
     config = tiny.config("bbnn")
     config.model.width, config.model.num_modules = 32, 3
     ours = compile_step(make_model(config.model, num_classes=10), config)

@@ -1,4 +1,4 @@
-"""The double buffer: order, what is waited for, and that the host never runs ahead."""
+"""The double buffer: order, waiting times, and that the host never runs ahead."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""BestConfusion of the best epoch: which, when, and that they are not drawn twice."""
+"""Figures of the best epoch: which, when, and that none is drawn twice."""
 
 import time
 
@@ -8,7 +8,7 @@ from mgr_jax.training.figures import BestConfusion
 
 
 class Recorder:
-    """Stands for the writer: steps and heads of what was drawn."""
+    """A stand-in for the writer: the steps whose figures were drawn."""
 
     def __init__(self):
         self.drawn = []
@@ -22,7 +22,7 @@ def record(epoch, accuracy, loss=1.0):
     return {"epoch": epoch, "step": 10 * epoch, "valid_accuracy": accuracy, "valid_loss": loss}
 
 
-def test_pictures_draw_the_best_epoch_at_the_end():
+def test_best_confusion_draws_the_best_epoch_at_the_end():
     writer = Recorder()
     figure = BestConfusion(writer, ("a", "b"), [record(1, 0.5)])
     for epoch, accuracy, loss in [(2, 0.4, 1.0), (3, 0.6, 2.0), (4, 0.6, 1.5), (5, 0.5, 0.1)]:
@@ -33,7 +33,7 @@ def test_pictures_draw_the_best_epoch_at_the_end():
     assert writer.drawn == [40]
 
 
-def test_pictures_are_drawn_in_between_after_a_minute(monkeypatch):
+def test_best_confusion_draws_at_most_once_a_minute(monkeypatch):
     writer, now = Recorder(), [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     figure = BestConfusion(writer, ("a", "b"), [])
@@ -43,7 +43,7 @@ def test_pictures_are_drawn_in_between_after_a_minute(monkeypatch):
     assert writer.drawn == [30, 60]
 
 
-def test_pictures_of_a_run_that_gets_no_better_are_none():
+def test_best_confusion_draws_nothing_in_a_run_that_gets_no_better():
     writer = Recorder()
     figure = BestConfusion(writer, ("a", "b"), [record(1, 0.5)])
     figure.after_epoch(record(2, 0.5), np.eye(2, dtype=int))

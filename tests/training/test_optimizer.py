@@ -10,17 +10,19 @@ from mgr_jax.config_sections import OPTIMIZERS, Optim
 from mgr_jax.errors import UserError
 from mgr_jax.training import optimizer
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 
 def keras_plateau(losses, *, rate, factor, patience, min_delta=1e-4):
-    """Keras's ReduceLROnPlateau, from its documentation: the rate after each epoch."""
-    best, waited, rates = np.inf, 0, []
+    """Return the rates after each epoch by Keras's ReduceLROnPlateau, by its documentation."""
+    best, epochs_since, rates = np.inf, 0, []
     for loss in losses:
         if loss < best - min_delta:
-            best, waited = loss, 0
+            best, epochs_since = loss, 0
         else:
-            waited += 1
-            if waited >= patience:
-                rate, waited = rate * factor, 0
+            epochs_since += 1
+            if epochs_since >= patience:
+                rate, epochs_since = rate * factor, 0
         rates.append(rate)
     return rates
 
@@ -34,7 +36,7 @@ def rate(optim, opt_state, step, *, num_steps, per_epoch):
 
 
 def quadratic(key, *, rows=8, dim=5):
-    """A least-squares problem: parameters, and its gradient at them for some rows."""
+    """Return parameters of a least-squares problem, and its loss and gradient for some rows."""
     inputs = jax.random.normal(jax.random.fold_in(key, 0), (rows, dim))
     targets = jax.random.normal(jax.random.fold_in(key, 1), (rows,))
     params = {"w": jax.random.normal(jax.random.fold_in(key, 2), (dim,)), "b": jnp.zeros(())}
@@ -47,7 +49,7 @@ def quadratic(key, *, rows=8, dim=5):
 
 
 def descend(optim, value_and_grad, params, batches, *, num_steps, per_epoch):
-    """Parameters and moving averages after the steps on `batches` of rows, and the last state."""
+    """Return parameters and averages after each step on `batches` of rows, and the last state."""
     tx = optimizer.make_optimizer(optim, num_steps=num_steps, steps_per_epoch=per_epoch)
 
     def one(carry, chosen):
@@ -115,7 +117,7 @@ def test_sgd_and_adamw_apply_rate_and_decay():
 
 
 def values_of(optim, *, num_steps, per_epoch):
-    """The rates of all updates of a run, and the one after the last."""
+    """Return the rates of all updates of a run, and the one after the last."""
     schedule = optimizer.make_schedule(optim, num_steps=num_steps, steps_per_epoch=per_epoch)
     updates = num_steps // optim.accumulate_steps
     return np.array([schedule(count) for count in range(updates + 1)])

@@ -1,20 +1,32 @@
-"""The pure steps: what they update, what they count, and that they learn."""
+"""The pure steps: updates, metrics, learning."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mgr_jax.features.frontend import make_frontend
+from mgr_jax.models import make_model
 from mgr_jax.training import objective, steps
 from tests.training import tiny
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
 
 
-def test_train_step_is_sgd_on_the_mean_cross_entropy():
-    values = tiny.config(name="sgd", learning_rate=0.1)
-    frontend, model, tx, state = tiny.parts(values)
-    step = steps.make_train_step(values, frontend, model, tx, num_classes=3)
+def sgd_config(**fields):
+    return tiny.config(name="sgd", learning_rate=0.1, model__dropout=0.0, **fields)
+
+
+@pytest.fixture(name="sgd", scope="module")
+def _sgd(unoptimized_module):
+    """The compiled step of `sgd_config()`, and the state before it."""
+    return tiny.train_step(sgd_config())
+
+
+def test_train_step_is_sgd_on_the_mean_cross_entropy(sgd):
+    step, state = sgd
+    values = sgd_config()
+    frontend, model = make_frontend(values.features), make_model(values.model, num_classes=3)
     batch = tiny.batch(0)
     targets = objective.make_targets(batch["label"], num_classes=3)
 
@@ -26,7 +38,7 @@ def test_train_step_is_sgd_on_the_mean_cross_entropy():
 
     value, gradients = jax.jit(jax.value_and_grad(loss))(state.params)
     expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, gradients)
-    after = jax.jit(step)(state, batch)
+    after = step(state, batch)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
         after.params,
@@ -36,9 +48,8 @@ def test_train_step_is_sgd_on_the_mean_cross_entropy():
     np.testing.assert_allclose(after.metrics["loss"], 8 * value, rtol=1e-5)
 
 
-def test_train_step_adds_up_metrics_and_moves_statistics():
-    step, state = tiny.train_step(tiny.config())
-    step = jax.jit(step)
+def test_train_step_adds_up_metrics_and_moves_statistics(sgd):
+    step, state = sgd
     before = state.batch_stats
     for number in range(3):
         state = step(state, tiny.batch(number))
@@ -49,8 +60,8 @@ def test_train_step_adds_up_metrics_and_moves_statistics():
 
 
 def test_train_step_learns_a_batch_by_heart():
-    step, state = tiny.train_step(tiny.config(learning_rate=0.03))
-    step, losses = jax.jit(step), []
+    values = tiny.config(learning_rate=0.03, model__hidden_size=16, model__dropout=0.0)
+    (step, state), losses = tiny.train_step(values), []
     for _ in range(40):
         before = float(state.metrics["loss"])
         state = step(state, tiny.batch(0))
@@ -71,9 +82,8 @@ def test_predict_step_gives_log_probabilities_row_by_row():
 
 
 def test_train_step_keeps_the_moving_average_of_the_parameters():
-    values = tiny.config(name="sgd", learning_rate=0.1, ema_decay=0.75)
-    step, state = tiny.train_step(values)
-    step, average = jax.jit(step), state.params
+    step, state = tiny.train_step(sgd_config(ema_decay=0.75))
+    average = state.params
     for number in range(3):
         state = step(state, tiny.batch(number))
         average = jax.tree.map(lambda a, p: 0.75 * a + 0.25 * p, average, state.params)
@@ -83,26 +93,25 @@ def test_train_step_keeps_the_moving_average_of_the_parameters():
     assert state.variables()["params"] is state.average
 
 
-@pytest.mark.slow
-def test_train_step_mixes_waveforms_by_the_key_of_seed_and_step():
+@pytest.mark.e2e
+def test_train_step_mixes_waveforms_by_the_key_of_seed_and_step(sgd):
     plain, mixed, other = (
-        jax.jit(tiny.train_step(tiny.config(name="sgd", **fields))[0])
+        tiny.train_step(sgd_config(**fields))[0]
         for fields in (
             {},
             {"train__mixup_alpha": 0.4},
             {"train__mixup_alpha": 0.4, "train__seed": 1},
         )
     )
-    state = tiny.parts(tiny.config(name="sgd"))[3]
+    state = sgd[1]
     losses = [float(step(state, tiny.batch(0)).metrics["loss"]) for step in (plain, mixed, other)]
     assert len(set(losses)) == 3
     assert losses[1] == float(mixed(state, tiny.batch(0)).metrics["loss"])
 
 
-def test_train_step_weighs_classes():
-    values = tiny.config(name="sgd")
+def test_train_step_weights_classes(sgd):
+    step, state = sgd
     batch = tiny.batch(0)
-    step, state = tiny.train_step(values)
-    plain = float(jax.jit(step)(state, batch).metrics["loss"])
-    twice, _ = tiny.train_step(values, class_weights=jnp.full(3, 2.0))
-    np.testing.assert_allclose(jax.jit(twice)(state, batch).metrics["loss"], 2 * plain, rtol=1e-5)
+    loss = float(step(state, batch).metrics["loss"])
+    doubled, _ = tiny.train_step(sgd_config(), class_weights=jnp.full(3, 2.0))
+    np.testing.assert_allclose(doubled(state, batch).metrics["loss"], 2 * loss, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Records on disk, and what a resumed run does to them."""
+"""Records on disk, also those of a resumed run."""
 
 import contextlib
 import io
@@ -26,8 +26,8 @@ def test_metrics_writer_reads_back(tmp_path):
 
 
 def read_events(workdir):
-    """What TensorBoard shows: tag -> [(step, value)]; each event lies between checksums."""
-    found = {}
+    """Return what TensorBoard shows: tag -> [(step, value)]; events are framed by checksums."""
+    events = {}
     for path in sorted((workdir / "tensorboard").iterdir()):
         data, offset = path.read_bytes(), 0
         while offset < len(data):
@@ -35,8 +35,8 @@ def read_events(workdir):
             event = Event.FromString(data[offset + 12 : offset + 12 + length])
             offset += 16 + length
             for value in event.summary.value:
-                found.setdefault(value.tag, []).append((event.step, value))
-    return found
+                events.setdefault(value.tag, []).append((event.step, value))
+    return events
 
 
 def test_metrics_writer_shows_every_number_of_a_record(tmp_path):
@@ -60,7 +60,7 @@ def test_metrics_writer_shows_pictures_and_text(tmp_path):
     assert (step, value.image.height, value.image.width) == (4, 5, 7)
     shown = image.imread(io.BytesIO(value.image.encoded_image_string))
     np.testing.assert_array_equal(np.rint(255 * shown), pixels)
-    ((_, value),) = next(found for tag, found in events.items() if tag.startswith("config"))
+    ((_, value),) = next(values for tag, values in events.items() if tag.startswith("config"))
     # Four spaces make a block of code of it.
     assert value.tensor.string_val[0].decode() == '    {\n     "seed": 0\n    }\n'
 

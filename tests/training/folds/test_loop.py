@@ -1,7 +1,8 @@
-"""Folds trained as one program: each gives what it gives alone, also after a kill."""
+"""Folds trained as one program: each ends as if trained alone, also after an interruption."""
 
 import contextlib
 import copy
+import functools
 import io
 import signal
 
@@ -17,36 +18,26 @@ from mgr_jax.errors import UserError
 from mgr_jax.training import checkpoint, loop, network, preemption, resident
 from mgr_jax.training.folds import loop as folds
 from mgr_jax.workdir import read_metrics
+from tests.config_with import config_with
 
 
-def make_config(cache, **fields):
-    """A BBNN of one module, or another network, on a second of the band."""
-    config = config_lib.Config()
-    config.data.clip_seconds, config.data.window_seconds = 1.0, 0.5
-    config.data.num_grooves, config.data.clips_per_groove = 5, 1
-    config.data.protocol, config.data.num_folds = "artist_kfold", 3
-    config.data.cache, config.data.num_workers = str(cache), 1
-    config.features.sample_rate = 8000
-    config.features.n_fft, config.features.hop_length = 256, 128
-    config.features.n_mels = 16
-    config.model.width, config.model.num_modules, config.model.hidden_size = 2, 1, 8
-    config.train.batch_size, config.train.num_epochs = 4, 2
-    config.optim.name, config.optim.learning_rate = "sgd", 0.05
-    for name, value in fields.items():
-        section, _, field = name.partition("__")
-        setattr(getattr(config, section), field, value)
-    return config
-
-
-@pytest.fixture(name="cache", scope="module")
-def _cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
+@pytest.fixture(name="make_config", scope="module")
+def _make_config(tiny_config):
+    return functools.partial(
+        tiny_config,
+        name="sgd",
+        learning_rate=0.05,
+        data__num_grooves=5,
+        data__protocol="artist_kfold",
+        data__num_folds=3,
+        train__num_epochs=2,
+    )
 
 
 def open_folds(config, path, num_folds=3, num_seeds=1):
-    """Name, config, data set and workdir of each fold, as `cross_validate` has them."""
+    """Return name, config, data set and workdir of each fold, as `cross_validate` makes them."""
     catalog, store = dataset_lib.open_catalog(config)
-    found = []
+    opened = []
     for seed in range(num_seeds):
         for fold in reversed(range(3 - num_folds, 3)):
             own = copy.deepcopy(config)
@@ -54,8 +45,8 @@ def open_folds(config, path, num_folds=3, num_seeds=1):
             data = dataset_lib.split_dataset(own, catalog, store)
             name = f"seed{seed}/fold{fold}"
             run = workdir.create(str(path / name), own, catalog, data.split)
-            found.append((name, own, data, run))
-    return found
+            opened.append((name, own, data, run))
+    return opened
 
 
 def train_together(config, path, **counts):
@@ -67,8 +58,8 @@ def train_together(config, path, **counts):
 
 @pytest.fixture(name="one_device")
 def _one_device(monkeypatch):
-    """`loop.train` on one device. Over four its sums are in another order, and a maximum that
-    falls the other way then moves parameters of the BBNN by more than rounding."""
+    """`loop.train` on one device. On four its sums are in another order, and where that changes
+    which value is the maximum, parameters of the BBNN differ by more than rounding."""
     make_mesh = parallel.make_mesh
     monkeypatch.setattr(
         parallel, "make_mesh", lambda devices=None: make_mesh(devices or jax.devices()[:1])
@@ -76,7 +67,7 @@ def _one_device(monkeypatch):
 
 
 def train_alone(opened, path):
-    """The same folds by `loop.train`, in workdirs of their own."""
+    """Train the same folds by `loop.train`, in workdirs of their own."""
     alone = []
     for name, config, data, _ in opened:
         run = workdir.create(str(path / name), config, data.catalog, data.split)
@@ -116,25 +107,25 @@ def assert_same_records(left, right, tolerance):
             assert record[name] == pytest.approx(expected[name], abs=tolerance, rel=tolerance)
 
 
-RNN = {"model__name": "rnn", "model__dropout": 0.5, "features__normalize": "bin"}
+RNN = {"network": "simple", "model__dropout": 0.5, "features__normalize": "bin"}
 
 
 @pytest.fixture(name="together", scope="module")
-def _together(cache, tmp_path_factory):
-    """Two folds of two epochs, of a recurrent network with dropout; their config, what was said."""
-    config = make_config(cache, **RNN)
+def _together(make_config, tmp_path_factory, unoptimized_module):
+    """Two folds of two epochs, of a recurrent network with dropout; the output, their config."""
+    config = make_config(**RNN)
     return *train_together(config, tmp_path_factory.mktemp("together"), num_folds=2), config
 
 
-def test_train_gives_every_fold_of_an_rnn_what_it_gives_alone(together, tmp_path):
+def test_train_ends_every_fold_of_an_rnn_as_if_alone(together, tmp_path):
     opened, out, _ = together
     assert out.count("valid accuracy") == 4
     assert_same(opened, train_alone(opened, tmp_path), tolerance=1e-5)
 
 
-def test_train_interrupted_within_an_epoch_goes_on_bitwise(together, tmp_path, monkeypatch):
+def test_train_interrupted_within_an_epoch_resumes_bitwise(together, tmp_path, monkeypatch):
     opened, _, config = together
-    # Of 5 and 6 steps an epoch: the first fold is through with one, the other is not.
+    # Epochs have 5 and 6 steps: the first fold has finished one, the other has not.
     monkeypatch.setattr(preemption, "watch", lambda reached: stop_after(5))
     with pytest.raises(preemption.Interrupted):
         train_together(config, tmp_path, num_folds=2)
@@ -163,30 +154,30 @@ def test_train_of_folds_that_are_done_does_nothing_more(together):
 
 
 SLOW_CASES = {
-    "bbnn": {},
+    "bbnn": {"network": "bbnn"},
     "gru": RNN | {"model__cell": "gru"},
     "cosine and all of the loss": RNN
     | {
-        "optim__schedule": "cosine",
-        "optim__warmup_epochs": 0.5,
-        "optim__momentum": 0.9,
-        "optim__ema_decay": 0.9,
-        "optim__class_weights": True,
-        "optim__label_smoothing": 0.1,
+        "schedule": "cosine",
+        "warmup_epochs": 0.5,
+        "momentum": 0.9,
+        "ema_decay": 0.9,
+        "class_weights": True,
+        "label_smoothing": 0.1,
         "train__mixup_alpha": 0.3,
     },
     "plateau and accumulation": RNN
     | {
-        "optim__schedule": "plateau",
-        "optim__plateau_patience": 1,
-        "optim__accumulate_steps": 2,
-        "optim__learning_rate": 2.0,
+        "schedule": "plateau",
+        "plateau_patience": 1,
+        "accumulate_steps": 2,
+        "learning_rate": 2.0,
         "train__num_epochs": 4,
     },
     "early stopping": RNN
     | {
-        "optim__early_stop_patience": 1,
-        "optim__early_stop_min_delta": 0.08,
+        "early_stop_patience": 1,
+        "early_stop_min_delta": 0.08,
         "train__num_epochs": 6,
     },
 }
@@ -195,8 +186,8 @@ SLOW_CASES = {
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize("case", SLOW_CASES)
-def test_train_gives_every_fold_what_it_gives_alone(cache, tmp_path, case):
-    config = make_config(cache, **SLOW_CASES[case])
+def test_train_ends_every_fold_as_if_alone(make_config, tmp_path, case):
+    config = make_config(**SLOW_CASES[case])
     counts = {"num_folds": 3, "num_seeds": 2}  # More than devices: they take turns.
     opened, _ = train_together(config, tmp_path / "together", **counts)
     alone = train_alone(opened, tmp_path / "alone")
@@ -207,9 +198,9 @@ def test_train_gives_every_fold_what_it_gives_alone(cache, tmp_path, case):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_device")
-@pytest.mark.parametrize("name", ["bbnn", "rnn"])
-def test_train_by_adam_gives_the_losses_of_each_fold_alone(cache, tmp_path, name):
-    config = make_config(cache, model__name=name, optim__name="adam", optim__learning_rate=1e-3)
+@pytest.mark.parametrize("network", ["bbnn", "simple"])
+def test_train_by_adam_gives_the_losses_of_each_fold_alone(make_config, tmp_path, network):
+    config = make_config(network, name="adam", learning_rate=1e-3)
     opened, _ = train_together(config, tmp_path / "together")
     for left, right in zip(opened, train_alone(opened, tmp_path / "alone"), strict=True):
         assert_same_records(left, right, 1e-3)
@@ -236,12 +227,12 @@ def test_make_plan_names_the_windows_of_train_batches(together):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"model__name": "svm"}, "'svm' is no network"),
-        ({"data__name": "arrays"}, "reads audio"),
-        ({"train__parallelism": "pmap"}, "needs train.parallelism 'jit'"),
+        ({"model.name": "svm"}, "'svm' is no network"),
+        ({"data.name": "arrays"}, "reads audio"),
+        ({"train.parallelism": "pmap"}, "needs train.parallelism 'jit'"),
     ],
 )
 def test_check_names_what_cannot_be_trained_together(fields, words):
-    config = make_config("", train__folds_at_once=2, **fields)
+    config = config_with(**{"train.folds_at_once": 2}, **fields)
     with pytest.raises(UserError, match=words):
         folds.check(config)
