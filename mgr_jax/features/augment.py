@@ -1,7 +1,7 @@
-"""Augmentation: `fn(key, x, ...)` on a batch, pure, with shape and type kept.
+"""Augmentation: pure functions `fn(key, x, ...)` of a batch that keep its shape and dtype.
 
 Every example draws from `fold_in(key, row)`. With `key = fold_in(key, step)` and `rows` the
-positions in the global batch, the draws do not depend on how the rows are spread over devices.
+positions in the global batch, the draws do not depend on how the rows are sharded over devices.
 Two functions applied in a row need two keys. At strength 0 (`max_db`, `probability`, `alpha`,
 ... = 0) each returns its input.
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from mgr_jax.features.filters import require_positive
 
-# Policies of the SpecAugment paper (arXiv 1904.08779, table 1) for `spec_augment`.
+# The policies of the SpecAugment paper (arXiv 1904.08779, table 1), as options of `spec_augment`.
 _POLICY = ("max_warp", "bins", "bin_masks", "frames", "frame_masks", "max_share")
 SPEC_AUGMENT = {
     "LB": dict(zip(_POLICY, (80, 27, 1, 100, 1, 1.0), strict=True)),
@@ -29,7 +29,7 @@ SPEC_AUGMENT = {
 def random_crop(
     key: jax.Array, x: ArrayLike, *, length: int, rows: ArrayLike | None = None
 ) -> jax.Array:
-    """A window at a random place, `[B, T, ...] -> [B, length, ...]`."""
+    """Crop a window at a random position, `[B, T, ...] -> [B, length, ...]`."""
     x = _batch(x)
     if not 0 < length <= x.shape[1]:
         raise ValueError(f"length is {length}; it must be in 1..{x.shape[1]}")
@@ -44,7 +44,7 @@ def random_crop(
 def gain(
     key: jax.Array, x: ArrayLike, *, max_db: float, rows: ArrayLike | None = None
 ) -> jax.Array:
-    """Level changed by up to `max_db` decibels either way, uniformly."""
+    """Change the level by a gain drawn uniformly from -max_db to `max_db` decibels, `[B, ...]`."""
     _not_negative(max_db=max_db)
 
     def scale(key, x):
@@ -57,7 +57,7 @@ def gain(
 def polarity(
     key: jax.Array, x: ArrayLike, *, probability: float = 0.5, rows: ArrayLike | None = None
 ) -> jax.Array:
-    """Sign flipped with `probability`."""
+    """Flip the sign of each example with `probability`, `[B, ...]`."""
     _share(probability=probability)
     return _each(lambda key, x: _maybe(key, probability, -x, x), key, _batch(x), rows)
 
@@ -65,7 +65,7 @@ def polarity(
 def time_shift(
     key: jax.Array, x: ArrayLike, *, max_shift: int, rows: ArrayLike | None = None
 ) -> jax.Array:
-    """Shift along axis 1 by up to `max_shift` places either way; what leaves comes in again."""
+    """Rotate `[B, T, ...]` along T by up to `max_shift` samples or frames in either direction."""
     _not_negative(max_shift=max_shift)
 
     def shift(key, x):
@@ -83,9 +83,9 @@ def noise(
     probability: float = 1.0,
     rows: ArrayLike | None = None,
 ) -> jax.Array:
-    """White noise added at a signal-to-noise ratio drawn uniformly in decibels.
+    """Add white noise at a signal-to-noise ratio drawn uniformly in decibels, `[B, ...]`.
 
-    The ratio is that of the mean squares over the example; silence stays silent.
+    The ratio is one of mean squares over the example, so that silence stays silent.
     """
     _share(probability=probability)
     _ordered(min_snr_db=min_snr_db, max_snr_db=max_snr_db)
@@ -110,10 +110,10 @@ def low_pass(
     probability: float = 1.0,
     rows: ArrayLike | None = None,
 ) -> jax.Array:
-    """Frequencies above a random cut-off (uniform on a log scale) damped by 12 dB an octave.
+    """Attenuate frequencies above a random cut-off by 12 dB per octave, `[B, T]`.
 
-    `[B, T]`. The filter has the magnitude of a second-order Butterworth and no phase; it runs
-    over the whole example by FFT, as if its end met its beginning.
+    The cut-off is uniform on a log scale. The filter has the magnitude of a second-order
+    Butterworth and zero phase; it is applied by FFT, hence circular over the example.
     """
     return _filter(key, x, rows, sample_rate, min_hz, max_hz, probability, 1.0)
 
@@ -128,7 +128,7 @@ def high_pass(
     probability: float = 1.0,
     rows: ArrayLike | None = None,
 ) -> jax.Array:
-    """As `low_pass`, for the frequencies below the cut-off."""
+    """Attenuate frequencies below a random cut-off; otherwise like `low_pass`."""
     return _filter(key, x, rows, sample_rate, min_hz, max_hz, probability, -1.0)
 
 
@@ -144,17 +144,17 @@ def spec_augment(
     max_share: float = 1.0,
     rows: ArrayLike | None = None,
 ) -> jax.Array:
-    """SpecAugment (Park et al. 2019, arXiv 1904.08779) on `[B, F, M]`.
+    """Apply SpecAugment (Park et al. 2019, arXiv 1904.08779) to `[B, F, M]`.
 
-    The frames are warped in time, then stripes of bins and of frames are set to the example's
+    The frames are warped in time, then masks of bins and of frames are set to the example's
     mean. `SPEC_AUGMENT` holds the paper's policies.
 
     Args:
-      max_warp: frames that a point at least this far from the ends moves at most (W); the
-        frames between it and the ends are stretched linearly. Too few frames are not warped.
-      bins, bin_masks: largest width (F) and number of stripes of bins.
-      frames, frame_masks: largest width (T) and number of stripes of frames.
-      max_share: largest width of a stripe of frames as a share of all (p).
+      max_warp: largest time shift in frames (W) of a random point, at least this far from the
+        ends; the frames on both sides are stretched linearly. Short clips are not warped.
+      bins, bin_masks: largest width (F) and number of the masks of bins.
+      frames, frame_masks: largest width (T) and number of the masks of frames.
+      max_share: largest width of a mask of frames as a share of all frames (p).
     """
     x = _batch(x)
     if x.ndim != 3:
@@ -168,9 +168,9 @@ def spec_augment(
     def augment(key, x):
         key_warp, key_bins, key_frames = jax.random.split(key, 3)
         x = _warp(key_warp, x, max_warp)
-        in_bins = _stripes(key_bins, x.shape[1], bins, bin_masks)
-        in_frames = _stripes(key_frames, x.shape[0], widest, frame_masks)
-        return jnp.where(in_frames[:, None] | in_bins[None], jnp.mean(x), x)
+        masked_bins = _masks(key_bins, x.shape[1], bins, bin_masks)
+        masked_frames = _masks(key_frames, x.shape[0], widest, frame_masks)
+        return jnp.where(masked_frames[:, None] | masked_bins[None], jnp.mean(x), x)
 
     return _each(augment, key, x, rows)
 
@@ -184,14 +184,17 @@ def mixup(
     rows: ArrayLike | None = None,
     axis_name: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Each example mixed with the next of the batch (Zhang et al. 2018, arXiv 1710.09412).
+    """Mix each example with the next one of the batch (Zhang et al. 2018, arXiv 1710.09412).
 
-    The share of the example itself is drawn from Beta(alpha, alpha).
+    The weight of the example itself is drawn from Beta(alpha, alpha).
 
     Args:
       x: `[B, ...]`. targets: `[B, C]` class probabilities.
-      axis_name: axis of the devices over which the batch is spread, if it is: what comes after a
-        device's last example is the next device's first.
+      axis_name: mapped axis over which the batch is sharded, if any: a device's last example is
+        then mixed with the next device's first.
+
+    Returns:
+      The mixed `x` and `targets`.
     """
     x, targets = _batch(x), _batch(targets)
     _not_negative(alpha=alpha)
@@ -199,9 +202,9 @@ def mixup(
         raise ValueError(f"targets has shape {targets.shape}; it must be [{x.shape[0]}, C]")
     if alpha == 0:
         return x, targets
-    share = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(_keys(key, x, rows))
+    weight = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(_keys(key, x, rows))
 
-    def after(values):
+    def following(values):
         if axis_name is None:
             return jnp.roll(values, -1, axis=0)
         size = jax.lax.axis_size(axis_name)
@@ -209,8 +212,8 @@ def mixup(
         return jnp.concatenate([values[1:], jax.lax.ppermute(values[:1], axis_name, ring)])
 
     def mix(values):
-        own = share.reshape(-1, *(1,) * (values.ndim - 1))
-        return (own * values + (1 - own) * after(values)).astype(values.dtype)
+        own = weight.reshape(-1, *(1,) * (values.ndim - 1))
+        return (own * values + (1 - own) * following(values)).astype(values.dtype)
 
     return mix(x), mix(targets)
 
@@ -249,7 +252,7 @@ def _filter(key, x, rows, sample_rate, min_hz, max_hz, probability, side):
         key_choice, key_cut = jax.random.split(key)
         low, high = jnp.log(min_hz), jnp.log(max_hz)
         cut = jnp.exp(jax.random.uniform(key_cut, minval=low, maxval=high))
-        # Kept away from 0, where the high-pass is 0 and its slope is not needed.
+        # The bound keeps the high-pass finite at frequency 0.
         ratio = jnp.maximum(frequencies / cut, 1e-6) ** (4 * side)
         filtered = jnp.fft.irfft(jnp.fft.rfft(x) / jnp.sqrt(1 + ratio), n=x.shape[0])
         return _maybe(key_choice, probability, filtered, x)
@@ -257,19 +260,19 @@ def _filter(key, x, rows, sample_rate, min_hz, max_hz, probability, side):
     return _each(damp, key, x, rows)
 
 
-def _warp(key: jax.Array, x: jax.Array, most: int) -> jax.Array:
+def _warp(key: jax.Array, x: jax.Array, max_warp: int) -> jax.Array:
     count = x.shape[0]
-    if most == 0 or count <= 2 * most + 1:
+    if max_warp == 0 or count <= 2 * max_warp + 1:
         return x
     key_point, key_distance = jax.random.split(key)
-    point = jax.random.randint(key_point, (), most, count - most).astype(jnp.float32)
-    target = point + jax.random.uniform(key_distance, minval=-most, maxval=most)
+    point = jax.random.randint(key_point, (), max_warp, count - max_warp).astype(jnp.float32)
+    target = point + jax.random.uniform(key_distance, minval=-max_warp, maxval=max_warp)
     last = count - 1.0
-    places = jnp.arange(count, dtype=jnp.float32)
+    frames = jnp.arange(count, dtype=jnp.float32)
     source = jnp.where(
-        places <= target,
-        places * point / jnp.maximum(target, 1e-6),
-        last - (last - places) * (last - point) / jnp.maximum(last - target, 1e-6),
+        frames <= target,
+        frames * point / jnp.maximum(target, 1e-6),
+        last - (last - frames) * (last - point) / jnp.maximum(last - target, 1e-6),
     )
     source = jnp.clip(source, 0.0, last)
     below = jnp.floor(source).astype(jnp.int32)
@@ -277,13 +280,13 @@ def _warp(key: jax.Array, x: jax.Array, most: int) -> jax.Array:
     return x[below] * (1 - share) + x[jnp.minimum(below + 1, count - 1)] * share
 
 
-def _stripes(key: jax.Array, size: int, widest: int, count: int) -> jax.Array:
-    """Which of `size` places lie in one of `count` stripes, each of up to `widest`."""
+def _masks(key: jax.Array, size: int, widest: int, count: int) -> jax.Array:
+    """Return the union `[size]` of `count` random masks, each of a width up to `widest`."""
     key_width, key_start = jax.random.split(key)
     width = jax.random.randint(key_width, (count,), 0, min(widest, size) + 1)
     start = jax.random.randint(key_start, (count,), 0, size - width + 1)
-    places = jnp.arange(size)[:, None]
-    return jnp.any((places >= start[None]) & (places < (start + width)[None]), axis=1)
+    position = jnp.arange(size)[:, None]
+    return jnp.any((position >= start[None]) & (position < (start + width)[None]), axis=1)
 
 
 def _batch(x: ArrayLike) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Linear frequency bins pooled to bands: for spectrograms that were computed elsewhere."""
+"""Pool linear frequency bins to mel or log bands, for spectrograms computed elsewhere."""
 
 import functools
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from mgr_jax.features import filters
 
 SCALES = ("linear", "mel", "log")
-# Points between two bins at which a band's triangle is sampled: narrow bands fall between bins.
+# Points per bin at which a triangle is sampled, since narrow bands fall between two bins.
 _POINTS = 16
 
 
@@ -24,10 +24,10 @@ def pool_bands(
     fmin: float = 0.0,
     fmax: float = 0.0,
 ) -> jax.Array:
-    """Weighted means of the bins of each band, `[..., F, K] -> [..., F, n_bands]`.
+    """Average the bins of each band, `[..., F, K] -> [..., F, n_bands]`.
 
-    Unlike a filter bank on power, it averages what the bins hold (say decibels), so that values
-    keep their scale. Bin k lies at `k * sample_rate / n_fft`.
+    Unlike a filter bank on power, it averages the values themselves (decibels, say), which keep
+    their scale. Bin k lies at `k * sample_rate / n_fft`.
 
     Args:
       scale: `linear` returns the input; bands are triangles, evenly spaced on the `mel` scale
@@ -56,7 +56,7 @@ def band_weights(
     fmin: float,
     fmax: float,
 ) -> np.ndarray:
-    """The weights of `pool_bands`, float32 `[num_bins, n_bands]`; those of a band sum to 1."""
+    """Return the weights of `pool_bands`, float32 `[num_bins, n_bands]`; each band's sum to 1."""
     if scale not in ("mel", "log"):
         raise ValueError(f"scale is {scale!r}; it must be one of {', '.join(SCALES)}")
     if n_bands < 1:
@@ -69,12 +69,12 @@ def band_weights(
             f"fmin {low} and fmax {high} Hz: the bins reach from 0 to {last:g} Hz; choose within"
         )
     warp = functools.partial(filters.hz_to_mel, htk=True) if scale == "mel" else np.log
-    edges = np.linspace(*warp(np.array([low, high])), n_bands + 2)
-    place = np.minimum(np.arange(num_bins * _POINTS) / _POINTS, num_bins - 1)
-    warped = warp(np.maximum(place * width, 1e-3))
-    # Values between two bins are interpolated, so each point gives its weight to both.
-    below = np.floor(place).astype(int)
-    share = place - below
+    edges = np.linspace(warp(np.array(low)), warp(np.array(high)), n_bands + 2)
+    position = np.minimum(np.arange(num_bins * _POINTS) / _POINTS, num_bins - 1)
+    warped = warp(np.maximum(position * width, 1e-3))
+    # Values between two bins are interpolated, so each point adds its weight to both.
+    below = np.floor(position).astype(int)
+    share = position - below
     above = np.minimum(below + 1, num_bins - 1)
     weights = np.zeros((num_bins, n_bands))
     for band, (start, middle, stop) in enumerate(

@@ -1,7 +1,7 @@
 """Windows and filter banks as NumPy constants: built in float64, returned as float32 banks.
 
-Nothing here is traced, but for chroma filters of an estimated tuning. The banks follow librosa's
-definitions, which the tests hold them to.
+Only the chroma filters of an estimated tuning are traced. The banks follow librosa's definitions;
+the tests compare them.
 """
 
 import functools
@@ -15,10 +15,10 @@ WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "boxcar": (1.0, 0.0)}
 
 
 def window(name: str | ArrayLike, length: int) -> np.ndarray:
-    """A periodic analysis window, float64 `[length]` (`librosa.filters.get_window`).
+    """Return a periodic analysis window, float64 `[length]` (`librosa.filters.get_window`).
 
     Args:
-      name: `hann`, `hamming`, `boxcar`, or an array `[length]` that is returned as it is.
+      name: `hann`, `hamming`, `boxcar`, or an array `[length]`, which is returned unchanged.
       length: samples.
 
     Raises:
@@ -40,18 +40,18 @@ def window(name: str | ArrayLike, length: int) -> np.ndarray:
 
 
 def pad_center(values: np.ndarray, size: int) -> np.ndarray:
-    """`values` `[n]` in the middle of `size` zeros (`librosa.util.pad_center`)."""
+    """Centre `values` `[n]` in an array `[size]` of zeros (`librosa.util.pad_center`)."""
     left = (size - len(values)) // 2
     return np.pad(values, (left, size - len(values) - left))
 
 
 def fft_frequencies(*, sample_rate: float, n_fft: int) -> np.ndarray:
-    """Centre of each FFT bin in Hz, float64 `[1 + n_fft // 2]`."""
+    """Return the centre of each FFT bin in Hz, float64 `[1 + n_fft // 2]`."""
     return np.arange(1 + n_fft // 2) * (sample_rate / n_fft)
 
 
 def hz_to_mel(frequencies: ArrayLike, *, htk: bool = False) -> np.ndarray:
-    """Hz to mel: Slaney's scale (linear below 1 kHz, logarithmic above) or HTK's formula."""
+    """Convert Hz to mel: Slaney's scale (linear below 1 kHz, then logarithmic) or HTK's formula."""
     frequencies = np.asarray(frequencies, np.float64)
     if htk:
         return 2595.0 * np.log10(1.0 + frequencies / 700.0)
@@ -62,7 +62,7 @@ def hz_to_mel(frequencies: ArrayLike, *, htk: bool = False) -> np.ndarray:
 
 
 def mel_to_hz(mels: ArrayLike, *, htk: bool = False) -> np.ndarray:
-    """The inverse of `hz_to_mel`."""
+    """Convert mel to Hz; the inverse of `hz_to_mel`."""
     mels = np.asarray(mels, np.float64)
     if htk:
         return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
@@ -83,7 +83,7 @@ def mel_filter_bank(
     htk: bool = False,
     norm: str | None = "slaney",
 ) -> np.ndarray:
-    """Triangular mel filters, float32 `[M, 1 + n_fft // 2]` (`librosa.filters.mel`).
+    """Return triangular mel filters, float32 `[M, 1 + n_fft // 2]` (`librosa.filters.mel`).
 
     Args:
       sample_rate: Hz. n_fft: samples of a frame. n_mels: filters.
@@ -116,7 +116,7 @@ def mel_filter_bank(
 def dct_basis(
     *, n_mels: int, n_mfcc: int, dct_type: int = 2, norm: str | None = "ortho"
 ) -> np.ndarray:
-    """First `n_mfcc` rows of a discrete cosine transform, float32 `[n_mfcc, n_mels]`.
+    """Return the first `n_mfcc` rows of a discrete cosine transform, float32 `[n_mfcc, n_mels]`.
 
     As `scipy.fft.dct(..., type=dct_type, norm=norm)` along an axis of `n_mels` values.
 
@@ -155,13 +155,14 @@ def chroma_filter_bank(
     octwidth: float | None = 2.0,
     base_c: bool = True,
 ) -> np.ndarray | jax.Array:
-    """Pitch class filters, float32 `[..., n_chroma, 1 + n_fft // 2]` (`librosa.filters.chroma`).
+    """Return pitch class filters, float32 `[..., n_chroma, K]` (`librosa.filters.chroma`).
 
     Args:
-      tuning: deviation from A440 in chroma bins: a number, or a traced array `[...]` of them, for
-        which the banks are computed where it lives.
+      n_fft: samples of a frame; K is `1 + n_fft // 2`.
+      tuning: deviation from A440 in chroma bins: a number, or a JAX array `[...]`, for which the
+        banks are computed by JAX.
       ctroct, octwidth: centre and width in octaves of the weight over octaves; `octwidth` None
-        weighs all alike.
+        weighs all octaves alike.
       base_c: the first class is C, else A.
 
     Raises:
@@ -171,7 +172,7 @@ def chroma_filter_bank(
     if octwidth is not None:
         require_positive(octwidth=octwidth)
     bins = n_chroma * np.log2(np.arange(1, n_fft) * (sample_rate / n_fft) / 27.5)
-    # Bin 0 has no pitch: it stands one and a half octaves below bin 1.
+    # Bin 0 has no pitch: it is placed one and a half octaves below bin 1.
     bins = np.concatenate([[bins[0] - 1.5 * n_chroma], bins])
     widths = np.concatenate([np.maximum(np.diff(bins), 1), [1]])
     half = np.round(n_chroma / 2)
@@ -197,7 +198,7 @@ def chroma_filter_bank(
 
 
 def require_positive(**values: float) -> None:
-    """Raises ValueError that names the first of `values` which is not greater than 0."""
+    """Raise ValueError that names the first of `values` that is not greater than 0."""
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{name} is {value}; it must be greater than 0")

@@ -1,10 +1,10 @@
-"""Spectral fingerprints: which clips hold the same audio, whatever their gain, offset or coding.
+"""Spectral fingerprints, which match clips of the same audio at any gain, offset or coding.
 
 A fingerprint is a coarse log-mel spectrogram of long frames, differenced over frequency (which
-takes away gain and much of an equaliser) and less its mean over time (which takes away the rest of
-it, and what all clips of a style share). Two clips are as similar as the normalised
-cross-correlation of their fingerprints at the best offset. All offsets of all pairs are computed by
-FFT, where the sum over bands is a product of matrices.
+removes gain and most of an equaliser) and centred over time (which removes the rest of it, and what
+all clips of a style share). The similarity of two clips is the normalised cross-correlation of
+their fingerprints at the best offset. All offsets of all pairs are computed by FFT, where the sum
+over bands is a matrix product.
 """
 
 import functools
@@ -16,14 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mgr_jax.features import spectral
+from mgr_jax.features import decibels, spectral
 
 NUM_BANDS = 48
-# Copies with noise, another gain, offset or codec reach 0.8 and more; other takes of one groove of
-# the embedded band up to 0.65, and other music 0.3: see the tests.
+# In the tests, copies with noise or another gain, offset or codec score 0.8 and more, other takes
+# of one groove of the embedded band up to 0.65, and other music 0.3.
 THRESHOLD = 0.75
 _LOW_HZ, _HIGH_HZ = 100.0, 8000.0
-# Long frames, so that a clip that is cut between two of them still has the same ones.
+# Long overlapping frames hardly change when a clip is cut between two frame positions.
 _FRAME_SECONDS = 0.37
 _FRAMES_PER_WINDOW = 4
 _FLOOR_DB = 60.0
@@ -31,13 +31,13 @@ _TILE = 64
 
 
 def frame_hop(sample_rate: float) -> int:
-    """Samples between the frames of a fingerprint, a power of two: about 0.09 s."""
+    """Return the samples between frames of a fingerprint, a power of two near 0.09 s."""
     n_fft = 2 ** round(math.log2(_FRAME_SECONDS * sample_rate))
     return max(1, n_fft // _FRAMES_PER_WINDOW)
 
 
 def fingerprint(waveform: ArrayLike, *, sample_rate: float) -> jax.Array:
-    """Fingerprints `[..., F, NUM_BANDS - 1]` of waveforms `[..., T]`, F about T / `frame_hop`.
+    """Return fingerprints, `[..., T] -> [..., F, NUM_BANDS - 1]` with F about T / `frame_hop`.
 
     Frames that are silent (60 dB below the loudest of the clip) are zeros.
 
@@ -60,12 +60,12 @@ def fingerprint(waveform: ArrayLike, *, sample_rate: float) -> jax.Array:
 
 
 def from_mel(power: ArrayLike) -> jax.Array:
-    """Fingerprints `[..., F, M - 1]` of mel (or other) power spectrograms `[..., F, M]`."""
+    """Return fingerprints `[..., F, M - 1]` of mel (or other) power spectrograms `[..., F, M]`."""
     power = jnp.asarray(power, jnp.float32)
     loudest = jnp.max(power, axis=(-2, -1), keepdims=True)
     sounding = jnp.max(power, axis=-1, keepdims=True) > loudest * 10 ** (-_FLOOR_DB / 10)
-    decibels = spectral.power_to_db(power, ref="max", amin=1e-20, top_db=_FLOOR_DB)
-    slope = jnp.diff(decibels, axis=-1)
+    in_decibels = decibels.power_to_db(power, ref="max", amin=1e-20, top_db=_FLOOR_DB)
+    slope = jnp.diff(in_decibels, axis=-1)
     count = jnp.maximum(jnp.sum(sounding, axis=-2, keepdims=True), 1)
     mean = jnp.sum(jnp.where(sounding, slope, 0.0), axis=-2, keepdims=True) / count
     return jnp.where(sounding, slope - mean, 0.0)
@@ -75,7 +75,7 @@ def from_mel(power: ArrayLike) -> jax.Array:
 def similarity(
     left: ArrayLike, right: ArrayLike, *, min_frames: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Similarity of each of A clips with each of B, at the offset where it is largest.
+    """Return the similarity of each of A clips with each of B clips at the best offset.
 
     Args:
       left, right: fingerprints `[A, F, K]` and `[B, F, K]`.
@@ -83,10 +83,10 @@ def similarity(
 
     Returns:
       The normalised cross-correlation `[A, B]`, in -1 to 1 (0 where less than `min_frames` are in
-      common at every offset), and the offset in frames: how much later `right` has the audio.
+      common at every offset), and the offset in frames by which the audio is later in `right`.
 
     Raises:
-      ValueError: the shapes do not fit, or `min_frames` is out of its range.
+      ValueError: the shapes do not match, or `min_frames` is out of its range.
     """
     left, right = jnp.asarray(left, jnp.float32), jnp.asarray(right, jnp.float32)
     if left.ndim != 3 or right.ndim != 3 or left.shape[1:] != right.shape[1:]:
@@ -96,7 +96,7 @@ def similarity(
         raise ValueError(f"min_frames is {min_frames}; it must be in 1..{frames}")
     longest = frames - min_frames
     size = _fast_length(frames + longest)
-    # Frequencies first: one product of [A, K] and [K, B] for each.
+    # Frequencies first: one product of [A, K] and [K, B] per frequency.
     a, b = (jnp.moveaxis(jnp.fft.rfft(x, size, axis=1), 1, 0) for x in (left, right))
     product = functools.partial(jnp.einsum, "fak,fbk->abf", precision="highest")
     real = product(a.real, b.real) + product(a.imag, b.imag)
@@ -106,16 +106,16 @@ def similarity(
     correlation = jnp.concatenate(
         [correlation[..., size - longest :], correlation[..., : longest + 1]], axis=-1
     )
-    # Frames of left that right has at an offset, and those of right: [start, stop) of both.
-    here = np.maximum(0, -offsets), frames - np.maximum(0, offsets)
-    there = here[0] + offsets, here[1] + offsets
+    # The overlapping frames at each offset, [start, stop) in left and in right.
+    in_left = np.maximum(0, -offsets), frames - np.maximum(0, offsets)
+    in_right = in_left[0] + offsets, in_left[1] + offsets
     energy = [
         _between(jnp.sum(jnp.square(x), axis=-1), *span)
-        for x, span in ((left, here), (right, there))
+        for x, span in ((left, in_left), (right, in_right))
     ]
     sounding = [
         _between(jnp.any(x != 0, axis=-1).astype(jnp.float32), *span)
-        for x, span in ((left, here), (right, there))
+        for x, span in ((left, in_left), (right, in_right))
     ]
     enough = (sounding[0][:, None] >= min_frames) & (sounding[1][None] >= min_frames)
     norm = jnp.sqrt(energy[0][:, None]) * jnp.sqrt(energy[1][None])
@@ -127,14 +127,14 @@ def similarity(
 def near_identical(
     prints: ArrayLike, *, min_frames: int, threshold: float = THRESHOLD
 ) -> Iterator[tuple[int, int, float, int]]:
-    """Pairs of clips `i < j` of fingerprints `[N, F, K]` that hold the same audio.
+    """Yield the pairs of clips `i < j` of fingerprints `[N, F, K]` that hold the same audio.
 
     Yields:
-      `i`, `j`, their similarity (`threshold` or more), and how many frames later `j` has it.
+      `i`, `j`, their similarity (`threshold` or more), and by how many frames `j` is later.
     """
     prints = np.asarray(prints, np.float32)
     count = len(prints)
-    # Tiles of one size: one program for all of them.
+    # All tiles have one size, so that one program serves them.
     tile = min(_TILE, count)
     prints = np.pad(prints, [(0, -count % tile), (0, 0), (0, 0)])
     for row in range(0, count, tile):
@@ -149,13 +149,13 @@ def near_identical(
 
 
 def _between(values: jax.Array, start: np.ndarray, stop: np.ndarray) -> jax.Array:
-    """Sums of `values` `[N, F]` over frames `start:stop`, `[N, S]`."""
+    """Return the sums of `values` `[N, F]` over frames `start:stop`, `[N, S]`."""
     sums = jnp.pad(jnp.cumsum(values, axis=-1), [(0, 0), (1, 0)])
     return sums[:, stop] - sums[:, start]
 
 
 def _fast_length(length: int) -> int:
-    """The next length whose FFT is fast: 2, 3 and 5 are its only factors."""
+    """Return the next length whose FFT is fast: its prime factors are 2, 3 and 5."""
     while True:
         rest = length
         for factor in (2, 3, 5):

@@ -1,8 +1,8 @@
-"""Waveforms to overlapping frames, and work on frames done block by block.
+"""Cut waveforms into overlapping frames, and map functions over frames block by block.
 
-A batch of frames is far larger than the waveforms it comes from: written out whole, it leaves the
-cache and every page of it is new memory. On CPU the frames are therefore made, used and forgotten
-in blocks of a few hundred, which is what makes the mel spectrogram fast.
+A batch of frames is far larger than its waveforms: written out whole, it exceeds the cache and
+faults in new pages. On CPU the frames are therefore made and consumed in blocks of a few hundred,
+which makes the mel spectrogram fast.
 """
 
 import functools
@@ -22,7 +22,7 @@ BLOCK_SAMPLES = 2**19
 
 
 class Framing(NamedTuple):
-    """How a waveform is cut: samples per frame and between frames, and what happens at the ends."""
+    """Samples per frame, samples between frames, and the padding of the ends."""
 
     n_fft: int
     hop_length: int
@@ -31,7 +31,7 @@ class Framing(NamedTuple):
 
 
 def frame(x: ArrayLike, *, frame_length: int, hop_length: int) -> jax.Array:
-    """Overlapping frames of `x` `[..., T]` -> `[..., F, frame_length]` (`librosa.util.frame`).
+    """Return overlapping frames, `[..., T] -> [..., F, frame_length]` (`librosa.util.frame`).
 
     Frame `i` starts at sample `i * hop_length`; samples after the last whole frame are dropped.
 
@@ -58,7 +58,7 @@ def frame(x: ArrayLike, *, frame_length: int, hop_length: int) -> jax.Array:
 
 
 def checked(waveform: ArrayLike) -> jax.Array:
-    """`waveform` as float32 `[..., T]`; raises ValueError if it is something else."""
+    """Return `waveform` as float32 `[..., T]`; raise ValueError unless it is floating point."""
     waveform = jnp.asarray(waveform)
     if waveform.ndim < 1 or waveform.shape[-1] == 0:
         raise ValueError(f"waveform has shape {waveform.shape}; it must be [..., T] with T > 0")
@@ -70,7 +70,7 @@ def checked(waveform: ArrayLike) -> jax.Array:
 def checked_framing(
     waveform: jax.Array, n_fft: int, hop_length: int, center: bool, pad_mode: str
 ) -> Framing:
-    """The `Framing` of these arguments; raises ValueError if one is out of its range."""
+    """Return the `Framing` of these arguments; raise ValueError if one is out of its range."""
     filters.require_positive(n_fft=n_fft, hop_length=hop_length)
     if pad_mode not in PAD_MODES:
         raise ValueError(f"pad_mode is {pad_mode!r}; it must be one of {', '.join(PAD_MODES)}")
@@ -83,7 +83,7 @@ def checked_framing(
 
 
 def frames(waveform: jax.Array, framing: Framing) -> jax.Array:
-    """All frames `[..., F, n_fft]` of `[..., T]`, the ends padded by `n_fft // 2` if centred."""
+    """Return all frames, `[..., T] -> [..., F, n_fft]`, padded by `n_fft // 2` if centred."""
     half = framing.n_fft // 2 if framing.center else 0
     waveform = _pad(waveform, half, half, framing.pad_mode)
     return frame(waveform, frame_length=framing.n_fft, hop_length=framing.hop_length)
@@ -96,12 +96,12 @@ def map_frames(
     *,
     block_samples: int = BLOCK_SAMPLES,
 ) -> jax.Array:
-    """`function(frames(waveform, framing))`, on CPU computed in blocks of frames.
+    """Return `function(frames(waveform, framing))`, computed in blocks of frames on CPU.
 
     Args:
-      function: `[..., F, n_fft] -> [..., F, K]`, each frame by itself.
+      function: `[..., F, n_fft] -> [..., F, K]`, which treats each frame independently.
       waveform: `[..., T]`. Blocks run along time, so that a batch may be sharded over devices.
-      block_samples: about how many samples the frames of a block hold, over the whole batch.
+      block_samples: approximate number of samples in a block of frames, over the whole batch.
     """
     return jax.lax.platform_dependent(
         waveform,

@@ -13,6 +13,7 @@ from mgr_jax.config import Features
 from mgr_jax.errors import UserError
 from mgr_jax.features import (
     bands,
+    decibels,
     descriptors,
     filters,
     framing,
@@ -125,7 +126,7 @@ def num_frames(features: Features, num_samples: Count) -> Count:
 def log_mel(waveform: jax.Array, features: Features) -> jax.Array:
     """Return the log-mel spectrogram in decibels, `[..., T] -> [..., F, M]`."""
     power = spectral.mel_spectrogram(waveform, hop_length=features.hop_length, **_bank(features))
-    return spectral.power_to_db(power, top_db=features.top_db)
+    return decibels.power_to_db(power, top_db=features.top_db)
 
 
 def mel_image(waveform: jax.Array, features: Features) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The picture of a mel spectrogram, as the presentation fed it to its networks."""
+"""Mel spectrograms as images, the input of the presentation's networks."""
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,10 @@ def spectrogram_image(
     colormap: str = "viridis",
     time_axis: str = "horizontal",
 ) -> jax.Array:
-    """A plot of a spectrogram without its frame, `[..., F, M] -> [..., height, width, C]`.
+    """Render a spectrogram like a plot without axes, `[..., F, M] -> [..., height, width, C]`.
 
-    The decibels are scaled to [0, 1] between the least and the greatest of the clip (a clip
-    without range is 0), resized linearly (averaging where they shrink) and coloured. As in a
+    The decibels are scaled to [0, 1] between the minimum and maximum of the clip (0 for
+    a constant clip), resized linearly (averaging where they shrink) and coloured. As in a
     plot, time runs to the right and frequency upward: row 0 is the highest band.
 
     Args:

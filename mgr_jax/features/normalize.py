@@ -1,7 +1,7 @@
-"""Normalisers: what is subtracted from and divided out of the features before the model.
+"""Normalisation of features before the model: subtract a mean, divide by a scale.
 
-`global` and `bin` are fitted, on the training part only; the result is a small dict of arrays
-that travels with the model:
+`global` and `bin` are fitted on the training part only; the result is a small dict of arrays
+that is stored with the model:
 
     moments = None
     for batch in training_part:
@@ -29,14 +29,14 @@ Normalizer = dict[str, jax.Array]
 def accumulate(
     moments: Moments | None, x: ArrayLike, *, kind: str, mask: ArrayLike | None = None
 ) -> Moments:
-    """`moments` (None at the start) with the examples of `x` `[B, ..., K]` added.
+    """Return `moments` (None at the start) updated by the examples of `x` `[B, ..., K]`.
 
     Args:
       kind: `global` (one value for all) or `bin` (one for each of the K last-axis bins).
-      mask: `[B]`, false for rows that only fill up the batch; None counts all.
+      mask: `[B]`, false for rows that only pad the batch; None counts all.
 
     Raises:
-      ValueError: `kind` is not one that is fitted.
+      ValueError: `kind` is not fitted.
     """
     if kind not in FITTED:
         raise ValueError(f"kind is {kind!r}; only {' and '.join(FITTED)} are fitted")
@@ -51,12 +51,12 @@ def accumulate(
     x = jnp.where(weights > 0, x, 0.0)
     mean = jnp.sum(x * weights, axis=axes, keepdims=True) / total
     deviation = jnp.sum(weights * jnp.square(x - mean), axis=axes)
-    added = {"count": count, "mean": mean.reshape(deviation.shape), "deviation": deviation}
-    return added if moments is None else merge(moments, added)
+    update = {"count": count, "mean": mean.reshape(deviation.shape), "deviation": deviation}
+    return update if moments is None else merge(moments, update)
 
 
 def merge(one: Moments, other: Moments) -> Moments:
-    """The moments of two sets of examples together."""
+    """Return the moments of the union of two sets of examples."""
     count = one["count"] + other["count"]
     total = jnp.maximum(count, 1.0)
     shift = other["mean"] - one["mean"]
@@ -70,9 +70,9 @@ def merge(one: Moments, other: Moments) -> Moments:
 
 
 def finish(moments: Moments) -> Normalizer:
-    """`{"mean", "scale"}` of the moments.
+    """Return `{"mean", "scale"}` of the moments.
 
-    `scale` is the standard deviation, or 1 where nothing varies but the rounding of the mean.
+    `scale` is the standard deviation, or 1 where it is within rounding of 0.
     """
     scale = jnp.sqrt(moments["deviation"] / jnp.maximum(moments["count"], 1.0))
     constant = scale <= 1e-6 * jnp.abs(moments["mean"])
@@ -80,7 +80,7 @@ def finish(moments: Moments) -> Normalizer:
 
 
 def apply(normalizer: Normalizer | None, x: ArrayLike, *, kind: str) -> jax.Array:
-    """`x` `[B, ..., K]` normalised, in its shape.
+    """Return `x` `[B, ..., K]` normalised, in its shape.
 
     `clip` gives every example mean 0 and standard deviation 1 (0 where it does not vary).
 

@@ -1,10 +1,10 @@
-"""Patches of a spectrogram, whitened, and what a track's patches have in common.
+"""Whitened patches of a spectrogram, and statistics of the patches of a track.
 
 A patch is a few neighbouring frames as one vector. Principal components of patches, scaled to unit
 variance, are fitted on the training part. A track is then described by the matrix logarithm of
 their covariance (log-Euclidean: Arsigny et al. 2006, used on time series by Barachant et al. 2013),
-or by how much each word of a codebook varies along the track (soft k-means features of Coates, Lee
-and Ng 2011).
+or by the variation of the activation of each word of a codebook (soft k-means features of Coates,
+Lee and Ng 2011).
 """
 
 import jax
@@ -18,7 +18,7 @@ Whitening = dict[str, jax.Array]
 
 
 def extract(frames: ArrayLike, *, width: int) -> jax.Array:
-    """All patches of `width` neighbouring frames, `[..., F, K] -> [..., F - width + 1, width K]`.
+    """Return all patches of `width` frames, `[..., F, K] -> [..., F - width + 1, width K]`.
 
     Raises:
       ValueError: `width` is not in 1..F.
@@ -33,12 +33,12 @@ def extract(frames: ArrayLike, *, width: int) -> jax.Array:
 def fit_whitening(
     patches: ArrayLike, *, num_components: int, regularizer: float = 1e-5
 ) -> Whitening:
-    """`mean` `[D]` and `matrix` `[D, num_components]` that make components of unit variance.
+    """Fit `mean` `[D]` and `matrix` `[D, num_components]` of components of unit variance.
 
     Args:
-      patches: `[N, D]`, of the training part.
-      num_components: largest principal components that are kept.
-      regularizer: added to each variance, so that tiny components are not blown up.
+      patches: `[N, D]` of the training part.
+      num_components: number of principal components to keep, the largest first.
+      regularizer: added to each variance, so that tiny components are not amplified.
 
     Raises:
       ValueError: there are fewer than two patches, or `num_components` is not in 1..D.
@@ -61,14 +61,14 @@ def fit_whitening(
 
 
 def whiten(whitening: Whitening, patches: ArrayLike) -> jax.Array:
-    """Components of patches, `[..., D] -> [..., num_components]`."""
+    """Return the components of patches, `[..., D] -> [..., num_components]`."""
     patches = jnp.asarray(patches)
     mean = whitening["mean"].reshape((1,) * (patches.ndim - 1) + (-1,))
     return jnp.matmul(patches - mean, whitening["matrix"], precision="highest")
 
 
 def log_covariance(components: ArrayLike, *, floor: float = 1e-3) -> jax.Array:
-    """Matrix logarithm of the covariance over the frames, `[..., F, D] -> [..., D (D + 1) / 2]`.
+    """Return the matrix logarithm of the frames' covariance, `[..., F, D] -> [..., D (D+1) / 2]`.
 
     The upper triangle row by row, off the diagonal times sqrt(2), so that the Euclidean distance of
     two vectors is the log-Euclidean distance of the covariances. `floor` times the mean variance
@@ -87,7 +87,7 @@ def log_covariance(components: ArrayLike, *, floor: float = 1e-3) -> jax.Array:
     added = floor * jnp.trace(covariance, axis1=-2, axis2=-1)[..., None, None] / size
     identity = jnp.eye(size).reshape((1,) * (covariance.ndim - 2) + (size, size))
     values, vectors = jnp.linalg.eigh(covariance + (added + 1e-12) * identity)
-    # Rounding may leave a tiny negative one.
+    # Rounding may leave a tiny negative eigenvalue.
     values = jnp.log(jnp.maximum(values, 1e-12))
     logarithm = jnp.matmul(
         vectors * values[..., None, :], jnp.swapaxes(vectors, -1, -2), precision="highest"
@@ -97,10 +97,10 @@ def log_covariance(components: ArrayLike, *, floor: float = 1e-3) -> jax.Array:
 
 
 def word_activations(components: ArrayLike, words: ArrayLike) -> jax.Array:
-    """How near each word is, `[..., F, D]` and `[W, D]` -> `[..., F, W]`.
+    """Return the activation of each word, `[..., F, D]` and `[W, D]` -> `[..., F, W]`.
 
-    The mean distance to all words less the distance to this one, or 0 (the `triangle` of Coates,
-    Lee and Ng).
+    The mean distance to all words minus the distance to this one, at least 0 (the `triangle`
+    activation of Coates, Lee and Ng).
     """
     components, words = jnp.asarray(components), jnp.asarray(words)
     square = jnp.sum(jnp.square(components), axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Frames to one vector: statistics over time, `[..., F, K] -> [..., D]`."""
+"""Summarise frames by statistics over time, `[..., F, K] -> [..., D]`."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mgr_jax.features import descriptors, framing, spectral
+from mgr_jax.features import chroma, descriptors, framing, spectral
 
 KAGGLE_DESCRIPTORS = (
     "chroma_stft",
@@ -25,7 +25,7 @@ KAGGLE_COLUMNS = tuple(
 
 
 def mean_covariance(frames: ArrayLike) -> jax.Array:
-    """Mean vector and covariance of the frames, `[..., F, K] -> [..., K + K (K + 1) / 2]`.
+    """Return mean vector and covariance of the frames, `[..., F, K] -> [..., K + K (K + 1) / 2]`.
 
     The K means, then the upper triangle of the covariance (`numpy.cov`, F - 1 in the
     denominator) row by row. 14 MFCCs give 14 + 105 = 119 values.
@@ -41,27 +41,27 @@ def mean_covariance(frames: ArrayLike) -> jax.Array:
 
 
 def mean(frames: ArrayLike) -> jax.Array:
-    """Mean over the frames, `[..., F, K] -> [..., K]`."""
+    """Return the mean over the frames, `[..., F, K] -> [..., K]`."""
     return jnp.mean(_checked(frames), axis=-2)
 
 
 def std(frames: ArrayLike) -> jax.Array:
-    """Standard deviation over the frames (F in the denominator), `[..., F, K] -> [..., K]`."""
+    """Return the standard deviation over the frames (divided by F), `[..., F, K] -> [..., K]`."""
     return _root(jnp.mean(jnp.square(_centred(_checked(frames))[1]), axis=-2))
 
 
 def minimum(frames: ArrayLike) -> jax.Array:
-    """Smallest value over the frames, `[..., F, K] -> [..., K]`."""
+    """Return the minimum over the frames, `[..., F, K] -> [..., K]`."""
     return jnp.min(_checked(frames), axis=-2)
 
 
 def maximum(frames: ArrayLike) -> jax.Array:
-    """Largest value over the frames, `[..., F, K] -> [..., K]`."""
+    """Return the maximum over the frames, `[..., F, K] -> [..., K]`."""
     return jnp.max(_checked(frames), axis=-2)
 
 
 def skew(frames: ArrayLike) -> jax.Array:
-    """Skewness over the frames, biased (`scipy.stats.skew`), 0 where nothing varies.
+    """Return the skewness over the frames, biased (`scipy.stats.skew`), 0 for a constant.
 
     `[..., F, K] -> [..., K]`.
     """
@@ -69,7 +69,7 @@ def skew(frames: ArrayLike) -> jax.Array:
 
 
 def kurtosis(frames: ArrayLike) -> jax.Array:
-    """Excess kurtosis, biased (`scipy.stats.kurtosis`), -3 where nothing varies.
+    """Return the excess kurtosis, biased (`scipy.stats.kurtosis`), -3 for a constant.
 
     `[..., F, K] -> [..., K]`.
     """
@@ -77,7 +77,7 @@ def kurtosis(frames: ArrayLike) -> jax.Array:
 
 
 def percentiles(frames: ArrayLike, *, q: Sequence[float] = (25, 50, 75)) -> jax.Array:
-    """Percentiles over the frames, interpolated, `[..., F, K] -> [..., len(q) * K]`.
+    """Return interpolated percentiles over the frames, `[..., F, K] -> [..., len(q) * K]`.
 
     All K of the first percentile come first (`numpy.percentile`).
 
@@ -104,7 +104,7 @@ STATISTICS = {
 
 
 def summarize(frames: ArrayLike, *, statistics: Sequence[str] = ("mean", "std")) -> jax.Array:
-    """The named statistics one after the other, `[..., F, K] -> [..., D]`.
+    """Return the named statistics, concatenated, `[..., F, K] -> [..., D]`.
 
     Raises:
       ValueError: a name is not in `STATISTICS`.
@@ -116,23 +116,22 @@ def summarize(frames: ArrayLike, *, statistics: Sequence[str] = ("mean", "std"))
 
 
 def kaggle_vector(waveform: ArrayLike, *, sample_rate: float = 22050) -> jax.Array:
-    """The columns `KAGGLE_COLUMNS` of the GTZAN table on Kaggle, `[..., T] -> [..., 52]`.
+    """Return the columns `KAGGLE_COLUMNS` of the GTZAN table on Kaggle, `[..., T] -> [..., 52]`.
 
     Mean and variance of each descriptor and of 20 MFCCs, by librosa's defaults (n_fft 2048, hop
-    512). Of the table's 57 values those of harmony, perceptr and tempo are not among them.
+    512). Of the table's 57 values, those of harmony, perceptr and tempo are left out.
     """
     waveform = framing.checked(waveform)
     magnitude = spectral.spectrogram(waveform, power=1.0)
     series = [
-        descriptors.chroma_stft(jnp.square(magnitude), sample_rate=sample_rate),
+        chroma.chroma_stft(jnp.square(magnitude), sample_rate=sample_rate),
         descriptors.rms(waveform),
         descriptors.spectral_centroid(magnitude, sample_rate=sample_rate),
         descriptors.spectral_bandwidth(magnitude, sample_rate=sample_rate),
         descriptors.spectral_rolloff(magnitude, sample_rate=sample_rate),
         descriptors.zero_crossing_rate(waveform),
     ]
-    chroma = series[0].reshape(*series[0].shape[:-2], -1)
-    flat = [chroma, *series[1:]]
+    flat = [series[0].reshape(*series[0].shape[:-2], -1), *series[1:]]
     moments = [f(x) for x in flat for f in (_axis_mean, _axis_var)]
     cepstra = spectral.mfcc(waveform, sample_rate=sample_rate, n_mfcc=20)
     pairs = jnp.stack([mean(cepstra), jnp.square(std(cepstra))], axis=-1)

@@ -1,5 +1,6 @@
-"""Texture of a track: statistics over the frames of a log spectrogram, and how its bands move."""
+"""Texture of a track: statistics of a log spectrogram and modulation spectra of its bands."""
 
+import functools
 import itertools
 
 import jax
@@ -15,11 +16,11 @@ _LAGS = 63
 
 
 def texture(mel: ArrayLike, spectrogram: ArrayLike) -> jax.Array:
-    """One vector of a track, `[..., F, M]` and `[..., F, K]` -> `[..., D]`.
+    """Return the texture vector of a track, `[..., F, M]` and `[..., F, K]` -> `[..., D]`.
 
     Moments of bands, cepstra and slopes, log-covariances of cepstra and of their slopes, modulation
     spectra, the autocorrelation of the onset strength, and moments of the cepstral energy of the
-    linear bins, which tells harmonic from noisy sounds.
+    linear bins, which separates harmonic from noisy sounds.
 
     Args:
       mel: log spectrogram in M >= 20 bands, F >= 124 frames. spectrogram: in K linear bins.
@@ -45,7 +46,7 @@ def texture(mel: ArrayLike, spectrogram: ArrayLike) -> jax.Array:
 def modulation_spectrum(
     frames: ArrayLike, *, num_frames: int = _MODULATION_FRAMES, num_bands: int = 12
 ) -> jax.Array:
-    """Log magnitude at which each band rises and falls, `[..., F, K] -> [..., num_bands' K]`.
+    """Return the log modulation spectrum of each band, `[..., F, K] -> [..., num_bands' K]`.
 
     Mean magnitude spectrum along time of Hann windows of `num_frames`, half overlapping, each
     without its mean, in bands that widen towards high rates (bands without a bin are left out).
@@ -60,12 +61,10 @@ def modulation_spectrum(
     hann = np.hanning(num_frames).astype(np.float32)
     hann = hann.reshape((1,) * (frames.ndim - 2) + (-1, 1))
     starts = range(0, frames.shape[-2] - num_frames + 1, hop)
-    total = 0.0
-    for start in starts:
-        piece = frames[..., start : start + num_frames, :]
-        piece = piece - piece.mean(axis=-2, keepdims=True)
-        total = total + jnp.abs(jnp.fft.rfft(piece * hann, axis=-2))
-    magnitude = total / len(starts)
+    windows = [frames[..., start : start + num_frames, :] for start in starts]
+    centred = [window - window.mean(axis=-2, keepdims=True) for window in windows]
+    spectra = [jnp.abs(jnp.fft.rfft(window * hann, axis=-2)) for window in centred]
+    magnitude = functools.reduce(jnp.add, spectra) / len(spectra)
     edges = np.unique(np.round(np.geomspace(1, magnitude.shape[-2], num_bands + 1)).astype(int))
     bands = [
         magnitude[..., start:stop, :].mean(axis=-2) for start, stop in itertools.pairwise(edges)
@@ -74,9 +73,9 @@ def modulation_spectrum(
 
 
 def onset_autocorrelation(bands: ArrayLike, *, num_lags: int = _LAGS) -> jax.Array:
-    """Autocorrelation of the onset strength, `[..., F, M] -> [..., num_lags]`, from lag 1.
+    """Return the onset strength's autocorrelation from lag 1, `[..., F, M] -> [..., num_lags]`.
 
-    Onset strength is the mean over the bands of what a frame adds to the one before.
+    Onset strength is the mean over the bands of the increase from the previous frame.
 
     Raises:
       ValueError: there are not more than `num_lags` + 1 frames.
@@ -93,7 +92,7 @@ def onset_autocorrelation(bands: ArrayLike, *, num_lags: int = _LAGS) -> jax.Arr
 
 
 def cepstral_energy(spectrogram: ArrayLike, *, num_bands: int = 19) -> jax.Array:
-    """Log energy of the cosine transform along frequency, `[..., F, K] -> [..., F, B]` bands."""
+    """Return the log energy of the DCT along frequency in B bands, `[..., F, K] -> [..., F, B]`."""
     spectrogram = jnp.asarray(spectrogram)
     size = spectrogram.shape[-1]
     energy = jnp.square(spectral.cepstrum(spectrogram, n_mfcc=size))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mgr_jax.features import descriptors, spectral
+from mgr_jax.features import chroma, descriptors, spectral
 
 pytestmark = pytest.mark.usefixtures("unoptimized")
 
@@ -20,7 +20,7 @@ OF_SPECTROGRAM = {
     "rolloff": functools.partial(descriptors.spectral_rolloff, **RATE),
     "flatness": descriptors.spectral_flatness,
     "delta": descriptors.delta,
-    "chroma": functools.partial(descriptors.chroma_stft, tuning=0.1, **RATE),
+    "chroma": functools.partial(chroma.chroma_stft, tuning=0.1, **RATE),
 }
 OF_WAVEFORM = {"rms": descriptors.rms, "zero_crossing_rate": descriptors.zero_crossing_rate}
 
@@ -79,28 +79,6 @@ def test_delta_of_a_ramp_is_its_slope(order, slope):
     np.testing.assert_allclose(descriptors.delta(ramp, order=order), slope, atol=1e-4)
 
 
-def test_chroma_stft_of_a_note_is_its_pitch_class():
-    time = np.arange(22050) / 22050
-    for midi in range(60, 72):
-        note = np.sin(2 * np.pi * 440 * 2 ** ((midi - 69) / 12) * time).astype(np.float32)
-        power = spectral.spectrogram(note)
-        chroma = descriptors.chroma_stft(power, tuning=0.0, **RATE)[2:-2]
-        assert (chroma.argmax(axis=-1) == midi - 60).all()
-
-
-@pytest.mark.parametrize("tuning", [-0.3, 0.0, 0.25])
-def test_estimate_tuning_finds_a_detuned_chord(tuning):
-    time = np.arange(22050) / 22050
-    chord = sum(np.sin(2 * np.pi * 220 * 2 ** ((n + tuning) / 12) * time) for n in (0, 7, 12, 19))
-    power = spectral.spectrogram(chord.astype(np.float32), n_fft=4096)
-    assert float(descriptors.estimate_tuning(power, **RATE)) == pytest.approx(tuning, abs=0.03)
-
-
-def test_estimate_tuning_without_a_peak_is_zero():
-    assert float(descriptors.estimate_tuning(np.zeros((5, 1025), np.float32), **RATE)) == 0
-    assert float(descriptors.estimate_tuning(np.ones((5, 1025), np.float32), sample_rate=200)) == 0
-
-
 @pytest.mark.parametrize("name", [*OF_SPECTROGRAM, "rms"])
 def test_gradient_at_silence_is_finite(name):
     function = {**OF_SPECTROGRAM, **OF_WAVEFORM}[name]
@@ -133,9 +111,6 @@ def test_gradient_at_silence_is_finite(name):
         (lambda: descriptors.delta(np.ones((9, 2)), order=0), "order"),
         (lambda: descriptors.delta(np.ones((9, 2)), order=9), "order"),
         (lambda: descriptors.delta(np.ones((9, 2)), mode="edge"), "mode"),
-        (lambda: descriptors.chroma_stft(MAGNITUDE, norm=3, **RATE), "norm"),
-        (lambda: descriptors.chroma_stft(MAGNITUDE, n_chroma=0, **RATE), "bins_per_octave|n_chro"),
-        (lambda: descriptors.estimate_tuning(MAGNITUDE, resolution=1, **RATE), "resolution"),
     ],
 )
 def test_bad_arguments_raise_and_are_named(call, named):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mgr_jax.data.band import render as band
+from mgr_jax.data.band import render
 from mgr_jax.features import fingerprint
 
 SHARED = os.environ.get("MGR_JAX_SHARED", "")
@@ -73,9 +73,9 @@ def _common(rate):
 @pytest.fixture(scope="module", name="clips")
 def _clips():
     """Five clips of the band, of five genres, and a second take of the first."""
-    tracks = band.tracks(num_grooves=3, clips_per_groove=2, seed=0)
+    tracks = render.tracks(num_grooves=3, clips_per_groove=2, seed=0)
     paths = [tracks[0].path, *(track.path for track in tracks[1::12])]
-    return [band.render(path, sample_rate=RATE, seconds=SECONDS) for path in paths]
+    return [render.render(path, sample_rate=RATE, seconds=SECONDS) for path in paths]
 
 
 @pytest.fixture(scope="module", name="prints")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mgr_jax.features import filters, spectral
+from mgr_jax.features import decibels, filters, framing, spectral
 
 pytestmark = pytest.mark.usefixtures("unoptimized")
 
@@ -17,7 +17,7 @@ LOG_MEL = {"sample_rate": 22050, "n_fft": 512, "hop_length": 256, "n_mels": 40}
 
 
 def log_mel(waveform):
-    return spectral.power_to_db(spectral.mel_spectrogram(waveform, **LOG_MEL))
+    return decibels.power_to_db(spectral.mel_spectrogram(waveform, **LOG_MEL))
 
 
 def cepstra(waveform):
@@ -54,7 +54,7 @@ def test_leading_dimensions_jit_and_vmap_change_nothing(function):
 
 def test_stft_of_a_frame_keeps_its_energy():
     # Parseval: the bins between 0 and half the rate stand for two each.
-    frames = spectral.frame(NOISE, frame_length=512, hop_length=512)
+    frames = framing.frame(NOISE, frame_length=512, hop_length=512)
     spectrum = spectral.stft(NOISE, n_fft=512, hop_length=512, window="boxcar", center=False)
     counted = np.full(257, 2.0)
     counted[[0, -1]] = 1
@@ -83,32 +83,11 @@ def test_stft_of_a_sine_in_a_bin_is_the_windows_transform():
     np.testing.assert_allclose(np.delete(spectrum, [7, 8, 9], axis=1), 0, atol=1e-5)
 
 
-def test_power_to_db_is_inverted_by_db_to_power():
-    power = RNG.uniform(1e-3, 1, size=(5, 4)).astype(np.float32)
-    for forward, inverse in (
-        (spectral.power_to_db, spectral.db_to_power),
-        (spectral.amplitude_to_db, spectral.db_to_amplitude),
-    ):
-        decibels = forward(power, ref=2.0, top_db=None)
-        np.testing.assert_allclose(inverse(decibels, ref=2.0), power, rtol=1e-5)
-
-
-def test_power_to_db_takes_maxima_within_a_clip_only():
-    quiet = np.geomspace(1e-12, 1e-6, 12, dtype=np.float32).reshape(3, 4)
-    loud = quiet * 1e9
-    together = spectral.power_to_db(np.stack([quiet, loud]), amin=1e-20, ref="max", top_db=30.0)
-    np.testing.assert_allclose(
-        together[0], spectral.power_to_db(quiet, amin=1e-20, ref="max", top_db=30.0)
-    )
-    np.testing.assert_allclose(together[0], together[1], atol=1e-4)
-    assert float(together.max()) == 0 and float(together.min()) == -30
-
-
 def test_mfcc_of_all_bands_is_inverted_by_the_transposed_dct():
-    decibels = log_mel(NOISE)
+    in_decibels = log_mel(NOISE)
     basis = filters.dct_basis(n_mels=40, n_mfcc=40)
-    restored = spectral.cepstrum(decibels, n_mfcc=40) @ basis
-    np.testing.assert_allclose(restored, decibels, atol=1e-3)
+    restored = spectral.cepstrum(in_decibels, n_mfcc=40) @ basis
+    np.testing.assert_allclose(restored, in_decibels, atol=1e-3)
 
 
 @pytest.mark.parametrize("function", [log_mel, cepstra], ids=["log_mel", "mfcc"])
@@ -171,14 +150,6 @@ def test_bad_frames_raise_and_are_named(function, options, named):
         (lambda: spectral.mel_spectrogram(NOISE, sample_rate=22050, power=-1), "power"),
         (lambda: spectral.mel_spectrogram(NOISE, sample_rate=0), "sample_rate"),
         (lambda: spectral.mel_spectrogram(NOISE, sample_rate=22050, fmin=9.0, fmax=8.0), "fmin"),
-        (lambda: spectral.power_to_db(np.ones(3), amin=0), "amin"),
-        (lambda: spectral.power_to_db(np.ones(3), amin=-1e-10), "amin"),
-        (lambda: spectral.power_to_db(np.ones(3), top_db=-1), "top_db"),
-        (lambda: spectral.power_to_db(np.ones(3), ref="median"), "ref"),
-        (lambda: spectral.power_to_db(np.ones(3, np.complex64)), "power"),
-        (lambda: spectral.amplitude_to_db(np.ones(3), amin=-1.0), "amin"),
-        (lambda: spectral.amplitude_to_db(np.ones(3), top_db=-1), "top_db"),
-        (lambda: spectral.amplitude_to_db(np.ones(3, np.complex64)), "amplitude"),
         (lambda: spectral.cepstrum(np.ones((3, 40)), lifter=-1), "lifter"),
         (lambda: spectral.cepstrum(np.ones((3, 40)), n_mfcc=41), "n_mfcc"),
         (lambda: spectral.cepstrum(np.ones((3, 40)), dct_type=4), "dct_type"),
