@@ -31,7 +31,6 @@ from typing import Any
 from absl import flags
 
 from experiments import command
-from experiments.benchmarks import machine
 from mgr_jax.errors import UserError
 
 SUITES = (
@@ -69,6 +68,10 @@ def _check_flags(argv: Sequence[str]) -> None:
 def main(argv: Sequence[str]) -> None:
     """Run the suite, print its table and write its rows."""
     _check_flags(argv)
+    try:
+        from experiments.benchmarks import machine
+    except ModuleNotFoundError as error:
+        raise UserError("the suites are not installed; run from a checkout") from error
     command.keep_freed_memory()  # As the processes that are measured do.
     print("\n".join(machine.describe()), flush=True)
     rows = []

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments import command
-from experiments.benchmarks import topologies
+from experiments import command, topologies
 
 _FOLDER = flags.DEFINE_string("folder", None, "Folder of the cells and the table.", required=True)
 _SYSTEMS = flags.DEFINE_list(

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from experiments.benchmarks import topologies
+from experiments import topologies
 from tests.experiments import commands
 
 FACTS = {

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.benchmarks import machine
+from mgr_jax.evaluation.reports import markdown
 from mgr_jax.files import write_whole
 
 SYSTEMS = {
@@ -81,7 +81,7 @@ def write_table(folder: pathlib.Path) -> None:
 
 def format_table(records: Sequence[dict[str, Any]]) -> str:
     """Return records as Markdown; `+` marks counts that loops exceed, being counted once."""
-    return "".join(f"{line}\n" for line in machine.table(COLUMNS, map(_row, records)))
+    return "".join(f"{line}\n" for line in markdown.table(COLUMNS, map(_row, records)))
 
 
 def _row(record: dict[str, Any]) -> list[str]:
