@@ -34,8 +34,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 RESERVED = {
     "custom_vjp": ("mgr_jax.ops",),
     "ffi_call": ("mgr_jax.ops",),
-    # The framing of the front end works in blocks of frames on CPU.
-    "platform_dependent": ("mgr_jax.ops", "mgr_jax.features.framing"),
+    "platform_dependent": ("mgr_jax.ops",),
     "mock": (),
 }
 PLATFORMS = {"cpu", "gpu", "tpu", "cuda", "rocm", "platform", "default_backend", "devices"}

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mgr_jax import ops
 from mgr_jax.features import filters, framing
 
 DELTA_MODES = {"nearest": "edge", "mirror": "reflect", "constant": "constant", "wrap": "wrap"}
@@ -138,7 +139,7 @@ def rms(
     filters.require_positive(frame_length=frame_length)
     waveform = framing.checked(waveform)
     cut = framing.checked_framing(waveform, frame_length, hop_length, center, pad_mode)
-    return _power(jnp.mean(jnp.square(framing.frames(waveform, cut)), axis=-1), 0.5)
+    return _power(jnp.mean(jnp.square(ops.frames(waveform, cut)), axis=-1), 0.5)
 
 
 def delta(

@@ -49,7 +49,7 @@ def stft(
         hop_length = (win_length or n_fft) // 4
     cut = framing.checked_framing(waveform, n_fft, hop_length, center, pad_mode)
     weights = _padded_window(window, win_length, n_fft)
-    return jnp.fft.rfft(_scaled(framing.frames(waveform, cut), weights))
+    return jnp.fft.rfft(_scaled(ops.frames(waveform, cut), weights))
 
 
 def spectrogram(
@@ -116,7 +116,7 @@ def mel_spectrogram(
     cut = framing.checked_framing(waveform, n_fft, hop_length, center, pad_mode)
     weights = _padded_window(window, win_length, n_fft)
     if ops.is_reference():
-        squared = _power_by_matrix(_scaled(framing.frames(waveform, cut), weights))
+        squared = _power_by_matrix(_scaled(ops.frames(waveform, cut), weights))
         return jnp.matmul(_root(squared, power), bank.T, precision="highest")
     bands, rows = _bands(bank)
     return _mel(waveform, weights, rows, cut=cut, bands=bands, power=power)
@@ -195,7 +195,7 @@ def _mel(waveform, weights, rows, *, cut, bands, power):
         ]
         return jnp.concatenate(parts, axis=-1).reshape(*frames.shape[:-1], -1)
 
-    return framing.map_frames(mel_of, waveform, cut)
+    return ops.map_frames(mel_of, waveform, cut)
 
 
 def _power_by_matrix(frames: jax.Array) -> jax.Array:

@@ -7,6 +7,8 @@ who wants to know what the fast ones buy. What only a CPU gains from is in `ops.
 """
 
 from mgr_jax.ops.convolution import convolve
+from mgr_jax.ops.frames import Framing, frames
+from mgr_jax.ops.map_frames import map_frames
 from mgr_jax.ops.max_pool import max_pool
 from mgr_jax.ops.moments import moments, moments_of_convolution
 from mgr_jax.ops.normalise_relu import normalise_relu, normalise_relu_project
@@ -15,9 +17,12 @@ from mgr_jax.ops.switch import IMPLEMENTATIONS, implementation, is_reference
 
 __all__ = [
     "IMPLEMENTATIONS",
+    "Framing",
     "convolve",
+    "frames",
     "implementation",
     "is_reference",
+    "map_frames",
     "max_pool",
     "moments",
     "moments_of_convolution",

@@ -8,6 +8,7 @@ import librosa
 import numpy as np
 import pytest
 
+from mgr_jax import ops
 from mgr_jax.features import framing, spectral
 
 NOISE = np.random.default_rng(0).normal(size=(3, 5000)).astype(np.float32)
@@ -47,16 +48,16 @@ def test_frame_equals_librosas_frames(frame_length, hop_length):
     ends=((True, "constant"), (True, "reflect"), (False, "constant")),
 )
 def test_map_frames_in_blocks_equals_all_frames_at_once(lengths, ends):
-    cut = framing.Framing(*lengths, *ends)
+    cut = ops.Framing(*lengths, *ends)
 
     def function(frames):
         return jnp.stack([frames.sum(-1), frames[..., 0], frames[..., -1]], axis=-1)
 
     @jax.jit
     def both(waveform):
-        whole = function(framing.frames(waveform, cut))
+        whole = function(ops.frames(waveform, cut))
         block_samples = 3 * 4 * cut.n_fft
-        return whole, framing.map_frames(function, waveform, cut, block_samples=block_samples)
+        return whole, ops.map_frames(function, waveform, cut, block_samples=block_samples)
 
     for samples in (663, 4999):
         whole, blocks = both(NOISE[:, :samples])
@@ -64,7 +65,7 @@ def test_map_frames_in_blocks_equals_all_frames_at_once(lengths, ends):
 
 
 def test_gradient_through_blocks_equals_that_through_all_frames():
-    cut = framing.Framing(64, 20, True, "reflect")
+    cut = ops.Framing(64, 20, True, "reflect")
     weights = np.random.default_rng(1).normal(size=(3, 250, 33)).astype(np.float32)
 
     def power(frames):
@@ -72,10 +73,10 @@ def test_gradient_through_blocks_equals_that_through_all_frames():
         return jnp.square(spectrum.real) + jnp.square(spectrum.imag)
 
     def blocks(waveform):
-        return jnp.sum(weights * framing.map_frames(power, waveform, cut, block_samples=3 * 640))
+        return jnp.sum(weights * ops.map_frames(power, waveform, cut, block_samples=3 * 640))
 
     def whole(waveform):
-        return jnp.sum(weights * power(framing.frames(waveform, cut)))
+        return jnp.sum(weights * power(ops.frames(waveform, cut)))
 
     waveform = jnp.asarray(NOISE[:, :4990])
     gradient = jax.jit(jax.grad(blocks))(waveform)
@@ -83,14 +84,14 @@ def test_gradient_through_blocks_equals_that_through_all_frames():
 
 
 def test_map_frames_calls_the_function_on_blocks():
-    cut = framing.Framing(64, 16, True, "constant")
+    cut = ops.Framing(64, 16, True, "constant")
     shapes = []
 
     def function(frames):
         shapes.append(frames.shape)
         return frames[..., :1]
 
-    framing.map_frames(function, jnp.asarray(NOISE), cut, block_samples=3 * 10 * 64)
+    ops.map_frames(function, jnp.asarray(NOISE), cut, block_samples=3 * 10 * 64)
     assert (3, 10, 64) in shapes
 
 
