@@ -47,8 +47,8 @@ class Data:
       num_folds: folds of `kfold` and `artist_kfold`.
       fold: which fold is the test part, for protocols that have folds.
       seed: seed of the split, and of the composition of the `band`.
-      repeat: which repetition of the split, for cross-validation with several seeds: it is added
-        to `seed` when the split is drawn, and only then, so that the tracks stay the same.
+      repeat: repetition of the split, for cross-validation with several seeds; added to `seed` only
+        when the split is drawn, so that the tracks stay the same.
       clip_seconds: length of a clip in seconds; longer tracks are cut, shorter ones padded.
       clip_samples: the same in samples, exactly; 0 means `clip_seconds`.
       window_seconds: length of the window that a model sees, in seconds; 0 means the clip.
@@ -85,7 +85,7 @@ class Data:
 
 @dataclasses.dataclass
 class Features:
-    """The front end: waveform -> model input. librosa's words and defaults.
+    """The front end: waveform -> model input, with the names and defaults of librosa.
 
     Attributes:
       kind: `logmel` ([F, M] decibels), `mel_image` (a picture of them, [H, W, C] in [0, 1]),
@@ -102,7 +102,7 @@ class Features:
       time_axis: images: `horizontal`, or `vertical` with frequency to the right.
       normalize: `none`; `clip` (each clip to mean 0, deviation 1); `global` or `bin` (the mean
         and deviation of the training part, of all values or of each bin).
-      num_bins: `spectrogram`: K, bins of a frame; bin k lies at k * sample_rate / n_fft.
+      num_bins: `spectrogram`: K, bins of a frame; bin k is at k * sample_rate / n_fft.
       bands: `spectrogram`: `linear` bins as they are, or pooled to `n_mels` bands of the `mel` or
         `log` scale between `fmin` and `fmax`.
       cepstrum: `spectrogram`: keep `n_mfcc` coefficients of the cosine transform of the bands.
@@ -144,15 +144,15 @@ class Model:
       num_modules: `bbnn`: broadcast modules (3 in the paper).
       batch_norm_momentum: share of the running statistics kept at a step (0.99 in Keras).
       local_batch_norm: `bbnn`, `rnn`: in training each device normalises by the statistics of its
-        own rows, and the running averages are averaged over the devices; a step then exchanges
-        once, not at every layer, but its numbers depend on how many devices there are.
+        own rows, and the running averages are averaged over the devices; a step then
+        communicates once, not at every layer, but its results depend on the number of devices.
       width_multiplier: `cnn`, `cnn_lstm`: factor on the channels and units of every layer but
         the last.
-      scan_axis: `cnn_lstm`: what the LSTM steps along, `frequency` (image rows, as in the
+      scan_axis: `cnn_lstm`: axis of the steps of the LSTM, `frequency` (image rows, as in the
         presentation) or `time`.
       cell: `rnn`: `simple`, `gru` or `lstm`.
       hidden_size: `rnn`: units of a layer, in each direction.
-      num_layers: `rnn`: stacked layers. bidirectional: `rnn`: read both ways.
+      num_layers: `rnn`: stacked layers. bidirectional: `rnn`: read in both directions.
       dropout: `cnn`, `cnn_lstm`, `rnn`: share of values dropped in training.
       dtype: networks: arithmetic in `float32` or `bfloat16`; parameters stay float32.
       implementation: networks: `auto` calls the fast operations of `mgr_jax.ops` for the platform,
@@ -190,7 +190,7 @@ class Model:
 
 @dataclasses.dataclass
 class Optim:
-    """How a network is fitted.
+    """The training of a network: optimizer, schedule and regularisation.
 
     Attributes:
       name: `adam`, `adamw`, `nadam`, `sgd`, `rmsprop`, `adagrad`, `adafactor`, `lamb` or `lion`.
@@ -198,12 +198,12 @@ class Optim:
       schedule: `constant`, `cosine` (to zero over the run), `step` (times `step_factor` every
         `step_epochs` epochs) or `plateau`: the rate is multiplied by `plateau_factor` after
         `plateau_patience` epochs without a lower training loss.
-      warmup_epochs: the rate first rises linearly over so many epochs, with any schedule.
+      warmup_epochs: the rate first rises linearly over this many epochs, with any schedule.
       momentum: `sgd` and `rmsprop`.
       weight_decay: `adamw`, `lamb` and `lion`.
-      clip_norm: gradients of a larger global norm are scaled down to it; 0 means not.
-      accumulate_steps: steps whose mean gradient makes one update: as large a batch in less
-        memory, but for the statistics of batch normalisation.
+      clip_norm: gradients of a larger global norm are scaled down to it; 0 turns this off.
+      accumulate_steps: steps whose mean gradient makes one update: a larger batch in less
+        memory, except for the statistics of batch normalisation.
       label_smoothing: share of the target that is spread over all classes.
       class_weights: weigh each class by the inverse of its share of the training part.
       ema_decay: share kept at an update of the moving average of the parameters that is evaluated
@@ -239,14 +239,14 @@ class Train:
       num_epochs: passes over the training part.
       batch_size: windows per step, over all devices.
       mixup_alpha: each waveform is mixed with the next of its batch by a share drawn from
-        Beta(alpha, alpha); 0 means not.
-      parallelism: `jit` (one program over all devices) or `pmap` (one for each, which average);
-        the numbers are the same but for rounding.
-      checkpoint_every_steps: saves also within an epoch, for epochs of days; 0 means at its end.
-      keep_checkpoints: how many of the latest checkpoints are kept, beside the best.
+        Beta(alpha, alpha); 0 turns this off.
+      parallelism: `jit` (one program over all devices) or `pmap` (one program for each);
+        the results agree up to rounding.
+      checkpoint_every_steps: also save within an epoch, for epochs of days; 0 saves at its end.
+      keep_checkpoints: number of latest checkpoints to keep, beside the best.
       folds_at_once: `cross_validate` of networks only: folds that are trained together, as one
         program; 0 trains one after another.
-      refit: learn from the training and the validation part together, once all is chosen; the last
+      refit: train on the training and the validation part together, once all is chosen; the last
         state is kept, and the test part may be empty.
       seed: seed of everything random in training.
     """

@@ -3,8 +3,8 @@
 A file holds `spectrogram` `[N, frames, bins]`, `label` and `track_id` `[N]` and, where known,
 `split` (`train`, `valid`, `test` or empty), `artist` and `recording` `[N]`. Values are floats, or
 uint8 with the scalars `scale` and `offset`: `uint8 * scale + offset`. A `.npy` file is a structured
-array of N rows with these fields. Tracks named as GTZAN's are given what is known of their artists
-and recordings if the file does not tell.
+array of N rows with these fields. If all ids are GTZAN's, fields that the file lacks are taken from
+`gtzan.facts`.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
 
 _TEXTS = ("track_id", "label", "split", "artist", "recording")
-# What NumPy and zipfile raise for damaged bytes, depending on where they are.
+# Exceptions of NumPy and zipfile for damaged bytes.
 _DAMAGED = (
     OSError,
     ValueError,
@@ -61,19 +61,19 @@ class Arrays:
 
     @functools.cached_property
     def row(self) -> dict[str, int]:
-        """Track id -> row, for the tracks that could be read."""
+        """Return track id -> row, for the tracks that could be read."""
         return {record.id: i for i, record in enumerate(self.records) if not record.error}
 
     def errors(self) -> dict[str, str]:
-        """Track id -> why it is skipped."""
+        """Return track id -> why it is skipped."""
         return {record.id: record.error for record in self.records if record.error}
 
     def notes(self) -> dict[str, str]:
-        """Track id -> what is odd about it: nothing."""
+        """Return track id -> note: no track has one."""
         return {}
 
     def waveform(self, row: int, start: int = 0, length: int | None = None) -> np.ndarray:
-        """Frames `start:start + length` of a row, float32 `[length, bins]`, zeros past its end."""
+        """Return frames `start:start + length` of a row, float32 `[length, bins]`, zero-padded."""
         length = self.samples.shape[1] - start if length is None else length
         piece = self.samples[row, start : start + length].astype(np.float32)
         piece = piece * np.float32(self.scale) + np.float32(self.offset)
@@ -81,7 +81,7 @@ class Arrays:
 
 
 def read_tracks(root: str) -> tuple[Track, ...]:
-    """The tracks of a file, without its spectrograms.
+    """Return the tracks of a file, without its spectrograms.
 
     Raises:
       UserError: if the file is missing or damaged, or a field is missing, of a wrong shape or type.
@@ -112,11 +112,11 @@ def read_tracks(root: str) -> tuple[Track, ...]:
     for fault, is_so in faults.items():
         if is_so:
             raise UserError(f"data.root {path}: {fault}; correct the file")
-    known = gtzan.facts()
-    is_gtzan = set(ids) <= known.keys()
+    facts = gtzan.facts()
+    is_gtzan = set(ids) <= facts.keys()
     tracks = []
     for i, name in enumerate(ids):
-        fact = known[name] if is_gtzan else gtzan.Facts("", "", "")
+        fact = facts[name] if is_gtzan else gtzan.Facts("", "", "")
         tracks.append(
             Track(
                 id=name,
@@ -131,9 +131,9 @@ def read_tracks(root: str) -> tuple[Track, ...]:
 
 
 def open_arrays(root: str, *, num_frames: int, num_bins: int, sample_rate: float) -> Arrays:
-    """The store of a file; a spectrogram longer than `num_frames` is cut at its end.
+    """Return the store of a file; a spectrogram longer than `num_frames` is cut at its end.
 
-    A row that is not finite is left aside with its reason.
+    A row with values that are not finite is skipped with its reason.
 
     Args:
       num_frames: frames of a clip. num_bins: bins of a frame. sample_rate: frames per second.
@@ -142,18 +142,18 @@ def open_arrays(root: str, *, num_frames: int, num_bins: int, sample_rate: float
       UserError: if the file cannot be read, or its spectrograms are of another size.
     """
     path = _path(root)
-    found = _read(path, ("track_id", "spectrogram", "scale", "offset"))
+    fields = _read(path, ("track_id", "spectrogram", "scale", "offset"))
     for name in ("track_id", "spectrogram"):
-        if found[name] is None:
+        if fields[name] is None:
             raise UserError(f"data.root {path}: array {name!r} is missing; add it")
-    samples = found["spectrogram"]
+    samples = fields["spectrogram"]
     if samples.dtype != np.uint8 and samples.dtype.kind != "f":
         raise UserError(
             f"data.root {path}: 'spectrogram' is {samples.dtype}; it must be uint8 or float"
         )
-    if samples.ndim != 3 or len(samples) != len(found["track_id"]):
+    if samples.ndim != 3 or len(samples) != len(fields["track_id"]):
         raise UserError(
-            f"data.root {path}: 'spectrogram' is {samples.shape} for {len(found['track_id'])}"
+            f"data.root {path}: 'spectrogram' is {samples.shape} for {len(fields['track_id'])}"
             " tracks; it must be [N, frames, bins]"
         )
     if samples.shape[2] != num_bins:
@@ -168,7 +168,7 @@ def open_arrays(root: str, *, num_frames: int, num_bins: int, sample_rate: float
         )
     scalars = {}
     for name, default in (("scale", 1.0), ("offset", 0.0)):
-        value = np.asarray(default if found[name] is None else found[name])
+        value = np.asarray(default if fields[name] is None else fields[name])
         if value.size != 1 or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
             raise UserError(f"data.root {path}: {name!r} must be one finite number")
         scalars[name] = float(value.reshape(()))
@@ -176,7 +176,7 @@ def open_arrays(root: str, *, num_frames: int, num_bins: int, sample_rate: float
     finite = np.isfinite(samples).all(axis=(1, 2))
     records = tuple(
         Record(name, length=num_frames, error="" if ok else "has values that are not finite")
-        for name, ok in zip(_decode(path, "track_id", found["track_id"]), finite, strict=True)
+        for name, ok in zip(_decode(path, "track_id", fields["track_id"]), finite, strict=True)
     )
     return Arrays(samples, records, sample_rate, **scalars)
 
@@ -192,7 +192,7 @@ def _path(root: str) -> pathlib.Path:
 
 
 def _read(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, np.ndarray | None]:
-    """The named arrays, None for those that the file lacks. Object arrays are refused."""
+    """Return the named arrays, None for those that the file lacks; object arrays are refused."""
     try:
         with open(path, "rb") as file:
             loaded = np.load(file, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Decoding: any file that libsndfile or ffmpeg reads -> mono float32 at the rate asked for."""
+"""Decoding: any file that libsndfile or ffmpeg reads -> mono float32 at the requested rate."""
 
 import contextlib
 import os
@@ -14,20 +14,20 @@ import numpy as np
 import soundfile
 import soxr
 
-# Values of a block, over all channels: what a header claims must not decide on the memory, and of
-# a damaged file no more than a block is lost before the damage.
+# Values of a block, over all channels. The size that a header claims must not determine the memory
+# used, and a damaged file loses no more than a block before the damage.
 _BLOCK_SIZE = 1 << 14
 # A rate outside of this is a damaged header, and resampling from it would take all memory.
 _MIN_RATE, _MAX_RATE = 1000, 1_000_000
 # libsndfile shortens `frames` of a damaged file without an error; only its log of the headers
-# tells: of WAV, AU and AIFF, and of the Ogg formats.
+# reports it, for WAV, AU and AIFF, and for the Ogg formats.
 _SIGNS_OF_DAMAGE = ("(should be ", "lacks an end-of-stream bit", "Corrupted bitstream")
 # Float files of integer samples reach 2**31; squares of much more overflow float32.
 _LOUDEST = 2.0**31
-# Half a step of 16 bits: what is below is silence in the clip store, too.
+# Half a step of 16 bits: anything below is silence in the clip store, too.
 _SILENCE = 0.5 / 32768
-# What ffmpeg is asked to read: first bytes, where they stand, its demuxer, our name. The demuxer
-# is given and not guessed, since it also knows playlists, which open other files.
+# What ffmpeg reads: first bytes, their position, its demuxer, our name of the format. ffmpeg must
+# not guess the demuxer, since it also knows playlists, which open other files.
 _FFMPEG_FORMATS = (
     (b"ftyp", 4, "mov", "MPEG-4 (m4a)"),
     (b"\x1aE\xdf\xa3", 0, "matroska", "Matroska or WebM"),
@@ -42,19 +42,19 @@ _FFMPEG_FORMATS = (
 
 
 class AudioError(Exception):
-    """Why a file gives no waveform; the message is for the list of skipped files."""
+    """A file gives no waveform; the message is for the list of skipped files."""
 
 
 def decode(
     path: str, *, sample_rate: int, max_samples: int | None = None
 ) -> tuple[np.ndarray, str]:
-    """Decodes a file, mixes it down to mono and resamples it (soxr, high quality).
+    """Decode a file, mix it down to mono and resample it (soxr, high quality).
 
     Args:
       path: any format of libsndfile (WAV, AU, FLAC, OGG, MP3, AIFF, ...), any rate and channels;
         with ffmpeg installed also m4a, AAC, WebM, WMA and the like.
       sample_rate: rate in Hz to resample to.
-      max_samples: samples at `sample_rate` to stop after; the rest is not even read.
+      max_samples: samples at `sample_rate` to stop after; the rest is not read.
 
     Returns:
       The waveform, float32 `[T]` with full scale at +-1, and a note: empty, or what is odd about
@@ -74,10 +74,10 @@ def decode(
 def stream(
     path: str, *, sample_rate: int, max_samples: int | None = None
 ) -> Generator[np.ndarray, None, str]:
-    """The waveform of `decode`, bit by bit the same, in blocks `[T]` of any length.
+    """Yield the waveform of `decode`, bit for bit the same, in blocks `[T]` of any length.
 
-    Whatever the length of the file, only a block of it is in memory. The generator returns the
-    note, and raises `AudioError` as `decode` does: for silence, only at the end.
+    However long the file is, only a block of it is in memory. The generator returns the note, and
+    raises `AudioError` as `decode` does, but for silence only at the end.
     """
     count, peak = 0, 0.0
     try:
@@ -85,7 +85,7 @@ def stream(
             rate = file.samplerate
             if not _MIN_RATE <= rate <= _MAX_RATE:
                 raise AudioError(f"cannot be decoded (sample rate of {rate} Hz)")
-            # One second more than asked for, to resample.
+            # One second more than requested, for the resampler.
             seconds = None if max_samples is None else max_samples / sample_rate + 1.0
             for block in _resample(_checked(file.blocks(seconds)), rate, sample_rate):
                 if max_samples is not None:
@@ -105,7 +105,7 @@ def stream(
 
 
 def convert(waveform: np.ndarray, source_rate: float, *, sample_rate: int) -> np.ndarray:
-    """A waveform in memory as `decode` gives that of a file: mono float32 `[T]` at `sample_rate`.
+    """Return a waveform in memory as `decode` would: mono float32 `[T]` at `sample_rate`.
 
     Args:
       waveform: `[T]` or `[T, channels]`, floats with full scale at +-1 or integers of full range.
@@ -139,26 +139,26 @@ def convert(waveform: np.ndarray, source_rate: float, *, sample_rate: int) -> np
 
 
 def fit(waveform: np.ndarray, length: int) -> np.ndarray:
-    """Cuts `waveform` `[T]` at its end, or pads it there with zeros, to `[length]`."""
+    """Cut `waveform` `[T]` at its end, or pad it there with zeros, to `[length]`."""
     return np.pad(waveform[:length], (0, max(0, length - len(waveform))))
 
 
 class _Sndfile(soundfile.SoundFile):
-    """A file that libsndfile reads. `note` is set when all blocks are read."""
+    """A file that libsndfile reads. `note` is set once all blocks are read."""
 
     note = ""
 
     def seekable(self) -> bool:
-        """False: soundfile seeks after each block, which no MP3 survives unharmed."""
+        """Return False: soundfile would seek after each block, which corrupts MP3."""
         return False
 
     def blocks(self, seconds: float | None) -> Iterator[np.ndarray]:
-        """Mono samples at the file's own rate, the first `seconds` or all."""
-        wanted, count, broken = self.frames, 0, False
+        """Yield mono samples `[T]` at the file's own rate, the first `seconds` or all."""
+        num_frames, count, broken = self.frames, 0, False
         if seconds is not None:
-            wanted = min(wanted, int(seconds * self.samplerate))
-        while count < wanted:
-            size = min(wanted - count, max(1, _BLOCK_SIZE // self.channels))
+            num_frames = min(num_frames, int(seconds * self.samplerate))
+        while count < num_frames:
+            size = min(num_frames - count, max(1, _BLOCK_SIZE // self.channels))
             try:
                 block = self.read(size, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError:
@@ -170,7 +170,7 @@ class _Sndfile(soundfile.SoundFile):
                 break
             count += len(block)
             yield _mix(block)
-        if broken or count != wanted:
+        if broken or count != num_frames:
             self.note = _truncated(count / self.samplerate)
         elif any(sign in self.extra_info for sign in _SIGNS_OF_DAMAGE):
             self.note = _truncated(self.frames / self.samplerate)
@@ -185,14 +185,14 @@ class _Ffmpeg:
         command = ["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", "-protocol_whitelist"]
         command += ["file", "-f", demuxer, "-i", b"file:" + os.path.abspath(path)]
         command += ["-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"]
-        # A pipe that nobody reads would fill up.
+        # A file, since a pipe that nobody reads would fill up.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors
         )
         header = self._process.stdout.read(24)
         if len(header) < 24:
-            reason = self._complaint()
+            reason = self._error_message()
             self.close()
             raise AudioError(f"cannot be decoded (ffmpeg: {reason})")
         _, offset, _, _, self.samplerate, self._channels = struct.unpack(">4s5I", header)
@@ -200,9 +200,10 @@ class _Ffmpeg:
 
     def blocks(self, seconds: float | None) -> Iterator[np.ndarray]:
         """See `_Sndfile.blocks`."""
-        count, wanted = 0, float("inf") if seconds is None else int(seconds * self.samplerate)
+        num_frames = float("inf") if seconds is None else int(seconds * self.samplerate)
+        count = 0
         size = max(1, _BLOCK_SIZE // self._channels)
-        while count < wanted:
+        while count < num_frames:
             values = self._process.stdout.read(4 * self._channels * size)
             frames = len(values) // (4 * self._channels)
             if not frames:
@@ -210,10 +211,10 @@ class _Ffmpeg:
             values = values[: 4 * self._channels * frames]
             count += frames
             yield _mix(np.frombuffer(values, ">f4").reshape(frames, -1).astype(np.float32))
-        if count < wanted and self._process.wait():
+        if count < num_frames and self._process.wait():
             self.note = _truncated(count / self.samplerate)
         elif os.fstat(self._errors.fileno()).st_size:
-            self.note = f"damaged (ffmpeg: {self._complaint()})"
+            self.note = f"damaged (ffmpeg: {self._error_message()})"
 
     def close(self) -> None:
         self._process.stdout.close()
@@ -221,7 +222,7 @@ class _Ffmpeg:
         self._process.wait()
         self._errors.close()
 
-    def _complaint(self) -> str:
+    def _error_message(self) -> str:
         self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read(2000).decode(errors="replace").splitlines()
@@ -230,17 +231,17 @@ class _Ffmpeg:
 
 @contextlib.contextmanager
 def _open(path: str) -> Iterator[_Sndfile | _Ffmpeg]:
-    # Opening a pipe would wait for a writer for ever.
+    # Opening a pipe would block until a writer comes.
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise AudioError("is not a file")
     # As bytes, since a name may not be valid UTF-8.
     name = os.fsencode(path)
     with open(name, "rb") as file:
         start = file.read(16)
-    for magic, position, demuxer, described in _FFMPEG_FORMATS:
+    for magic, position, demuxer, name_of_format in _FFMPEG_FORMATS:
         if start[position:].startswith(magic):
             if not shutil.which("ffmpeg"):
-                raise AudioError(f"is {described}, which needs ffmpeg to read; install ffmpeg")
+                raise AudioError(f"is {name_of_format}, which needs ffmpeg to read; install ffmpeg")
             with contextlib.closing(_Ffmpeg(name, demuxer)) as source:
                 yield source
             return
@@ -270,7 +271,7 @@ def _resample(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iter
 def _mix(block: np.ndarray) -> np.ndarray:
     """`[T, channels]` -> `[T]`."""
     with warnings.catch_warnings():
-        # A sum of Inf and -Inf among the channels: reported as NaN by the caller.
+        # Inf and -Inf in two channels sum to NaN, which the caller reports.
         warnings.simplefilter("ignore", RuntimeWarning)
         return block.mean(axis=1)
 
@@ -280,9 +281,9 @@ def _truncated(seconds: float) -> str:
 
 
 def _reason(error: soundfile.LibsndfileError | OSError | TypeError) -> str:
-    """Without the path, which the list of skipped files names anyway."""
+    """Return the error without the path, which the list of skipped files names anyway."""
     if isinstance(error, soundfile.LibsndfileError):
         return error.error_string.strip().rstrip(".")
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
-    return str(error)  # soundfile's, for the suffix of raw samples.
+    return str(error)  # soundfile raises TypeError for the suffix of raw samples.

@@ -15,10 +15,11 @@ _EXTENDED_XML = "extendedballroom_v*.xml"
 
 
 def read(root: pathlib.Path) -> tuple[list[Track], dict[str, int]]:
-    """The 698 tracks of Ballroom in 8 classes: `root/<class>/*.wav`.
+    """Read the 698 tracks of Ballroom in 8 classes: `root/<class>/*.wav`.
 
-    Artists are not known, but albums are, by the file's name (`Albums-AnaBelen_Veneo-01.wav`,
-    `Media-105901.wav`: album 1059): an album stands for its artist, so that it never crosses.
+    Artists are not known, but albums are, from the file name (`Albums-AnaBelen_Veneo-01.wav`,
+    `Media-105901.wav`: album 1059). The album takes the place of the artist, so that no album is in
+    two parts.
 
     Raises:
       UserError: if there is no such file.
@@ -38,33 +39,33 @@ def read(root: pathlib.Path) -> tuple[list[Track], dict[str, int]]:
 
 
 def read_extended(root: pathlib.Path) -> tuple[list[Track], dict[str, int]]:
-    """The 4180 tracks of Extended Ballroom in 13 classes: `root/<class>/<id>.mp3`, and an XML file.
+    """Read the 4180 tracks of Extended Ballroom in 13 classes: `root/<class>/<id>.mp3`, and an XML.
 
-    The XML (`extendedballroom_v1.1.xml`) tells artist and title; tracks that share both are one
+    The XML (`extendedballroom_v1.1.xml`) has artist and title; tracks that share both are one
     recording.
 
     Raises:
       UserError: if the XML is missing or damaged, or lists no track.
     """
-    found = sorted(root.glob(_EXTENDED_XML))
-    if not found:
+    tables = sorted(root.glob(_EXTENDED_XML))
+    if not tables:
         raise UserError(f"data.root {root}: no {_EXTENDED_XML} in it; put it beside the folders")
     try:
-        tree = ElementTree.parse(found[-1]).getroot()
+        tree = ElementTree.parse(tables[-1]).getroot()
     except (OSError, ElementTree.ParseError) as error:
-        raise UserError(f"{found[-1]}: cannot be read ({error}); restore it") from error
+        raise UserError(f"{tables[-1]}: cannot be read ({error}); restore it") from error
     tracks = []
     for genre in tree:
         for song in genre:
             name = song.get("id", "")
             if not name or "/" in name or "/" in genre.tag:
-                raise UserError(f"{found[-1]}: a song of {genre.tag} has no id; restore the file")
+                raise UserError(f"{tables[-1]}: a song of {genre.tag} has no id; restore the file")
             artist, title = (_plain(song.get(field, "")) for field in ("artist", "title"))
             recording = f"{artist}: {title}" if artist and title else ""
             path = root / genre.tag / f"{name}.mp3"
             tracks.append(Track(f"{genre.tag}/{name}", str(path), genre.tag, artist, recording))
     if not tracks:
-        raise UserError(f"{found[-1]}: lists no song; restore the file")
+        raise UserError(f"{tables[-1]}: lists no song; restore the file")
     return tracks, {}
 
 

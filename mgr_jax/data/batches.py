@@ -18,10 +18,10 @@ from mgr_jax.data.clips import Clips
 # A batch is a dict of arrays:
 #   waveform     float32 [B, T]  windows, full scale at +-1, zeros after the end of the audio; of
 #                                arrays [B, T, bins], a sample being a frame
-#   num_samples  int32   [B]     how much of each window is audio
+#   num_samples  int32   [B]     samples of each window that are audio, not padding
 #   label        int32   [B]     class
 #   row          int32   [B]     training: row of the global batch; evaluation: index of the track
-#   mask         float32 [B]     0 for the rows that only fill up the last batch
+#   mask         float32 [B]     0 for the padded rows of the last batch
 Batch = dict[str, np.ndarray]
 
 
@@ -38,7 +38,7 @@ class Part:
 def make_part(
     clips: Clips | Arrays, ids: Sequence[str], label_of: dict[str, str], labels: Sequence[str]
 ) -> Part:
-    """The part with the tracks `ids`; their labels are looked up and numbered as in `labels`."""
+    """Return the part with the tracks `ids`; a class is the index of its label in `labels`."""
     return Part(
         clips,
         tuple(ids),
@@ -48,7 +48,7 @@ def make_part(
 
 
 def steps_per_epoch(part: Part, batch_size: int) -> int:
-    """Whole batches that one pass over the tracks gives, at least one."""
+    """Return the whole batches of one pass over the tracks, at least one."""
     return max(1, len(part.ids) // batch_size)
 
 
@@ -65,11 +65,11 @@ def train_batches(
     read_threads: int = 2,
     read_processes: int = 0,
 ) -> grain.DatasetIterator[Batch]:
-    """Batches of the steps `start_step` to `num_steps - 1`: one random window per track.
+    """Return batches of the steps `start_step` to `num_steps - 1`: one random window per track.
 
-    The tracks are shuffled anew for every pass, and batches run on over the end of a pass, so that
-    none is left out. Each process gets contiguous rows of the global batch. A few batches are read
-    ahead, from when the first is asked for; `close()` ends the threads and processes that do so.
+    The tracks are reshuffled for every pass, and a batch may span two passes, so that no track is
+    left out. Each process gets contiguous rows of the global batch. A few batches are prefetched,
+    starting with the first `next`; `close()` ends the threads and processes that do so.
 
     Args:
       part: the tracks to learn from.
@@ -77,8 +77,9 @@ def train_batches(
       seed: seed of the order and of the windows.
       start_step: first step, 0 or where a run resumes. num_steps: end of the run.
       process_index, process_count: which rows of the batch to read.
-      read_threads: threads that read. read_processes: processes with as many threads each, which
-        map the clip store themselves; 0 means threads of this one. The batches are the same.
+      read_threads: threads that read.
+      read_processes: processes with that many threads each, which map the clip store themselves;
+        0 means threads of this process. The batches are the same.
 
     Raises:
       ValueError: if the rows do not divide over the processes.
@@ -98,9 +99,9 @@ def train_batches(
         return _window(part, index, start, window, row)
 
     steps = grain.MapDataset.range(start_step, num_steps).map(batch_at)
-    source = steps.to_iter_dataset(_ahead(read_threads))
+    source = steps.to_iter_dataset(_read_options(read_threads))
     if read_processes:
-        if not flags.FLAGS.is_parsed():  # Outside of a command; grain reads flags of its own.
+        if not flags.FLAGS.is_parsed():  # Outside of a command: grain reads flags of its own.
             flags.FLAGS.mark_as_parsed()
         workers = grain.MultiprocessingOptions(num_workers=read_processes)
         source = source.mp_prefetch(workers, _start_worker)
@@ -108,24 +109,24 @@ def train_batches(
 
 
 def training_order(part: Part, *, seed: int) -> grain.MapDataset[int]:
-    """Position in training -> index of a track: all of them, shuffled anew for every pass."""
+    """Return position in training -> index of a track: all of them, reshuffled for every pass."""
     return grain.MapDataset.range(len(part.ids)).seed(seed).shuffle().repeat()
 
 
 def random_start(position: int, last: int, *, seed: int) -> int:
-    """First sample of the window at a position in training: uniform in 0..last."""
+    """Return the first sample of the window at a position in training: uniform in 0..last."""
     if last <= 0:
         return 0
-    # Counter-based: any position at once.
+    # A counter-based generator gives the draw of any position without those before it.
     generator = np.random.Generator(np.random.Philox(key=[seed, position]))
     return int(generator.integers(last + 1))
 
 
 def windows_of(part: Part, window: int) -> np.ndarray:
-    """Windows to judge the tracks by, `[W, 2]`: index of the track and first sample.
+    """Return the evaluation windows `[W, 2]`: index of the track and first sample.
 
-    They follow one another without a gap; the last one ends where the audio does, so that every
-    sample is heard. A track shorter than a window has one, padded.
+    They are adjacent; the last one ends at the end of the audio, so that every sample is in a
+    window. A track shorter than a window has one, padded.
     """
     windows = []
     for index, row in enumerate(part.rows):
@@ -135,7 +136,7 @@ def windows_of(part: Part, window: int) -> np.ndarray:
 
 
 def window_starts(length: int, window: int) -> list[int]:
-    """First samples of the windows that cover `length` samples: see `windows_of`."""
+    """Return the first samples of the windows that cover `length` samples: see `windows_of`."""
     last = max(0, length - window)
     return [*range(0, last, window), last]
 
@@ -148,7 +149,7 @@ def eval_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """All windows of all tracks, in order; the last batch is filled up with masked rows.
+    """Return batches of all windows of all tracks, in order; masked rows pad the last batch.
 
     Each process gets contiguous rows of `waveform`, `num_samples` and `label`; `row` and `mask`
     are those of the whole batch in every process.
@@ -161,35 +162,35 @@ def eval_batches(
     shape = _window_shape(part, window)
 
     def batch_at(index: int) -> Batch:
-        chosen = grid[index * batch_size : (index + 1) * batch_size]
-        own, num_rows = chosen[local], local.stop - local.start
-        # All rows may be masked here while other processes have some left.
+        windows = grid[index * batch_size : (index + 1) * batch_size]
+        own, num_rows = windows[local], local.stop - local.start
+        # All rows of this process may be padding while other processes have windows left.
         empty = [(np.zeros(shape, np.float32), 0, 0, 0)] * (num_rows - len(own))
         examples = (_window(part, i, start, window, i) for i, start in own)
         batch = _stack(itertools.chain(examples, empty), num_rows, shape)
-        missing = (0, batch_size - len(chosen))
-        batch["row"] = np.pad(chosen[:, 0].astype(np.int32), missing)
-        batch["mask"] = np.pad(np.ones(len(chosen), np.float32), missing)
+        missing = (0, batch_size - len(windows))
+        batch["row"] = np.pad(windows[:, 0].astype(np.int32), missing)
+        batch["mask"] = np.pad(np.ones(len(windows), np.float32), missing)
         return batch
 
     steps = grain.MapDataset.range(-(-len(grid) // batch_size)).map(batch_at)
-    return iter(steps.to_iter_dataset(_ahead(2)))
+    return iter(steps.to_iter_dataset(_read_options(2)))
 
 
 def local_rows(batch_size: int, process_index: int, process_count: int) -> slice:
-    """The contiguous rows of a batch that a process reads."""
+    """Return the contiguous rows of a batch that a process reads."""
     if batch_size % process_count:
         raise ValueError(f"batch_size {batch_size} does not divide by {process_count} processes")
     local = batch_size // process_count
     return slice(process_index * local, (process_index + 1) * local)
 
 
-def _ahead(num_threads: int) -> grain.ReadOptions:
+def _read_options(num_threads: int) -> grain.ReadOptions:
     return grain.ReadOptions(num_threads, prefetch_buffer_size=max(4, num_threads))
 
 
 def _start_worker(index: int, count: int) -> None:
-    """Leaves signals to the parent, which saves first, and ends with it."""
+    """Leave signals to the parent, which saves first, and exit when it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -209,9 +210,9 @@ def _window(part: Part, index: int, start: int, window: int, row: int) -> tuple:
 
 def _stack(examples: Iterable[tuple], num_rows: int, shape: tuple[int, ...]) -> Batch:
     waveforms = np.empty((num_rows, *shape), np.float32)
-    facts = []
+    scalars = []
     for i, (waveform, *rest) in enumerate(examples):
-        waveforms[i] = waveform  # One by one: a batch of whole clips is large enough once.
-        facts.append(rest)
-    num_samples, labels, rows = np.array(facts, np.int32).T.copy()
+        waveforms[i] = waveform  # One by one, so that a batch of whole clips is not held twice.
+        scalars.append(rest)
+    num_samples, labels, rows = np.array(scalars, np.int32).T.copy()
     return {"waveform": waveforms, "num_samples": num_samples, "label": labels, "row": rows}

@@ -33,7 +33,7 @@ class Track:
 class Catalog:
     """Tracks sorted by id and labels sorted by name; a track's class is its label's index.
 
-    `skipped` counts, by reason, what is no track (`._*` files, other formats, empty folders).
+    `skipped` counts, by reason, what is not a track (`._*` files, other formats, empty folders).
     """
 
     name: str
@@ -42,7 +42,7 @@ class Catalog:
     skipped: tuple[tuple[str, int], ...] = ()
 
     def hash(self) -> str:
-        """SHA-256 of what the tracks are, without where they lie."""
+        """Return the SHA-256 of the labels and of all fields of the tracks but their paths."""
         facts = [[t.id, t.label, t.artist, t.recording, t.part] for t in self.tracks]
         return hashlib.sha256(json.dumps([self.labels, facts]).encode()).hexdigest()
 
@@ -50,7 +50,7 @@ class Catalog:
 def from_tracks(
     name: str, tracks: Iterable[Track], skipped: Mapping[str, int] | None = None
 ) -> Catalog:
-    """The catalog of `tracks`, sorted; `skipped` counts what was left out, by reason."""
+    """Return the catalog of `tracks`, sorted; `skipped` counts what was left out, by reason."""
     tracks = tuple(sorted(tracks, key=lambda track: track.id))
     labels = tuple(sorted({track.label for track in tracks}))
     return Catalog(name, tracks, labels, tuple(sorted((skipped or {}).items())))

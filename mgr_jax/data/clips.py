@@ -1,7 +1,5 @@
 """The clip store: every track decoded once, to int16 rows of one memory-mapped file."""
 
-import collections
-import concurrent.futures
 import contextlib
 import dataclasses
 import fcntl
@@ -11,26 +9,18 @@ import json
 import multiprocessing
 import os
 import pathlib
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import numpy as np
 import tqdm
 
-from mgr_jax import cores
-from mgr_jax.data import audio
-from mgr_jax.data.catalog import Catalog, Track
+from mgr_jax.data import audio, clip_writer
+from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.clip_writer import FULL_SCALE
 from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
 from mgr_jax.files import write_whole
-
-# What 1.0 is in a row of the store.
-FULL_SCALE = 32768.0
-# Below this many tracks, starting worker processes takes longer than they save.
-_FEW_TRACKS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,32 +34,32 @@ class Clips:
 
     @functools.cached_property
     def row(self) -> dict[str, int]:
-        """Track id -> row, for the tracks that could be read."""
+        """Return track id -> row, for the tracks that could be read."""
         return {record.id: i for i, record in enumerate(self.records) if not record.error}
 
     def __reduce__(self) -> tuple[Callable[..., "Clips"], tuple]:
-        """A store on disk goes to another process as its path, not as its samples."""
-        where = getattr(self.samples, "filename", None)
-        samples = self.samples if where is None else (where, self.samples.shape)
-        return _receive, (samples, self.records, self.sample_rate, self.folder)
+        """Pickle a store on disk as its path, not as its samples."""
+        path = getattr(self.samples, "filename", None)
+        samples = self.samples if path is None else (path, self.samples.shape)
+        return _unpickle, (samples, self.records, self.sample_rate, self.folder)
 
     def errors(self) -> dict[str, str]:
-        """Track id -> why it is skipped."""
+        """Return track id -> why it is skipped."""
         return {record.id: record.error for record in self.records if record.error}
 
     def notes(self) -> dict[str, str]:
-        """Track id -> what is odd about it, for tracks that were read."""
+        """Return track id -> what is odd about it, for tracks that were read."""
         return {r.id: r.note for r in self.records if r.note and not r.error}
 
     def waveform(self, row: int, start: int = 0, length: int | None = None) -> np.ndarray:
-        """Samples `start:start + length` of a row, float32 `[length]`, zeros past its end."""
+        """Return samples `start:start + length` of a row, float32 `[length]`, zero-padded."""
         length = self.samples.shape[1] - start if length is None else length
         piece = self.samples[row, start : start + length]
         scale = np.float32(self.records[row].scale / FULL_SCALE)
         return audio.fit(piece.astype(np.float32) * scale, length)
 
 
-def _receive(samples: np.ndarray | tuple, *fields: Any) -> Clips:
+def _unpickle(samples: np.ndarray | tuple, *fields: Any) -> Clips:
     return Clips(_map(*samples) if isinstance(samples, tuple) else samples, *fields)
 
 
@@ -85,11 +75,11 @@ def open_clips(
     cache: str = "",
     num_workers: int = 0,
 ) -> Clips:
-    """Opens the clip store of a catalog; decodes first what is not in it yet.
+    """Open the clip store of a catalog; decode first what is not in it yet.
 
-    The store lies in a folder named by what it was made from (tracks, sizes and dates of the
-    files, rate, length, decoder), so that a changed file makes a new one. A decode that was killed
-    goes on where it was; of two processes that need the same store one decodes and the other waits.
+    The name of its folder is a hash of its inputs (tracks, sizes and dates of the files, rate,
+    length, decoder), so that a changed file makes a new store. A decode that was killed resumes
+    where it ended; of two processes that need the same store, one decodes and the other waits.
 
     Args:
       catalog: the tracks.
@@ -101,7 +91,7 @@ def open_clips(
       UserError: if the store cannot be written, or no process can be started.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        # A worker that imports a script without a main guard: it would wait for its own parent.
+        # A worker imports a script without a main guard, and would wait for its own parent.
         raise RuntimeError("open_clips: call it below `if __name__ == '__main__':`")
     key = hashlib.sha256(
         json.dumps([sample_rate, clip_samples, source_version("audio.py")]).encode()
@@ -115,7 +105,7 @@ def open_clips(
         if store is None:
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(folder / "lock"):
-                # Another process may have decoded it meanwhile.
+                # Another process may have decoded it by now.
                 store = _open_store(folder, shape, sample_rate)
                 if store is None:
                     store = _fill(folder, catalog, sample_rate, shape, num_workers)
@@ -128,6 +118,7 @@ def open_clips(
 
 
 def cache_folder(cache: str) -> pathlib.Path:
+    """Return the folder `cache`; empty means `$XDG_CACHE_HOME/mgr_jax` or `~/.cache/mgr_jax`."""
     if cache:
         return pathlib.Path(os.path.expanduser(cache))
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -135,7 +126,7 @@ def cache_folder(cache: str) -> pathlib.Path:
 
 
 def _signature(path: str) -> list:
-    """What changes when the audio behind `path` does."""
+    """Return values that change when the audio of `path` does."""
     if path.startswith("band:"):
         return [path, source_version("band/**/*.py")]
     try:
@@ -147,14 +138,14 @@ def _signature(path: str) -> list:
 
 @functools.cache
 def source_version(*patterns: str) -> str:
-    """SHA-256 of the sources that make the waveforms: other code, other clips."""
+    """Return the SHA-256 of the sources that make the waveforms, since other code makes others."""
     here = pathlib.Path(__file__).parent
     sources = [path for pattern in patterns for path in sorted(here.glob(pattern))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def _open_store(folder: pathlib.Path, shape: tuple[int, int], sample_rate: int) -> Clips | None:
-    """The store in `folder`, or None if it is not finished, or damaged."""
+    """Return the store in `folder`, or None if it is not finished, or damaged."""
     try:
         values = json.loads((folder / "store.json").read_text(encoding="utf-8"))
         records = tuple(Record(**record) for record in values["records"])
@@ -178,11 +169,11 @@ def _fill(
     shape: tuple[int, int],
     num_workers: int,
 ) -> Clips:
-    """Decodes the tracks that `progress.jsonl` does not name yet, then writes `store.json`."""
+    """Decode the tracks that `progress.jsonl` does not name yet, then write `store.json`."""
     target, log = folder / "clips.int16", folder / "progress.jsonl"
     num_bytes = shape[0] * shape[1] * 2
     if not target.exists() or target.stat().st_size != num_bytes:
-        log.unlink(missing_ok=True)  # What it names would be rows of zeros.
+        log.unlink(missing_ok=True)  # The rows that it names would be zeros.
         with open(target, "ab") as file:
             file.truncate(num_bytes)
     done = {record.id: record for record in _read_progress(log)}
@@ -197,9 +188,9 @@ def _fill(
             total=shape[0], initial=len(done), desc="decode", unit="track", disable=None
         ) as bar,
     ):
-        for record in _run(jobs, num_workers):
+        for record in clip_writer.write_rows(jobs, num_workers):
             done[record.id] = record
-            # The line break first: the last line may have been cut by a kill.
+            # The line break comes first, since a kill may have cut the last line.
             file.write("\n" + json.dumps(dataclasses.asdict(record)))
             file.flush()
             bar.update()
@@ -218,105 +209,6 @@ def _fill(
 def _read_progress(log: pathlib.Path) -> Iterator[Record]:
     if log.exists():
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(json.JSONDecodeError, TypeError):  # A line cut by a kill.
+            # A kill may have cut the last line.
+            with contextlib.suppress(json.JSONDecodeError, TypeError):
                 yield Record(**json.loads(line))
-
-
-def _run(jobs: list[tuple], num_workers: int) -> Iterator[Record]:
-    """Records of the jobs in any order; a file that kills its decoder costs only itself."""
-    if len(jobs) <= _FEW_TRACKS:
-        yield from map(_decode_row, jobs)
-        return
-    num_workers = min(num_workers or cores.count(), len(jobs))
-    waiting = collections.deque(jobs)
-    while waiting:
-        running: dict[concurrent.futures.Future, tuple] = {}
-        try:
-            yield from _run_in_pool(waiting, running, num_workers)
-        except BrokenProcessPool:
-            for job in running.values():  # One of these did it.
-                yield _run_alone(job)
-
-
-def _run_in_pool(
-    waiting: collections.deque[tuple],
-    running: dict[concurrent.futures.Future, tuple],
-    num_workers: int,
-) -> Iterator[Record]:
-    """Takes jobs from `waiting`; `running` holds those that a broken pool leaves undecided."""
-    with _pool(num_workers) as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < 2 * num_workers:
-                    running[pool.submit(_decode_row, waiting[0])] = waiting[0]
-                    waiting.popleft()
-                done, _ = concurrent.futures.wait(
-                    running, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for future in done:
-                    record = future.result()
-                    del running[future]
-                    yield record
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _run_alone(job: tuple) -> Record:
-    with _pool(1) as pool:
-        try:
-            pool.submit(os.getpid).result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "no process to decode in can be started; put your own script in a file, and its"
-                " calls below `if __name__ == '__main__':`"
-            ) from error
-        try:
-            return pool.submit(_decode_row, job).result()
-        except BrokenProcessPool:
-            return Record(job[0].id, error="crashed the decoder")
-
-
-def _pool(num_workers: int) -> concurrent.futures.ProcessPoolExecutor:
-    # Spawned, not forked: JAX's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    return concurrent.futures.ProcessPoolExecutor(num_workers, context, initializer=_start_worker)
-
-
-def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, ends with it, and keeps decoders off the terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-def _decode_row(job: tuple[Track, str, int, tuple[int, int], int]) -> Record:
-    """Reads one track and writes its row; the row is complete before the record is returned."""
-    track, target, row, shape, sample_rate = job
-    try:
-        waveform, note = _read_track(track.path, sample_rate, shape[1])
-    except audio.AudioError as error:
-        return Record(track.id, error=str(error))
-    if len(waveform) < shape[1] and not note:
-        seconds = len(waveform) / sample_rate
-        # A tenth of the clip and less is the usual spread of a collection, not worth a word.
-        if len(waveform) < 0.9 * shape[1]:
-            note = f"short: {seconds:.2f} s, padded to {shape[1] / sample_rate:g} s"
-    scale = max(1.0, float(np.abs(waveform).max()))
-    steps = np.clip(np.rint(waveform / scale * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
-    # Written, not mapped: on a full disk a write is an error, a mapped page kills the process.
-    with open(target, "r+b") as file:
-        file.seek(row * shape[1] * 2)
-        file.write(audio.fit(steps.astype(np.int16), shape[1]).tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-    return Record(track.id, length=len(waveform), scale=scale, note=note)
-
-
-def _read_track(path: str, sample_rate: int, num_samples: int) -> tuple[np.ndarray, str]:
-    if path.startswith("band:"):
-        from mgr_jax.data.band import render  # Here: no other data set needs its renderer.
-
-        seconds = num_samples / sample_rate
-        return render.render(path, sample_rate=sample_rate, seconds=seconds)[:num_samples], ""
-    return audio.decode(path, sample_rate=sample_rate, max_samples=num_samples)

@@ -1,4 +1,4 @@
-"""A data set ready to learn from: catalog, clip store, split and the parts that can be read."""
+"""A data set ready for training: catalog, clip store, split and the parts that can be read."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Dataset:
 
 
 def open_catalog(config: config_lib.Config) -> tuple[Catalog, Store]:
-    """The tracks that `config.data` names, and their clip store, decoded where needed.
+    """Return the tracks that `config.data` names, and their clip store, decoded where needed.
 
     Raises:
       UserError: if there are no tracks, or none can be read.
@@ -67,7 +67,7 @@ def open_catalog(config: config_lib.Config) -> tuple[Catalog, Store]:
 
 
 def open_dataset(config: config_lib.Config) -> Dataset:
-    """Decodes what is not decoded yet, and splits the tracks that can be read.
+    """Return the data set of `config`: decode what is not yet decoded, and split what can be read.
 
     Raises:
       UserError: see `open_catalog` and `splits.make_split`.
@@ -76,7 +76,7 @@ def open_dataset(config: config_lib.Config) -> Dataset:
 
 
 def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> Dataset:
-    """The data set of `open_dataset` from what is open already: for several splits of the same.
+    """Return the data set of `open_dataset` for an open catalog and store.
 
     Raises:
       UserError: see `splits.make_split`.
@@ -89,7 +89,7 @@ def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> 
         seed=config.data.seed + config.data.repeat,
         num_folds=config.data.num_folds,
         refit=config.train.refit,
-        # Of arrays the test part may lie in another file.
+        # The test part of arrays may be in another file.
         needs_test=config.data.name != "arrays" or config.data.protocol != "listed",
     )
     parts = {part: _part(catalog, store, getattr(split, part)) for part in PARTS}
@@ -103,23 +103,24 @@ def open_part(
     *,
     learned: learned_lib.Names | None = None,
 ) -> Dataset:
-    """The data set of an earlier run: its own split, and only `part` of it as `parts`.
+    """Return the data set of an earlier run: its own split, and only `part` of it as `parts`.
 
-    Tracks of the part that are missing now, or cannot be read, stand in `clips.errors()` or are
-    absent from `catalog`; the caller reports them. A model that was imported has no split: its
-    part is all tracks. An array file that has none of the part's tracks is another one: its own
-    `split` says which tracks are scored. `split` of the result has them as this part, and the
-    artists and recordings that they share with `learned`, the names that the model learned from.
+    Tracks of the part that are missing now are absent from `catalog`, and those that cannot be read
+    are in `clips.errors()`; the caller reports them. An imported model has no split: its part is
+    all tracks. An array file that has none of the part's tracks is a different data set, and its
+    own `split` field says which tracks are scored. The `split` of the result then has these tracks
+    as this part, with the artists and recordings that they share with `learned`, the names that
+    the model was trained on.
 
     Raises:
-      UserError: if none of the tracks of the part is there, or tracks of another array file are
-        among those that the model learned from.
+      UserError: if no track of the part is there, or the model was trained on tracks of another
+        array file that would be scored.
     """
     catalog, store = open_catalog(config)
     if config.data.name == "arrays":
         split = _other_arrays(config, catalog, split, part, learned or {})
-    wanted = list(store.row) if split.protocol == splits.IMPORTED else getattr(split, part)
-    ids = [name for name in wanted if name in store.row]
+    part_ids = list(store.row) if split.protocol == splits.IMPORTED else getattr(split, part)
+    ids = [name for name in part_ids if name in store.row]
     if not ids:
         raise UserError(
             f"data.root {config.data.root}: it has no track of part {part!r} of this workdir;"
@@ -135,7 +136,7 @@ def _other_arrays(
     part: str,
     learned: learned_lib.Names,
 ) -> splits.Split:
-    """`split`, or with the tracks of a file that the model has never seen as `part`."""
+    """Return `split`, with the tracks of a file that the model has never seen as `part`."""
     listed = {track.id for track in catalog.tracks if track.part == part}
     present = {track.id for track in catalog.tracks}
     if not listed or present & set(getattr(split, part)):
@@ -163,15 +164,15 @@ def _part(catalog: Catalog, store: Store, ids: tuple[str, ...] | list[str]) -> b
 
 
 def describe(dataset: Dataset) -> str:
-    """What was found, lines for a terminal: counts, every skipped file, what crosses the parts."""
+    """Return lines for a terminal: counts, every skipped file, what is shared between parts."""
     split = dataset.split
     sizes = ", ".join(f"{len(getattr(split, part))} {part}" for part in PARTS)
-    found = describe_clips(dataset.catalog, dataset.clips)
-    return f"{found}\nsplit     {split.protocol}: {sizes}{_crossing(split)}"
+    tracks = describe_clips(dataset.catalog, dataset.clips)
+    return f"{tracks}\nsplit     {split.protocol}: {sizes}{_leaks(split)}"
 
 
 def describe_clips(catalog: Catalog, store: Store) -> str:
-    """What was found and read, lines for a terminal: counts, and every skipped or odd file."""
+    """Return lines for a terminal: counts of tracks, and every skipped or odd file."""
     seconds = store.samples.shape[1] / store.sample_rate
     lines = [
         f"data      {catalog.name}: {len(store.row)} of {len(catalog.tracks)} tracks of"
@@ -188,7 +189,7 @@ def describe_clips(catalog: Catalog, store: Store) -> str:
     return "\n".join(lines)
 
 
-def _crossing(split: splits.Split) -> str:
+def _leaks(split: splits.Split) -> str:
     artists, recordings = len(split.shared_artists), len(split.shared_recordings)
     left = f", {len(split.left_out)} left out" if split.left_out else ""
     if left and split.protocol == "artist_kfold":

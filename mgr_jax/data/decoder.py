@@ -1,7 +1,7 @@
 """The process that decodes: `python -m mgr_jax.data.decoder`, started by `decoders`.
 
-Native decoders parse files that nobody has checked. Here a crash, an endless loop or a claim for
-all memory costs this process and one file, and not the program.
+Native decoders parse untrusted files. A crash, an endless loop or an allocation of all memory costs
+this process and one file, and not the program.
 
 Requests are lines of JSON on standard input; answers are frames on standard output, each a kind
 and a length (`FRAME`) before its bytes: `BLOCK` with float32 samples, then `NOTE` or `ERROR` with
@@ -25,18 +25,18 @@ BLOCK, NOTE, ERROR = b"B", b"N", b"E"
 
 # Address space, of which the libraries alone take a third.
 _MEMORY = 1 << 30
-# Seconds of the processor without a block.
-_PATIENCE = 60
+# Seconds of CPU time without a block.
+_TIMEOUT = 60
 # Samples of a frame, and bytes that are decoded ahead of the reader.
 _FRAME_SAMPLES, _AHEAD = 1 << 16, 1 << 26
 
 
 def main() -> None:
-    """Answers requests until standard input ends."""
+    """Answer requests until standard input ends."""
     answers = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):  # What a decoder prints must not come between the frames.
-        os.dup2(nowhere, descriptor)
+    null = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):  # A decoder must not print between the frames.
+        os.dup2(null, descriptor)
     for limit, value in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CORE, 0)):
         _, hard = resource.getrlimit(limit)
         if hard == resource.RLIM_INFINITY or value <= hard:
@@ -46,7 +46,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line.decode("utf-8", "surrogateescape"))
         for frame in _answer(**request):
-            _allow_more_time()
+            _extend_cpu_limit()
             frames.put(frame)
 
 
@@ -73,10 +73,10 @@ def _answer(path: str, sample_rate: int, max_samples: int | None):
         yield ERROR, b"takes too much memory to decode"
 
 
-def _allow_more_time() -> None:
+def _extend_cpu_limit() -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    soft = int(used.ru_utime + used.ru_stime) + _PATIENCE
+    soft = int(used.ru_utime + used.ru_stime) + _TIMEOUT
     if hard == resource.RLIM_INFINITY or soft <= hard:
         resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
@@ -89,7 +89,7 @@ def _write(descriptor: int, frames: queue.Queue) -> None:
             while data:
                 data = data[os.write(descriptor, data) :]
     except OSError:
-        os._exit(1)  # Nobody listens any more.
+        os._exit(1)  # The reader is gone.
 
 
 if __name__ == "__main__":

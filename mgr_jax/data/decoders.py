@@ -1,4 +1,4 @@
-"""Decoding in processes of their own, ahead of the reader: fast, and safe from damaged files."""
+"""Decoding in separate processes, ahead of the reader: fast, and isolated from damaged files."""
 
 import contextlib
 import json
@@ -17,10 +17,10 @@ from mgr_jax import cores
 from mgr_jax.data.audio import AudioError
 from mgr_jax.data.decoder import BLOCK, FRAME, NOTE
 
-# Files that a process is asked for ahead of the one that is read.
+# Files that a process is sent ahead of the one that is read.
 _AHEAD = 8
 # Seconds to wait for the next block of a file.
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 _COMMAND = (sys.executable, "-m", "mgr_jax.data.decoder")
 _CRASHED = "crashed the decoder"
 _TOO_SLOW = "takes too long to decode"
@@ -29,29 +29,29 @@ Blocks = Generator[np.ndarray, None, str]
 
 
 class Decoders:
-    """Processes that decode, started when they are needed and kept for the next file.
+    """A pool of processes that decode, started on demand and kept for the next file.
 
-    Any number of threads may read at once; each has processes of its own.
+    Any number of threads may read at once; each has its own processes.
     """
 
     def __init__(self, num_processes: int = 0):
-        """`num_processes` work for one reader; 0 means one per core."""
+        """Create an empty pool; `num_processes` decode for one reader, 0 means one per core."""
         self._num_processes = num_processes or cores.count()
         self._idle: list[_Process] = []
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
-        """Starts a process now, so that the first file need not wait for it."""
-        self.give_back(self.take())
+        """Start a process now, so that the first file need not wait for it."""
+        self.release(self.acquire())
 
     def read(
         self, paths: Sequence[str], *, sample_rate: int, max_samples: int | None = None
     ) -> Iterator[tuple[str, Blocks]]:
-        """Path and `audio.stream` of each file, in order; the next ones are decoded meanwhile.
+        """Yield path and `audio.stream` of each file, in order, and decode ahead.
 
-        The blocks of a file must be read before the next file is asked for; what is left of them
-        is lost. A file that kills its decoder, hangs or takes all memory raises `AudioError` as
-        any other that cannot be read.
+        The blocks of a file must be read before the next file is requested; unread blocks are
+        lost. A file that kills its decoder, hangs or takes all memory raises `AudioError` as any
+        other that cannot be read.
         """
         requests = [
             {"path": os.fsdecode(path), "sample_rate": sample_rate, "max_samples": max_samples}
@@ -69,12 +69,12 @@ class Decoders:
                 lane.close()
 
     def close(self) -> None:
-        """Ends the processes that nobody reads from."""
+        """End the idle processes."""
         with self._lock:
             while self._idle:
                 self._idle.pop().kill()
 
-    def take(self) -> "_Process":
+    def acquire(self) -> "_Process":
         with self._lock:
             while self._idle:
                 process = self._idle.pop()
@@ -83,7 +83,7 @@ class Decoders:
                 process.kill()
         return _Process()
 
-    def give_back(self, process: "_Process") -> None:
+    def release(self, process: "_Process") -> None:
         with self._lock:
             if len(self._idle) < self._num_processes:
                 self._idle.append(process)
@@ -97,13 +97,13 @@ class _Lane:
     def __init__(self, decoders: Decoders, requests: Sequence[dict]):
         self._decoders, self._requests = decoders, requests
         self._process: _Process | None = None
-        self._sent = self._read = 0  # Files asked for, and files whose answers have been read.
+        self._sent = self._read = 0  # Files requested, and files whose answers have been read.
         self._send(1)
 
     def blocks(self, index: int) -> Blocks:
-        if self._read != index:  # The file before was given up.
+        if self._read != index:  # The previous file was not read to its end.
             self._restart(index)
-        given = 0  # Samples that the reader has got.
+        yielded = 0  # Samples that the reader has received.
         for ahead in (_AHEAD, 1):
             self._send(index + ahead)
             position = 0
@@ -113,15 +113,15 @@ class _Lane:
                     if kind != BLOCK:
                         break
                     block = np.frombuffer(content, np.float32)
-                    new = block[max(0, given - position) :]
+                    new = block[max(0, yielded - position) :]
                     position += block.size
                     if new.size:
-                        given = position
+                        yielded = position
                         yield new
             except TimeoutError as error:
                 raise AudioError(_TOO_SLOW) from error
             except EOFError:
-                # It may have died of one of the files ahead: this one once more, alone.
+                # One of the files ahead may have killed it: decode this one again, alone.
                 self._restart(index)
             else:
                 self._read = index + 1
@@ -136,13 +136,13 @@ class _Lane:
         if self._process is None:
             return
         if self._read == self._sent:
-            self._decoders.give_back(self._process)
+            self._decoders.release(self._process)
         else:
             self._process.kill()
 
     def _send(self, end: int) -> None:
         if self._process is None:
-            self._process = self._decoders.take()
+            self._process = self._decoders.acquire()
         for request in self._requests[self._sent : end]:
             self._process.send(request)
             self._sent += 1
@@ -157,8 +157,8 @@ class _Process:
     """A running `decoder`."""
 
     def __init__(self):
-        # Where this package lies, whatever the folder that the program was started in; one thread
-        # for each library, since every further one reserves memory.
+        # The path of this package, since the program may have been started in any folder; one
+        # thread for each library, since every further one reserves memory.
         root = str(pathlib.Path(__file__).parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {
@@ -173,7 +173,7 @@ class _Process:
             stderr=subprocess.DEVNULL,
             env=environment,
             bufsize=0,
-            start_new_session=True,  # Ctrl-C is for the program, which then ends this one.
+            start_new_session=True,  # Ctrl-C goes to the program, which then ends this process.
         )
         self._ready = select.poll()
         self._ready.register(self._popen.stdout, select.POLLIN)
@@ -188,14 +188,15 @@ class _Process:
 
     def send(self, request: dict) -> None:
         line = json.dumps(request, ensure_ascii=False) + "\n"
-        with contextlib.suppress(BrokenPipeError):  # Found out by `receive`.
+        with contextlib.suppress(BrokenPipeError):  # `receive` reports it.
             self._popen.stdin.write(line.encode("utf-8", "surrogateescape"))
 
     def receive(self) -> tuple[bytes, bytearray]:
-        """Kind and content of the next frame.
+        """Return kind and content of the next frame.
 
         Raises:
-          EOFError: the process has ended. TimeoutError: nothing came for too long.
+          EOFError: the process has ended.
+          TimeoutError: no frame arrived in time.
         """
         kind, length = FRAME.unpack(self._exactly(FRAME.size))
         return kind, self._exactly(length)
@@ -207,7 +208,7 @@ class _Process:
         data = bytearray(length)
         rest = memoryview(data)
         while rest:
-            if not self._ready.poll(1000 * _PATIENCE):
+            if not self._ready.poll(1000 * _TIMEOUT):
                 raise TimeoutError
             count = self._popen.stdout.readinto(rest)
             if not count:

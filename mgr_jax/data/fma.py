@@ -12,7 +12,7 @@ from mgr_jax.config_sections import FMA_SUBSETS
 from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 
-# The length in the metadata of these is wrong, so that their 30 s were cut at the wrong place, some
+# The metadata has a wrong length for these, so that their 30 s were cut at the wrong place, some
 # after the end of the recording (github.com/mdeff/fma/issues/8).
 CUT_WRONGLY = frozenset(
     {1486, 5574, 65753, 80391, 98558, 98559, 98560, 98565, 98566, 98567, 98568, 98569, 98571}
@@ -30,9 +30,9 @@ _WIDEST = 2**26  # Characters: a biography can be longer than the csv module's o
 
 
 def read(root: pathlib.Path, subset: str) -> tuple[list[Track], dict[str, int]]:
-    """The tracks of a subset, and how many were left aside, by reason.
+    """Return the tracks of a subset, and how many were left out, by reason.
 
-    `large` has tracks without a top genre, which are left aside, as are the clips of `CUT_WRONGLY`,
+    `large` has tracks without a top genre, which are left out, as are the clips of `CUT_WRONGLY`,
     by name. The table is read as a stream: all of its 106 574 rows take a few MB.
 
     Raises:
@@ -64,7 +64,7 @@ def read(root: pathlib.Path, subset: str) -> tuple[list[Track], dict[str, int]]:
 
 
 def _rows(path: pathlib.Path) -> Iterator[dict]:
-    """Rows of `tracks.csv`, whose first two lines name the group and the field of each column."""
+    """Yield rows of `tracks.csv`; its first two lines name the group and field of each column."""
     if not path.is_file():
         raise UserError(f"data.root: {path} is missing; unpack fma_metadata.zip there")
     limit = csv.field_size_limit(_WIDEST)

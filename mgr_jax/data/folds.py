@@ -1,7 +1,7 @@
 """Folds: every track in one of k test parts, at random or with artists and recordings kept whole.
 
 All arithmetic is on integers and all draws are SHA-256 of seed and id: the folds are the same on
-every machine, with every version of any library and in whatever order the tracks come.
+every machine, with every version of any library and for any order of the tracks.
 """
 
 import collections
@@ -20,24 +20,24 @@ _VALID_ONE_IN = 10
 
 
 def name_key(name: str) -> str:
-    """What two spellings of one name share: no case, no white space, compatible Unicode."""
+    """Return `name` without case and white space, in compatible Unicode, to compare spellings."""
     return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def label_conflicts(tracks: Iterable[Track]) -> tuple[tuple[str, ...], ...]:
-    """Ids of the tracks of each recording that stands under more than one label, sorted."""
+    """Return the ids of the tracks of each recording that has more than one label, sorted."""
     ids, labels = collections.defaultdict(list), collections.defaultdict(set)
     for track in tracks:
         if track.recording:
             ids[name_key(track.recording)].append(track.id)
             labels[name_key(track.recording)].add(track.label)
-    return tuple(sorted(tuple(sorted(ids[key])) for key, found in labels.items() if len(found) > 1))
+    return tuple(sorted(tuple(sorted(ids[key])) for key, names in labels.items() if len(names) > 1))
 
 
 def artist_groups(tracks: Iterable[Track]) -> list[list[Track]]:
-    """Tracks linked by an artist or a recording, directly or over others; sorted by id.
+    """Return groups of tracks linked by artist or recording, transitively; sorted by id.
 
-    Names are compared by `name_key`. A track of unknown artist and recording is alone.
+    Names are compared by `name_key`. A track of unknown artist and recording is a group of one.
     """
     tracks = sorted(tracks, key=lambda track: track.id)
     parent = list(range(len(tracks)))
@@ -61,14 +61,14 @@ def artist_groups(tracks: Iterable[Track]) -> list[list[Track]]:
 
 
 def assign_folds(catalog: Catalog, *, protocol: str, num_folds: int, seed: int) -> dict[str, int]:
-    """Track id -> fold `0..num_folds - 1`, sorted by id.
+    """Return track id -> fold `0..num_folds - 1`, sorted by id.
 
     Args:
       catalog: the tracks.
-      protocol: `kfold`: each class is dealt out at random, to within one track, and so are all
-        tracks together. `artist_kfold`: `artist_groups` stay whole and folds are as equal in size
-        and in every class as a greedy assignment with local search makes them; tracks of a
-        recording with two labels are in no fold.
+      protocol: `kfold`: a random draw; the sizes of the folds, in each class and in all, differ by
+        one track at most. `artist_kfold`: `artist_groups` stay whole, and the folds are as equal
+        in size and in every class as a greedy assignment with local search makes them; tracks of
+        a recording with two labels are in no fold.
       num_folds: k, 2 or more.
       seed: seed of the draw.
 
@@ -86,16 +86,16 @@ def assign_folds(catalog: Catalog, *, protocol: str, num_folds: int, seed: int) 
 def valid_tracks(
     tracks: Sequence[Track], *, protocol: str, num_folds: int, fold: int, seed: int
 ) -> set[str]:
-    """Ids to validate on, carved out of `tracks`, those of all folds but `fold`, by the same rule.
+    """Return the validation ids among `tracks`, those of all folds but `fold`, by the same rule.
 
-    About a tenth of the whole data set; every class keeps a track (a group) to train on.
+    They are about a tenth of the whole data set; every class keeps a track (a group) to train on.
     """
     if protocol == "kfold":
-        found = set()
+        valid = set()
         for label, ids in _ids_by_label(tracks).items():
             ids.sort(key=lambda name: _draw("kfold valid", seed, num_folds, fold, name))
-            size = len(ids) * num_folds  # the whole class, times k - 1
-            wanted = (2 * size + _VALID_ONE_IN * (num_folds - 1)) // (
+            size = len(ids) * num_folds  # Size of the whole class, times k - 1.
+            count = (2 * size + _VALID_ONE_IN * (num_folds - 1)) // (
                 2 * _VALID_ONE_IN * (num_folds - 1)
             )
             if len(ids) < 2:
@@ -103,10 +103,10 @@ def valid_tracks(
                     f"data.protocol 'kfold': class {label!r} has {len(ids)} track(s) besides fold"
                     f" {fold}; it needs 2 or more, one each to train and validate on"
                 )
-            found.update(ids[: min(max(1, wanted), len(ids) - 1)])
-        return found
+            valid.update(ids[: min(max(1, count), len(ids) - 1)])
+        return valid
     groups = artist_groups(tracks)
-    # Validation is 1/10 of the whole and hence k / (10 (k - 1)) of what the test fold leaves.
+    # A tenth of the whole is k / (10 (k - 1)) of all folds but the test fold.
     shares = (_VALID_ONE_IN * (num_folds - 1) - num_folds, num_folds)
     bins = _balance(groups, shares, ("artist_kfold valid", seed, num_folds, fold))
     return {track.id for group, where in zip(groups, bins, strict=True) if where for track in group}
@@ -123,7 +123,7 @@ def _deal(catalog: Catalog, num_folds: int, seed: int) -> dict[str, int]:
     folds: dict[str, int] = {}
     for label in catalog.labels:
         ranked = sorted(by_label[label], key=lambda name: _draw("kfold", seed, num_folds, name))
-        # Each class goes on where the one before ended: so the folds' sizes differ by one, too.
+        # Each class continues where the previous one ended, so that the totals differ by one, too.
         start = len(folds)
         folds |= {name: (start + rank) % num_folds for rank, name in enumerate(ranked)}
     return folds
@@ -131,7 +131,7 @@ def _deal(catalog: Catalog, num_folds: int, seed: int) -> dict[str, int]:
 
 def _assign_groups(catalog: Catalog, num_folds: int, seed: int) -> dict[str, int]:
     conflicting = {name for ids in label_conflicts(catalog.tracks) for name in ids}
-    # Groups first: a track that is left out still links the artists that it links.
+    # Grouped before they are left out: a track that is left out still links its artists.
     groups = [
         [track for track in group if track.id not in conflicting]
         for group in artist_groups(catalog.tracks)
@@ -162,15 +162,15 @@ def _check_counts(
 def _balance(
     groups: Sequence[Sequence[Track]], shares: Sequence[int], draw: tuple[object, ...]
 ) -> list[int]:
-    """A bin for each group, such that each bin has its share of every class and of all tracks.
+    """Return a bin for each group, such that each has its share of every class and of all tracks.
 
     Largest groups first, each to the bin where it costs least; then single groups are moved, and
     pairs of a class swapped, as long as that lowers the cost: bins that lack a class, and then the
-    squares of what each bin has too much or too little, relative to the class's size.
+    squared deviation of each bin from its share, relative to the size of the class.
     """
     sizes = [collections.Counter(track.label for track in group) for group in groups]
     for size in sizes:
-        size[None] = size.total()  # all tracks, balanced like one more class
+        size[None] = size.total()  # All tracks together are balanced like one more class.
     total = sum(sizes, collections.Counter())
     whole = sum(shares)
     weight = {label: 10**6 // count + 1 for label, count in total.items()}
@@ -179,15 +179,15 @@ def _balance(
     missing = 10**7 * whole**2 * max(1, total[None]) ** 2
 
     def cost(label: str | None, where: int, count: int, empty: int) -> int:
-        away = whole * count - shares[where] * total[label]
-        return away**2 * weight[label] + (0 if count else empty)
+        deviation = whole * count - shares[where] * total[label]
+        return deviation**2 * weight[label] + (0 if count else empty)
 
     def change(i: int, where: int, sign: int, empty: int = missing) -> int:
-        """What the cost rises by if group `i` is put into a bin (or taken out of it)."""
-        have = filled[where]
+        """Return the rise of the cost if group `i` is put into a bin (or taken out of it)."""
+        counts = filled[where]
         return sum(
-            cost(label, where, have[label] + sign * n, empty)
-            - cost(label, where, have[label], empty)
+            cost(label, where, counts[label] + sign * n, empty)
+            - cost(label, where, counts[label], empty)
             for label, n in sizes[i].items()
         )
 
@@ -197,11 +197,11 @@ def _balance(
 
     drawn = [_draw(*draw, group[0].id) for group in groups]
     order = sorted(range(len(groups)), key=lambda i: (-sizes[i][None], drawn[i]))
-    # Bins that are equally good for a group are tried in an order of its own.
+    # Each group tries the bins in its own random order, which decides between equally good ones.
     tried = [sorted(range(len(shares)), key=lambda b: _draw(name, b)) for name in drawn]
     bins = [0] * len(groups)
     for i in order:
-        # No price on a missing class yet: it would put the largest groups into the smallest bin.
+        # A missing class costs nothing yet: the largest groups would go into the smallest bin.
         bins[i] = min(tried[i], key=lambda where: change(i, where, 1, 0))
         put(i, bins[i], 1)
 
@@ -242,7 +242,7 @@ def _balance(
             for j in order[:n]
             if labels[i] & labels[j] and sizes[i] != sizes[j]
         ]
-    # The cost is an integer and falls at every step: this ends.
+    # The cost is an integer and falls at every step, so that the loop ends.
     changed = True
     while changed:
         changed = sum(move(i) for i in order) > 0 or sum(swap(i, j) for i, j in pairs) > 0
@@ -250,10 +250,10 @@ def _balance(
 
 
 def _ids_by_label(tracks: Iterable[Track]) -> dict[str, list[str]]:
-    found = collections.defaultdict(list)
+    ids = collections.defaultdict(list)
     for track in tracks:
-        found[track.label].append(track.id)
-    return dict(sorted(found.items()))
+        ids[track.label].append(track.id)
+    return dict(sorted(ids.items()))
 
 
 def _draw(*what: object) -> bytes:

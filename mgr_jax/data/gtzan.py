@@ -4,9 +4,9 @@
 number the artists and the recordings: tracks of one recording are byte-identical files, the same
 artist and title, or matching spectrograms, starting from Sturm's index of the data set ("The GTZAN
 dataset: its contents, its faults, their effects on evaluation, and its future use", 2013,
-arXiv 1306.1461). A track of unknown artist is a group by itself. `fault_filtered` is the part in
+arXiv 1306.1461). A track of unknown artist is a group of one. `fault_filtered` is the part in
 the split of Kereliuk, Sturm and Larsen ("Deep Learning and Music Adversaries", 2015,
-arXiv 1507.04761): 443 tracks to train on, 197 to validate, 290 to test, 70 left out.
+arXiv 1507.04761): 443 training, 197 validation and 290 test tracks, 70 left out.
 `gtzan_identical.csv` names the pairs of byte-identical files.
 """
 
@@ -34,7 +34,7 @@ GENRES = (
 
 
 class Facts(NamedTuple):
-    """What is known of one track; `part` is empty for a track that the split leaves out."""
+    """The groups of one track, and its part of the split; empty for a track that is left out."""
 
     artist: str
     recording: str
@@ -43,7 +43,7 @@ class Facts(NamedTuple):
 
 @functools.cache
 def facts() -> dict[str, Facts]:
-    """Track id (`blues.00000`) -> `Facts`, for all 1000 tracks."""
+    """Return track id (`blues.00000`) -> `Facts`, for all 1000 tracks."""
     table = importlib.resources.files("mgr_jax.data") / "gtzan_groups.csv"
     with table.open(encoding="utf-8", newline="") as file:
         return {
@@ -58,7 +58,7 @@ def facts() -> dict[str, Facts]:
 
 @functools.cache
 def tracks() -> tuple[Track, ...]:
-    """The 1000 published tracks without their audio, sorted by id."""
+    """Return the 1000 published tracks without their audio, sorted by id."""
     return tuple(
         Track(name, "", name.split(".")[0], fact.artist, fact.recording, fact.part)
         for name, fact in sorted(facts().items())
@@ -67,7 +67,7 @@ def tracks() -> tuple[Track, ...]:
 
 @functools.cache
 def identical_pairs() -> tuple[tuple[str, str], ...]:
-    """The pairs of tracks whose files are the same bytes, by the MD5 of the WAV release."""
+    """Return the pairs of tracks whose files are the same bytes, by the MD5 of the WAV release."""
     table = importlib.resources.files("mgr_jax.data") / "gtzan_identical.csv"
     with table.open(encoding="utf-8", newline="") as file:
         pairs = ((row["same_bytes_as"], row["track_id"]) for row in csv.DictReader(file))
@@ -75,9 +75,9 @@ def identical_pairs() -> tuple[tuple[str, str], ...]:
 
 
 def read_facts(path: str) -> dict[str, dict[str, str]]:
-    """Track id -> column -> value, from a CSV with the column `track_id`.
+    """Return track id -> column -> value, from a CSV with the column `track_id`.
 
-    Columns that the audit reads, where they are there: `artist`, `recording` and `md5`.
+    The audit reads the columns `artist`, `recording` and `md5`, all optional.
 
     Raises:
       UserError: if the file cannot be read or has no column `track_id`.
@@ -86,7 +86,7 @@ def read_facts(path: str) -> dict[str, dict[str, str]]:
 
 
 def read_checksums(path: str) -> dict[str, str]:
-    """Track id -> MD5 of its WAV file, from a CSV with the columns `track_id` and `md5`.
+    """Return track id -> MD5 of its WAV file, from a CSV with the columns `track_id` and `md5`.
 
     Raises:
       UserError: if the file cannot be read or lacks a column.

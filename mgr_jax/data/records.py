@@ -1,11 +1,11 @@
-"""What became of a track when it was decoded."""
+"""The outcome of decoding a track."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """What became of one track.
+    """The outcome of decoding one track.
 
     Attributes:
       id: the track.

@@ -1,8 +1,7 @@
 """Writes shards: decodes a slice of a catalog of any size into an ArrayRecord file.
 
-Shard I of N has slice I of the sorted catalog, so that N machines write N shards without knowing of
-each other. Records are not compressed: that would save a few percent of audio and make reading
-many times slower.
+Shard I of N has slice I of the sorted catalog, so that N machines write N shards independently.
+Records are not compressed: compression would save a few percent and make reading many times slower.
 """
 
 import concurrent.futures
@@ -20,7 +19,7 @@ from importlib import metadata
 import soundfile
 from array_record.python import array_record_module
 
-from mgr_jax.data import clips, manifests
+from mgr_jax.data import clips, manifests, shard_faults
 from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.data.manifests import Collection, Manifest, Source
 from mgr_jax.errors import UserError
@@ -28,7 +27,7 @@ from mgr_jax.files import write_whole
 
 # Samples of a record: 3 s at 22 050 Hz.
 PIECE_SAMPLES = 1 << 16
-# One record a group, so that any can be read by itself.
+# One record a group, so that each can be read on its own.
 _WRITER = "group_size:1,uncompressed"
 _READ_THREADS = 4
 
@@ -44,7 +43,7 @@ def write_shard(
     cache: str = "",
     num_workers: int = 0,
 ) -> tuple[Manifest, bool]:
-    """Writes shard `shard` of `num_shards` of a catalog, unless it is there and still right.
+    """Write shard `shard` of `num_shards` of a catalog, unless it is there and up to date.
 
     Its tracks are decoded into a clip store first, which survives a kill and is deleted at the end.
 
@@ -55,11 +54,11 @@ def write_shard(
       cache, num_workers: see `clips.open_clips`; a shard's clips must fit in there.
 
     Returns:
-      What the shard has, and whether it had to be written.
+      The manifest of the shard, and whether the shard had to be written.
 
     Raises:
       UserError: if `shard` is out of range, the folder has shards of another number, rate or
-        length or cannot be written, or a file changes meanwhile.
+        length or cannot be written, or a file changes during the write.
     """
     _check_range(catalog, shard, num_shards)
     root = pathlib.Path(os.path.expanduser(folder))
@@ -69,9 +68,9 @@ def write_shard(
 
     def finished() -> Manifest | None:
         with contextlib.suppress(OSError, ValueError):
-            found = manifests.read_manifest(manifests.manifest_path(root, shard, num_shards))
-            if not manifests.wrong_size(root, found) and not _stale(found, common, own):
-                return found
+            manifest = manifests.read_manifest(manifests.manifest_path(root, shard, num_shards))
+            if not shard_faults.wrong_size(root, manifest) and not _stale(manifest, common, own):
+                return manifest
         return None
 
     manifest = finished()
@@ -80,7 +79,7 @@ def write_shard(
     key = hashlib.sha256(f"{root.resolve()}/{manifests.stem(shard, num_shards)}".encode())
     work = clips.cache_folder(cache) / "shards" / key.hexdigest()[:20]
     with _only_one(work):
-        manifest = finished()  # Another process may have written it meanwhile.
+        manifest = finished()  # Another process may have written it by now.
         if manifest:
             return manifest, False
         before = [_stat(track) for track in own]
@@ -121,7 +120,7 @@ def _check_range(catalog: Catalog, shard: int, num_shards: int) -> None:
 
 
 def _collection(catalog: Catalog, sample_rate: int, clip_samples: int) -> Collection:
-    sources = ["audio.py"] + ["band*/*.py", "band*.py"] * (catalog.name == "band")
+    sources = ["audio.py"] + ["band/**/*.py"] * (catalog.name == "band")
     decoder = {
         "code": clips.source_version(*sources),
         "libsndfile": soundfile.__libsndfile_version__,
@@ -140,7 +139,7 @@ def _collection(catalog: Catalog, sample_rate: int, clip_samples: int) -> Collec
 
 
 def _check_neighbours(root: pathlib.Path, common: Collection, num_shards: int) -> None:
-    """Refuses a folder that has shards of another kind: a mistyped option, most likely."""
+    """Refuse a folder that has shards of another kind: a mistyped option, most likely."""
     for path in sorted(root.glob("shard-*.json")):
         try:
             other = manifests.read_manifest(path)
@@ -155,12 +154,12 @@ def _check_neighbours(root: pathlib.Path, common: Collection, num_shards: int) -
                     f"--shards {root}: {path.name} there has {name} {there}, not {here}; use"
                     f" {there}, or another folder"
                 )
-        return  # One is enough: the others were held against it.
+        return  # One is enough: the others were compared with it.
 
 
 def _stale(manifest: Manifest, common: Collection, tracks: Sequence[Track]) -> str:
-    """Why a shard is no longer what `tracks` of the collection give; empty if it is."""
-    words = manifests.differences(manifest.collection, common)
+    """Return why a shard is not what `tracks` of the collection give now; empty if it is."""
+    words = shard_faults.differences(manifest.collection, common)
     if words:
         return f"has {words}"
     if [t.id for t in manifest.tracks] != [t.id for t in tracks]:
@@ -168,19 +167,19 @@ def _stale(manifest: Manifest, common: Collection, tracks: Sequence[Track]) -> s
     changed = [
         track.id
         for track, source in zip(tracks, manifest.sources, strict=True)
-        # The date alone says nothing: a copy of the collection has others.
+        # The MD5 decides, since a copy of the collection has other dates.
         if _stat(track) != _size_date(source) and _source(track).md5 != source.md5
     ]
     return f"has {len(changed)} file(s) that changed since ({changed[0]})" if changed else ""
 
 
 def _stat(track: Track) -> tuple[int, int]:
-    """Size and date of a track's file, zeros where there is none."""
+    """Return size and date of a track's file, zeros if there is none."""
     try:
-        found = os.stat(track.path)
+        stat = os.stat(track.path)
     except OSError:
         return 0, 0
-    return found.st_size, found.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _size_date(source: Source) -> tuple[int, int]:
@@ -197,7 +196,7 @@ def _source(track: Track) -> Source:
 
 @contextlib.contextmanager
 def _only_one(work: pathlib.Path) -> Iterator[None]:
-    """Two processes of this machine that write the same shard: one writes, the other waits."""
+    """Lock the folder: of two processes on this machine that write one shard, the second waits."""
     try:
         work.mkdir(parents=True, exist_ok=True)
         file = open(work / "lock", "w")  # noqa: SIM115
@@ -212,14 +211,14 @@ def _only_one(work: pathlib.Path) -> Iterator[None]:
 
 
 def _write(root: pathlib.Path, manifest: Manifest, store: clips.Clips) -> Manifest:
-    """Writes the ArrayRecord file of a shard, then its manifest; each is whole or not there."""
+    """Write the ArrayRecord file of a shard, then its manifest; each is whole or not there."""
     path = manifests.data_path(root, manifest.shard, manifest.num_shards)
     about = manifests.manifest_path(root, manifest.shard, manifest.num_shards)
-    # Another process that writes the same shard, on another machine, has a file of its own.
+    # The name differs from that of another machine that writes the same shard.
     partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # By Python first: the writer says nothing of a file that cannot be opened.
+        # Python creates it first, since the writer reports no file that cannot be opened.
         partial.write_bytes(b"")
         writer = array_record_module.ArrayRecordWriter(str(partial), _WRITER)
         for row, record in enumerate(manifest.records):
@@ -230,7 +229,7 @@ def _write(root: pathlib.Path, manifest: Manifest, store: clips.Clips) -> Manife
             os.fsync(file.fileno())
         size, digest = partial.stat().st_size, _sha256(partial)
         done = dataclasses.replace(manifest, num_bytes=size, sha256=digest)
-        about.unlink(missing_ok=True)  # That of an older file must never stand by the new one.
+        about.unlink(missing_ok=True)  # The old manifest must never describe the new file.
         os.replace(partial, path)
         write_whole(about, manifests.to_text(done))
     except (OSError, RuntimeError) as error:
@@ -240,13 +239,13 @@ def _write(root: pathlib.Path, manifest: Manifest, store: clips.Clips) -> Manife
         raise UserError(
             f"--shards {root}: cannot be written ({reason}); make room, or give another folder"
         ) from error
-    for left in root.glob(f".{path.name}.*.partial"):  # Of a machine that was killed.
-        left.unlink(missing_ok=True)
+    for leftover in root.glob(f".{path.name}.*.partial"):  # From a machine that was killed.
+        leftover.unlink(missing_ok=True)
     return done
 
 
 def _pieces(store: clips.Clips, row: int, length: int) -> Iterator[bytes]:
-    """Read, not mapped: pages of a mapped file count as memory of this process."""
+    """Yield the records of a row, by `read`: mapped pages count as memory of this process."""
     with open(store.samples.filename, "rb") as file:
         file.seek(row * store.samples.shape[1] * 2)
         for start in range(0, length, PIECE_SAMPLES):
@@ -256,29 +255,29 @@ def _pieces(store: clips.Clips, row: int, length: int) -> Iterator[bytes]:
 def find_faults(
     catalog: Catalog | None, folder: str, *, sample_rate: int, clip_samples: int
 ) -> tuple[list[Manifest], list[str]]:
-    """The manifests of a folder, and a line for each fault of its shards; reads every byte.
+    """Return the manifests of a folder, and a line for each fault of its shards; read every byte.
 
     Args:
-      catalog: what the shards must be made of; None compares them with each other alone.
-      sample_rate, clip_samples: what they must have.
+      catalog: the catalog of the shards; None only compares them with each other.
+      sample_rate, clip_samples: rate in Hz and length T that they must have.
     """
     root = pathlib.Path(os.path.expanduser(folder))
     if not root.is_dir():
         raise UserError(f"--shards {folder}: no such folder; write shards to it with --shard=I/N")
     common = catalog and _collection(catalog, sample_rate, clip_samples)
-    found, faults = manifests.find_faults(root, common)
-    for manifest in found:
+    shards, faults = shard_faults.find_faults(root, common)
+    for manifest in shards:
         number, count, why = manifest.shard, manifest.num_shards, ""
-        again, path = manifests.again(number, count), manifests.data_path(root, number, count)
+        remedy, path = shard_faults.remedy(number, count), manifests.data_path(root, number, count)
         if catalog:
             own = catalog.tracks[manifests.slice_of(len(catalog.tracks), number, count)]
             why = _stale(manifest, common, own)
         if not why and _sha256(path) != manifest.sha256:
             why = "has other bytes than its manifest says"
-            again = f"delete {path.name}, then {again}"
+            remedy = f"delete {path.name}, then {remedy}"
         if why:
-            faults.append(f"shard {number}/{count} {why}; {again}")
-    return found, faults
+            faults.append(f"shard {number}/{count} {why}; {remedy}")
+    return shards, faults
 
 
 def _sha256(path: pathlib.Path) -> str:
@@ -286,11 +285,11 @@ def _sha256(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def describe(found: Sequence[Manifest]) -> str:
-    """`16 shards: 106574 tracks, 74 of them skipped, 141093.1 MB`."""
-    records = [record for manifest in found for record in manifest.records]
-    skipped, size = sum(bool(r.error) for r in records), sum(m.num_bytes for m in found)
+def describe(shards: Sequence[Manifest]) -> str:
+    """Return `16 shard(s): 106574 tracks, 74 of them skipped, 141093.1 MB`."""
+    records = [record for manifest in shards for record in manifest.records]
+    skipped, size = sum(bool(r.error) for r in records), sum(m.num_bytes for m in shards)
     return (
-        f"{len(found)} shard(s): {len(records)} tracks, {skipped} of them skipped,"
+        f"{len(shards)} shard(s): {len(records)} tracks, {skipped} of them skipped,"
         f" {size / 1e6:.1f} MB"
     )

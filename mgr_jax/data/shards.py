@@ -1,8 +1,8 @@
 """Shards: the decoded clips of a large collection in ArrayRecord files, read through grain.
 
-A clip lies there in pieces (`shard_writer.PIECE_SAMPLES`), each a record of int16 samples, without
-the padding: a window is read without the rest of its clip. What is in a shard stands in its
-manifest (`data.manifests`), and nothing else is read before the first batch.
+A clip is stored in pieces (`shard_writer.PIECE_SAMPLES`), each a record of int16 samples, without
+the padding, so that a window is read without the rest of its clip. The manifest of a shard
+(`data.manifests`) lists its contents, and nothing else is read before the first batch.
 """
 
 import dataclasses
@@ -12,20 +12,20 @@ import pathlib
 import grain
 import numpy as np
 
-from mgr_jax.data import clips, manifests
+from mgr_jax.data import clips, manifests, shard_faults
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """int16 samples `[N, T]` in shards: a slice of a row is read where it is asked for.
+    """int16 samples `[N, T]` in shards: indexing reads a row or a slice of it.
 
     Attributes:
       source: all records of all shards, one after the other.
       files: the shards, in this order.
       first: first record of each row, `[N]`.
-      lengths: samples of each row that are there, `[N]`; the rest is zeros.
+      lengths: stored samples of each row, `[N]`; the rest is zeros.
       clip_samples: T.
     """
 
@@ -45,14 +45,14 @@ class Samples:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples as an array."""
+        """Return the bytes of the samples as an array."""
         return len(self.lengths) * self.clip_samples * self.dtype.itemsize
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __getitem__(self, key: int | tuple[int, slice]) -> np.ndarray:
-        """Row `[T]`, or a slice of it without a step.
+        """Return a row `[T]`, or a slice of it without a step.
 
         Raises:
           UserError: if a shard is damaged, or gone.
@@ -86,7 +86,7 @@ class Samples:
 
 @dataclasses.dataclass(frozen=True)
 class _File:
-    """What `ArrayRecordDataSource` takes for a file whose records it need not count."""
+    """A file for `ArrayRecordDataSource`, which then need not count its records."""
 
     filename: str
     take: int
@@ -95,16 +95,16 @@ class _File:
 
 
 def open_shards(root: str, *, sample_rate: int, clip_samples: int) -> tuple[Catalog, clips.Clips]:
-    """The catalog of a folder of shards, and its clip store, rows in the order of the catalog.
+    """Return the catalog of a folder of shards, and its clip store with rows in the same order.
 
-    Nothing is read but the manifests. Clips longer than `clip_samples` are cut at their end.
+    Only the manifests are read. Clips longer than `clip_samples` are cut at their end.
 
     Raises:
-      UserError: if the shards are no whole collection (`manifests.read_manifests`), of another
-        rate, or shorter than `clip_samples`.
+      UserError: if the shards are not a whole collection (`shard_faults.read_manifests`), have
+        another rate, or are shorter than `clip_samples`.
     """
-    found = manifests.read_manifests(root)
-    common, folder = found[0].collection, pathlib.Path(os.path.expanduser(root))
+    shards = shard_faults.read_manifests(root)
+    common, folder = shards[0].collection, pathlib.Path(os.path.expanduser(root))
     if common.sample_rate != sample_rate:
         raise UserError(
             f"data.root {root}: its shards have {common.sample_rate} Hz, not {sample_rate}; set"
@@ -116,7 +116,7 @@ def open_shards(root: str, *, sample_rate: int, clip_samples: int) -> tuple[Cata
             f" {clip_samples}; set data.clip_samples={common.clip_samples}, or write others"
         )
     files, counts = [], []
-    for manifest in found:
+    for manifest in shards:
         pieces = manifest.num_pieces()
         counts += pieces
         path = manifests.data_path(folder, manifest.shard, manifest.num_shards)
@@ -124,7 +124,7 @@ def open_shards(root: str, *, sample_rate: int, clip_samples: int) -> tuple[Cata
             files.append(_File(str(path), sum(pieces), sum(pieces)))
     records = tuple(
         dataclasses.replace(record, length=clip_samples) if record.length > clip_samples else record
-        for manifest in found
+        for manifest in shards
         for record in manifest.records
     )
     samples = Samples(
@@ -135,31 +135,31 @@ def open_shards(root: str, *, sample_rate: int, clip_samples: int) -> tuple[Cata
         clip_samples=clip_samples,
         piece_samples=common.piece_samples,
     )
-    return _catalog(found), clips.Clips(samples, records, sample_rate, folder)
+    return _catalog(shards), clips.Clips(samples, records, sample_rate, folder)
 
 
 def read_catalog(root: str) -> Catalog:
-    """The catalog of a folder of shards: that which they were made of, without its files.
+    """Return the catalog that a folder of shards was made of, without its files.
 
     Raises:
-      UserError: see `manifests.read_manifests`.
+      UserError: see `shard_faults.read_manifests`.
     """
-    return _catalog(manifests.read_manifests(root))
+    return _catalog(shard_faults.read_manifests(root))
 
 
-def _catalog(found: list[manifests.Manifest]) -> Catalog:
-    tracks = [track for manifest in found for track in manifest.tracks]
-    return manifests.catalog_of(found[0].collection, tracks)
+def _catalog(shards: list[manifests.Manifest]) -> Catalog:
+    tracks = [track for manifest in shards for track in manifest.tracks]
+    return manifests.catalog_of(shards[0].collection, tracks)
 
 
 def read_checksums(root: str) -> dict[str, str]:
-    """Track id -> MD5 of the file that it was decoded from; empty for the band.
+    """Return track id -> MD5 of the file that it was decoded from; empty for the band.
 
     Raises:
-      UserError: see `manifests.read_manifests`.
+      UserError: see `shard_faults.read_manifests`.
     """
     return {
         track.id: source.md5
-        for manifest in manifests.read_manifests(root)
+        for manifest in shard_faults.read_manifests(root)
         for track, source in zip(manifest.tracks, manifest.sources, strict=True)
     }

@@ -1,4 +1,4 @@
-"""The catalog of a data set by its name: its tracks with their labels, artists and recordings."""
+"""Data sets by name: reads the catalog of tracks with their labels, artists and recordings."""
 
 import collections
 import csv
@@ -13,8 +13,8 @@ from mgr_jax.data import ballroom, fma, gtzan
 from mgr_jax.data.catalog import PARTS, Catalog, Track, from_tracks
 from mgr_jax.errors import UserError
 
-# What libsndfile decodes, with usual other names; all else in a data set is no audio. RAW has no
-# header to tell its rate.
+# The formats of libsndfile, with common other suffixes; all else in a data set is not audio. RAW
+# has no header that gives its rate.
 AUDIO_SUFFIXES = frozenset(
     {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"}
     | {".aif", ".aifc", ".oga", ".opus", ".snd"}
@@ -22,7 +22,7 @@ AUDIO_SUFFIXES = frozenset(
 
 
 def make_catalog(data: config_lib.Data) -> Catalog:
-    """The catalog that `data.name` and `data.root` name.
+    """Return the catalog that `data.name` and `data.root` name.
 
     Raises:
       UserError: if the root is missing or holds no audio, a row of a manifest is wrong, or there
@@ -38,19 +38,19 @@ def make_catalog(data: config_lib.Data) -> Catalog:
 
 
 def _band(data: config_lib.Data) -> Catalog:
-    from mgr_jax.data.band import render as band  # Here: it takes SciPy, which is slow to start.
+    from mgr_jax.data.band import render  # Imported here: SciPy is slow to start.
 
-    tracks = band.tracks(
+    tracks = render.tracks(
         num_grooves=data.num_grooves, clips_per_groove=data.clips_per_groove, seed=data.seed
     )
     return from_tracks("band", tracks, {})
 
 
 def _folder(data: config_lib.Data) -> Catalog:
-    """`root/<class>/**/*.{wav,au,...}`: the label is the folder below the root."""
+    """Read `root/<class>/**/*.{wav,au,...}`: the label is the folder below the root."""
     root = _existing_folder(data.root)
     skipped: dict[str, int] = {}
-    classes, found = [], []
+    classes, files = [], []
     for path in root.iterdir():
         if _is_hidden(path.name):
             continue
@@ -61,16 +61,16 @@ def _folder(data: config_lib.Data) -> Catalog:
         elif _is_audio(path.name):
             _count(skipped, "audio outside of a class folder")
     for folder in classes:
-        found += [(folder.name, path) for path in _audio_files(folder, skipped)]
-    if not found:
+        files += [(folder.name, path) for path in _audio_files(folder, skipped)]
+    if not files:
         raise UserError(
             f"data.root {root}: no audio file in {len(classes)} class folder(s); expected"
             " root/<class>/*.wav (or au, flac, ogg, mp3)"
         )
-    # Files that differ in their suffix alone are taken for one recording, encoded twice.
-    stems = collections.Counter(path.with_suffix("") for _, path in found)
+    # Files that differ only in their suffix are taken for one recording, encoded twice.
+    stems = collections.Counter(path.with_suffix("") for _, path in files)
     tracks = []
-    for label, path in found:
+    for label, path in files:
         name, stem = path.relative_to(root), path.with_suffix("")
         recording = _text(stem.relative_to(root).as_posix()) if stems[stem] > 1 else ""
         tracks.append(Track(_text(name.as_posix()), str(path), _text(label), recording=recording))
@@ -78,7 +78,7 @@ def _folder(data: config_lib.Data) -> Catalog:
 
 
 def _gtzan(data: config_lib.Data) -> Catalog:
-    """GTZAN as first released (`genres/`), as on Kaggle (`Data/genres_original/`) or bare."""
+    """Read GTZAN as first released (`genres/`), as on Kaggle (`Data/genres_original/`) or bare."""
     root = _existing_folder(data.root)
     nested = ("", "genres", "genres_original", "Data/genres_original")
     bases = [root / name for name in nested]
@@ -88,16 +88,16 @@ def _gtzan(data: config_lib.Data) -> Catalog:
             f"data.root {root}: no genre folder (blues, classical, ...) in it, in genres/ or in"
             " Data/genres_original/; point it at the folder that holds them"
         )
-    known = gtzan.facts()
+    facts = gtzan.facts()
     tracks, skipped, paths = [], {}, {}
     for genre in gtzan.GENRES:
         for path in _audio_files(base / genre, skipped):
             name = path.stem
-            if name not in known or not name.startswith(f"{genre}."):
+            if name not in facts or not name.startswith(f"{genre}."):
                 _count(skipped, "not a GTZAN track name")
                 continue
             paths.setdefault(name, []).append(path.name)
-            fact = known[name]
+            fact = facts[name]
             tracks.append(
                 Track(name, str(path), genre, fact.artist, fact.recording, part=fact.part)
             )
@@ -125,12 +125,12 @@ def _extended_ballroom(data: config_lib.Data) -> Catalog:
 
 
 def _gtzan_facts(data: config_lib.Data) -> Catalog:
-    """GTZAN as published, without its audio: for `experiments.audit`."""
+    """Return GTZAN as published, without its audio: for `experiments.audit`."""
     return from_tracks("gtzan_facts", gtzan.tracks(), {})
 
 
 def _manifest(data: config_lib.Data) -> Catalog:
-    """A CSV with `path,label` and, where known, `id,artist,recording,split`.
+    """Read a CSV with `path,label` and, where known, `id,artist,recording,split`.
 
     Paths are relative to the CSV. Every wrong row is listed, not only the first.
     """
@@ -153,7 +153,7 @@ def _manifest(data: config_lib.Data) -> Catalog:
                     "has no path or no label": not value["path"] or not track.label,
                     "has a path with a null character": "\0" in value["path"],
                     f"repeats id {track.id!r}": track.id in ids,
-                    # Under another id it could stand in two parts.
+                    # Under another id it could be in two parts.
                     f"repeats path {value['path']!r}": track.path in paths and track.id not in ids,
                     f"has split {track.part!r}": track.part not in ("", *PARTS),
                 }
@@ -190,7 +190,7 @@ def _arrays(data: config_lib.Data) -> Catalog:
 
 
 def _shards(data: config_lib.Data) -> Catalog:
-    """The catalog that shards were made of, with its name: its protocols are those of its data."""
+    """Return the catalog that shards were made of, under its own name, which decides protocols."""
     from mgr_jax.data import shards
 
     return shards.read_catalog(data.root)
@@ -206,12 +206,12 @@ def _existing_folder(root: str) -> pathlib.Path:
 
 
 def _audio_files(folder: pathlib.Path, skipped: dict[str, int]) -> list[pathlib.Path]:
-    """Audio files below `folder`; counts in `skipped` what is left out, by reason.
+    """Return the audio files below `folder`; count in `skipped` what is left out, by reason.
 
-    A name is enough: a broken link or a pipe is for the decoder to refuse, by name. Links to
-    folders are not followed, since they may lead round in a circle.
+    Only the names are checked: the decoder reports a broken link or a pipe. Links to folders are
+    not followed, since they may form a cycle.
     """
-    found = []
+    files = []
 
     def refuse(error: OSError) -> None:
         _count(skipped, f"folder that cannot be read ({_text(error.filename)}: {error.strerror})")
@@ -225,13 +225,13 @@ def _audio_files(folder: pathlib.Path, skipped: dict[str, int]) -> list[pathlib.
             if _is_hidden(name):
                 _count(skipped, "hidden file (._*, .DS_Store, ...)")
             elif _is_audio(name):
-                found.append(pathlib.Path(parent, name))
+                files.append(pathlib.Path(parent, name))
             else:
                 suffix = _text(pathlib.Path(name).suffix.lower())
                 _count(skipped, f"not audio ({suffix or 'no suffix'})")
-    if not found:
+    if not files:
         _count(skipped, f"folder without audio ({_text(folder.name)})")
-    return sorted(found)
+    return sorted(files)
 
 
 def _count(skipped: dict[str, int], reason: str) -> None:
@@ -239,14 +239,14 @@ def _count(skipped: dict[str, int], reason: str) -> None:
 
 
 def _text(name: str) -> str:
-    """`name` as a line that any file and terminal takes: no line breaks, no stray bytes."""
+    """Return `name` as one printable line: line breaks and invalid bytes are escaped."""
     name = name.encode("utf-8", "backslashreplace").decode("utf-8")
     breaks = {c for c in name if unicodedata.category(c) in ("Cc", "Zl", "Zp")}
     return name.translate({ord(c): c.encode("unicode_escape").decode() for c in breaks})
 
 
 def _some(items: list[str]) -> str:
-    """The first five items, and how many more there are."""
+    """Return the first five items, and how many more there are."""
     return "; ".join(items[:5]) + (f"; and {len(items) - 5} more" if len(items) > 5 else "")
 
 

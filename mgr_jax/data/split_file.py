@@ -1,4 +1,4 @@
-"""Split files: those that we write for others, and those that others made, of whatever form.
+"""Split files: written for use elsewhere, and read in many forms.
 
 A CSV has a line `track_id,part` or `track_id,fold` per track. A JSON file has the fields of
 `splits.to_json`, or `folds`: a list with the `test` (and `valid`) tracks of each fold.
@@ -20,7 +20,7 @@ from mgr_jax.data.catalog import PARTS, Catalog, Track
 from mgr_jax.data.sources import AUDIO_SUFFIXES
 from mgr_jax.errors import UserError
 
-# What a line may call its parts.
+# Names of the parts in a line.
 _PART_NAMES = {
     **dict.fromkeys(("train", "training", "tr", "trn"), "train"),
     **dict.fromkeys(("valid", "validation", "val", "dev", "va"), "valid"),
@@ -29,18 +29,18 @@ _PART_NAMES = {
 }
 _ID_COLUMNS = ("track_id", "track", "filename", "file_name", "file", "path", "name", "song", "id")
 _PART_COLUMNS = ("part", "fold", "split", "subset", "set", "partition", "folds")
-# Features of a track may stand for it.
+# A file of features may represent its track.
 _SUFFIXES = AUDIO_SUFFIXES | {".npy", ".npz", ".png"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Assignment:
-    """Which tracks of a catalog stand in which part or fold.
+    """The tracks of each part or fold.
 
     Attributes:
-      parts: part (`train`, `valid`, `test`) or fold -> sorted ids. A track may stand in several.
-      has_folds: each fold is the test part once, the others being trained on.
-      unknown: names in the file that are no track of the catalog.
+      parts: part (`train`, `valid`, `test`) or fold -> sorted ids. A track may be in several.
+      has_folds: each fold is the test part once, with training on the others.
+      unknown: names in the file that are not a track of the catalog.
     """
 
     parts: Mapping[str, tuple[str, ...]]
@@ -49,12 +49,12 @@ class Assignment:
 
 
 def of_split(split: splits.Split) -> Assignment:
-    """`split` as an assignment."""
+    """Return `split` as an assignment."""
     return Assignment({part: getattr(split, part) for part in PARTS}, has_folds=False)
 
 
 def folds_csv(folds: Mapping[str, int]) -> str:
-    """`track_id,fold` lines of `splits.make_folds`."""
+    """Return the `track_id,fold` lines of `splits.make_folds`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["track_id", "fold"])
@@ -63,8 +63,8 @@ def folds_csv(folds: Mapping[str, int]) -> str:
 
 
 def folds_json(catalog: Catalog, *, protocol: str, num_folds: int, seed: int) -> dict[str, Any]:
-    """The `test` and `valid` tracks of every fold as JSON values; the rest is trained on."""
-    found = [
+    """Return the `test` and `valid` tracks of every fold as JSON values; the others train."""
+    fold_splits = [
         splits.make_split(catalog, protocol=protocol, fold=fold, seed=seed, num_folds=num_folds)
         for fold in range(num_folds)
     ]
@@ -72,18 +72,18 @@ def folds_json(catalog: Catalog, *, protocol: str, num_folds: int, seed: int) ->
         "protocol": protocol,
         "num_folds": num_folds,
         "seed": seed,
-        "folds": [{"valid": list(split.valid), "test": list(split.test)} for split in found],
-        "left_out": list(found[0].left_out),
+        "folds": [{"valid": list(split.valid), "test": list(split.test)} for split in fold_splits],
+        "left_out": list(fold_splits[0].left_out),
     }
 
 
 def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
-    """Reads a split file that somebody made, CSV or JSON.
+    """Read a split file in any of the forms below, CSV or JSON.
 
     A CSV needs no header; with one, the columns may be in any order (`track_id`, `file`, ...; then
-    `part`, `fold`, `split`, ...). Commas, semicolons, tabs or white space part the columns. Tracks
-    are matched leniently: `blues.00000`, `blues.00000.wav`, `blues/blues.00000.au` and
-    `/any/where/blues/blues.00000.wav` are all one.
+    `part`, `fold`, `split`, ...). Commas, semicolons, tabs or white space separate the columns.
+    Tracks are matched leniently: `blues.00000`, `blues.00000.wav`, `blues/blues.00000.au` and
+    `/any/where/blues/blues.00000.wav` are the same track.
 
     Raises:
       UserError: if the file cannot be read, has fewer than two parts or folds, or names no track.
@@ -109,11 +109,11 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
     parts, unknown = collections.defaultdict(set), []
     for name, value in rows:
         part = _fold_name(value) if has_folds else _PART_NAMES[value.strip().lower()]
-        found = match(name)
-        if found is None:
+        track_id = match(name)
+        if track_id is None:
             unknown.append(name)
         elif part:
-            parts[part].add(found)
+            parts[part].add(track_id)
     if not parts:
         raise UserError(
             f"--split_file {path}: none of its {len(rows)} line(s) names a track of the data"
@@ -128,13 +128,13 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
 
 
 def _fold_name(value: str) -> str:
-    """`1.0`, as spreadsheets write it, is fold 1."""
+    """Return the fold of a value: `1.0`, as spreadsheets write it, is fold 1."""
     value = value.strip()
     return "" if value.lower() in _PART_NAMES else re.sub(r"^(\d+)\.0*$", r"\1", value)
 
 
 def _fold_order(name: str) -> list[tuple[int, str]]:
-    """Numbers by their value: fold 2 before fold 10."""
+    """Return a sort key that compares numbers by value: fold 2 before fold 10."""
     return [(int(p), "") if p.isdecimal() else (-1, p) for p in re.findall(r"\d+|\D+", name)]
 
 
@@ -156,7 +156,7 @@ def _csv_rows(text: str) -> list[tuple[str, str]]:
         rows = rows[1:]
     else:
         which = [0, 1]
-        # A header of other words: no line below has such a part.
+        # A header with other names: no line below has such a part.
         below = {row[1].lower() for row in rows[1:] if len(row) > 1}
         if len(below) > 1 and head[1:] and not re.search(r"\d", head[1]):
             rows = rows if head[1] in below | _PART_NAMES.keys() else rows[1:]
@@ -180,7 +180,7 @@ def _json_rows(text: str) -> list[tuple[str, str]]:
 
 
 def _matcher(tracks: Iterable[Track]) -> Callable[[str], str | None]:
-    """A function from a name to the id of the one track that it can mean, or None."""
+    """Return a function from a name to the id of the one track that it can mean, or None."""
     tracks = tuple(tracks)
     ids = {track.id for track in tracks}
     whole: dict[tuple[str, ...], str] = {}
@@ -201,14 +201,14 @@ def _matcher(tracks: Iterable[Track]) -> Callable[[str], str | None]:
         for start in range(len(pieces)):
             if pieces[start:] in whole:
                 return whole[pieces[start:]]
-        found = tails.get(pieces, ())
-        return next(iter(found)) if len(found) == 1 else None
+        candidates = tails.get(pieces, ())
+        return next(iter(candidates)) if len(candidates) == 1 else None
 
     return match
 
 
 def _pieces(name: str) -> tuple[str, ...]:
-    """Folders and name without the suffix of a file; no case."""
+    """Return folders and name in lower case, without the suffix of a file."""
     pieces = [piece for piece in re.split(r"[/\\]+", name.strip().casefold()) if piece != "."]
     stem, dot, suffix = pieces[-1].rpartition(".")
     if stem and f"{dot}{suffix}" in _SUFFIXES:
@@ -217,7 +217,7 @@ def _pieces(name: str) -> tuple[str, ...]:
 
 
 def to_text(catalog: Catalog, *, path: str, protocol: str, num_folds: int, seed: int) -> str:
-    """What `path`, a CSV or JSON file, holds of a protocol: its folds, or its one split."""
+    """Return the text of `path`, CSV or JSON: the folds of a protocol, or its one split."""
     as_json = path.lower().endswith(".json")
     if protocol in folds_lib.PROTOCOLS:
         options = {"protocol": protocol, "num_folds": num_folds, "seed": seed}

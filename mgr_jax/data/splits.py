@@ -18,7 +18,7 @@ from mgr_jax.data import gtzan
 from mgr_jax.data.catalog import PARTS, Catalog, Track
 from mgr_jax.errors import UserError
 
-# Protocol of a model that was trained elsewhere, on nobody knows which tracks.
+# Protocol of a model that was trained elsewhere, on unknown tracks.
 IMPORTED = "imported"
 TEST_SHARE = 0.1
 VALID_SHARE = 0.1
@@ -28,12 +28,12 @@ _WHOLE_GTZAN = 900
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Track ids of the three parts, each sorted, and what the split leaves out or lets cross.
+    """Track ids of the three parts, each sorted, and what is left out or shared between parts.
 
     Attributes:
       protocol: name of the protocol that every accuracy on this split carries.
       left_out: ids in no part.
-      shared_artists: artists that stand in the test part and in train or valid.
+      shared_artists: artists that are in the test part and in train or valid.
       shared_recordings: likewise for recordings.
     """
 
@@ -46,7 +46,7 @@ class Split:
     shared_recordings: tuple[str, ...] = ()
 
     def hash(self) -> str:
-        """SHA-256 of the protocol's name and the ids of the parts."""
+        """Return the SHA-256 of the protocol's name and the ids of the parts."""
         parts = [self.protocol, self.train, self.valid, self.test]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -61,23 +61,23 @@ def make_split(
     refit: bool = False,
     needs_test: bool = True,
 ) -> Split:
-    """Splits the tracks of `catalog` into train, valid and test.
+    """Split the tracks of `catalog` into train, valid and test.
 
     Args:
       catalog: the tracks.
-      protocol: `holdout` (10 % of each class to test on and 10 % to validate on, drawn by `seed`),
+      protocol: `holdout` (10 % of each class for testing and 10 % for validation, drawn by `seed`),
         `kfold` (each of `num_folds` random stratified folds is the test part once),
-        `artist_kfold` (likewise, but no artist and no recording stands in two parts, and tracks of
-        one recording with two labels are left out; see `folds.assign_folds`), `listed` (the split
+        `artist_kfold` (likewise, but no artist and no recording is in two parts, and tracks of one
+        recording with two labels are left out; see `folds.assign_folds`), `listed` (the split
         that comes with the data) or `fault_filtered` (the published split of GTZAN by Kereliuk,
-        Sturm and Larsen). With folds, a tenth of all tracks is carved out of the other folds to
-        validate on, by the same rule. Groups of artists may be too few for a class to stand in the
-        test or the validation part; it is always in the training part.
+        Sturm and Larsen). With folds, a tenth of all tracks is taken from the other folds for
+        validation, by the same rule. A class with few groups of artists may be missing in the test
+        or the validation part; it is always in the training part.
       fold: which fold is the test part; protocols without folds have only fold 0.
       seed: seed of the draw.
       num_folds: folds of `kfold` and `artist_kfold`.
-      refit: the training part takes in the validation part, which is empty then.
-      needs_test: an empty test part is refused; False if another file is to be scored.
+      refit: add the validation part to the training part, and leave it empty.
+      needs_test: refuse an empty test part; False if another file is to be scored.
 
     Raises:
       UserError: if a part would be empty, or a class has no track to train on; with `holdout` and
@@ -112,10 +112,10 @@ def make_split(
 def make_folds(
     catalog: Catalog, *, protocol: str, seed: int = 0, num_folds: int = 5
 ) -> dict[str, int]:
-    """Track id -> fold whose test part has it (`folds.assign_folds`), for the tracks in a fold.
+    """Return track id -> fold whose test part has it (`folds.assign_folds`), for tracks in a fold.
 
-    Of GTZAN these are the folds of its 1000 published tracks, so that a copy with a damaged file
-    has the folds of all others; a copy that lacks more than a hundred is divided by itself.
+    For GTZAN these are the folds of its 1000 published tracks, so that a damaged file does not
+    change the folds of the others; a copy that lacks more than a hundred is divided on its own.
     """
     assigned = folds_lib.assign_folds(
         _published(catalog), protocol=protocol, num_folds=num_folds, seed=seed
@@ -130,8 +130,8 @@ def _one_fold(
     whole = _published(catalog)
     options = {"protocol": protocol, "num_folds": num_folds, "seed": seed}
     assigned = folds_lib.assign_folds(whole, **options)
-    learned = [track for track in whole.tracks if assigned.get(track.id, fold) != fold]
-    valid = folds_lib.valid_tracks(learned, fold=fold, **options)
+    others = [track for track in whole.tracks if assigned.get(track.id, fold) != fold]
+    valid = folds_lib.valid_tracks(others, fold=fold, **options)
     parts = {}
     for track in catalog.tracks:
         if track.id not in assigned:
@@ -148,7 +148,7 @@ def _is_gtzan(catalog: Catalog) -> bool:
 
 
 def _published(catalog: Catalog) -> Catalog:
-    """The catalog that folds are made of: all of GTZAN, for a copy of nearly all of it."""
+    """Return the catalog that folds are made of: all of GTZAN, for a copy of nearly all of it."""
     if not _is_gtzan(catalog) or len(catalog.tracks) < _WHOLE_GTZAN:
         return catalog
     tracks = gtzan.tracks()
@@ -174,7 +174,7 @@ def _holdout(catalog: Catalog, seed: int) -> dict[str, str]:
 
 
 def _round(value: float) -> int:
-    """Half up: Python's `round` takes 2.5 to 2 and 3.5 to 4."""
+    """Round half up: Python's `round` takes 2.5 to 2 and 3.5 to 4."""
     return math.floor(value + 0.5)
 
 
@@ -213,7 +213,7 @@ def _check_classes(catalog: Catalog, split: Split, *, optional: Sequence[str] = 
             if split.protocol in folds_lib.PROTOCOLS:
                 why = "the groups of artists are too few; add tracks or use another protocol"
             raise UserError(f"data.protocol {split.protocol!r}: no track in part {part!r}; {why}")
-        # A published split of a partial copy may lack a class to test on, never one to learn.
+        # A published split of a partial copy may lack a class in testing, but not in training.
         missing = set(catalog.labels) - {label_of[name] for name in ids}
         if missing and (part == "train" or split.protocol in ("holdout", "kfold")):
             raise UserError(
@@ -223,15 +223,15 @@ def _check_classes(catalog: Catalog, split: Split, *, optional: Sequence[str] = 
 
 
 def to_json(split: Split) -> dict[str, Any]:
-    """`split` as JSON values."""
+    """Return `split` as JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(split)))
 
 
 def from_json(values: dict[str, Any]) -> Split:
-    """The split of `to_json`; refuses overlapping parts.
+    """Return the split of `to_json`.
 
     Raises:
-      UserError: if a field is missing or of a wrong type, or a track stands in two parts.
+      UserError: if a field is missing or of a wrong type, or a track is in two parts.
     """
     fields = [field.name for field in dataclasses.fields(Split)]
     missing = [name for name in fields if name not in values]
@@ -250,7 +250,7 @@ def from_json(values: dict[str, Any]) -> Split:
 
 
 def to_csv(split: Split) -> str:
-    """`track_id,part` lines, for use elsewhere."""
+    """Return `track_id,part` lines, for use elsewhere."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["track_id", "part"])

@@ -1,4 +1,4 @@
-"""Windows of a waveform that comes block by block."""
+"""Windows of a waveform that arrives block by block."""
 
 from collections.abc import Generator
 
@@ -10,7 +10,7 @@ Window = tuple[int, np.ndarray, int]
 
 
 def hop_length(window: int, overlap: float) -> int:
-    """Samples from one window to the next, of windows of `window` samples.
+    """Return the samples from the start of one window to the next, for windows of `window` samples.
 
     Args:
       overlap: share of a window that the next one covers again, from 0 to below 1.
@@ -26,12 +26,12 @@ def hop_length(window: int, overlap: float) -> int:
 def cut(
     blocks: Generator[np.ndarray, None, str], *, window: int, hop: int
 ) -> Generator[Window, None, tuple[int, str]]:
-    """Windows of the joined `blocks` `[T]`: first sample, float32 `[window]`, samples of audio.
+    """Yield windows of the joined `blocks` `[T]`: first sample, float32 `[window]`, valid samples.
 
-    They start every `hop` samples; the last one ends where the audio does, so that every sample
-    is heard. Audio shorter than a window has one, padded with zeros. With `hop` = `window` these
-    are the windows of `batches.window_starts`, by which `evaluation.tracks` judges. No more than a
-    window and a block are held at a time.
+    They start every `hop` samples; the last one ends at the end of the audio, so that every sample
+    is in a window. Audio shorter than a window gives one window, padded with zeros. With `hop` =
+    `window` these are the windows of `batches.window_starts`, which evaluation uses. No more than
+    a window and a block are held at a time.
 
     Returns:
       The number of samples, and the note that `blocks` returns.

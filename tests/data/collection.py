@@ -1,4 +1,4 @@
-"""A small collection with all that shards must carry, as files and as shards."""
+"""A small collection with every field that shards carry, as files and as shards."""
 
 import dataclasses
 import hashlib
@@ -20,7 +20,7 @@ _PARTS = ("train", "train", "train", "valid", "test")
 
 
 def write_files(folder: pathlib.Path) -> None:
-    """15 tracks of two classes in `folder/tracks.csv`: short, loud, damaged ones among them."""
+    """Write 15 tracks of two classes and `folder/tracks.csv`; some are short, loud or damaged."""
     (folder / "audio").mkdir()
     lines = ["path,label,artist,recording,split"]
     for i in range(15):
@@ -36,7 +36,7 @@ def write_files(folder: pathlib.Path) -> None:
 
 
 def make(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A new folder with the files of `write_files` and their shards."""
+    """Return a new folder with the files of `write_files` and their shards."""
     folder = tmp_path_factory.mktemp("made")
     write_files(folder)
     write_shards(folder)
@@ -44,7 +44,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def get_config(folder: pathlib.Path, *, sharded: bool = False, **data) -> config_lib.Config:
-    """Of the files in `folder`, or of their shards in `folder/shards`."""
+    """Return the config of the files in `folder`, or of their shards in `folder/shards`."""
     fields = {"name": "manifest", "root": str(folder / "tracks.csv"), "protocol": "listed"}
     if sharded:
         fields |= {"name": "shards", "root": str(folder / "shards")}
@@ -55,7 +55,7 @@ def get_config(folder: pathlib.Path, *, sharded: bool = False, **data) -> config
 
 
 def write_shard(folder: pathlib.Path, shard: int, num_shards: int = NUM_SHARDS, **settings):
-    """Shard of the files in `folder`, to `folder/shards`: see `shard_writer.write_shard`."""
+    """Write a shard of the files in `folder` to `folder/shards`: see `shard_writer.write_shard`."""
     catalog = make_catalog(get_config(folder).data)
     to = str(settings.pop("to", folder / "shards"))
     fields = {"cache": str(folder / "cache"), "num_workers": 1}
@@ -71,7 +71,7 @@ def write_shards(folder: pathlib.Path) -> None:
 
 
 def find_faults(folder: pathlib.Path, *, alone: bool = False, **settings):
-    """Faults of `folder/shards`, held against the files of `folder` or `alone`."""
+    """Return the faults of `folder/shards`, compared with the files of `folder` or `alone`."""
     catalog = None if alone else make_catalog(get_config(folder).data)
     fields = {"sample_rate": RATE, "clip_samples": LENGTH} | settings
     with pytest.MonkeyPatch.context() as patch:
@@ -80,12 +80,12 @@ def find_faults(folder: pathlib.Path, *, alone: bool = False, **settings):
 
 
 def copy_shards(folder: pathlib.Path, other: pathlib.Path) -> pathlib.Path:
-    """Copies `folder/shards` to `other/shards`."""
+    """Copy `folder/shards` to `other/shards`."""
     return pathlib.Path(shutil.copytree(folder / "shards", other / "shards"))
 
 
 def contents(folder: pathlib.Path) -> dict[str, bytes]:
-    """Name -> bytes of the files in `folder/shards`."""
+    """Return name -> bytes of the files in `folder/shards`."""
     return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
 
 
@@ -94,7 +94,7 @@ def md5(path: str) -> str:
 
 
 def with_decoder(manifest, **versions: str):
-    """`manifest` as if made by another decoder."""
+    """Return `manifest` as if made by another decoder."""
     decoder = {**manifest.collection.decoder, **versions}
     common = dataclasses.replace(manifest.collection, decoder=decoder)
     return dataclasses.replace(manifest, collection=common)

@@ -1,3 +1,5 @@
+"""Array files: exact values, and one error for each kind of damage."""
+
 import io
 import warnings
 
@@ -33,9 +35,9 @@ def open_store(path, num_frames=30, num_bins=8):
 def test_open_arrays_scales_cuts_and_pads(tmp_path):
     store = open_store(save(tmp_path), num_frames=20)
     expected = CONTENT["spectrogram"][2, 12:20] * 0.5 - 10.0
-    found = store.waveform(store.row["blues.00003"], 12, 10)
-    np.testing.assert_allclose(found[:8], expected, rtol=1e-6)
-    assert found.dtype == np.float32 and not found[8:].any()
+    waveform = store.waveform(store.row["blues.00003"], 12, 10)
+    np.testing.assert_allclose(waveform[:8], expected, rtol=1e-6)
+    assert waveform.dtype == np.float32 and not waveform[8:].any()
 
 
 def test_open_arrays_takes_floats_as_they_are(tmp_path):
@@ -44,7 +46,7 @@ def test_open_arrays_takes_floats_as_they_are(tmp_path):
     np.testing.assert_array_equal(store.waveform(1), values[1].astype(np.float32))
 
 
-def test_open_arrays_leaves_rows_aside_that_are_not_finite(tmp_path):
+def test_open_arrays_skips_rows_that_are_not_finite(tmp_path):
     values = np.zeros((4, 30, 8), np.float32)
     values[1, 3, 2] = np.nan
     store = open_store(save(tmp_path, spectrogram=values))
@@ -52,7 +54,7 @@ def test_open_arrays_leaves_rows_aside_that_are_not_finite(tmp_path):
     assert "rock.00002" not in store.row
 
 
-def test_read_tracks_knows_gtzans_artists_unless_the_file_tells(tmp_path):
+def test_read_tracks_takes_artists_of_gtzan_that_the_file_lacks(tmp_path):
     (one, *_) = arrays.read_tracks(save(tmp_path))
     fact = gtzan.facts()["rock.00001"]
     assert (one.artist, one.recording, one.part) == (fact.artist, fact.recording, "train")
@@ -70,8 +72,8 @@ def test_structured_npy_equals_npz(tmp_path):
         rows[name] = CONTENT[name]
     np.save(tmp_path / "rows.npy", rows)
     assert [t.id for t in arrays.read_tracks(str(tmp_path / "rows.npy"))] == NAMES
-    found = open_store(str(tmp_path / "rows.npy")).waveform(3)
-    np.testing.assert_array_equal(found, CONTENT["spectrogram"][3].astype(np.float32))
+    waveform = open_store(str(tmp_path / "rows.npy")).waveform(3)
+    np.testing.assert_array_equal(waveform, CONTENT["spectrogram"][3].astype(np.float32))
 
 
 @pytest.mark.parametrize(

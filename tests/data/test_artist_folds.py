@@ -167,7 +167,7 @@ def test_assign_folds_does_not_depend_on_the_order_of_tracks(protocol, catalog, 
     assert len({split.hash() for split in by_order}) == 1
 
 
-def test_artist_groups_links_over_artists_and_recordings_whatever_the_spelling():
+def test_artist_groups_links_artists_and_recordings_in_any_spelling():
     tracks = [
         Track("1", "", "a", "John Lee  Hooker", "x"),
         Track("2", "", "b", "JOHN LEE HOOKER", ""),
@@ -243,8 +243,8 @@ def test_artist_kfold_of_gtzan_refuses_ten_folds():
 @pytest.mark.parametrize(("protocol", "seed"), PINNED)
 def test_folds_of_gtzan_are_the_same_on_every_machine(protocol, seed):
     assigned = folds.assign_folds(GTZAN, protocol=protocol, num_folds=5, seed=seed)
-    found = hashlib.sha256(json.dumps(assigned).encode()).hexdigest()
-    assert found == PINNED[protocol, seed]
+    digest = hashlib.sha256(json.dumps(assigned).encode()).hexdigest()
+    assert digest == PINNED[protocol, seed]
 
 
 def test_artist_kfold_of_gtzan_is_pinned_with_its_validation_part():

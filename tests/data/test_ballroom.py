@@ -22,7 +22,7 @@ def _catalog(name, root):
     return sources.make_catalog(config_lib.Data(name=name, root=str(root)))
 
 
-def test_ballroom_joins_rumba_and_tells_albums_from_file_names(tmp_path):
+def test_ballroom_joins_rumba_and_reads_albums_from_file_names(tmp_path):
     for name in (
         "Rumba-American/Media-105901.wav",
         "Rumba-Misc/Albums-Cafe_Paradiso-01.wav",
@@ -33,28 +33,28 @@ def test_ballroom_joins_rumba_and_tells_albums_from_file_names(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "allBallroomFiles").touch()
-    found = _catalog("ballroom", tmp_path)
-    assert [(t.id, t.label, t.artist) for t in found.tracks] == [
+    catalog = _catalog("ballroom", tmp_path)
+    assert [(t.id, t.label, t.artist) for t in catalog.tracks] == [
         ("Jive/Albums-Cafe_Paradiso-13", "Jive", "album Cafe_Paradiso"),
         ("Jive/Media-105902", "Jive", "album 1059"),
         ("Rumba-American/Media-105901", "Rumba", "album 1059"),
         ("Rumba-Misc/Albums-Cafe_Paradiso-01", "Rumba", "album Cafe_Paradiso"),
     ]
-    assert found.skipped == (("hidden file (._*, .DS_Store, ...)", 1),)
+    assert catalog.skipped == (("hidden file (._*, .DS_Store, ...)", 1),)
 
 
 def test_extended_ballroom_takes_artists_and_recordings_from_the_xml(tmp_path):
     (tmp_path / "extendedballroom_v1.1.xml").write_text(XML)
-    found = _catalog("extended_ballroom", tmp_path)
-    first, second, unknown, other = found.tracks
-    assert found.labels == ("Chacha", "Wcswing")
+    catalog = _catalog("extended_ballroom", tmp_path)
+    first, second, unknown, other = catalog.tracks
+    assert catalog.labels == ("Chacha", "Wcswing")
     assert first.path == str(tmp_path / "Chacha" / "100701.mp3")
     assert first.artist == second.artist == "the band"
     assert first.recording == second.recording == "the band: some song"
     assert (unknown.artist, unknown.recording) == ("", "")
     assert other.label == "Wcswing"
     with pytest.raises(UserError, match="use 'holdout'"):
-        splits.make_split(found, protocol="listed")
+        splits.make_split(catalog, protocol="listed")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,6 @@ def test_extended_ballroom_damaged_xml_is_one_line(tmp_path, text, named):
 
 
 @pytest.mark.parametrize("name", ["ballroom", "extended_ballroom"])
-def test_ballroom_empty_folder_says_what_to_give(tmp_path, name):
+def test_ballroom_refuses_an_empty_folder(tmp_path, name):
     with pytest.raises(UserError, match=r"data\.root"):
         _catalog(name, tmp_path)

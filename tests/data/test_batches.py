@@ -1,4 +1,4 @@
-"""Batches: a function of (seed, step) alone, complete, and inside the audio."""
+"""Batches: functions of (seed, step) alone, complete, and within the audio."""
 
 import collections
 import contextlib
@@ -18,7 +18,7 @@ WINDOW = 20
 
 
 def _part(lengths=LENGTHS, *, total=100):
-    """A part whose sample t of row r is r + t/1000 (and 0 after its end); every second row used."""
+    """Return a part of every second row; sample t of row r is r + t/1000, and 0 after its end."""
     rows = np.arange(2 * len(lengths))
     samples = np.zeros((len(rows), total), np.int16)
     records = []
@@ -38,7 +38,7 @@ def _train(part, **kwargs):
 
 
 def _tracks(batch):
-    """Index of the track of each row, read off its samples, and the first sample."""
+    """Return the index of the track of each row, from its samples, and the first sample."""
     values = np.rint(batch["waveform"][:, 0] * 1000).astype(int)
     return (values // 1000) // 2, values % 1000
 
@@ -103,7 +103,7 @@ def test_train_batches_take_every_track_once_in_every_pass():
     order = np.concatenate([_tracks(batch)[0] for batch in stream])
     passes = order.reshape(-1, 7)
     np.testing.assert_array_equal(np.sort(passes, axis=1), np.tile(np.arange(7), (16, 1)))
-    assert len({tuple(one) for one in passes}) > 10  # Shuffled anew.
+    assert len({tuple(one) for one in passes}) > 10  # Reshuffled for every pass.
 
 
 def test_train_batches_take_windows_from_all_over_the_audio():
@@ -141,7 +141,7 @@ def test_train_batches_of_all_processes_make_up_the_global_batch(count):
 
 @pytest.fixture(name="mapped", scope="module")
 def _mapped(tmp_path_factory):
-    """A part whose samples lie on disk."""
+    """A part whose samples are on disk."""
     part = _part()
     store = np.memmap(
         tmp_path_factory.mktemp("store") / "clips.int16",
@@ -190,8 +190,8 @@ def test_train_batches_refuses_rows_that_do_not_divide():
 @given(st.integers(0, 500), st.integers(1, 120))
 def test_window_starts_cover_every_sample(length, window):
     starts = batches.window_starts(length, window)
-    heard = {t for start in starts for t in range(start, min(start + window, length))}
-    assert heard == set(range(length))
+    covered = {t for start in starts for t in range(start, min(start + window, length))}
+    assert covered == set(range(length))
     assert starts == sorted(set(starts))
     assert starts[-1] == max(0, length - window)
     assert len(starts) == max(1, -(-length // window))
@@ -220,12 +220,12 @@ def test_eval_batches_are_complete_and_masked(batch_size):
         seen += list(zip(tracks[real], starts[real], strict=True))
     np.testing.assert_array_equal(seen, grid)
     assert collections.Counter(track for track, _ in seen).keys() == set(range(len(LENGTHS)))
-    # Only the end of the last batch is filled up.
+    # Only the end of the last batch is padded.
     mask = np.concatenate([batch["mask"] for batch in stream])
     np.testing.assert_array_equal(mask, np.arange(len(mask)) < len(grid))
 
 
-def test_eval_batches_say_how_much_of_a_window_is_audio():
+def test_eval_batches_count_the_samples_that_are_audio():
     stream = list(batches.eval_batches(_part((45, 5)), batch_size=4, window=WINDOW))
     np.testing.assert_array_equal(stream[0]["num_samples"], [20, 20, 20, 5])
     assert not stream[0]["waveform"][3, 5:].any()

@@ -1,4 +1,4 @@
-"""The data set as a whole: catalog, clips, split and parts fit together, and it is described."""
+"""The data set as a whole: catalog, clips, split and parts are consistent; its description."""
 
 import numpy as np
 import pytest
@@ -36,14 +36,14 @@ def test_open_dataset_follows_the_split(tmp_path):
     dataset = dataset_lib.open_dataset(_config(tmp_path))
     assert dataset.catalog.labels == ("a", "b")
     for part in ("train", "valid", "test"):
-        judged = dataset.parts[part]
-        assert judged.ids == getattr(dataset.split, part)
-        for name, row, label in zip(judged.ids, judged.rows, judged.labels, strict=True):
+        tracks = dataset.parts[part]
+        assert tracks.ids == getattr(dataset.split, part)
+        for name, row, label in zip(tracks.ids, tracks.rows, tracks.labels, strict=True):
             assert dataset.clips.records[row].id == name
             assert dataset.catalog.labels[label] == name.split("/")[0]
 
 
-def test_open_dataset_goes_on_without_what_cannot_be_read(tmp_path):
+def test_open_dataset_skips_what_cannot_be_read(tmp_path):
     _write(tmp_path / "root")
     (tmp_path / "root" / "a" / "bad.wav").write_text("text")
     (tmp_path / "root" / "b" / "cover.jpg").touch()
@@ -64,7 +64,7 @@ def test_open_dataset_goes_on_without_what_cannot_be_read(tmp_path):
     ]
 
 
-def test_describe_tells_of_leaks_and_of_what_is_left_out(tmp_path):
+def test_describe_reports_leaks_and_tracks_left_out(tmp_path):
     _write(tmp_path)
     rows = [f"{label}/0.wav,{label},X,train" for label in "ab"]
     rows += ["a/1.wav,a,Y,valid", "b/1.wav,b,X,test", "a/2.wav,a,Z,"]

@@ -1,4 +1,4 @@
-"""Decoding in processes of their own, which may crash, hang or run out of memory."""
+"""Decoding in separate processes, which may crash, hang or run out of memory."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import soundfile
 
 from mgr_jax.data import audio, decoders
 
-# A decoder that does by the name of a file what a native one does by its content.
+# A decoder that crashes on the name of a file as a native one does on its content.
 _UNSAFE = """
 import ctypes, os, time
 import numpy as np
@@ -40,7 +40,7 @@ def _pool():
 @pytest.fixture(name="unsafe")
 def _unsafe(pool, monkeypatch):
     monkeypatch.setattr(decoders, "_COMMAND", (sys.executable, "-c", _UNSAFE))
-    monkeypatch.setattr(decoders, "_PATIENCE", 2.0)
+    monkeypatch.setattr(decoders, "_TIMEOUT", 2.0)
     return pool
 
 
@@ -54,13 +54,13 @@ def _write(folder, *names, seconds=1.0, rate=8000):
 
 
 def _join(blocks):
-    """Waveform and note, or the error."""
-    found = []
+    """Return waveform and note, or the error."""
+    parts = []
     while True:
         try:
-            found.append(next(blocks))
+            parts.append(next(blocks))
         except StopIteration as end:
-            return np.concatenate(found), end.value
+            return np.concatenate(parts), end.value
         except audio.AudioError as error:
             return str(error)
 
@@ -69,33 +69,33 @@ def test_read_gives_what_decode_gives_in_order(pool, tmp_path):
     paths = _write(tmp_path, *(f"{i}.wav" for i in range(7)))
     paths.insert(3, str(tmp_path / "none.wav"))
     for _ in range(2):  # The second time with the processes of the first.
-        found = [(path, _join(blocks)) for path, blocks in pool.read(paths, sample_rate=11_025)]
-        assert [path for path, _ in found] == paths
-        for path, got in found:
+        results = [(path, _join(blocks)) for path, blocks in pool.read(paths, sample_rate=11_025)]
+        assert [path for path, _ in results] == paths
+        for path, result in results:
             if path.endswith("none.wav"):
-                assert got == "cannot be decoded (No such file or directory)"
+                assert result == "cannot be decoded (No such file or directory)"
             else:
                 waveform, note = audio.decode(path, sample_rate=11_025)
-                np.testing.assert_array_equal(got[0], waveform)
-                assert got[1] == note
+                np.testing.assert_array_equal(result[0], waveform)
+                assert result[1] == note
 
 
 @pytest.mark.parametrize("name", ["ünïcode $x$.wav", "a\nb.wav", os.fsdecode(b"\xff.wav")])
 def test_read_takes_any_name(pool, tmp_path, name):
     (path,) = _write(tmp_path, name)
-    found = [_join(blocks) for _, blocks in pool.read([path], sample_rate=8000)]
-    assert [(waveform.size, note) for waveform, note in found] == [(8000, "")]
+    results = [_join(blocks) for _, blocks in pool.read([path], sample_rate=8000)]
+    assert [(waveform.size, note) for waveform, note in results] == [(8000, "")]
 
 
-def test_read_goes_on_after_a_file_that_is_given_up(pool, tmp_path):
+def test_read_continues_after_a_file_that_is_not_read_to_its_end(pool, tmp_path):
     paths = _write(tmp_path, *(f"{i}.wav" for i in range(5)), seconds=30)
-    found = []
+    results = []
     for index, (_, blocks) in enumerate(pool.read(paths, sample_rate=8000)):
         if index == 1:
             next(blocks)
         elif index != 2:
-            found.append(_join(blocks)[0].size)
-    assert found == [240_000] * 3
+            results.append(_join(blocks)[0].size)
+    assert results == [240_000] * 3
 
 
 @pytest.mark.parametrize(
@@ -108,20 +108,20 @@ def test_read_goes_on_after_a_file_that_is_given_up(pool, tmp_path):
 )
 def test_read_loses_only_the_file_that_ends_its_decoder(unsafe, tmp_path, name, reason):
     paths = _write(tmp_path, "a.wav", "b.wav", name, "c.wav", "d.wav", "e.wav")
-    found = [_join(blocks) for _, blocks in unsafe.read(paths, sample_rate=8000)]
-    assert found[2] == reason
-    for path, got in zip(paths[:2] + paths[3:], found[:2] + found[3:], strict=True):
-        np.testing.assert_array_equal(got[0], audio.decode(path, sample_rate=8000)[0])
+    results = [_join(blocks) for _, blocks in unsafe.read(paths, sample_rate=8000)]
+    assert results[2] == reason
+    for path, result in zip(paths[:2] + paths[3:], results[:2] + results[3:], strict=True):
+        np.testing.assert_array_equal(result[0], audio.decode(path, sample_rate=8000)[0])
 
 
 def test_read_gives_no_sample_twice_when_a_decoder_is_killed(pool, tmp_path, monkeypatch):
-    # Longer than what is decoded ahead, so that the process is still at it.
+    # Longer than what is decoded ahead, so that the process is still decoding.
     script = "from mgr_jax.data import decoder; decoder._AHEAD = 1 << 18; decoder.main()"
     monkeypatch.setattr(decoders, "_COMMAND", (sys.executable, "-c", script))
     (path,) = _write(tmp_path, "long.wav", seconds=60, rate=48_000)
-    process = pool.take()
+    process = pool.acquire()
     pid = process.pid
-    pool.give_back(process)
+    pool.release(process)
     for _, blocks in pool.read([path], sample_rate=48_000):
         first = next(blocks)
         os.kill(pid, signal.SIGKILL)
@@ -135,8 +135,8 @@ def test_processes_end_with_the_pool(pool, tmp_path):
     (path,) = _write(tmp_path, "a.wav")
     for _, blocks in pool.read([path], sample_rate=8000):
         _join(blocks)
-    process = pool.take()
-    pool.give_back(process)
+    process = pool.acquire()
+    pool.release(process)
     assert process.alive()
     pool.close()
     assert not process.alive()

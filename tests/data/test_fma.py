@@ -36,14 +36,14 @@ def _catalog(root, subset="small"):
 
 
 def test_fma_reads_a_subset_with_its_official_split(tmp_path):
-    found = _catalog(_write(tmp_path))
-    assert [(t.id, t.label, t.artist, t.part) for t in found.tracks] == [
+    catalog = _catalog(_write(tmp_path))
+    assert [(t.id, t.label, t.artist, t.part) for t in catalog.tracks] == [
         ("000002", "Hip-Hop", "artist 1", "train"),
         ("000005", "Rock", "artist 2", "valid"),
         ("000010", "Rock", "artist 3", "test"),
     ]
-    assert found.tracks[0].path == str(tmp_path / "fma_small" / "000" / "000002.mp3")
-    assert found.labels == ("Hip-Hop", "Rock")
+    assert catalog.tracks[0].path == str(tmp_path / "fma_small" / "000" / "000002.mp3")
+    assert catalog.labels == ("Hip-Hop", "Rock")
 
 
 def test_fma_names_the_clips_that_were_cut_wrongly(tmp_path):

@@ -16,12 +16,12 @@ needs_shared = pytest.mark.skipif(not SHARED, reason="MGR_JAX_SHARED is unset")
 
 
 def _crossing(field, *parts):
-    """Values of a field that stand in more than one of the parts."""
+    """Return the values of a field that are in more than one of the parts."""
     seen = collections.defaultdict(set)
     for fact in gtzan.facts().values():
         if fact.part in parts:
             seen[getattr(fact, field)].add(fact.part)
-    return [value for value, where in seen.items() if len(where) > 1]
+    return [value for value, names in seen.items() if len(names) > 1]
 
 
 def test_genres_are_sorted():

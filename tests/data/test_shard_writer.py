@@ -1,4 +1,4 @@
-"""Writing shards: the same bytes whatever happens meanwhile, nothing twice, nothing by halves."""
+"""Writing shards: the same bytes after any interruption, nothing twice, nothing partial."""
 
 import concurrent.futures
 import dataclasses
@@ -12,7 +12,7 @@ import signal
 import pytest
 import soundfile
 
-from mgr_jax.data import clips, manifests, shard_writer, shards
+from mgr_jax.data import clip_writer, clips, manifests, shard_faults, shard_writer, shards
 from mgr_jax.errors import UserError
 from tests.data import collection
 from tests.data.collection import LENGTH, NUM_SHARDS, RATE
@@ -35,7 +35,7 @@ def _never(*args, **kwargs):
 
 
 def test_write_shard_slices_the_catalog_into_equal_runs(made):
-    sizes = [len(m.tracks) for m in manifests.read_manifests(made / "shards")]
+    sizes = [len(m.tracks) for m in shard_faults.read_manifests(made / "shards")]
     assert sizes == [3, 4, 4, 4]
     for total in (1, 7, 100):
         for count in range(1, total + 1):
@@ -63,13 +63,13 @@ def test_write_shard_leaves_nothing_but_shards(made):
 
 
 class _KillError(BaseException):
-    """Ends a process where it stands: nothing catches it."""
+    """A kill: no code catches it."""
 
 
-# Where a kill may strike while a shard is written: function, and which of its calls.
+# Points at which a kill may occur while a shard is written: function, and the index of its call.
 _MOMENTS = [
-    ("clips._decode_row", 0),
-    ("clips._decode_row", 2),
+    ("clip_writer._decode_row", 0),
+    ("clip_writer._decode_row", 2),
     ("shard_writer._source", 1),
     ("shard_writer._pieces", 0),
     ("shard_writer._pieces", 2),
@@ -79,7 +79,7 @@ _MOMENTS = [
     ("shard_writer.write_whole", 0),
     ("shutil.rmtree", 0),
 ]
-_MODULES = {"clips": clips, "shard_writer": shard_writer, "os": os, "shutil": shutil}
+_MODULES = {"clip_writer": clip_writer, "shard_writer": shard_writer, "os": os, "shutil": shutil}
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["new", "stale"])
@@ -88,7 +88,7 @@ def test_write_shard_after_a_kill_gives_the_same_bytes(
     made, copied, monkeypatch, place, call, again
 ):
     about = copied / "shards" / "shard-00002-of-00004.json"
-    if again:  # As if made by another decoder, of which samples differ.
+    if again:  # As if made by another decoder, whose samples differ.
         data = about.with_suffix(".array_record")
         content = bytearray(data.read_bytes())
         content[2000] ^= 1
@@ -111,11 +111,11 @@ def test_write_shard_after_a_kill_gives_the_same_bytes(
     with pytest.raises(_KillError):
         collection.write_shard(copied, 2)
     monkeypatch.undo()
-    if about.exists():  # Then it is whole: this moment comes after all is written, or before.
-        found = manifests.read_manifest(about)
-        assert not manifests.wrong_size(about.parent, found)
+    if about.exists():  # Then it is whole: the kill comes after all is written, or before.
+        manifest = manifests.read_manifest(about)
+        assert not shard_faults.wrong_size(about.parent, manifest)
         data = about.with_suffix(".array_record")
-        assert shard_writer._sha256(data) == found.sha256
+        assert shard_writer._sha256(data) == manifest.sha256
     collection.write_shard(copied, 2)
     for name in (about.name, about.with_suffix(".array_record").name):
         assert (copied / "shards" / name).read_bytes() == _same_dates(made, copied, name)
@@ -130,9 +130,9 @@ def _same_dates(made, copied, name):
     return (made / "shards" / name).read_bytes()
 
 
-def test_write_shard_goes_on_with_what_is_decoded(copied, monkeypatch):
+def test_write_shard_resumes_with_the_decoded_clips(copied, monkeypatch):
     shutil.rmtree(copied / "shards")
-    real, decoded = clips._decode_row, []
+    real, decoded = clip_writer._decode_row, []
 
     def decode(job):
         if len(decoded) == 2:
@@ -140,10 +140,12 @@ def test_write_shard_goes_on_with_what_is_decoded(copied, monkeypatch):
         decoded.append(job[0].id)
         return real(job)
 
-    monkeypatch.setattr(clips, "_decode_row", decode)
+    monkeypatch.setattr(clip_writer, "_decode_row", decode)
     with pytest.raises(_KillError):
         collection.write_shard(copied, 1)
-    monkeypatch.setattr(clips, "_decode_row", lambda job: decoded.append(job[0].id) or real(job))
+    monkeypatch.setattr(
+        clip_writer, "_decode_row", lambda job: decoded.append(job[0].id) or real(job)
+    )
     collection.write_shard(copied, 1)
     assert decoded == [f"audio/{i:02d}.wav" for i in range(3, 7)]
 
@@ -189,7 +191,7 @@ def test_a_changed_catalog_makes_all_shards_stale_until_all_are_written(copied):
     assert collection.find_faults(copied) == []
 
 
-def test_a_damaged_or_cut_shard_is_found_and_written_again(made, copied):
+def test_a_damaged_or_cut_shard_is_reported_and_written_again(made, copied):
     data = copied / "shards" / "shard-00001-of-00004.array_record"
     content = bytearray(data.read_bytes())
     content[2000] ^= 1
@@ -207,7 +209,7 @@ def test_a_damaged_or_cut_shard_is_found_and_written_again(made, copied):
 
 
 @pytest.mark.parametrize("settings", [{"sample_rate": 16_000}, {"clip_samples": 99}], ids=str)
-def test_find_faults_compares_with_what_is_asked_for(made, settings):
+def test_find_faults_compares_with_the_given_settings(made, settings):
     [(name, value)] = settings.items()
     there = RATE if name == "sample_rate" else LENGTH
     faults = collection.find_faults(made, **settings)
@@ -253,10 +255,10 @@ def test_write_shard_names_a_cache_that_cannot_be_written(copied):
         collection.write_shard(copied, 0, cache=str(copied / "file"))
 
 
-def test_write_shard_tells_of_a_full_disk_and_leaves_nothing(made, copied, monkeypatch):
+def test_write_shard_reports_a_full_disk_and_leaves_nothing(made, copied, monkeypatch):
     shutil.rmtree(copied / "shards")
     write, limits = shard_writer._write, resource.getrlimit(resource.RLIMIT_FSIZE)
-    heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     def limited(*args):
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
@@ -270,16 +272,16 @@ def test_write_shard_tells_of_a_full_disk_and_leaves_nothing(made, copied, monke
         with pytest.raises(UserError, match=r"cannot be written \(.*File too large\); make room"):
             collection.write_shard(copied, 0)
     finally:
-        signal.signal(signal.SIGXFSZ, heard)
+        signal.signal(signal.SIGXFSZ, handler)
     assert not list((copied / "shards").iterdir())
     monkeypatch.undo()
-    monkeypatch.setattr(clips, "_decode_row", _never)  # What was decoded is not lost.
+    monkeypatch.setattr(clip_writer, "_decode_row", _never)  # The decoded clips are kept.
     collection.write_shard(copied, 0)
     for name, content in collection.contents(copied).items():
         assert collection.contents(made)[name] == content
 
 
-def test_write_shard_refuses_a_file_that_changes_meanwhile(copied, monkeypatch):
+def test_write_shard_refuses_a_file_that_changes_during_the_write(copied, monkeypatch):
     shutil.rmtree(copied / "shards")
     real = clips.open_clips
 
@@ -300,7 +302,7 @@ def test_shards_of_another_decoder_are_stale(copied, monkeypatch):
     monkeypatch.setattr(clips, "source_version", lambda *patterns: "other" + real(*patterns))
     assert "shard 0/4 has another decoder (code)" in collection.find_faults(copied)[0]
     assert collection.write_shard(copied, 0)[1]
-    # Its samples are read all the same, of whichever decoder: but not of two.
+    # Samples of any decoder are read, but not of two.
     with pytest.raises(UserError, match="shard 0/4 has another decoder"):
         shards.open_shards(copied / "shards", sample_rate=RATE, clip_samples=LENGTH)
     collection.write_shards(copied)
@@ -308,14 +310,14 @@ def test_shards_of_another_decoder_are_stale(copied, monkeypatch):
     shards.open_shards(copied / "shards", sample_rate=RATE, clip_samples=LENGTH)
 
 
-def test_find_faults_wants_a_folder(made):
+def test_find_faults_refuses_a_missing_folder(made):
     with pytest.raises(UserError, match="no such folder; write shards to it with --shard=I/N"):
         shard_writer.find_faults(None, str(made / "no"), sample_rate=RATE, clip_samples=LENGTH)
 
 
 def test_describe_counts(made):
-    found = manifests.read_manifests(made / "shards")
+    shard_manifests = shard_faults.read_manifests(made / "shards")
     size = sum(path.stat().st_size for path in (made / "shards").glob("*.array_record"))
     text = f"4 shard(s): 15 tracks, 1 of them skipped, {size / 1e6:.1f} MB"
-    assert shard_writer.describe(found) == text
+    assert shard_writer.describe(shard_manifests) == text
     assert json.loads((made / "shards" / "shard-00002-of-00004.json").read_text())["num_skipped"]

@@ -1,4 +1,4 @@
-"""Shards give what the clip store gives, bit for bit, and are read no further than asked for."""
+"""Shards give what the clip store gives, bit for bit, and only the requested records are read."""
 
 import contextlib
 import dataclasses

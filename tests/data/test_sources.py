@@ -65,7 +65,7 @@ def test_gtzan_reads_every_layout(tmp_path, layout, suffix):
     assert catalog.skipped == ()
 
 
-def test_gtzan_leaves_aside_what_is_no_track_and_counts_it(tmp_path):
+def test_gtzan_skips_and_counts_other_files(tmp_path):
     for genre in gtzan.GENRES:
         _touch(tmp_path, f"{genre}/{genre}.00000.au", f"{genre}/._{genre}.00000.au")
     _touch(tmp_path, "blues/.DS_Store", "blues/notes.txt", "blues/README", "blues/jazz.00001.au")
@@ -127,7 +127,7 @@ def test_folder_is_the_same_in_any_order_of_creation_and_place(tmp_path):
     assert dataclasses.replace(one, tracks=(relabelled, *one.tracks[1:])).hash() != one.hash()
 
 
-def test_folder_leaves_aside_what_is_no_track_and_counts_it(tmp_path):
+def test_folder_skips_and_counts_other_files(tmp_path):
     _touch(tmp_path, "a/1.wav", "b/1.wav", "a/._1.wav", "a/cover.jpg", "loose.wav", "readme.txt")
     _touch(tmp_path, ".hidden/1.wav", "a/.trash/2.wav", "a/x.wav.part")
     (tmp_path / "empty").mkdir()
@@ -214,32 +214,30 @@ from mgr_jax.data.sources import make_catalog
 from mgr_jax.errors import UserError
 if os.getuid() == 0:
     os.setgid(65534); os.setuid(65534)
-try:
-    catalog = make_catalog(Data(name="folder", root=sys.argv[1]))
-    print([t.id for t in catalog.tracks], catalog.skipped)
-except UserError as error:
-    print(error)
+for root in sys.argv[1:]:
+    try:
+        catalog = make_catalog(Data(name="folder", root=root))
+        print([t.id for t in catalog.tracks], catalog.skipped)
+    except UserError as error:
+        print(error)
 """
 
 
 def test_folder_names_what_it_may_not_read():
-    """In a process without the rights of root, who may read everything."""
+    """Run in a process without the rights of root, who may read everything."""
     # Not pytest's folder: the ones above it are closed to others.
     root = pathlib.Path(tempfile.mkdtemp())
     root.chmod(0o755)
     _touch(root, "a/1.wav", "b/1.wav", "c/1.wav")
     (root / "c").chmod(0o000)
 
-    def run(path):
-        command = [sys.executable, "-c", _AS_NOBODY, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
     try:
-        printed = run(root)
-        assert printed.startswith("['a/1.wav', 'b/1.wav']")
-        assert f"folder that cannot be read ({root / 'c'}: Permission denied)" in printed
-        assert run(root / "c").endswith("permission denied; make the folder readable")
+        command = [sys.executable, "-c", _AS_NOBODY, str(root), str(root / "c")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        whole, closed = done.stdout.splitlines()
+        assert whole.startswith("['a/1.wav', 'b/1.wav']")
+        assert f"folder that cannot be read ({root / 'c'}: Permission denied)" in whole
+        assert closed.endswith("permission denied; make the folder readable")
     finally:
         (root / "c").chmod(0o755)
         shutil.rmtree(root)

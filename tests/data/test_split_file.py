@@ -1,4 +1,4 @@
-"""Split files: those of others in all their forms, and those that are published."""
+"""Split files: every form that is read, and the published ones."""
 
 import importlib.resources
 import json
@@ -36,10 +36,10 @@ def _read(tmp_path, text, tracks=GTZAN.tracks, name="split.csv"):
     ],
 )
 def test_read_split_file_takes_any_spelling(tmp_path, text):
-    found = _read(tmp_path, text)
-    assert found.parts == {"train": ("blues.00000",), "test": ("rock.00001",)}
-    assert not found.has_folds
-    assert found.unknown == ()
+    assignment = _read(tmp_path, text)
+    assert assignment.parts == {"train": ("blues.00000",), "test": ("rock.00001",)}
+    assert not assignment.has_folds
+    assert assignment.unknown == ()
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_read_split_file_takes_any_spelling(tmp_path, text):
     ],
 )
 def test_read_split_file_takes_folds_in_order_of_their_numbers(tmp_path, text):
-    found = _read(tmp_path, text)
-    assert found.has_folds
-    assert list(found.parts) == ["1", "2", "10"]
-    assert found.parts["10"] == ("blues.00002",)
+    assignment = _read(tmp_path, text)
+    assert assignment.has_folds
+    assert list(assignment.parts) == ["1", "2", "10"]
+    assert assignment.parts["10"] == ("blues.00002",)
 
 
 @pytest.mark.parametrize(
@@ -64,28 +64,31 @@ def test_read_split_file_takes_folds_in_order_of_their_numbers(tmp_path, text):
     ],
 )
 def test_read_split_file_takes_json(tmp_path, values):
-    found = _read(tmp_path, json.dumps(values), name="split.json")
-    assert found.parts == {"train": ("blues.00000",), "test": ("rock.00001",)}
+    assignment = _read(tmp_path, json.dumps(values), name="split.json")
+    assert assignment.parts == {"train": ("blues.00000",), "test": ("rock.00001",)}
 
 
 def test_read_split_file_keeps_a_track_of_two_parts_and_names_the_unknown(tmp_path):
-    found = _read(tmp_path, "blues.00000,train\nblues.00000,test\nfunk.00000,test\n")
-    assert found.parts == {"train": ("blues.00000",), "test": ("blues.00000",)}
-    assert found.unknown == ("funk.00000",)
+    assignment = _read(tmp_path, "blues.00000,train\nblues.00000,test\nfunk.00000,test\n")
+    assert assignment.parts == {"train": ("blues.00000",), "test": ("blues.00000",)}
+    assert assignment.unknown == ("funk.00000",)
 
 
 def test_read_split_file_takes_no_name_for_one_that_it_is_not(tmp_path):
-    """`one` may be either, and `jazz/blues` is not `blues/blues`."""
+    """`one` is ambiguous, and `jazz/blues` is not `blues/blues`."""
     text = "one,test\njazz/blues.wav,test\nblues/two,train\nrock,test\nold/rock/one.mp3,test\n"
-    found = _read(tmp_path, text, FOLDER)
-    assert found.parts == {"train": ("blues/two.wav",), "test": ("rock/one.wav", "rock/rock.wav")}
-    assert found.unknown == ("one", "jazz/blues.wav")
+    assignment = _read(tmp_path, text, FOLDER)
+    assert assignment.parts == {
+        "train": ("blues/two.wav",),
+        "test": ("rock/one.wav", "rock/rock.wav"),
+    }
+    assert assignment.unknown == ("one", "jazz/blues.wav")
 
 
 def test_read_split_file_finds_the_files_of_a_manifest(tmp_path):
     tracks = (Track("1", "/data/a.wav", "x"), Track("2", "/data/b.wav", "y"))
-    found = _read(tmp_path, "data/a.wav,train\nb,test\n", tracks)
-    assert found.parts == {"train": ("1",), "test": ("2",)}
+    assignment = _read(tmp_path, "data/a.wav,train\nb,test\n", tracks)
+    assert assignment.parts == {"train": ("1",), "test": ("2",)}
 
 
 @pytest.mark.parametrize(
@@ -122,13 +125,13 @@ def test_published_files_are_what_the_protocols_give(protocol, suffix):
     path = importlib.resources.files("mgr_jax.data") / "gtzan_splits" / f"{protocol}{suffix}"
     text = split_file.to_text(GTZAN, path=suffix, protocol=protocol, num_folds=5, seed=0)
     assert path.read_text(encoding="utf-8") == text
-    found = split_file.read_split_file(str(path), GTZAN.tracks)
+    assignment = split_file.read_split_file(str(path), GTZAN.tracks)
     if protocol == "artist_kfold":
         assigned = splits.make_folds(GTZAN, protocol=protocol)
-        assert found.has_folds
-        assert {name: int(f) for f, ids in found.parts.items() for name in ids} == assigned
+        assert assignment.has_folds
+        assert {name: int(f) for f, ids in assignment.parts.items() for name in ids} == assigned
     else:
-        assert found == split_file.of_split(splits.make_split(GTZAN, protocol=protocol))
+        assert assignment == split_file.of_split(splits.make_split(GTZAN, protocol=protocol))
 
 
 def test_folds_json_has_the_parts_of_every_fold():

@@ -160,7 +160,7 @@ def test_unknown_artists_do_not_count_as_shared():
     assert (split.shared_artists, split.shared_recordings) == ((), ())
 
 
-def test_shared_artists_are_found_in_any_spelling():
+def test_shared_artists_ignore_the_spelling():
     catalog = _listed(
         {"label": "a", "artist": "Rage Against the Machine", "part": "train"},
         {"label": "b", "artist": "x", "part": "train"},
@@ -183,7 +183,7 @@ def test_artists_shared_by_train_and_valid_alone_are_no_leak():
     assert split.shared_recordings == ("r",)
 
 
-def test_listed_is_what_the_data_say():
+def test_listed_is_the_split_of_the_data():
     catalog = _listed(
         {"label": "a", "part": "train"},
         {"label": "b", "part": "train"},

@@ -1,4 +1,4 @@
-"""Windows of audio that comes in blocks."""
+"""Windows of audio that arrives in blocks."""
 
 import numpy as np
 import pytest
@@ -15,13 +15,13 @@ def _blocks(waveform, generator):
     return "a note"
 
 
-def _cut(pieces):
-    found = []
+def _collect(generator):
+    items = []
     while True:
         try:
-            found.append(next(pieces))
+            items.append(next(generator))
         except StopIteration as end:
-            return found, end.value
+            return items, end.value
 
 
 @pytest.mark.parametrize("length", [1, 99, 100, 101, 199, 200, 201, 950, 1003])
@@ -30,14 +30,14 @@ def test_cut_gives_the_windows_of_the_whole_waveform(length, overlap):
     generator = np.random.default_rng(length)
     waveform = generator.normal(size=length).astype(np.float32)
     hop = windows.hop_length(100, overlap)
-    pieces = windows.cut(_blocks(waveform, generator), window=100, hop=hop)
-    found, (counted, note) = _cut(pieces)
+    blocks = _blocks(waveform, generator)
+    cuts, (counted, note) = _collect(windows.cut(blocks, window=100, hop=hop))
     assert (counted, note) == (length, "a note")
     last = max(0, length - 100)
-    assert [start for start, _, _ in found] == [*range(0, last, hop), last]
+    assert [start for start, _, _ in cuts] == [*range(0, last, hop), last]
     if not overlap:
-        assert [start for start, _, _ in found] == batches.window_starts(length, 100)
-    for start, piece, num_samples in found:
+        assert [start for start, _, _ in cuts] == batches.window_starts(length, 100)
+    for start, piece, num_samples in cuts:
         np.testing.assert_array_equal(piece, audio.fit(waveform[start : start + 100], 100))
         assert num_samples == min(100, length)
 

@@ -8,7 +8,7 @@ from experiments.configs import cnn, cnn_lstm, logistic, quickstart, rnn, svm
 from mgr_jax import config as config_lib
 from mgr_jax.classical import logistic as logistic_lib
 from mgr_jax.classical import svm as svm_lib
-from mgr_jax.data.band import render as band
+from mgr_jax.data.band import render
 from mgr_jax.data.gtzan import GENRES
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model
@@ -19,11 +19,11 @@ from mgr_jax.training.state import create_state
 def twenty_clips(config):
     """Return a batch of two clips of each genre, of the length of the config's window."""
     window = config_lib.window_length(config)
-    tracks = band.tracks(num_grooves=3, clips_per_groove=1, seed=0)
+    tracks = render.tracks(num_grooves=3, clips_per_groove=1, seed=0)
     chosen = [t for genre in GENRES for t in [t for t in tracks if t.label == genre][:2]]
     rate = config.features.sample_rate
     waveform = np.stack(
-        [band.render(t.path, sample_rate=rate, seconds=window / rate) for t in chosen]
+        [render.render(t.path, sample_rate=rate, seconds=window / rate) for t in chosen]
     )
     return {
         "waveform": waveform,

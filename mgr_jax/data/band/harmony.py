@@ -1,4 +1,4 @@
-"""Chords, voicings and scales, in semitones; the harmony of the embedded band."""
+"""The harmony of the embedded band: chords, voicings and scales, in semitones."""
 
 import dataclasses
 import re
@@ -52,7 +52,7 @@ class Chord:
 
     @property
     def scale(self) -> tuple[int, ...]:
-        """Semitones above the root that fit the chord."""
+        """Return the semitones above the root that fit the chord."""
         if self.quality in CHORD_SCALES:
             return CHORD_SCALES[self.quality]
         if self.intervals[1] == 3:
@@ -61,7 +61,7 @@ class Chord:
 
 
 def parse_chord(symbol: str, key: int) -> Chord:
-    """The chord of a Roman symbol such as `bVIIm7` in `key` (pitch class of the tonic)."""
+    """Return the chord of a Roman symbol such as `bVIIm7` in `key` (pitch class of the tonic)."""
     match = ROMAN.fullmatch(symbol)
     if match is None or match[3] not in QUALITIES:
         raise ValueError(f"chord symbol {symbol!r} is unknown")
@@ -70,22 +70,22 @@ def parse_chord(symbol: str, key: int) -> Chord:
 
 
 def parse_progression(text: str, key: int) -> list[tuple[Chord, ...]]:
-    """One tuple of chords per bar; several chords share their bar equally."""
+    """Return one tuple of chords per bar; several chords share their bar equally."""
     return [tuple(parse_chord(symbol, key) for symbol in bar.split(",")) for bar in text.split()]
 
 
 def is_minor(progression: str) -> bool:
-    """Whether the tonic chord is minor, or a power chord, which is taken for minor."""
+    """Return whether the tonic chord is minor, or a power chord, which is taken for minor."""
     return re.search(r"(?:^|[ ,])I(?:m(?!aj)|5)", progression) is not None
 
 
 def at_least(pitch_class: int, low: int) -> int:
-    """The lowest MIDI pitch of a pitch class that is not below `low`."""
+    """Return the lowest MIDI pitch of a pitch class that is not below `low`."""
     return low + (pitch_class - low) % 12
 
 
 def ladder(scale: str, chord: Chord, key: int, minor: bool, low: int, high: int) -> np.ndarray:
-    """All pitches of a scale from `low` to `high`, ascending."""
+    """Return all pitches of a scale from `low` to `high`, ascending."""
     if scale == "chord":
         root, steps = chord.root, chord.scale
     else:
@@ -94,9 +94,9 @@ def ladder(scale: str, chord: Chord, key: int, minor: bool, low: int, high: int)
 
 
 def voice(chord: Chord, voicing: str, low: int) -> list[int]:
-    """MIDI pitches of a chord, ascending.
+    """Return the MIDI pitches of a chord, ascending.
 
-    `close` and `triad` fill the octave above `low`, so that common notes stay where they are;
+    `close` and `triad` fill the octave above `low`, so that common notes keep their pitch;
     `shell` leaves out the root; `wide` puts the root an octave lower; `power` is root, fifth and
     octave; `boogie` is root and fifth.
     """

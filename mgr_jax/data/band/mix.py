@@ -1,4 +1,4 @@
-"""From MIDI to a mixed recording. Nothing here knows the genre."""
+"""From MIDI to a mixed recording, with nothing that depends on the genre."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ PARTS = ("drums", "bass", "layer0", "layer1", "layer2", "layer3", "lead0", "lead
 
 @dataclasses.dataclass(frozen=True)
 class Mix:
-    """How a take is recorded.
+    """The settings of a recording.
 
     Attributes:
       balance: gain of each part in dB.
@@ -43,9 +43,9 @@ class Mix:
 
 
 def draw_mix(album: np.random.Generator, clip: np.random.Generator) -> Mix:
-    """Draws the mix of a clip: what an album shares from `album`, the rest from `clip`.
+    """Draw the mix of a clip: what all clips of an album share from `album`, the rest from `clip`.
 
-    One distribution for all genres: the arguments are all it sees.
+    The distribution is the same for all genres.
     """
     return Mix(
         balance={part: float(album.normal(0, 1.5)) for part in PARTS},
@@ -65,14 +65,14 @@ def draw_mix(album: np.random.Generator, clip: np.random.Generator) -> Mix:
 
 @functools.lru_cache(maxsize=1)
 def soundfont() -> bytes:
-    """TimGM6mb, the General MIDI soundfont inside the installed `pretty_midi`."""
+    """Return TimGM6mb, the General MIDI soundfont inside the installed `pretty_midi`."""
     import pretty_midi
 
     return (pathlib.Path(pretty_midi.__file__).parent / "TimGM6mb.sf2").read_bytes()
 
 
 def synthesize(midi: bytes, *, sample_rate: int) -> np.ndarray:
-    """Plays a MIDI file: float32 [T], mono, `sample_rate` Hz, as long as the renderer lets ring."""
+    """Play a MIDI file: float32 [T], mono, `sample_rate` Hz, until the last note has faded."""
     import midirenderer
     import soxr
 
@@ -85,7 +85,7 @@ def synthesize(midi: bytes, *, sample_rate: int) -> np.ndarray:
 
 
 def mix_down(audio: np.ndarray, mix: Mix, *, num_samples: int, sample_rate: int) -> np.ndarray:
-    """Saturation, equaliser, room, hiss and loudness: float32 [T] -> float32 [num_samples]."""
+    """Apply saturation, equaliser, room, hiss and loudness: float32 [T] -> [num_samples]."""
     rng = np.random.default_rng(mix.noise_seed)
     audio = audio[:num_samples]
     level = np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
@@ -109,17 +109,17 @@ def mix_down(audio: np.ndarray, mix: Mix, *, num_samples: int, sample_rate: int)
 
 
 def _room(mix: Mix, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Impulse response: the direct sound, and noise that falls by 60 dB in `reverb_seconds`."""
+    """Return the impulse response: direct sound, noise that falls 60 dB in `reverb_seconds`."""
     time = np.arange(round(mix.reverb_seconds * sample_rate)) / sample_rate
     tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / mix.reverb_seconds)
-    tail[: round(0.008 * sample_rate)] = 0  # nothing arrives before the first walls
+    tail[: round(0.008 * sample_rate)] = 0  # The first reflection arrives after 8 ms.
     tail *= 10 ** (mix.reverb_db / 20) / np.sqrt(np.sum(tail**2))
     tail[0] = 1
     return tail.astype(np.float32)
 
 
 def _equaliser(mix: Mix, frequency: np.ndarray) -> np.ndarray:
-    """Gain at each frequency in Hz."""
+    """Return the gain at each frequency in Hz."""
     frequency = np.maximum(frequency, 1.0)
     gain_db = mix.tilt_db * np.clip(np.log2(frequency / 800), -4, 4)
     gain_db += mix.bass_db / (1 + (frequency / 150) ** 2)

@@ -1,7 +1,7 @@
-"""Writes what the band plays: a groove is drawn once, every take of it is another score.
+"""Scores of the embedded band: a groove is drawn once, and each take of it has its own score.
 
-Times are in beats from the start of the excerpt. Swing is written out; the small errors of human
-playing are added afterwards (`band.perform`).
+Times are in beats from the start of the excerpt. Swing is written out; `render.perform` adds the
+small errors of human playing.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ class Note(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Groove:
-    """What all takes of a groove share: the choices made from a feel."""
+    """The choices from a feel that all takes of a groove share."""
 
     feel: Feel
     tempo: float
@@ -54,7 +54,7 @@ class Groove:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A written take. `programs`: part -> General MIDI program (the kit for `drums`)."""
+    """The score of a take. `programs`: part -> General MIDI program (the kit for `drums`)."""
 
     groove: Groove
     key: int
@@ -66,14 +66,14 @@ class Score:
     offset: float
 
 
-def draw_groove(feels: tuple[Feel, ...], where: float, rng: np.random.Generator) -> Groove:
-    """Draws what the takes of a groove share.
+def draw_groove(feels: tuple[Feel, ...], position: float, rng: np.random.Generator) -> Groove:
+    """Draw what the takes of a groove share.
 
-    `where` in [0, 1) says which feel, each having a share as long as its weight; `rng` draws tempo,
-    patterns, instruments, chords and form from what the feel offers.
+    `position` in [0, 1) selects the feel, whose shares are proportional to their weights; `rng`
+    draws tempo, patterns, instruments, chords and form from the choices of the feel.
     """
     shares = np.cumsum([feel.weight for feel in feels])
-    feel = feels[int(np.searchsorted(shares / shares[-1], where, side="right"))]
+    feel = feels[int(np.searchsorted(shares / shares[-1], position, side="right"))]
     layers = [
         (layer, _pick(layer.programs, rng), _pick(layer.rhythms, rng))
         for layer in feel.layers
@@ -105,7 +105,7 @@ def draw_groove(feels: tuple[Feel, ...], where: float, rng: np.random.Generator)
 
 
 def write(groove: Groove, rng: np.random.Generator, *, seconds: float) -> Score:
-    """Writes a take that lasts at least `seconds`: key, place in the form, melody, fills."""
+    """Write a take that lasts at least `seconds`: key, place in the form, melody, fills."""
     feel = groove.feel
     key = int(rng.integers(12))
     tempo = groove.tempo * float(rng.uniform(0.96, 1.04))
@@ -114,7 +114,7 @@ def write(groove: Groove, rng: np.random.Generator, *, seconds: float) -> Score:
     cycle = harmony.parse_progression(groove.progression, key)
     length = len(cycle) * max(1, round(4 / len(cycle)))
     form = groove.form
-    # Never begin in a break: a short clip must hold the whole band.
+    # No clip begins in a break, since a short one must have the whole band.
     start = int(rng.choice([i for i in range(len(form) * length) if form[i // length] != "B"]))
     places = [(start + i) % (len(form) * length) for i in range(bars + 1)]
     chords = tuple(cycle[place % len(cycle)] for place in places)
@@ -128,11 +128,11 @@ def write(groove: Groove, rng: np.random.Generator, *, seconds: float) -> Score:
         notes += _drum_bar(groove, place, bar * feel.beats, section, first, last, rng)
     notes += _bass_line(groove, chords, places[:bars], rng)
     for i, (layer, _, rhythm) in enumerate(groove.layers):
-        heard = [_plays(i, len(groove.layers), section) for section in sections]
-        notes += _layer(groove, f"layer{i}", layer, rhythm, chords, places[:bars], heard)
+        plays = [_plays(i, len(groove.layers), section) for section in sections]
+        notes += _layer(groove, f"layer{i}", layer, rhythm, chords, places[:bars], plays)
     for i, (lead, _, rhythms) in enumerate(groove.leads):
-        heard = [section == "S" if i else section in "VC" for section in sections]
-        notes += _melody(groove, f"lead{i}", lead, rhythms, chords, heard, key, minor, rng)
+        plays = [section == "S" if i else section in "VC" for section in sections]
+        notes += _melody(groove, f"lead{i}", lead, rhythms, chords, plays, key, minor, rng)
     loudness = {"V": 0.92, "C": 1.06, "S": 1.0, "B": 0.88}
     notes = [
         note._replace(velocity=note.velocity * loudness[sections[int(note.beat // feel.beats)]])
@@ -150,14 +150,14 @@ def _pick(options, rng: np.random.Generator):
 
 
 def _plays(index: int, count: int, section: str) -> bool:
-    """Whether an accompanying player takes part: the first always, the last in choruses only."""
+    """Return whether an accompanist plays: the first always, the last in choruses only."""
     if section == "B":
         return index == 0
     return section == "C" or index == 0 or index < count - 1
 
 
 def _swung(beat: float, groove: Groove) -> float:
-    """Moves the off-beat of every swing unit from its middle to `groove.swing`."""
+    """Move the off-beat of every swing unit from its middle to `groove.swing`."""
     unit = groove.feel.swing_unit
     whole, part = divmod(beat / unit, 1.0)
     if part < 0.5:
@@ -168,7 +168,7 @@ def _swung(beat: float, groove: Groove) -> float:
 
 
 def _strokes(pattern: str, bar: int, groove: Groove):
-    """Yields (mark, start, length, share of the bar) for each stroke of a bar, in beats."""
+    """Yield (mark, start, length, share of the bar) for each stroke of a bar, in beats."""
     bars = pattern.split("|")
     marks = bars[bar % len(bars)]
     step = groove.feel.beats / len(marks)
@@ -217,7 +217,7 @@ def _bass_line(groove, chords, places, rng) -> list[Note]:
             chord = chords[bar][int(share * len(chords[bar]))]
             root = harmony.at_least(chord.root, low)
             if chord != before and before is not None and mark in "w35":
-                mark = "R"  # a new chord within the bar is announced by its root
+                mark = "R"  # A new chord within the bar starts with its root.
             before = chord
             pitch = _bass_pitch(mark, chord, root, previous, chords[bar + 1][0], low, rng)
             notes.append(Note("bass", pitch, 92, bar * groove.feel.beats + start, beats * 0.92))
@@ -238,15 +238,15 @@ def _bass_pitch(mark, chord, root, previous, upcoming, low, rng) -> int:
     around = root if previous is None else previous
     steps = [p for p in range(low, low + 22) if (p - chord.root) % 12 in chord.scale]
     near = [p for p in steps if 0 < abs(p - around) <= 5]
-    # Lean towards where the line is going.
+    # Pitches near the target are more likely.
     weights = np.array([np.exp(-abs(p - target) / 8) for p in near])
     return int(near[rng.choice(len(near), p=weights / weights.sum())])
 
 
-def _layer(groove, part, layer, rhythm, chords, places, heard) -> list[Note]:
+def _layer(groove, part, layer, rhythm, chords, places, plays) -> list[Note]:
     notes = []
     for bar, place in enumerate(places):
-        if not heard[bar]:
+        if not plays[bar]:
             continue
         for count, (mark, start, beats, share) in enumerate(_strokes(rhythm, place, groove)):
             chord = chords[bar][int(share * len(chords[bar]))]
@@ -262,22 +262,22 @@ def _layer(groove, part, layer, rhythm, chords, places, heard) -> list[Note]:
     return notes
 
 
-def _melody(groove, part, lead, rhythms, chords, heard, key, minor, rng) -> list[Note]:
-    """Phrases of two bars: a motif, its variation, another motif, and rests between them."""
+def _melody(groove, part, lead, rhythms, chords, plays, key, minor, rng) -> list[Note]:
+    """Return phrases of two bars: a motif, its variation, another motif, and rests between them."""
     notes: list[Note] = []
     beats_per_bar = groove.feel.beats
     motifs = [[int(s) for s in rng.choice([-2, -1, -1, 0, 1, 1, 2, 3], 24)] for _ in range(2)]
     middle = (lead.low + lead.high) / 2
     starts = rng.uniform(lead.low + 3, lead.high - 5, 2)
     choice = [_pick(rhythms, rng) for _ in range(2)]
-    for phrase in range(0, len(heard), 2):
+    for phrase in range(0, len(plays), 2):
         which = int(rng.random() < 0.35)
         silent = rng.random() < lead.rest and phrase % 4 == 2
         varied = [s if rng.random() < 0.85 else -s for s in motifs[which]]
         rhythm = choice[which] if rng.random() < 0.8 else _pick(rhythms, rng)
         pitch, count = float(starts[which]), 0
-        for bar in range(phrase, min(phrase + 2, len(heard))):
-            if not heard[bar] or silent:
+        for bar in range(phrase, min(phrase + 2, len(plays))):
+            if not plays[bar] or silent:
                 continue
             for _, start, beats, share in _strokes(rhythm, bar, groove):
                 chord = chords[bar][int(share * len(chords[bar]))]
@@ -288,7 +288,7 @@ def _melody(groove, part, lead, rhythms, chords, heard, key, minor, rng) -> list
                 here = int(np.abs(steps - pitch).argmin())
                 step = varied[count % len(varied)]
                 if abs(pitch - middle) > (lead.high - lead.low) / 3:
-                    step = -abs(step) if pitch > middle else abs(step)  # turn back in time
+                    step = -abs(step) if pitch > middle else abs(step)  # Turn back.
                 pitch = float(steps[np.clip(here + step, 0, len(steps) - 1)])
                 count += 1
                 velocity = 96 if start % 1 == 0 else 88

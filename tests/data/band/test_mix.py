@@ -1,4 +1,4 @@
-"""The recording of the band: the same distribution for all genres, and what a mix does."""
+"""The recording of the band: one distribution for all genres, and the effects of a mix."""
 
 import dataclasses
 import inspect
@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mgr_jax.data.band import mix as band_mix
-from mgr_jax.data.band import render as band
+from mgr_jax.data.band import mix, render
 from mgr_jax.data.gtzan import GENRES
 
 RATE = 22050
-FLAT = band_mix.Mix(
-    balance=dict.fromkeys(band_mix.PARTS, 0.0),
+FLAT = mix.Mix(
+    balance=dict.fromkeys(mix.PARTS, 0.0),
     rms_db=-20.0,
     tilt_db=0.0,
     bass_db=0.0,
@@ -30,20 +29,20 @@ FLAT = band_mix.Mix(
 
 
 def music(seconds: float = 1.0) -> np.ndarray:
-    """White noise: every frequency is there to be measured. float32 [T]."""
+    """Return white noise, float32 [T], so that every frequency can be measured."""
     rng = np.random.default_rng(0)
     return (0.1 * rng.standard_normal(round(seconds * RATE))).astype(np.float32)
 
 
-def play(mix: band_mix.Mix, audio: np.ndarray) -> np.ndarray:
-    return band_mix.mix_down(audio, mix, num_samples=len(audio), sample_rate=RATE)
+def play(settings: mix.Mix, audio: np.ndarray) -> np.ndarray:
+    return mix.mix_down(audio, settings, num_samples=len(audio), sample_rate=RATE)
 
 
-def gain_db(mix: band_mix.Mix, low: float, high: float) -> float:
-    """Power of a band relative to the whole, against the same of the input, in dB."""
+def gain_db(settings: mix.Mix, low: float, high: float) -> float:
+    """Return the power from `low` to `high` Hz relative to 700-900 Hz, output over input, in dB."""
     audio = music(2.0)
     shares = []
-    for signal in (play(mix, audio), audio):
+    for signal in (play(settings, audio), audio):
         power = np.abs(np.fft.rfft(signal)) ** 2
         frequency = np.fft.rfftfreq(len(signal), 1 / RATE)
         band_power = power[(frequency >= low) & (frequency < high)].mean()
@@ -52,21 +51,21 @@ def gain_db(mix: band_mix.Mix, low: float, high: float) -> float:
 
 
 def test_draw_mix_sees_no_genre():
-    assert list(inspect.signature(band_mix.draw_mix).parameters) == ["album", "clip"]
+    assert list(inspect.signature(mix.draw_mix).parameters) == ["album", "clip"]
 
 
 def test_draw_mix_has_one_distribution_for_all_genres():
-    names = [f.name for f in dataclasses.fields(band_mix.Mix) if f.name != "balance"]
-    drawn = {name: [] for name in [*names, *band_mix.PARTS]}
+    names = [f.name for f in dataclasses.fields(mix.Mix) if f.name != "balance"]
+    drawn = {name: [] for name in [*names, *mix.PARTS]}
     for genre in GENRES:
         mixes = [
-            band_mix.draw_mix(band._rng(0, "album", genre, g), band._rng(0, "clip", genre, g, 0))
+            mix.draw_mix(render._rng(0, "album", genre, g), render._rng(0, "clip", genre, g, 0))
             for g in range(150)
         ]
         for name in names:
-            drawn[name].append([getattr(mix, name) for mix in mixes])
-        for part in band_mix.PARTS:
-            drawn[part].append([mix.balance[part] for mix in mixes])
+            drawn[name].append([getattr(settings, name) for settings in mixes])
+        for part in mix.PARTS:
+            drawn[part].append([settings.balance[part] for settings in mixes])
     for name, groups in drawn.items():
         # 20 tests: by chance one of a thousand such runs would fall below this.
         assert scipy.stats.kruskal(*groups).pvalue > 5e-5, name
@@ -75,7 +74,7 @@ def test_draw_mix_has_one_distribution_for_all_genres():
 
 def test_draw_mix_album_is_shared_by_its_takes():
     first, second = (
-        band_mix.draw_mix(np.random.default_rng(1), np.random.default_rng(take)) for take in (2, 3)
+        mix.draw_mix(np.random.default_rng(1), np.random.default_rng(take)) for take in (2, 3)
     )
     assert first.lowpass_hz == second.lowpass_hz
     assert first.balance == second.balance
@@ -84,9 +83,9 @@ def test_draw_mix_album_is_shared_by_its_takes():
 
 def test_mix_down_flat_changes_only_the_level():
     audio = music()
-    found = play(FLAT, audio)
+    mixed = play(FLAT, audio)
     expected = audio / np.sqrt(np.mean(audio.astype(np.float64) ** 2)) * 0.1
-    np.testing.assert_allclose(found, expected, atol=2e-4)
+    np.testing.assert_allclose(mixed, expected, atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -100,26 +99,26 @@ def test_mix_down_flat_changes_only_the_level():
     ],
 )
 def test_mix_down_equalises(field, value, low, high, expected):
-    mix = dataclasses.replace(FLAT, **{field: value})
-    assert gain_db(mix, low, high) == pytest.approx(expected, abs=0.6)
+    settings = dataclasses.replace(FLAT, **{field: value})
+    assert gain_db(settings, low, high) == pytest.approx(expected, abs=0.6)
 
 
 @pytest.mark.parametrize("rms_db", [-28.0, -18.0])
 def test_mix_down_sets_the_loudness(rms_db):
-    found = play(dataclasses.replace(FLAT, rms_db=rms_db), music())
-    assert 20 * np.log10(np.sqrt(np.mean(found**2))) == pytest.approx(rms_db, abs=0.01)
+    mixed = play(dataclasses.replace(FLAT, rms_db=rms_db), music())
+    assert 20 * np.log10(np.sqrt(np.mean(mixed**2))) == pytest.approx(rms_db, abs=0.01)
 
 
 def test_mix_down_never_leaves_the_range():
-    found = play(dataclasses.replace(FLAT, rms_db=0.0), music())
-    assert np.abs(found).max() == pytest.approx(1.0, abs=1e-6)
+    mixed = play(dataclasses.replace(FLAT, rms_db=0.0), music())
+    assert np.abs(mixed).max() == pytest.approx(1.0, abs=1e-6)
 
 
 def test_mix_down_reverberates_for_its_time():
     audio = np.zeros(RATE, np.float32)
     audio[0] = 1.0
-    mix = dataclasses.replace(FLAT, reverb_seconds=0.6, reverb_db=-6.0)
-    tail = np.square(play(mix, audio)[RATE // 100 :])
+    settings = dataclasses.replace(FLAT, reverb_seconds=0.6, reverb_db=-6.0)
+    tail = np.square(play(settings, audio)[RATE // 100 :])
     # Energy decay curve (Schroeder 1965): 60 dB per `reverb_seconds`.
     decay = 10 * np.log10(np.cumsum(tail[::-1])[::-1])
     slope = (decay[round(0.35 * RATE)] - decay[round(0.05 * RATE)]) / 0.3
@@ -136,8 +135,8 @@ def test_mix_down_adds_hiss_at_its_level():
 
 def test_mix_down_saturation_lowers_the_crest():
     crest = [
-        np.abs(found).max() / np.sqrt(np.mean(found**2))
-        for found in (play(dataclasses.replace(FLAT, drive_db=d), music()) for d in (-40, 0, 12))
+        np.abs(mixed).max() / np.sqrt(np.mean(mixed**2))
+        for mixed in (play(dataclasses.replace(FLAT, drive_db=d), music()) for d in (-40, 0, 12))
     ]
     assert crest[0] > crest[1] > crest[2]
 
@@ -156,12 +155,12 @@ def test_synthesize_plays_the_written_pitch():
     midi.instruments.append(piano)
     file = io.BytesIO()
     midi.write(file)
-    audio = band_mix.synthesize(file.getvalue(), sample_rate=RATE)
+    audio = mix.synthesize(file.getvalue(), sample_rate=RATE)
     assert audio.dtype == np.float32
     power = np.abs(np.fft.rfft(audio, 4 * RATE)) ** 2
     assert power.argmax() / 4 == pytest.approx(440, abs=3)
 
 
 def test_soundfont_is_the_one_of_the_readme():
-    assert band_mix.soundfont()[:4] == b"RIFF"
-    assert b"TimGM6mb" in band_mix.soundfont()[:200]
+    assert mix.soundfont()[:4] == b"RIFF"
+    assert b"TimGM6mb" in mix.soundfont()[:200]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mgr_jax.data.band import harmony as band_harmony
+from mgr_jax.data.band import harmony
 from mgr_jax.data.band.styles import STYLES
 from mgr_jax.data.band.styles.notation import DRUM_KEYS, FILLS, SCALES, TRIPLET_FILLS
 
@@ -35,7 +35,7 @@ def test_feel_is_playable(genre, feel):
     for player in (*feel.layers, *feel.leads):
         assert all(0 <= program <= 127 for program in player.programs)
     for progression in feel.progressions:
-        assert band_harmony.parse_progression(progression, 0)
+        assert harmony.parse_progression(progression, 0)
     assert 40 < feel.tempo[0] < feel.tempo[1] < 240
     assert 0.5 <= feel.swing[0] <= feel.swing[1] < 0.75
     assert len(feel.layers) <= 4
@@ -49,7 +49,7 @@ def test_fills_last_half_a_bar():
 
 
 def test_styles_share_instruments():
-    """No genre can be told by an instrument of its own alone: most are played by several."""
+    """No instrument alone identifies a genre: most are played by several."""
     used = {}
     for genre, feel in FEELS:
         for player in (*feel.layers, *feel.leads):

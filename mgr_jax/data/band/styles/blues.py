@@ -1,4 +1,4 @@
-"""How the band plays blues."""
+"""The style of blues."""
 
 from mgr_jax.data.band.styles.notation import BLUESY, FINGERED, TRIPLET, UPRIGHT, Feel, Layer, Lead
 

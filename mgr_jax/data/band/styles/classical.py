@@ -1,4 +1,4 @@
-"""How the band plays classical."""
+"""The style of classical."""
 
 from mgr_jax.data.band.styles.notation import (
     CANTABILE,

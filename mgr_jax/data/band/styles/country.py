@@ -1,4 +1,4 @@
-"""How the band plays country."""
+"""The style of country."""
 
 from mgr_jax.data.band.styles.notation import (
     BRUSHES,

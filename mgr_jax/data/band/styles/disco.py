@@ -1,4 +1,4 @@
-"""How the band plays disco."""
+"""The style of disco."""
 
 from mgr_jax.data.band.styles.notation import (
     BRASS,

@@ -1,4 +1,4 @@
-"""How the band plays hiphop."""
+"""The style of hiphop."""
 
 from mgr_jax.data.band.styles.notation import (
     BRASS,

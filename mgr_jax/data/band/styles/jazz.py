@@ -1,4 +1,4 @@
-"""How the band plays jazz."""
+"""The style of jazz."""
 
 from mgr_jax.data.band.styles.notation import (
     BEBOP,

@@ -1,4 +1,4 @@
-"""How the band plays metal."""
+"""The style of metal."""
 
 from mgr_jax.data.band.styles.notation import (
     CANTABILE,

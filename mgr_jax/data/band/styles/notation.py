@@ -1,7 +1,7 @@
-"""The ten styles of the embedded band, as tables.
+"""The notation of the styles of the embedded band: instruments, rhythms, scales, drums, forms.
 
-A style is a set of feels (ways to play); a feel holds what its players may choose from. Every
-string is one bar per `|`-separated part, cut into equal steps: 16 characters in a 4/4 bar are
+A style is a set of feels (ways to play); a feel holds the choices of its players. Every string is
+one bar per `|`-separated part, divided into equal steps: 16 characters in a 4/4 bar are
 sixteenths, 12 are triplet eighths, 8 are eighths, 4 are beats.
 
   drums   `X` accent, `x` stroke, `o` ghost stroke, `.` nothing
@@ -10,7 +10,7 @@ sixteenths, 12 are triplet eighths, 8 are eighths, 4 are beats.
           `w` walk along the scale, `a` approach the next root by a semitone or a step, `-`, `.`
   chords  one chord per word, `,` splits the bar: Roman degree of the key and quality (`bVIIm7`)
 
-Instruments are General MIDI programs counted from 0; those that occur here: 0 piano, 3 honky-tonk,
+Instruments are General MIDI programs counted from 0; those in use: 0 piano, 3 honky-tonk,
 4 5 electric pianos, 6 harpsichord, 7 clavinet, 11 vibraphone, 16-18 organs, 22 harmonica, 24 nylon
 and 25 steel guitar, 26 jazz, 27 clean, 28 muted, 29 overdriven and 30 distorted guitar, 32-39
 basses, 40-46 violin, viola, cello, contrabass, tremolo, pizzicato, harp, 48-50 string ensembles,
@@ -31,7 +31,7 @@ TR_808, JAZZ_KIT, BRUSHES, ORCHESTRA = 25, 32, 40, 48
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A player of chords: its instruments, rhythms, voicing and how often a groove has it."""
+    """A player of chords: its instruments, rhythms, voicing and the chance that a groove has it."""
 
     programs: tuple[int, ...]
     rhythms: tuple[str, ...]
@@ -56,7 +56,7 @@ class Lead:
 
 @dataclasses.dataclass(frozen=True)
 class Feel:
-    """A way to play. `swing` is where the off-beat falls in a `swing_unit` (beats)."""
+    """A way to play. `swing` is the position of the off-beat in a `swing_unit` (beats)."""
 
     name: str
     tempo: tuple[float, float]

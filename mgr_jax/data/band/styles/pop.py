@@ -1,4 +1,4 @@
-"""How the band plays pop."""
+"""The style of pop."""
 
 from mgr_jax.data.band.styles.notation import (
     CANTABILE,

@@ -1,4 +1,4 @@
-"""How the band plays reggae."""
+"""The style of reggae."""
 
 from mgr_jax.data.band.styles.notation import (
     BRASS,

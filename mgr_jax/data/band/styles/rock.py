@@ -1,4 +1,4 @@
-"""How the band plays rock."""
+"""The style of rock."""
 
 from mgr_jax.data.band.styles.notation import (
     BLUESY,
