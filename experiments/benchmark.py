@@ -82,7 +82,13 @@ def main(argv: Sequence[str]) -> None:
             options["only"] = ONLY.value
         if COMPILE.value:
             options["compile"] = True
-        measured = suite.run(**options)
+        try:
+            measured = suite.run(**options)
+        except UserError as error:
+            if SUITE.value:
+                raise
+            print(f"\n## {name}\n\nLeft out: {error}", flush=True)
+            continue
         rows += measured
         if JSON.value:  # First, since measuring takes long and can be shown again.
             path = pathlib.Path(JSON.value)

@@ -95,13 +95,14 @@ _MEMORY = {
 def make_part(folder: pathlib.Path, num_clips: int, num_samples: int) -> Any:
     """Return noise of `num_clips` clips in ten classes, mapped from `folder`."""
     from mgr_jax.data import batches, clips
+    from mgr_jax.data.records import Record
 
     path, shape = folder / "clips.int16", (num_clips, num_samples)
     noise = np.random.default_rng(0).normal(0, 3000, num_samples).astype(np.int16)
     with open(path, "wb") as file:
         for row in range(num_clips):
             file.write(np.roll(noise, 997 * row).tobytes())
-    records = tuple(clips.Record(f"{row:04d}", length=num_samples) for row in range(num_clips))
+    records = tuple(Record(f"{row:04d}", length=num_samples) for row in range(num_clips))
     samples = np.memmap(path, dtype=np.int16, mode="r", shape=shape)
     store = clips.Clips(samples, records, 22050, folder)
     label_of = {record.id: _LABELS[i % len(_LABELS)] for i, record in enumerate(records)}
