@@ -1,10 +1,9 @@
 """The BBNN authors' Keras weights (HDF5) as variables of `mgr_jax.models.bbnn.BBNN`.
 
-Keras 2 stores one group a layer, `model_weights/<layer>/.../<weight>:0`, and orders the groups by
+Keras 2 stores one group per layer, `model_weights/<layer>/.../<weight>:0`, and orders the groups by
 depth in the graph, which mixes the branches. The number at the end of a layer's name counts the
-layers of its kind in the order in which the program made them, from wherever the session stood;
-the authors make the branches in the order of the paper. So layers are taken in the order of their
-numbers, and every shape is checked.
+layers of its kind in the order of their creation, and the authors create the branches in the order
+of the paper. So layers are read in the order of their numbers, and every shape is checked.
 """
 
 import os
@@ -29,7 +28,7 @@ WEIGHTS = {  # name in Keras -> (collection, name here)
 
 
 class Imported(NamedTuple):
-    """What a file holds: the variables, and the network that they fit."""
+    """The variables in a file, and the size of the network that they fit."""
 
     variables: dict[str, Any]
     num_classes: int
@@ -45,7 +44,7 @@ class _Layer(NamedTuple):
 
 
 def read(path: str | os.PathLike) -> Imported:
-    """Reads a file that Keras saved with `save` or `save_weights`, optimiser state or not.
+    """Read a file that Keras saved with `save` or `save_weights`, optimiser state or not.
 
     Args:
       path: the HDF5 file.
@@ -56,15 +55,15 @@ def read(path: str | os.PathLike) -> Imported:
     """
     try:
         with h5py.File(path, "r") as file:
-            found = _layers(file.get("model_weights", file))
+            layers = _layers(file.get("model_weights", file))
     except OSError as error:
         raise ValueError(f"{path} cannot be read as an HDF5 file: {error}") from error
-    convolutions = len(found["conv2d"])
+    convolutions = len(layers["conv2d"])
     num_modules = (convolutions - 2) // len(UNITS)
-    if num_modules < 1 or not found["dense"]:
-        names = ", ".join(name for kind in KINDS for name, _ in found[kind][:1])
+    if num_modules < 1 or not layers["dense"]:
+        names = ", ".join(name for kind in KINDS for name, _ in layers[kind][:1])
         raise ValueError(f"{path} is not a BBNN: {convolutions} conv2d layers ({names or 'none'})")
-    stem, classifier = found["conv2d"][0], found["dense"][-1]
+    stem, classifier = layers["conv2d"][0], layers["dense"][-1]
     if "kernel" not in stem[1] or "kernel" not in classifier[1]:
         raise ValueError(f"{path}: layer {stem[0]} or {classifier[0]} has no kernel")
     input_channels, width = stem[1]["kernel"].shape[-2:]
@@ -72,26 +71,26 @@ def read(path: str | os.PathLike) -> Imported:
     expected = _expected(input_channels, width, num_modules, num_classes)
     variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
     for kind in KINDS:
-        wanted = [layer for layer in expected if layer.kind == kind]
-        for i, (name, weights) in enumerate(found[kind]):
-            if i == len(wanted):
+        expected_layers = [layer for layer in expected if layer.kind == kind]
+        for i, (name, weights) in enumerate(layers[kind]):
+            if i == len(expected_layers):
                 raise ValueError(f"{path}: layer {name} is one more than a BBNN has")
-            _check(path, name, weights, wanted[i])
+            _check(path, name, weights, expected_layers[i])
             for weight, value in weights.items():
                 collection, ours = WEIGHTS[weight]
                 node = variables[collection]
-                for part in wanted[i].place:
+                for part in expected_layers[i].place:
                     node = node.setdefault(part, {})
                 node[ours] = jnp.asarray(value, jnp.float32)
-        if len(found[kind]) < len(wanted):
-            missing = "/".join(wanted[len(found[kind])].place)
+        if len(layers[kind]) < len(expected_layers):
+            missing = "/".join(expected_layers[len(layers[kind])].place)
             raise ValueError(f"{path}: no {kind} layer is left for {missing}")
     return Imported(variables, num_classes, width, num_modules, input_channels)
 
 
 def _layers(root: h5py.Group) -> dict[str, list[tuple[str, dict[str, np.ndarray]]]]:
-    """Layers that have weights, by kind, in the order of their numbers."""
-    found: dict[str, list] = {kind: [] for kind in KINDS}
+    """Return the layers with weights, by kind, in the order of their numbers."""
+    layers: dict[str, list] = {kind: [] for kind in KINDS}
     for name, group in root.items():
         weights = {}
 
@@ -107,15 +106,15 @@ def _layers(root: h5py.Group) -> dict[str, list[tuple[str, dict[str, np.ndarray]
         match = re.fullmatch(rf"({'|'.join(KINDS)})(?:_(\d+))?", name)
         if match is None:
             raise ValueError(f"{root.file.filename}: layer {name} is not one that a BBNN has")
-        found[match[1]].append((int(match[2] or 0), name, weights))
+        layers[match[1]].append((int(match[2] or 0), name, weights))
     return {
         kind: [(name, weights) for _, name, weights in sorted(items, key=lambda item: item[0])]
-        for kind, items in found.items()
+        for kind, items in layers.items()
     }
 
 
 def _expected(channels: int, width: int, num_modules: int, num_classes: int) -> list[_Layer]:
-    """All layers of the network, in the order in which the authors make them."""
+    """Return all layers of the network, in the order in which the authors create them."""
     layers: list[_Layer] = []
 
     def conv(place: tuple[str, ...], size: int, inputs: int) -> None:

@@ -20,7 +20,7 @@ KERAS_NAMES = {
 
 
 class Row(NamedTuple):
-    """A layer: name, type in Keras' words, output shape without the batch, parameters."""
+    """A layer: its name, type in Keras, output shape without the batch, and parameters."""
 
     layer: str
     kind: str
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The rows of a network in the order of the computation, and its totals."""
+    """The rows of a network in the order of computation, and its totals."""
 
     rows: tuple[Row, ...]
     trainable: int
@@ -37,7 +37,7 @@ class Summary(NamedTuple):
 
 
 def summary(module: nn.Module, input_shape: Sequence[int]) -> Summary:
-    """Rows for every layer of `module`, found without computing anything.
+    """Return a row for every layer of `module`, without computing anything.
 
     A row's parameters include the running averages of batch normalisation, as in Keras.
 
@@ -77,7 +77,7 @@ def _kind(module: nn.Module) -> str:
 
 
 def format_summary(table: Summary) -> str:
-    """`table` as text: one line a layer, then the totals."""
+    """Return `table` as text: one line per layer, then the totals."""
     lines = [("Layer (type)", "Output Shape", "Param #")]
     for row in table.rows:
         shape = ", ".join(["None", *map(str, row.output_shape)])
