@@ -1,9 +1,9 @@
-"""The config of an experiment: a tree of typed dataclasses, and nothing but values.
+"""The config of an experiment: a tree of typed dataclasses that hold values alone.
 
 Config files under `experiments/configs` return a `Config`; the command line overrides single
-fields (`--config.data.root=DIR`). `config_sections` holds the fields with their constraints;
-here are the rules that relate several fields, and `to_json`/`from_json`, which carry a config into
-a workdir and back.
+fields (`--config.data.root=DIR`). `config_sections` defines the fields with their constraints.
+This file has the rules that relate several fields, and `to_json` and `from_json`, which write a
+config to a workdir and read it.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class Config:
 
 
 def samples_per_second(config: Config) -> float:
-    """Samples of a second; with `data.name` `arrays` a sample is a frame of `num_bins` values."""
+    """Return the samples of a second; with `data.name` `arrays` a sample is a frame."""
     features = config.features
     if config.data.name == "arrays":
         return features.sample_rate / features.hop_length
@@ -45,35 +45,39 @@ def samples_per_second(config: Config) -> float:
 
 
 def clip_length(config: Config) -> int:
-    """Samples of a clip."""
+    """Return the samples of a clip."""
     samples = config.data.clip_samples
     return samples or round(config.data.clip_seconds * samples_per_second(config))
 
 
 def window_length(config: Config) -> int:
-    """Samples of the window that a model sees."""
+    """Return the samples of the window that a model sees."""
     seconds = config.data.window_seconds
     return round(seconds * samples_per_second(config)) if seconds else clip_length(config)
 
 
 def window_shape(config: Config) -> tuple[int, ...]:
-    """Shape of the window: `[T]`, or `[frames, num_bins]` with `data.name` `arrays`."""
+    """Return the shape of the window: `[T]`, or `[frames, num_bins]` with `data.name` `arrays`."""
     length = window_length(config)
     return (length, config.features.num_bins) if config.data.name == "arrays" else (length,)
 
 
 def to_json(config: Config) -> dict[str, Any]:
-    """`config` as nested dicts of JSON values."""
+    """Return `config` as nested dicts of JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def from_json(values: dict[str, Any]) -> Config:
-    """The config of `to_json`; raises `UserError` for an unknown field or a wrong type."""
+    """Return the config of `to_json` values; missing fields have their defaults.
+
+    Raises:
+      UserError: for an unknown field or a wrong type.
+    """
     return schema.build(Config, values)
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Dotted names of the fields in which two `to_json` trees differ."""
+    """Return the dotted names of the fields in which two `to_json` trees differ."""
     names = []
     for section in sorted(ours.keys() | theirs.keys()):
         left, right = ours.get(section, {}), theirs.get(section, {})

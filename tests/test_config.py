@@ -39,7 +39,7 @@ def test_window_length_is_the_clip_unless_it_is_given():
     assert config_lib.window_length(config) == 48000
 
 
-def test_from_json_gives_back_what_to_json_took():
+def test_from_json_inverts_to_json():
     config = config_with(
         **{
             "data.root": "/ä b",
@@ -138,7 +138,7 @@ def test_validate_refuses_a_window_longer_than_the_clip():
     assert "longer than a clip of 1 s" in message
 
 
-def test_validate_refuses_bands_that_cannot_be():
+def test_validate_refuses_bands_out_of_range():
     assert _refused(**{"features.fmin": 500.0, "features.fmax": 500.0}) == (
         "features.fmin is 500.0; it must be below features.fmax"
     )
@@ -181,7 +181,7 @@ def test_validate_refuses_a_grey_flattened_image():
 
 
 @pytest.mark.parametrize("name", ["gtzan", "folder", "manifest"])
-def test_validate_asks_for_the_root(name):
+def test_validate_requires_the_root(name):
     assert _refused(**{"data.name": name}) == f"data.root is empty; data.name {name!r} needs a path"
     config_lib.validate(config_with(**{"data.name": name, "data.root": "somewhere"}))
 

@@ -95,7 +95,7 @@ def test_validate_accepts_the_defaults():
 
 
 @pytest.mark.parametrize("field", CHOICES)
-def test_validate_lists_what_a_field_may_be(field):
+def test_validate_lists_the_choices_of_a_field(field):
     message = _refused(**{field: "nonsense"})
     assert message.startswith(f"{field} is 'nonsense'; it must be one of ")
     assert all(choice in message for choice in CHOICES[field])
@@ -134,7 +134,7 @@ def test_validate_refuses_a_share_of_one(field, value):
 
 @pytest.mark.parametrize("value", [(), (-1.0,), (1.0, math.inf), (math.nan,)])
 @pytest.mark.parametrize("field", ["model.l2", "model.c", "model.gamma"])
-def test_validate_refuses_penalties_that_cannot_be(field, value):
+def test_validate_refuses_penalties_out_of_range(field, value):
     assert _refused(**{field: value}).startswith(f"{field} is {value}; give one or more ")
 
 

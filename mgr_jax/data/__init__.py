@@ -1,1 +1,1 @@
-"""Tracks, splits, decoding and batches."""
+"""Data sets: catalogs of tracks, splits, decoded clips and batches."""

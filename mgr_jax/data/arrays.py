@@ -103,7 +103,7 @@ def read_tracks(root: str) -> tuple[Track, ...]:
     faults = {
         "the file has no track": not count,
         "a track_id or a label is empty": "" in ids or "" in values["label"],
-        "a track_id stands there twice": len(set(ids)) < len(ids),
+        "a track_id is there twice": len(set(ids)) < len(ids),
         "a split is not train, valid, test or empty": not set(values.get("split", [])) <= {*_PARTS},
         "a track_id or a label has a line break": any(
             not v.isprintable() for v in (*ids, *values["label"])

@@ -245,7 +245,7 @@ def from_json(values: dict[str, Any]) -> Split:
     split = Split(**{k: values[k] if k == "protocol" else tuple(values[k]) for k in fields})
     sizes = [len(getattr(split, part)) for part in PARTS]
     if len({*split.train, *split.valid, *split.test}) != sum(sizes):
-        raise UserError("split file: a track stands in two parts; remove it from one")
+        raise UserError("split file: a track is in two parts; remove it from one")
     return split
 
 

@@ -155,7 +155,13 @@ def _mapped(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "loader", [{"read_threads": 1}, {"read_threads": 9}, {"read_processes": 2}], ids=str
+    "loader",
+    [
+        {"read_threads": 1},
+        {"read_threads": 9},
+        pytest.param({"read_processes": 2}, marks=pytest.mark.e2e),
+    ],
+    ids=str,
 )
 def test_train_batches_are_the_same_for_every_loader(mapped, loader):
     settings = {"batch_size": 4, "window": WINDOW, "seed": 1, "start_step": 3, "num_steps": 12}

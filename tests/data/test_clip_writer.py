@@ -8,6 +8,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 
 from mgr_jax.data.catalog import Catalog
 from tests.data.clip_files import assert_same, make_catalog, open_store, write_tracks
@@ -86,6 +87,7 @@ def test_open_clips_gives_the_same_with_any_number_of_processes(tmp_path):
     assert parallel.records == tuple(store.records[0] for store in inline)
 
 
+@pytest.mark.e2e
 def test_open_clips_resumes_after_a_kill(tmp_path):
     catalog = write_tracks(tmp_path / "tracks", 16)
     process = _start(tmp_path, workers=2, delay=0.15)
@@ -106,6 +108,7 @@ def test_open_clips_resumes_after_a_kill(tmp_path):
     assert_same(resumed, open_store(catalog, tmp_path / "unbroken"))
 
 
+@pytest.mark.e2e
 def test_workers_end_with_the_process_that_started_them(tmp_path):
     write_tracks(tmp_path / "tracks", 16)
     process = _start(tmp_path, workers=2, delay=0.1)

@@ -132,7 +132,7 @@ def test_every_protocol_splits_shards_as_it_splits_their_files(made, data):
     [
         {"read_threads": 5},
         {"start_step": 5},
-        pytest.param({"read_processes": 2}, marks=pytest.mark.slow),
+        pytest.param({"read_processes": 2}, marks=pytest.mark.e2e),
     ],
     ids=lambda loader: next(iter(loader)),
 )

@@ -240,7 +240,7 @@ def test_from_json_gives_back_what_to_json_took():
 def test_from_json_refuses_a_track_in_two_parts(pair):
     values = splits.to_json(splits.make_split(_classes([10, 10]), protocol="holdout"))
     values[pair[0]].append(values[pair[1]][0])
-    with pytest.raises(UserError, match="a track stands in two parts"):
+    with pytest.raises(UserError, match="a track is in two parts"):
         splits.from_json(values)
 
 
