@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experiments.benchmarks import machine
+
 if TYPE_CHECKING:
     from experiments.benchmarks.parity_cases import Case
 
@@ -149,21 +151,21 @@ def table(rows: list[dict]) -> list[str]:
             key = (row["function"], "track" if "." in row["signal"] else row["signal"])
             special[key] = max(special.get(key, 0.0), row["error"])
     names = ", ".join(dict.fromkeys(row["signal"] for row in rows))
-    lines = [
-        f"On {names}:",
-        "",
-        "| function | librosa | largest error | unit |",
-        "| --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| `{case}` | `{name}` | {error:.1e} | {unit} |"
+    cases = (
+        (f"`{case}`", f"`{name}`", f"{error:.1e}", unit)
         for (case, name, unit), error in regular.items()
-    ]
-    lines += ["", "Left out above, since a step or rounding decides:", ""]
-    lines += ["| function | signal | largest error | why |", "| --- | --- | --- | --- |"]
-    lines += [
-        f"| `{function}` | {signal} | {special[function, signal]:.1e} | {reason} |"
+    )
+    exceptions = (
+        (f"`{function}`", signal, f"{special[function, signal]:.1e}", reason)
         for function, signal, _, reason in EXCEPTIONS
         if (function, signal) in special
+    )
+    return [
+        f"On {names}:",
+        "",
+        *machine.table(("function", "librosa", "largest error", "unit"), cases),
+        "",
+        "Left out above, since a step or rounding decides:",
+        "",
+        *machine.table(("function", "signal", "largest error", "why"), exceptions),
     ]
-    return lines
