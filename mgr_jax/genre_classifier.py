@@ -149,7 +149,8 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
                 "a fitted GenreClassifier holds compiled programs and cannot be serialised; give it"
                 " a workdir=, and call mgr_jax.load(workdir) where the model is needed"
             )
-        return super().__getstate__()
+        state: Any = super().__getstate__()
+        return state
 
     def _folder(self) -> pathlib.Path:
         if self.workdir is not None:
@@ -244,7 +245,7 @@ def _label_of(paths: list[str], labels: list[str]) -> dict[str, str]:
 def _check_counts(counts: dict[str, int], kind: str) -> None:
     if len(counts) < 2:
         raise ValueError(f"y has {len(counts)} class; a classifier needs two or more")
-    few = min(counts, key=counts.get)
+    few = min(counts, key=lambda name: counts[name])
     if counts[few] < 2:
         raise ValueError(
             f"y: class {few!r} has {counts[few]} {kind} file(s); it needs two or more, to train and"

@@ -14,7 +14,8 @@ import numpy as np
 from mgr_jax import config as config_lib
 from mgr_jax import parallel, workdir
 from mgr_jax import system as system_lib
-from mgr_jax.data import audio, decoders, windows
+from mgr_jax.data import audio, windows
+from mgr_jax.data.decoders import Blocks, Decoders
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import scores as scores_lib
 from mgr_jax.evaluation.prediction import Prediction
@@ -39,7 +40,7 @@ class Predictor:
     system: system_lib.System
     predict_windows: Callable[[dict[str, np.ndarray]], np.ndarray]
     batch_size: int
-    decoders: decoders.Decoders
+    decoders: Decoders
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -133,7 +134,9 @@ class Predictor:
         """
         system_lib.check_takes_audio(self.system)
         windows.hop_length(1, overlap)  # Checked now, not when the first result is requested.
-        return self._predict(self._read(map(os.fspath, paths), max_seconds), overlap, threshold)
+        return self._predict(
+            self._read((os.fspath(path) for path in paths), max_seconds), overlap, threshold
+        )
 
     def predict_proba(self, paths: Iterable[str | os.PathLike]) -> np.ndarray:
         """Return the probabilities [N, C] of audio files, with classes in the order of `labels`.
@@ -158,13 +161,13 @@ class Predictor:
 
     def _read(
         self, paths: Iterable[str], max_seconds: float | None
-    ) -> Iterator[tuple[str, decoders.Blocks]]:
+    ) -> Iterator[tuple[str, Blocks]]:
         rate = self.config.features.sample_rate
         for path, blocks in self.decoders.read(list(paths), sample_rate=rate):
             yield path, _limit(blocks, max_seconds, rate)
 
     def _predict(
-        self, sources: Iterator[tuple[str, decoders.Blocks]], overlap: float, threshold: float
+        self, sources: Iterator[tuple[str, Blocks]], overlap: float, threshold: float
     ) -> Iterator[tuple[str, Prediction | audio.AudioError]]:
         window = config_lib.window_length(self.config)
         hop = windows.hop_length(window, overlap)
@@ -264,7 +267,7 @@ def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> Predictor
     Raises:
       UserError: if there is no trained system at `path`, or its files are damaged.
     """
-    readers = decoders.Decoders()
+    readers = Decoders()
     readers.warm_up()
     try:
         system = load_system(path, checkpoint_name=checkpoint_name)
@@ -274,14 +277,12 @@ def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> Predictor
     return make_predictor(system, readers)
 
 
-def make_predictor(
-    system: system_lib.System, readers: decoders.Decoders | None = None
-) -> Predictor:
+def make_predictor(system: system_lib.System, readers: Decoders | None = None) -> Predictor:
     """Return the predictor of a loaded system; `readers` decode its files."""
     batch_size = min(system.config.train.batch_size, _MAX_BATCH_SIZE)
     batch_size = parallel.padded_batch_size(batch_size, parallel.make_mesh())
     predict_windows = system_lib.compiled(system)
-    return Predictor(system, predict_windows, batch_size, readers or decoders.Decoders())
+    return Predictor(system, predict_windows, batch_size, readers or Decoders())
 
 
 @dataclasses.dataclass(eq=False)
@@ -302,13 +303,13 @@ class _Track:
         return self.error is not None or scored
 
 
-def _blocks(waveform: np.ndarray) -> decoders.Blocks:
+def _blocks(waveform: np.ndarray) -> Blocks:
     for start in range(0, len(waveform), _BLOCK):
         yield waveform[start : start + _BLOCK]
     return ""
 
 
-def _limit(blocks: decoders.Blocks, max_seconds: float | None, rate: int) -> decoders.Blocks:
+def _limit(blocks: Blocks, max_seconds: float | None, rate: int) -> Blocks:
     """Yield `blocks`; raise `AudioError` once they exceed `max_seconds`."""
     if max_seconds is None:
         return (yield from blocks)

@@ -83,7 +83,7 @@ def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> System:
     Raises:
       UserError: if it is no workdir, has no trained model, or cannot be read.
     """
-    run = workdir.load(path)
+    run = workdir.load(os.fspath(path))
     step, variables = _variables(run, checkpoint_name)
     facts = {name: run.record[name] for name in _FACTS if name in run.record}
     return System(

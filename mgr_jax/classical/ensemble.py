@@ -162,7 +162,8 @@ def _fit_one(
 ) -> Mapping[str, np.ndarray]:
     """Return a classifier fitted to `rows`, bool [N]."""
     if kind == "lda":
-        return lda.fit(x, y, num_classes=num_classes, rows=rows)
+        model = lda.fit(x, y, num_classes=num_classes, rows=rows)
+        return {name: np.asarray(value) for name, value in model.items()}
     return svm.fit_one(x[rows], y[rows], num_classes=num_classes, c=_SVM_C)
 
 

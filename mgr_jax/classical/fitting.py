@@ -62,7 +62,9 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     _write_model(run, params, records)
 
 
-def _write_model(run: workdir_lib.Run, params: Params, records: list[dict[str, Any]]) -> None:
+def _write_model(
+    run: workdir_lib.Run, params: dict[str, Any], records: list[dict[str, Any]]
+) -> None:
     lines = "".join(json.dumps(record) + "\n" for record in records)
     (run.path / "metrics.jsonl").write_text(lines, encoding="utf-8")
     arrays = io.BytesIO()

@@ -86,7 +86,7 @@ def minimize(
         "iterations": jnp.zeros((), jnp.int32),
     }
     state = lax.while_loop(unfinished, iterate, state)
-    return tuple(state[name] for name in ("point", "value", "gradient", "iterations"))
+    return state["point"], state["value"], state["gradient"], state["iterations"]
 
 
 def _two_loop_recursion(state, inverse_hessian, vector):

@@ -13,12 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Params = Mapping[str, jax.Array]
+Array = jax.Array | np.ndarray
+Params = Mapping[str, Array]
 
 
-def fit(
-    x: jax.Array, y: jax.Array, *, num_classes: int, rows: jax.Array | None = None
-) -> dict[str, jax.Array]:
+def fit(x: Array, y: Array, *, num_classes: int, rows: Array | None = None) -> dict[str, jax.Array]:
     """Fit the discriminants.
 
     Args:
@@ -37,23 +36,23 @@ def fit(
     """
     if x.ndim != 2 or y.shape != x.shape[:1] or not len(y):
         raise ValueError(f"x is {x.shape} and y is {y.shape}; they must be [N, D] and [N], N > 0")
-    rows = np.ones(len(y), bool) if rows is None else np.asarray(rows, bool)
-    if rows.shape != y.shape or not rows.any():
-        raise ValueError(f"rows is {rows.shape}; it must be [{len(y)}], and True somewhere")
+    mask = np.ones(len(y), bool) if rows is None else np.asarray(rows, bool)
+    if mask.shape != y.shape or not mask.any():
+        raise ValueError(f"rows is {mask.shape}; it must be [{len(y)}], and True somewhere")
     x, y = jnp.asarray(x), jnp.asarray(y)
     if y.min() < 0 or y.max() >= num_classes:
         raise ValueError(f"y has labels from {y.min()} to {y.max()}; num_classes is {num_classes}")
     if not jnp.issubdtype(x.dtype, jnp.floating):
         x = x.astype(jnp.float32)
-    return _fit(x, y, jnp.asarray(rows, x.dtype), num_classes=num_classes)
+    return _fit(x, y, jnp.asarray(mask, x.dtype), num_classes=num_classes)
 
 
-def log_probabilities(params: Params, x: jax.Array) -> jax.Array:
+def log_probabilities(params: Params, x: Array) -> jax.Array:
     """Return the log-probabilities [N, C] of features `x` [N, D]."""
     return jax.nn.log_softmax(discriminants(params, x))
 
 
-def discriminants(params: Params, x: jax.Array) -> jax.Array:
+def discriminants(params: Params, x: Array) -> jax.Array:
     """Return the linear discriminants [N, C]: log-probabilities up to a constant for each row."""
     x = (x - params["mean"][None]) / params["scale"][None]
     return jnp.matmul(x, params["kernel"], precision="highest") + params["bias"][None]

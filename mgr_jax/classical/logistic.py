@@ -12,23 +12,26 @@ in the previous fit.
 from collections.abc import Mapping, Sequence
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from mgr_jax.classical import lbfgs
 
-Params = Mapping[str, jax.Array]
+Array = jax.Array | np.ndarray
+Params = Mapping[str, Array]
 
 
 def fit(
-    x: jax.Array,
-    y: jax.Array,
+    x: Array,
+    y: Array,
     *,
     num_classes: int,
     l2: Sequence[float],
     max_iterations: int = 500,
     tolerance: float | None = None,
-    sample_weight: jax.Array | None = None,
+    sample_weight: Array | None = None,
 ) -> dict[str, jax.Array]:
     """Fit one model for every penalty, all in one compiled call.
 
@@ -57,12 +60,12 @@ def fit(
 
 
 def fit_folds(
-    x: jax.Array,
-    y: jax.Array,
+    x: Array,
+    y: Array,
     *,
     num_classes: int,
     l2: Sequence[float],
-    sample_weight: jax.Array,
+    sample_weight: Array,
     max_iterations: int = 500,
     tolerance: float | None = None,
 ) -> dict[str, jax.Array]:
@@ -98,12 +101,12 @@ def _checked(x, y, weight, num_classes, l2, tolerance):
     return x, y, weight, l2, tolerance
 
 
-def log_probabilities(params: Params, x: jax.Array) -> jax.Array:
+def log_probabilities(params: Params, x: Array) -> jax.Array:
     """Return log-probabilities [N, C] of features `x` [N, D], by parameters without the axis P."""
     return jax.nn.log_softmax(_logits(params, _standardise(params, x)))
 
 
-def select(path: Params, x_valid: jax.Array, y_valid: jax.Array) -> dict[str, jax.Array]:
+def select(path: Params, x_valid: Array, y_valid: Array) -> dict[str, Array]:
     """Return the parameters, without the axis P, that are best on the validation part.
 
     Highest accuracy wins; ties go to the lower cross entropy, then to the stronger penalty.

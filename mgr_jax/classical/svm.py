@@ -73,26 +73,26 @@ def fit(
         raise ValueError("y has one class only; training needs at least two")
     scaler = StandardScaler().fit(x)
     pca = PCA(min(num_components, len(x) - 1, x.shape[1]), random_state=seed)
-    reduced = pca.fit_transform(scaler.transform(x)).astype(np.float64)
+    reduced = np.asarray(pca.fit_transform(scaler.transform(x)), np.float64)
     common = {
         "mean": scaler.mean_,
         "scale": scaler.scale_,
-        "components": pca.components_.astype(np.float64),
-        "center": pca.mean_.astype(np.float64),
+        "components": np.asarray(pca.components_, np.float64),
+        "center": np.asarray(pca.mean_, np.float64),
         "num_classes": np.asarray(num_classes),
         "kernel": np.asarray(kernel),
     }
     reduced_valid = _reduce(common, x_valid)
     unit = 1 / (reduced.shape[1] * max(reduced.var(), np.finfo(float).tiny))
     widths = sorted(gamma) if kernel == "rbf" else [1.0]
-    best, best_rank = None, None
+    best, best_rank = {}, (-np.inf, -np.inf)
     for penalty, width in itertools.product(sorted(c), widths):
         svc = SVC(C=penalty, kernel=kernel, gamma=width * unit, random_state=seed).fit(reduced, y)
         params = common | _support(svc, penalty, width * unit)
         decision = _decide(params, reduced_valid)
         params["slope"], loss = _calibrate(decision, y_valid)
         rank = (np.mean(decision.argmax(1) == y_valid), -loss)
-        if best_rank is None or rank > best_rank:
+        if rank > best_rank:
             best, best_rank = params, rank
     return best
 
@@ -122,11 +122,11 @@ def fit_one(
 
 def _support(svc: SVC, c: float, gamma: float) -> dict[str, np.ndarray]:
     return {
-        "classes": svc.classes_,
-        "support_vectors": svc.support_vectors_,
-        "num_support": svc.n_support_,
-        "dual": svc.dual_coef_,
-        "intercept": svc.intercept_,
+        "classes": np.asarray(svc.classes_),
+        "support_vectors": np.asarray(svc.support_vectors_),
+        "num_support": np.asarray(svc.n_support_),
+        "dual": np.asarray(svc.dual_coef_),
+        "intercept": np.asarray(svc.intercept_),
         "c": np.asarray(float(c)),
         "gamma": np.asarray(float(gamma)),
     }

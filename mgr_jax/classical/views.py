@@ -89,9 +89,13 @@ def fit(view: View, spectrograms: np.ndarray, features: Features) -> dict[str, n
     if view.kind == "words":
         components = np.asarray(patches.whiten(whitening, sample))
         model = MiniBatchKMeans(
-            view.num_words, batch_size=2048, n_init=1, max_iter=30, random_state=view.seed
+            view.num_words,
+            batch_size=2048,
+            n_init=1,  # pyright: ignore[reportArgumentType]
+            max_iter=30,
+            random_state=view.seed,
         )
-        params["words"] = model.fit(components).cluster_centers_.astype(np.float32)
+        params["words"] = np.asarray(model.fit(components).cluster_centers_, np.float32)
     return params
 
 
@@ -114,7 +118,7 @@ def _draw_patches(view: View, spectrograms: np.ndarray, features: Features) -> n
     random = np.random.default_rng(view.seed)
     tracks = random.integers(len(spectrograms), size=_NUM_PATCHES)
     starts = random.integers(spectrograms.shape[1] - view.width + 1, size=_NUM_PATCHES)
-    pooled = np.asarray(_pool(view, spectrograms, _rate(features)))
+    pooled = np.asarray(_pool(view, jnp.asarray(spectrograms), _rate(features)))
     rows = starts[:, None] + np.arange(view.width)[None]
     return pooled[tracks[:, None], rows].reshape(_NUM_PATCHES, -1)
 

@@ -69,7 +69,7 @@ def audit(
             **more,
         }
 
-    same_bytes = sorted({tuple(sorted(pair)) for pair in identical})
+    same_bytes = sorted({(min(pair), max(pair)) for pair in identical})
     near = None
     if alike is not None:
         near = [

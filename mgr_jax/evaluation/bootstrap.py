@@ -6,6 +6,7 @@ resampled, and a statistic (a share, F1, a mean over classes) is computed from t
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats as scipy_stats
@@ -66,7 +67,7 @@ def interval(
 
 
 def mean_interval(
-    values: np.ndarray, *, groups: Sequence[str] | None = None, **settings: float
+    values: np.ndarray, *, groups: Sequence[str] | None = None, **settings: Any
 ) -> tuple[float, float] | None:
     """Return the interval of the mean over recordings, which is an accuracy for values 0 and 1.
 
@@ -118,4 +119,4 @@ def _resamples(totals: np.ndarray, *, num_resamples: int, seed: int):
 def _expanded_levels(confidence: float, num_groups: int) -> tuple[float, float]:
     t = scipy_stats.t.ppf((1 + confidence) / 2, num_groups - 1)
     tail = scipy_stats.norm.cdf(-t * np.sqrt(num_groups / (num_groups - 1)))
-    return tail, 1 - tail
+    return float(tail), float(1 - tail)

@@ -58,7 +58,8 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
         return _LOWEST
     if derivative(low) >= 0:
         return _HIGHEST
-    return float(1 / optimize.brentq(derivative, low, high))
+    root: Any = optimize.brentq(derivative, low, high)
+    return float(1 / root)
 
 
 def scale(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -145,7 +145,8 @@ def _file_checksums(catalog: Catalog) -> dict[str, str]:
     """Return track -> MD5 of its file, only for files that share their size with another."""
     sizes = {t.id: os.path.getsize(t.path) for t in catalog.tracks if os.path.isfile(t.path)}
     count = collections.Counter(sizes.values())
-    return {t.id: _md5(t.path) for t in catalog.tracks if count[sizes.get(t.id)] > 1}
+    path_of = {track.id: track.path for track in catalog.tracks}
+    return {name: _md5(path_of[name]) for name, size in sizes.items() if count[size] > 1}
 
 
 def _md5(path: str) -> str:

@@ -181,7 +181,7 @@ def _connor(difference: float, discordant: float, power: float, alpha: float) ->
     share = max(discordant, difference)
     under_null = scipy_stats.norm.ppf(1 - alpha / 2) * math.sqrt(share)
     under_alternative = scipy_stats.norm.ppf(power) * math.sqrt(share - difference**2)
-    return ((under_null + under_alternative) / difference) ** 2
+    return float(((under_null + under_alternative) / difference) ** 2)
 
 
 def _check_rates(*, discordant: float, power: float, alpha: float) -> None:

@@ -9,6 +9,8 @@ from mgr_jax.classical import ensemble, lda, library, stacking, svm, views
 from mgr_jax.config import Features
 from mgr_jax.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 FEATURES = Features(sample_rate=22050, n_fft=256)
 SMALL = {
     "texture": views.View("texture", n_bands=20),
@@ -68,7 +70,7 @@ def test_fit_weights_members_by_scores_of_held_out_tracks(data, fitted):
             for fold in (0, 1):
                 own, held = folds != fold, folds == fold
                 if kind == "lda":
-                    model = lda.fit(vector[own], y[own], num_classes=3)
+                    model = lda.fit(vector, y, num_classes=3, rows=own)
                     score[held] = lda.discriminants(model, vector[held])
                 else:
                     model = svm.fit_one(vector[own], y[own], num_classes=3, c=10.0)
@@ -84,11 +86,12 @@ def test_fit_weights_members_by_scores_of_held_out_tracks(data, fitted):
 
 def test_fit_of_listed_members_gives_them_equal_weights(data):
     x, y = data
+    x, y = x[:30], y[:30]
     listed = (("covariance", "lda"), ("covariance", "svm"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "VIEWS", SMALL)
         params, choice = ensemble.fit(
-            x, y, np.arange(36) // 3 % 2, num_classes=3, features=FEATURES, listed=listed
+            x, y, np.arange(30) // 3 % 2, num_classes=3, features=FEATURES, listed=listed
         )
     assert choice.weights == {"covariance_lda": 0.5, "covariance_svm": 0.5}
     assert set(choice.accuracy) == set(choice.weights)

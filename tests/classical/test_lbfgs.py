@@ -10,6 +10,8 @@ import scipy.optimize
 
 from mgr_jax.classical import lbfgs
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 
 @pytest.fixture(name="quadratic")
 def _quadratic():

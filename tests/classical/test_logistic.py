@@ -9,17 +9,30 @@ from sklearn.preprocessing import StandardScaler
 
 from mgr_jax.classical import logistic
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 NUM_CLASSES = 4
 L2 = (1e-4, 1e-2, 1.0)
 
 
-@pytest.fixture(scope="module", name="data")
-def _data():
-    """Features [120, 12] of very different scales, far from zero, and labels."""
+def _make_data(num_rows):
+    """Features [N, 12] of very different scales, far from zero, and labels."""
     rng = np.random.default_rng(0)
-    y = rng.integers(0, NUM_CLASSES, 120)
-    x = rng.normal(size=(NUM_CLASSES, 12))[y] + rng.normal(size=(120, 12))
+    y = rng.integers(0, NUM_CLASSES, num_rows)
+    x = rng.normal(size=(NUM_CLASSES, 12))[y] + rng.normal(size=(num_rows, 12))
     return x * 10.0 ** rng.uniform(-2, 2, 12) + 100 * rng.normal(size=12), y
+
+
+@pytest.fixture(name="data")
+def _data():
+    return _make_data(120)
+
+
+@pytest.fixture(name="folds")
+def _folds():
+    """Features, labels and weights of three folds that train on 120 rows each."""
+    weight = (np.arange(180)[None] % 3 != np.arange(3)[:, None]).astype(np.float32)
+    return *_make_data(180), weight
 
 
 def _objective(kernel, bias, x, y, l2):
@@ -121,49 +134,46 @@ def test_fit_without_penalty_reaches_scikit_learns_loss_of_inseparable_classes()
     assert float(path["loss"][0]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_fit_folds_equals_fits_of_the_folds(data):
-    x, y = data
-    weight = (np.arange(len(y))[None] % 3 != np.arange(3)[:, None]).astype(np.float32)
-    folds = logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight)
-    assert folds["kernel"].shape == (3, len(L2), 12, NUM_CLASSES)
+def test_fit_folds_equals_fits_of_the_folds(folds):
+    x, y, weight = folds
+    path = logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight)
+    assert path["kernel"].shape == (3, len(L2), 12, NUM_CLASSES)
     for k in range(3):
         rows = weight[k] > 0
         alone = logistic.fit(x[rows], y[rows], num_classes=NUM_CLASSES, l2=L2)
-        np.testing.assert_allclose(folds["loss"][k], alone["loss"], rtol=1e-5)
-        np.testing.assert_allclose(folds["mean"][k], alone["mean"], rtol=1e-5)
-    with pytest.raises(ValueError, match=r"sample_weight is \(120,\)"):
+        np.testing.assert_allclose(path["loss"][k], alone["loss"], rtol=1e-5)
+        np.testing.assert_allclose(path["mean"][k], alone["mean"], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"sample_weight is \(180,\)"):
         logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight[0])
 
 
 def _assert_folds_equal_fits(x, y, weight, tolerance):
-    folds = logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight)
+    path = logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight)
     for k in range(len(weight)):
         rows = weight[k] > 0
         alone = logistic.fit(x[rows], y[rows], num_classes=NUM_CLASSES, l2=L2)
-        np.testing.assert_allclose(folds["loss"][k], alone["loss"], rtol=tolerance)
-        np.testing.assert_allclose(folds["kernel"][k], alone["kernel"], atol=100 * tolerance)
-        np.testing.assert_allclose(folds["scale"][k], alone["scale"], rtol=tolerance)
-    return folds
+        np.testing.assert_allclose(path["loss"][k], alone["loss"], rtol=tolerance)
+        np.testing.assert_allclose(path["kernel"][k], alone["kernel"], atol=100 * tolerance)
+        np.testing.assert_allclose(path["scale"][k], alone["scale"], rtol=tolerance)
+    return path
 
 
-def test_a_feature_that_is_constant_within_a_fold_has_no_weight_in_it(data):
-    x, y = data
-    weight = (np.arange(len(y))[None] % 3 != np.arange(3)[:, None]).astype(np.float32)
+def test_a_feature_that_is_constant_within_a_fold_has_no_weight_in_it(folds):
+    x, y, weight = folds
     x = np.where((np.arange(12) == 5) & (weight[:1].T > 0), 0.1, x)
-    folds = _assert_folds_equal_fits(x, y, weight, 1e-4)
-    np.testing.assert_array_equal(folds["kernel"][0, :, 5], 0)
-    assert np.abs(folds["kernel"][1, :, 5]).min() > 0
+    path = _assert_folds_equal_fits(x, y, weight, 1e-4)
+    np.testing.assert_array_equal(path["kernel"][0, :, 5], 0)
+    assert np.abs(path["kernel"][1, :, 5]).min() > 0
 
 
-def test_an_outlier_does_not_disturb_the_fold_that_leaves_it_out(data):
-    x, y = data
-    weight = (np.arange(len(y))[None] % 3 != np.arange(3)[:, None]).astype(np.float32)
+def test_an_outlier_does_not_disturb_the_fold_that_leaves_it_out(folds):
+    x, y, weight = folds
     x[0] *= 1e3
-    folds = logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight)
+    path = logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight)
     rows = weight[0] > 0
     alone = logistic.fit(x[rows], y[rows], num_classes=NUM_CLASSES, l2=L2)
-    np.testing.assert_allclose(folds["kernel"][0], alone["kernel"], atol=1e-2)
-    np.testing.assert_allclose(folds["loss"][0], alone["loss"], rtol=1e-4)
+    np.testing.assert_allclose(path["kernel"][0], alone["kernel"], atol=1e-2)
+    np.testing.assert_allclose(path["loss"][0], alone["loss"], rtol=1e-4)
 
 
 def test_folds_of_fewer_rows_than_features_equal_fits_of_the_folds():

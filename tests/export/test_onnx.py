@@ -1,4 +1,4 @@
-"""ONNX: what stands in for the Fourier transform, and conversion in its environment."""
+"""ONNX: the reference formulas that are converted, and conversion in its environment."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def test_what_is_converted_gives_the_probabilities_of_the_system(name):
     expected = jax.jit(stablehlo.make_function(system))(waveforms)
     converted = jax.jit(onnx.make_function(system))(waveforms)
     np.testing.assert_allclose(converted, expected, atol=1e-5)
-    assert not np.array_equal(converted, expected)  # It did go the other way.
+    assert not np.array_equal(converted, expected)  # The programs differ.
 
 
 @pytest.mark.parametrize("name", ["bbnn", "cnn", "cnn_lstm", "rnn"])

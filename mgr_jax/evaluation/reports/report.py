@@ -203,8 +203,8 @@ def _mistakes(
         {
             "id": tracks[i].id,
             "file": _file_name(tracks[i].path),
-            "true": labels[truth[i]],
-            "predicted": labels[predicted[i]],
+            "true": labels[int(truth[i])],
+            "predicted": labels[int(predicted[i])],
             "probability": float(np.exp(scores[i, predicted[i]])),
         }
         for i in wrong
