@@ -19,7 +19,7 @@ import numpy as np
 from flax import linen as nn
 
 from mgr_jax import ops
-from mgr_jax.models import layers
+from mgr_jax.models import bbnn, layers
 
 STEM_POOL = (4, 1)
 
@@ -108,8 +108,9 @@ def project(units: Sequence[Unit], pieces: Sequence[Piece]) -> list[Piece]:
     weights = [unit.weights(moments, bias) for unit in units]
     vectors, kernels, biases = zip(*weights, strict=True)
     kernels = jnp.stack(kernels)[:, 0, 0]  # [K, 1, 1, C, N] -> [K, C, N]
-    vectors = map(jnp.stack, zip(*vectors, strict=True))
-    outputs = ops.normalise_relu_project([piece.x for piece in pieces], *vectors, kernels)
+    center, factor, shift = map(jnp.stack, zip(*vectors, strict=True))
+    xs = [piece.x for piece in pieces]
+    outputs = ops.normalise_relu_project(xs, center, factor, shift, kernels)
     return [Piece(x, bias) for x, bias in zip(outputs, biases, strict=True)]
 
 
@@ -153,15 +154,8 @@ class BroadcastModule(nn.Module):
         return [one, unit("unit_3x3", 3)(three), unit("unit_5x5", 5)(five), pool]
 
 
-class BBNN(nn.Module):
-    """The network of `models.bbnn.BBNN`, with its attributes."""
-
-    num_classes: int
-    width: int = 32
-    num_modules: int = 3
-    momentum: float = 0.99
-    axis_name: str | None = None
-    dtype: jnp.dtype = jnp.float32
+class BBNN(bbnn.BBNN):
+    """The network of `models.bbnn`, with its attributes."""
 
     @nn.compact
     def __call__(

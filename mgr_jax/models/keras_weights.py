@@ -55,7 +55,8 @@ def read(path: str | os.PathLike) -> Imported:
     """
     try:
         with h5py.File(path, "r") as file:
-            layers = _layers(file.get("model_weights", file))
+            root: Any = file.get("model_weights", file)
+            layers = _layers(root)
     except OSError as error:
         raise ValueError(f"{path} cannot be read as an HDF5 file: {error}") from error
     convolutions = len(layers["conv2d"])

@@ -139,13 +139,15 @@ def test_blocks_of_any_size_equal_the_reference(case, block_values, monkeypatch)
     _check(case, "CPU", "float64", monkeypatch)
 
 
+# States and gates of recurrent layers are float32 at least: tests of `models.rnn` narrow the rest.
 @pytest.mark.e2e
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [(case, "float32") for case in CASES]
+    + [(case, "bfloat16") for case in CASES if not case.startswith("recurrent")],
+)
 @pytest.mark.parametrize("path", ["CPU", "other platforms"])
-@pytest.mark.parametrize("case", CASES)
 def test_operation_is_close_to_its_reference_in_narrow_types(case, path, dtype, monkeypatch):
-    if dtype == "bfloat16" and case.startswith("recurrent"):
-        pytest.skip("states and gates are float32: see tests of models.rnn")
     _check(case, path, dtype, monkeypatch)
 
 
@@ -155,21 +157,20 @@ def test_operation_is_the_same_uncompiled(case, monkeypatch):
     _check(case, "CPU", "float64", monkeypatch, compiled=False)
 
 
+# Moments are of training, which is not exported; `num_frames` [2] fixes the batch of the cells.
 @pytest.mark.e2e
-@pytest.mark.parametrize("case", [name for name in CASES if not name.endswith("masked")])
+@pytest.mark.parametrize(
+    "case", [name for name in CASES if name.split()[0] not in ("moments", "recurrent")]
+)
 def test_operation_exports_with_a_symbolic_batch(case):
-    """As a model is exported: the first input has the batch, the others are weights."""
-    if case.startswith("recurrent"):
-        pytest.skip("its number of frames is fixed here")
+    """As a model is exported: the first inputs have the batch, the others are weights."""
     function, inputs = CASES[case][0], _inputs(case, jnp.float32)
-    batched = 2 if case in ("moments of pieces", "normalise_relu_project") else 1
+    batched = 2 if case == "normalise_relu_project" else 1
     (symbol,) = export.symbolic_shape("b")
     shapes = [
         jax.ShapeDtypeStruct((symbol, *x.shape[1:]) if i < batched else x.shape, x.dtype)
         for i, x in enumerate(inputs)
     ]
-    if case.startswith("moments"):
-        pytest.skip("moments are for training, which is not exported")
     exported = export.export(jax.jit(function), platforms=["cpu", "cuda", "tpu"])(*shapes)
     for size in (2, 1):
         rows = [x[:size] if i < batched else x for i, x in enumerate(inputs)]
