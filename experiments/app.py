@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _serve(predictor, folder: str, port: int) -> int:
-    import gradio
+    from gradio import themes
     from starlette.middleware import Middleware
 
     from experiments.webpage import gate
@@ -62,7 +62,7 @@ def _serve(predictor, folder: str, port: int) -> int:
     _, url, _ = page.launch(
         server_name=_HOST.value,
         server_port=port,
-        theme=gradio.themes.Base(
+        theme=themes.Base(
             primary_hue="orange", font=fonts, font_mono=["ui-monospace", "monospace"]
         ),
         css_paths=[pathlib.Path(page_lib.__file__).with_name("style.css")],

@@ -73,8 +73,8 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
     baselines = [name for name in _BASELINES if name in right]
     best = max(baselines, key=lambda name: right[name].sum(), default=None)
 
-    def versus(name: str, rival: str) -> str:
-        if rival not in right or name == rival:
+    def versus(name: str, rival: str | None) -> str:
+        if rival is None or rival not in right or name == rival:
             return ""
         ours, theirs = right[name], right[rival]
         test = stats.mcnemar(ours, theirs)

@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     if _JSON.value:
         pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if _SAVE.value:
-        _save_split(config, known)
+        _save_split(config, known, _SAVE.value)
     return 1 if _STRICT.value and report["leaks"] else 0
 
 
@@ -87,17 +87,17 @@ def _audit(config: "config_lib.Config", known: "Evidence") -> dict[str, Any]:
     return report
 
 
-def _save_split(config: "config_lib.Config", known: "Evidence") -> None:
+def _save_split(config: "config_lib.Config", known: "Evidence", path: str) -> None:
     from mgr_jax.data import split_file
 
     text = split_file.to_text(
         known.readable,
-        path=_SAVE.value,
+        path=path,
         protocol=config.data.protocol,
         num_folds=config.data.num_folds,
         seed=config.data.seed + config.data.repeat,
     )
-    pathlib.Path(_SAVE.value).write_text(text, encoding="utf-8")
+    pathlib.Path(path).write_text(text, encoding="utf-8")
 
 
 def _average_over_seeds(config: "config_lib.Config", known: "Evidence") -> dict[str, Any]:

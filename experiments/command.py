@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -148,7 +148,7 @@ def keep_compiled_programs() -> None:
 
     from mgr_jax.data.clips import cache_folder
 
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder("") / "xla"))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
@@ -197,6 +197,6 @@ def _run_guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str
         _fail(f"{error.filename or 'file'}: {error.strerror or error}; free the path or the disk")
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     print("error: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(1)

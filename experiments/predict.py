@@ -56,7 +56,8 @@ def main(argv: Sequence[str]) -> int:
 
     command.set_up_jax()
     # Names of files are bytes, and need not be valid UTF-8.
-    sys.stdout.reconfigure(errors="surrogateescape")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
     predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
     failed = _predict(predictor, files)
     if skipped:

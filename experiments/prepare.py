@@ -45,7 +45,8 @@ def main(argv: Sequence[str]) -> int:
     known = gtzan.read_checksums(config.data.facts) if _VERIFY.value else {}
     catalog, clips = dataset_lib.open_catalog(config)
     print(dataset_lib.describe_clips(catalog, clips))
-    print(f"store     {clips.folder} ({clips.samples.nbytes / 1e6:.0f} MB)")
+    folder = getattr(clips, "folder", config.data.root)  # An array file is its own store.
+    print(f"store     {folder} ({clips.samples.nbytes / 1e6:.0f} MB)")
     if _WAV.value:
         _write_wavs(catalog, clips, pathlib.Path(_WAV.value))
     if not _VERIFY.value:
@@ -81,8 +82,8 @@ def _prepare_shards(config) -> int:
         "sample_rate": config.features.sample_rate,
         "clip_samples": config_lib.clip_length(config),
     }
-    catalog = None if data.name == "shards" else make_catalog(data)
     if _CHECK.value:
+        catalog = None if data.name == "shards" else make_catalog(data)
         manifests, faults = shard_writer.find_faults(catalog, folder, **settings)
         for fault in faults:
             print(f"fault     {fault}")
@@ -90,7 +91,7 @@ def _prepare_shards(config) -> int:
             print(f"check     {shard_writer.describe(manifests)}: each track once")
         return 1 if faults else 0
     manifest, written = shard_writer.write_shard(
-        catalog,
+        make_catalog(data),
         folder,
         shard=int(shard[1]),
         num_shards=int(shard[2]),

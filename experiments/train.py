@@ -38,14 +38,15 @@ def main(argv: Sequence[str]) -> int:
         print(network.describe(config, num_classes=10))
         return 0
     profile = parse_steps(_PROFILE.value)
+    folder = _WORKDIR.value or ""  # `_check_flags` has refused an empty one.
     command.set_up_jax()
     distributed.join()
-    processes.run_on_first("reserve", lambda: workdir.reserve(_WORKDIR.value, config))
+    processes.run_on_first("reserve", lambda: workdir.reserve(folder, config))
     dataset = dataset_lib.open_dataset(config)
     print(dataset_lib.describe(dataset), flush=True)
     if is_network:
         print(network.describe(config, num_classes=len(dataset.catalog.labels)), flush=True)
-    contents = (_WORKDIR.value, config, dataset.catalog, dataset.split)
+    contents = (folder, config, dataset.catalog, dataset.split)
     processes.run_on_first("create", lambda: workdir.create(*contents))
     run = workdir.create(*contents)
     try:

@@ -10,6 +10,7 @@ librosa in one process a core. Both sides run in turns in one process.
 import functools
 import pathlib
 import tempfile
+from typing import Any
 
 import numpy as np
 
@@ -115,7 +116,7 @@ def features(*, clips: int, samples: int, turns: int) -> dict:
 
             def librosas() -> np.ndarray:
                 tasks = (joblib.delayed(_librosa)(path, shape, block) for block in blocks)
-                return np.concatenate(workers(tasks))
+                return np.concatenate([block for block in workers(tasks) if block is not None])
 
             # The first calls compile, and start the processes.
             actual, expected = ours(), librosas()
@@ -192,7 +193,7 @@ def _loop(
     tasks = (joblib.delayed(_fold)(x[w > 0], y[w > 0], c, warm, solver) for w in weight)
     # Threads of BLAS and OpenMP wait for each other at every product, however small.
     with threadpoolctl.threadpool_limits(threads):
-        folds = joblib.Parallel(n_jobs=cores.count() if jobs else 1)(tasks)
+        folds: Any = joblib.Parallel(n_jobs=cores.count() if jobs else 1)(tasks)
     return [kernels for kernels, _ in folds], [biases for _, biases in folds]
 
 
@@ -206,7 +207,7 @@ def _fold(x: np.ndarray, y: np.ndarray, c: np.ndarray, warm: bool, solver: str) 
     for value in c:
         model.set_params(C=value).fit(x, y)
         kernels.append(model.coef_.T.copy())
-        biases.append(model.intercept_.copy())
+        biases.append(np.array(model.intercept_))
     return kernels, biases
 
 

@@ -137,9 +137,11 @@ def in_turns(
     for turn in range(turns):
         if turn >= 3 and time.perf_counter() - began > _ENOUGH_SECONDS:
             return
-        timers = (ours, peer) if turn % 2 == 0 else (peer, ours)
-        seconds = tuple(timer() for timer in timers)
-        yield seconds if turn % 2 == 0 else seconds[::-1]
+        if turn % 2 == 0:
+            our_seconds, peer_seconds = ours(), peer()
+        else:
+            peer_seconds, our_seconds = peer(), ours()
+        yield our_seconds, peer_seconds
 
 
 def statistics(pairs: list[tuple[float, float]]) -> dict[str, float]:

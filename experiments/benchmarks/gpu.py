@@ -40,7 +40,7 @@ GRACE = 3  # seconds, in which a process that is too slow shows where and ends b
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--parts", default=",".join(PARTS), help="of these, and check")
     parser.add_argument("--nets", default=",".join(NETS))
     parser.add_argument("--batch", type=int, default=64)

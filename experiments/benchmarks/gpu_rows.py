@@ -238,7 +238,8 @@ def frontend(args: argparse.Namespace) -> Iterator[None]:
         return jnp.maximum(decibels, decibels.max((1, 2), keepdims=True) - 80)
 
     yield
-    waveform, cases = jnp.asarray(clips), [("naive jnp", FRONTEND[0][0], naive)]
+    waveform = jnp.asarray(clips)
+    cases: list[tuple[str, str, Callable[..., Any]]] = [("naive jnp", FRONTEND[0][0], naive)]
     for mode, net in FRONTEND:
         features = make_config(net, args.tiny).features
         features.normalize = "none"
@@ -336,10 +337,10 @@ def torch_frontend(args: argparse.Namespace) -> Iterator[None]:
     clips = _clips(args)
     torch.zeros(1, device=where)
 
-    def stft() -> Callable[[Any], Any]:
+    def stft() -> Callable[..., Any]:
         return frontend_suite.torch_features(kind="logmel", hop_length=1024, device=where)
 
-    def torchaudio() -> Callable[[Any], Any]:
+    def torchaudio() -> Callable[..., Any]:
         from torchaudio.transforms import MelSpectrogram
 
         settings = {"hop_length": 1024, "pad_mode": "constant", "n_mels": 128}

@@ -200,7 +200,7 @@ def _bookkeeping(number: int) -> dict[str, Callable[[], Any]]:
         import grain
 
         order = grain.MapDataset.range(number).seed(0).shuffle().repeat()
-        return sum(order[i] for i in range(number))
+        return sum(int(order[i] or 0) for i in range(number))
 
     def score() -> None:
         predicted = scores.argmax(1)

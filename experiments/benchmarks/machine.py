@@ -42,9 +42,8 @@ def verdict(met: bool) -> str:
 
 def _processor() -> str:
     text = _read("/proc/cpuinfo")
-    fields = dict(
-        (part.strip() for part in line.split(":", 1)) for line in text.splitlines() if ":" in line
-    )
+    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+    fields = {name.strip(): value.strip() for name, value in pairs}
     name = fields.get("model name") or platform.processor() or platform.machine()
     vector = [
         flag for flag in ("avx2", "avx512f", "avx512_bf16") if flag in fields.get("flags", "")

@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import librosa
 import numpy as np
-import scipy.signal
+from scipy.signal import windows
 
 from mgr_jax.features import chroma, decibels, descriptors, filters, spectral
 
@@ -25,7 +25,7 @@ FRAMES = (
     {"win_length": 800},
     {"win_length": 801, "window": "hamming"},
     {"window": "boxcar"},
-    {"win_length": 800, "window": scipy.signal.windows.kaiser(800, 8.0)},
+    {"win_length": 800, "window": windows.kaiser(800, 8.0)},
 )
 BANK = ({"n_mels": 40}, {"fmin": 50.0, "fmax": 8000.0}, {"htk": True}, {"norm": None})
 MFCC = (
@@ -227,7 +227,9 @@ def _case(function, librosa_name, options, ours, theirs, **always) -> Case:
 
 
 def _decibels(options) -> Iterator[Case]:
-    theirs = {key: np.max if value == "max" else value for key, value in options.items()}
+    theirs: dict[str, Any] = {
+        key: np.max if value == "max" else value for key, value in options.items()
+    }
     for name, power in (("power_to_db", 2.0), ("amplitude_to_db", 1.0)):
         ours, reference = getattr(decibels, name), getattr(librosa, name)
         # Both sides read the same spectrogram, so that the decibels alone are compared.

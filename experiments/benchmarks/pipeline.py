@@ -147,7 +147,8 @@ def _read_memory() -> tuple[float, float]:
     """Return anonymous and resident memory of this process in MB, by Linux's `smaps_rollup`."""
     text = pathlib.Path("/proc/self/smaps_rollup").read_text(encoding="utf-8")
     fields = {line.split(":")[0]: line.split() for line in text.splitlines()[1:]}
-    return tuple(int(fields[name][1]) * 1024 / 1e6 for name in ("Anonymous", "Rss"))
+    anonymous, resident = (int(fields[name][1]) * 1024 / 1e6 for name in ("Anonymous", "Rss"))
+    return anonymous, resident
 
 
 def _wait(config: config_lib.Config, part: Any, *, steps: int, turns: int) -> dict:
@@ -191,9 +192,9 @@ def _wait(config: config_lib.Config, part: Any, *, steps: int, turns: int) -> di
 
         advance(_WARMUP_STEPS)
         for _ in range(turns):
-            feed.take_waitcontest.seconds_of()
+            feed.take_wait_seconds()
             seconds.append(contest.seconds_of(lambda: advance(steps)))
-            fractions.append(feed.take_waitcontest.seconds_of() / seconds[-1])
+            fractions.append(feed.take_wait_seconds() / seconds[-1])
     with read() as source:
         next(source)
         alone = contest.seconds_of(lambda: [next(source) for _ in range(num_steps - 1)])

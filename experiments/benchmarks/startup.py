@@ -67,7 +67,9 @@ def print_compilation() -> None:
     config = bbnn.get_config()
     network = network_lib.make_network(config, num_classes=10)
     size = config.train.batch_size
-    arrays = {name: np.zeros(size, np.int32) for name in ("num_samples", "label", "row")}
+    arrays: dict[str, np.ndarray] = {
+        name: np.zeros(size, np.int32) for name in ("num_samples", "label", "row")
+    }
     arrays["waveform"] = np.zeros((size, config_lib.window_length(config)), np.float32)
     lowered = network.train_step.lower(jax.eval_shape(network.init), arrays)
     traced = time.perf_counter()
