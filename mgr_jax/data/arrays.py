@@ -74,10 +74,10 @@ class Arrays:
 
     def waveform(self, row: int, start: int = 0, length: int | None = None) -> np.ndarray:
         """Return frames `start:start + length` of a row, float32 `[length, bins]`, zero-padded."""
-        length = self.samples.shape[1] - start if length is None else length
-        piece = self.samples[row, start : start + length].astype(np.float32)
+        size = self.samples.shape[1] - start if length is None else length
+        piece = self.samples[row, start : start + size].astype(np.float32)
         piece = piece * np.float32(self.scale) + np.float32(self.offset)
-        return np.pad(piece, ((0, length - len(piece)), (0, 0)))
+        return np.pad(piece, ((0, size - len(piece)), (0, 0)))
 
 
 def read_tracks(root: str) -> tuple[Track, ...]:
@@ -143,17 +143,17 @@ def open_arrays(root: str, *, num_frames: int, num_bins: int, sample_rate: float
     """
     path = _path(root)
     fields = _read(path, ("track_id", "spectrogram", "scale", "offset"))
-    for name in ("track_id", "spectrogram"):
-        if fields[name] is None:
-            raise UserError(f"data.root {path}: array {name!r} is missing; add it")
-    samples = fields["spectrogram"]
+    names, samples = fields["track_id"], fields["spectrogram"]
+    if names is None or samples is None:
+        missing = "track_id" if names is None else "spectrogram"
+        raise UserError(f"data.root {path}: array {missing!r} is missing; add it")
     if samples.dtype != np.uint8 and samples.dtype.kind != "f":
         raise UserError(
             f"data.root {path}: 'spectrogram' is {samples.dtype}; it must be uint8 or float"
         )
-    if samples.ndim != 3 or len(samples) != len(fields["track_id"]):
+    if samples.ndim != 3 or len(samples) != len(names):
         raise UserError(
-            f"data.root {path}: 'spectrogram' is {samples.shape} for {len(fields['track_id'])}"
+            f"data.root {path}: 'spectrogram' is {samples.shape} for {len(names)}"
             " tracks; it must be [N, frames, bins]"
         )
     if samples.shape[2] != num_bins:
@@ -173,10 +173,10 @@ def open_arrays(root: str, *, num_frames: int, num_bins: int, sample_rate: float
             raise UserError(f"data.root {path}: {name!r} must be one finite number")
         scalars[name] = float(value.reshape(()))
     samples = samples[:, :num_frames]
-    finite = np.isfinite(samples).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(samples).all(axis=(1, 2)))
     records = tuple(
         Record(name, length=num_frames, error="" if ok else "has values that are not finite")
-        for name, ok in zip(_decode(path, "track_id", fields["track_id"]), finite, strict=True)
+        for name, ok in zip(_decode(path, "track_id", names), finite, strict=True)
     )
     return Arrays(samples, records, sample_rate, **scalars)
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -235,7 +236,7 @@ def _open(path: str) -> Iterator[_Sndfile | _Ffmpeg]:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise AudioError("is not a file")
     # As bytes, since a name may not be valid UTF-8.
-    name = os.fsencode(path)
+    name: Any = os.fsencode(path)
     with open(name, "rb") as file:
         start = file.read(16)
     for magic, position, demuxer, name_of_format in _FFMPEG_FORMATS:

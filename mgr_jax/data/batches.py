@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import grain
 import numpy as np
@@ -85,7 +86,7 @@ def train_batches(
       ValueError: if the rows do not divide over the processes.
     """
     local = local_rows(batch_size, process_index, process_count)
-    order = training_order(part, seed=seed)
+    order: Any = training_order(part, seed=seed)
     shape = _window_shape(part, window)
 
     def batch_at(step: int) -> Batch:

@@ -27,7 +27,7 @@ from mgr_jax.files import write_whole
 class Clips:
     """Decoded clips: `samples` int16 `[N, T]` on disk, one `Record` a row, and the rate in Hz."""
 
-    samples: np.ndarray
+    samples: Any  # np.ndarray, or `shards.Samples`, which reads what is indexed.
     records: tuple[Record, ...]
     sample_rate: int
     folder: pathlib.Path
@@ -53,10 +53,10 @@ class Clips:
 
     def waveform(self, row: int, start: int = 0, length: int | None = None) -> np.ndarray:
         """Return samples `start:start + length` of a row, float32 `[length]`, zero-padded."""
-        length = self.samples.shape[1] - start if length is None else length
-        piece = self.samples[row, start : start + length]
+        size = self.samples.shape[1] - start if length is None else length
+        piece = self.samples[row, start : start + size]
         scale = np.float32(self.records[row].scale / FULL_SCALE)
-        return audio.fit(piece.astype(np.float32) * scale, length)
+        return audio.fit(piece.astype(np.float32) * scale, size)
 
 
 def _unpickle(samples: np.ndarray | tuple, *fields: Any) -> Clips:

@@ -10,6 +10,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -175,8 +176,9 @@ class _Process:
             bufsize=0,
             start_new_session=True,  # Ctrl-C goes to the program, which then ends this process.
         )
+        self._stdout: Any = self._popen.stdout
         self._ready = select.poll()
-        self._ready.register(self._popen.stdout, select.POLLIN)
+        self._ready.register(self._stdout, select.POLLIN)
         weakref.finalize(self, _end, self._popen)
 
     @property
@@ -210,7 +212,7 @@ class _Process:
         while rest:
             if not self._ready.poll(1000 * _TIMEOUT):
                 raise TimeoutError
-            count = self._popen.stdout.readinto(rest)
+            count = self._stdout.readinto(rest)
             if not count:
                 raise EOFError
             rest = rest[count:]

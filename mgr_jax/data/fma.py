@@ -7,6 +7,7 @@ is the official one, which keeps every artist in one part.
 import csv
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 from mgr_jax.config_sections import FMA_SUBSETS
 from mgr_jax.data.catalog import Track
@@ -79,7 +80,7 @@ def _rows(path: pathlib.Path) -> Iterator[dict]:
             columns = {name: header.index(column) for name, column in _COLUMNS.items()}
             for line in lines:
                 try:
-                    row = {name: line[column] for name, column in columns.items()}
+                    row: dict[str, Any] = {name: line[column] for name, column in columns.items()}
                     row["id"] = int(line[0])
                     if row["split"] not in _PARTS:
                         raise ValueError(f"split {row['split']!r}")

@@ -168,7 +168,9 @@ def _balance(
     pairs of a class swapped, as long as that lowers the cost: bins that lack a class, and then the
     squared deviation of each bin from its share, relative to the size of the class.
     """
-    sizes = [collections.Counter(track.label for track in group) for group in groups]
+    sizes: list[collections.Counter[str | None]] = [
+        collections.Counter(track.label for track in group) for group in groups
+    ]
     for size in sizes:
         size[None] = size.total()  # All tracks together are balanced like one more class.
     total = sum(sizes, collections.Counter())

@@ -45,7 +45,7 @@ class Facts(NamedTuple):
 def facts() -> dict[str, Facts]:
     """Return track id (`blues.00000`) -> `Facts`, for all 1000 tracks."""
     table = importlib.resources.files("mgr_jax.data") / "gtzan_groups.csv"
-    with table.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8") as file:
         return {
             row["track_id"]: Facts(
                 artist=f"artist {row['artist_group']}",
@@ -69,7 +69,7 @@ def tracks() -> tuple[Track, ...]:
 def identical_pairs() -> tuple[tuple[str, str], ...]:
     """Return the pairs of tracks whose files are the same bytes, by the MD5 of the WAV release."""
     table = importlib.resources.files("mgr_jax.data") / "gtzan_identical.csv"
-    with table.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8") as file:
         pairs = ((row["same_bytes_as"], row["track_id"]) for row in csv.DictReader(file))
         return tuple(sorted(pairs))
 

@@ -64,7 +64,7 @@ def find_faults(
     expected = expected or _most_common(readable)
     same = []
     for manifest in readable:
-        words = differences(manifest.collection, expected)
+        words = differences(manifest.collection, expected or manifest.collection)
         if words:
             which = f"shard {manifest.shard}/{num_shards}"
             faults.append(f"{which} has {words}; {remedy(manifest.shard, num_shards)}")

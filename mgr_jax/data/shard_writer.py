@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 
 import soundfile
-from array_record.python import array_record_module
+from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
 from mgr_jax.data import clips, manifests, shard_faults
 from mgr_jax.data.catalog import Catalog, Track
@@ -269,7 +269,7 @@ def find_faults(
     for manifest in shards:
         number, count, why = manifest.shard, manifest.num_shards, ""
         remedy, path = shard_faults.remedy(number, count), manifests.data_path(root, number, count)
-        if catalog:
+        if catalog and common:
             own = catalog.tracks[manifests.slice_of(len(catalog.tracks), number, count)]
             why = _stale(manifest, common, own)
         if not why and _sha256(path) != manifest.sha256:

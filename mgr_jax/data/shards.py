@@ -8,6 +8,7 @@ the padding, so that a window is read without the rest of its clip. The manifest
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 import grain
 import numpy as np
@@ -29,7 +30,7 @@ class Samples:
       clip_samples: T.
     """
 
-    source: grain.sources.ArrayRecordDataSource
+    source: Any  # grain.sources.ArrayRecordDataSource; empty without files.
     files: tuple["_File", ...]
     first: np.ndarray
     lengths: np.ndarray

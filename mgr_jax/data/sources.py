@@ -31,8 +31,8 @@ def make_catalog(data: config_lib.Data) -> Catalog:
     catalog = _CATALOGS[data.name](data)
     if len(catalog.labels) < 2:
         raise UserError(
-            f"data.root {data.root}: only one class ({catalog.labels[0]}); a classifier needs two"
-            " or more, one folder (or label) each"
+            f"data.root {data.root}: only one class ({', '.join(catalog.labels)}); a classifier"
+            " needs two or more, one folder (or label) each"
         )
     return catalog
 
@@ -147,7 +147,7 @@ def _manifest(data: config_lib.Data) -> Catalog:
                 raise UserError(f"data.root {root}: column {min(missing)!r} is missing; add it")
             ids, paths = set(), set()
             for row in rows:
-                value = {name: (row[name] or "").strip() for name in rows.fieldnames}
+                value = {name: (row[name] or "").strip() for name in rows.fieldnames or ()}
                 track = _manifest_track(value, root.parent)
                 faults = {
                     "has no path or no label": not value["path"] or not track.label,

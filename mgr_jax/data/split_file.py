@@ -148,22 +148,22 @@ def _csv_rows(text: str) -> list[tuple[str, str]]:
     else:
         rows = [line.rsplit(None, 1) for line in lines]
     head = [cell.lower() for cell in rows[0]]
-    which = [
+    name_column, part_column = (
         next((head.index(name) for name in names if name in head), None)
         for names in (_ID_COLUMNS, _PART_COLUMNS)
-    ]
-    if None not in which:
+    )
+    if name_column is not None and part_column is not None:
         rows = rows[1:]
     else:
-        which = [0, 1]
+        name_column, part_column = 0, 1
         # A header with other names: no line below has such a part.
         below = {row[1].lower() for row in rows[1:] if len(row) > 1}
         if len(below) > 1 and head[1:] and not re.search(r"\d", head[1]):
             rows = rows if head[1] in below | _PART_NAMES.keys() else rows[1:]
-    short = next((row for row in rows if len(row) <= max(which)), None)
+    short = next((row for row in rows if len(row) <= max(name_column, part_column)), None)
     if short is not None:
         raise ValueError(f"line {','.join(short)[:60]!r} has no part")
-    return [(row[which[0]], row[which[1]]) for row in rows]
+    return [(row[name_column], row[part_column]) for row in rows]
 
 
 def _json_rows(text: str) -> list[tuple[str, str]]:

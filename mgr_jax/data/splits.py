@@ -242,7 +242,8 @@ def from_json(values: dict[str, Any]) -> Split:
         listed = isinstance(value, list) and all(isinstance(item, str) for item in value)
         if not (isinstance(value, str) if name == "protocol" else listed):
             raise UserError(f"split file: field {name!r} is damaged; restore the file")
-    split = Split(**{k: values[k] if k == "protocol" else tuple(values[k]) for k in fields})
+    lists = {name: tuple(values[name]) for name in fields if name != "protocol"}
+    split = Split(protocol=values["protocol"], **lists)
     sizes = [len(getattr(split, part)) for part in PARTS]
     if len({*split.train, *split.valid, *split.test}) != sum(sizes):
         raise UserError("split file: a track is in two parts; remove it from one")

@@ -95,10 +95,10 @@ def mix_down(audio: np.ndarray, mix: Mix, *, num_samples: int, sample_rate: int)
     audio = np.tanh(audio * np.float32(drive / level))
 
     room = _room(mix, sample_rate, rng)
-    size = scipy.fft.next_fast_len(num_samples + len(room), real=True)
-    spectrum = scipy.fft.rfft(audio, size) * scipy.fft.rfft(room, size)
+    size = int(scipy.fft.next_fast_len(num_samples + len(room), real=True) or 0)
+    spectrum = np.asarray(scipy.fft.rfft(audio, size)) * np.asarray(scipy.fft.rfft(room, size))
     spectrum *= _equaliser(mix, np.fft.rfftfreq(size, 1 / sample_rate))
-    audio = scipy.fft.irfft(spectrum, size)[:num_samples]
+    audio = np.asarray(scipy.fft.irfft(spectrum, size))[:num_samples]
 
     level = np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
     hiss = rng.standard_normal(num_samples, dtype=np.float32)
