@@ -93,7 +93,7 @@ def check(tree: Any, path: str = "") -> None:
                 raise UserError(f"{path}{field.name} is {shown}; {requirement}")
 
 
-def build(cls: type, values: Any, path: str = "") -> Any:
+def build(cls: Any, values: Any, path: str = "") -> Any:
     """Return the dataclass tree `cls` of nested dicts; missing fields have their defaults.
 
     Raises:
@@ -109,7 +109,7 @@ def build(cls: type, values: Any, path: str = "") -> Any:
                 f"config field {path}{name} is unknown; remove it or correct its name"
                 f"{did_you_mean(name, fields)}"
             )
-        kind = fields[name].type
+        kind: Any = fields[name].type
         if dataclasses.is_dataclass(kind):
             arguments[name] = build(kind, value, f"{path}{name}.")
         elif kind == tuple[float, ...]:

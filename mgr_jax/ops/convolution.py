@@ -8,7 +8,7 @@ from jax import lax
 from mgr_jax.ops import switch
 from mgr_jax.ops.cpu import convolution as on_cpu
 
-Pads = tuple[tuple[int, int], tuple[int, int]]
+Pads = tuple[tuple[int, int], ...]
 
 
 def convolve(

@@ -58,7 +58,7 @@ def project_backward(pieces, center, factor, shift, kernel, gradients, sum_rows=
             to_factor.append(branch_to_factor)
             to_shift.append(branch_to_shift)
         vectors = (jnp.stack(part) for part in (to_factor, to_shift, to_kernel))
-        by_piece.append((to_x.astype(x.dtype), *vectors))
+        by_piece.append((jnp.asarray(to_x, x.dtype), *vectors))
     to_pieces, *vectors = zip(*by_piece, strict=True)
     return list(to_pieces), *(jnp.concatenate(part, 1) for part in vectors)
 

@@ -32,7 +32,7 @@ def moments(
       mask: [...], where values count; None counts all.
       axis_name: axis of devices. It takes one collective, and its gradient another: see `pool`.
     """
-    pieces = list(x) if isinstance(x, (list, tuple)) else [x]
+    pieces: list[jax.Array] = list(x) if isinstance(x, (list, tuple)) else [jnp.asarray(x)]
     if switch.is_reference():
         parts = [_reference(piece, mask) for piece in pieces]
         mean, var = (jnp.concatenate(part) for part in zip(*parts, strict=True))
@@ -46,13 +46,12 @@ def moments(
 
 def _reference(x: jax.Array, mask: jax.Array | None = None) -> Moments:
     x, axes = at_least_float32(x), tuple(range(x.ndim - 1))
-    if mask is None:
-        average = functools.partial(jnp.mean, axis=axes)
-    else:
+    share = 1.0
+    if mask is not None:
         share = (mask / jnp.maximum(jnp.sum(mask, dtype=x.dtype), 1))[..., None]
 
-        def average(values: jax.Array) -> jax.Array:
-            return jnp.sum(values * share, axes)
+    def average(values: jax.Array) -> jax.Array:
+        return jnp.mean(values, axes) if mask is None else jnp.sum(values * share, axes)
 
     mean = average(x)
     return mean, average(jnp.square(x - as_row(mean, x)))

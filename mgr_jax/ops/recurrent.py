@@ -5,6 +5,7 @@ scan carries gradients of the state alone; a kernel's gradient is one product ov
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,7 @@ def recurrent(
         frames = (frames @ kernel).astype(bias.dtype)
     kernels = column_groups(cell, kernels, size)
     scan = _reference if switch.is_reference() else _scan
-    states = scan(cell, return_sequences, reverse, frames, kernels, bias, valid)
+    states: Any = scan(cell, return_sequences, reverse, frames, kernels, bias, valid)
     return states.swapaxes(0, 1) if return_sequences else states
 
 

@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import orbax.checkpoint as ocp
 from absl import logging
@@ -47,16 +48,17 @@ def open_checkpoints(
     Raises:
       UserError: if the folder cannot be written.
     """
+    best_by: Any = rank  # Orbax declares a float; it only compares the values.
     options = ocp.CheckpointManagerOptions(
         preservation_policy=preservation_policy.AnyPreservationPolicy(
             [
                 preservation_policy.LatestN(keep),
                 preservation_policy.BestN(
-                    get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False
+                    get_metric_fn=best_by, n=1, keep_checkpoints_without_metrics=False
                 ),
             ]
         ),
-        best_fn=rank,  # Without it, Orbax does not write the metrics down.
+        best_fn=best_by,  # Without it, Orbax does not write the metrics down.
         cleanup_tmp_directories=True,
         enable_async_checkpointing=True,
     )

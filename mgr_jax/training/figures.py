@@ -42,5 +42,5 @@ class BestConfusion:
         png = io.BytesIO()
         title = f"validation after epoch {record['epoch']}: {100 * record['valid_accuracy']:.1f} %"
         plots.confusion_matrix(png, matrix, self._labels, f"{title} (n = {matrix.sum()})")
-        self._writer.write_image("valid_confusion", png.getvalue(), step=record["step"])
+        self._writer.write_image("valid_confusion", png.getvalue(), step=int(record["step"]))
         self._pending_figure, self._drawn = None, time.monotonic()

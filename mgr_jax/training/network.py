@@ -11,8 +11,7 @@ import numpy as np
 from mgr_jax import config as config_lib
 from mgr_jax import parallel
 from mgr_jax.data import batches
-from mgr_jax.data.clips import Clips
-from mgr_jax.data.dataset import Dataset
+from mgr_jax.data.dataset import Dataset, Store
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
@@ -45,9 +44,9 @@ def make_network(
     *,
     num_classes: int,
     steps_per_epoch: int = 1,
-    class_weights: jax.Array | None = None,
+    class_weights: jax.Array | np.ndarray | None = None,
     devices: Sequence[Any] | None = None,
-    store: Clips | None = None,
+    store: Store | None = None,
 ) -> Network:
     """Build front end, model and optimiser, and return the compiled steps.
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 
@@ -14,7 +15,7 @@ def make_targets(labels: jax.Array, *, num_classes: int, label_smoothing: float 
 
 
 def cross_entropy(
-    logits: jax.Array, targets: jax.Array, class_weights: jax.Array | None = None
+    logits: jax.Array, targets: jax.Array, class_weights: jax.Array | np.ndarray | None = None
 ) -> jax.Array:
     """Return -sum_c w_c t_c log p_c of each example, `[B]`, in nats.
 
@@ -27,7 +28,7 @@ def cross_entropy(
     return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
 
 
-def balanced_weights(labels: jax.Array, *, num_classes: int) -> jax.Array:
+def balanced_weights(labels: jax.Array | np.ndarray, *, num_classes: int) -> jax.Array:
     """Return weights `[C]` by which every class counts alike: N / (C n_c), 0 if n_c is 0.
 
     The same as scikit-learn's `class_weight="balanced"`.

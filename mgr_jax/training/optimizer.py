@@ -16,9 +16,12 @@ from mgr_jax.errors import UserError
 # Keras's ReduceLROnPlateau, which the BBNN authors used, calls this `min_delta`.
 _PLATEAU_MIN_DELTA = 1e-4
 
+# Where folds are trained together, counts of steps are traced.
+Count = int | jax.Array
+
 
 def make_optimizer(
-    optim: config_lib.Optim, *, num_steps: int, steps_per_epoch: int
+    optim: config_lib.Optim, *, num_steps: Count, steps_per_epoch: Count
 ) -> optax.GradientTransformationExtraArgs:
     """Return the optimiser, whose `update` is called once a step.
 
@@ -65,7 +68,7 @@ def _make_named(
 
 
 def make_schedule(
-    optim: config_lib.Optim, *, num_steps: int, steps_per_epoch: int
+    optim: config_lib.Optim, *, num_steps: Count, steps_per_epoch: Count
 ) -> optax.Schedule:
     """Return the schedule: number of updates so far -> learning rate of the next one.
 
@@ -79,7 +82,7 @@ def make_schedule(
     num_updates = jnp.maximum(1, num_steps // every)
     warmup = jnp.round(optim.warmup_epochs * steps_per_epoch / every)
 
-    def schedule(count: jax.Array | int) -> jax.Array:
+    def schedule(count: Any) -> jax.Array:
         share = jnp.minimum(1.0, (count + 1) / (warmup + 1))
         if optim.schedule == "cosine":
             done = (count - warmup) / jnp.maximum(1, num_updates - warmup)
@@ -93,11 +96,11 @@ def make_schedule(
 
 
 def learning_rate(
-    optim: config_lib.Optim, opt_state: Any, *, step: int, num_steps: int, steps_per_epoch: int
+    optim: config_lib.Optim, opt_state: Any, *, step: int, num_steps: Count, steps_per_epoch: Count
 ) -> jax.Array:
     """Return the learning rate of the next update after `step` steps."""
     schedule = make_schedule(optim, num_steps=num_steps, steps_per_epoch=steps_per_epoch)
-    rate = schedule(step // optim.accumulate_steps)
+    rate = jnp.asarray(schedule(step // optim.accumulate_steps))
     if optim.schedule == "plateau":
         rate *= opt_state[-1].scale  # The last of the chain in `make_optimizer`.
     return rate

@@ -70,7 +70,7 @@ def all_agree(value: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.array([value])).all())
 
 
-def run_on_first(name: str, function: Callable[[], None]) -> None:
+def run_on_first(name: str, function: Callable[[], object]) -> None:
     """Run `function` in the first process only; return in all of them once it is done.
 
     Raises:

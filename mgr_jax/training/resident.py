@@ -15,7 +15,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mgr_jax.data import batches
-from mgr_jax.data.clips import FULL_SCALE, Clips
+from mgr_jax.data.clips import FULL_SCALE
+from mgr_jax.data.dataset import Store
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
 
@@ -27,7 +28,7 @@ Resident = tuple[jax.Array, jax.Array]
 _MAX_MEMORY_FRACTION = 0.8
 
 
-def put(store: Clips, mesh: Mesh, *, field: str) -> Resident:
+def put(store: Store, mesh: Mesh, *, field: str) -> Resident:
     """Copy the clip store to every device of `mesh`: int16 as on disk, `N * T * 2` bytes on each.
 
     Raises:

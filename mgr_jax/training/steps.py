@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
@@ -30,7 +31,7 @@ def make_train_step(
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     num_classes: int,
-    class_weights: jax.Array | None = None,
+    class_weights: jax.Array | np.ndarray | None = None,
     axis_name: str | None = None,
 ) -> TrainStep:
     """Return one step of gradient descent: waveform -> features -> logits -> loss -> update.
@@ -125,7 +126,7 @@ def make_predict_step(
     """
 
     def predict_step(variables: Any, batch: dict[str, jax.Array]) -> jax.Array:
-        logits = model.apply(
+        logits: Any = model.apply(
             {name: variables[name] for name in ("params", "batch_stats")},
             frontend(batch["waveform"], variables["normalizer"]),
             train=False,

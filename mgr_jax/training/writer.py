@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import tensorboardX
-from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
 from mgr_jax.files import write_whole
 from mgr_jax.workdir import METRICS, read_metrics

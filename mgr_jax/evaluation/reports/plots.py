@@ -3,7 +3,7 @@
 import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,7 +16,7 @@ _MACRO = "#5b6770"
 
 
 def confusion_matrix(
-    path: pathlib.Path,
+    path: pathlib.Path | BinaryIO,
     matrix: np.ndarray,
     labels: Sequence[str],
     title: str,
@@ -238,7 +238,7 @@ def _plain(axes: Any, *, grid: str = "y") -> None:
     axes.grid(axis=grid, color="#e6e6e6", linewidth=0.6)
 
 
-def _save(figure: Figure, path: pathlib.Path) -> None:
+def _save(figure: Figure, path: pathlib.Path | BinaryIO) -> None:
     # The canvas is used directly, since pyplot keeps global state and looks for a display.
     with warnings.catch_warnings():
         # Labels in a script that the font lacks are drawn as boxes.

@@ -20,7 +20,8 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         return _join(carry, (mean, squares, jnp.full_like(carry[2], size)))
 
     zero = at_least_float32(jnp.zeros(rows.shape[1], x.dtype))
-    mean, squares, count = blocks.over_blocks(body, *rows.shape, (zero, zero, zero[0]))
+    num_rows, width = rows.shape
+    mean, squares, count = blocks.over_blocks(body, num_rows, width, (zero, zero, zero[0]))
     mean, squares = mean.reshape(abreast, channels), squares.reshape(abreast, channels)
     center = jnp.mean(mean, 0)
     squares = jnp.sum(squares + count * jnp.square(mean - center[None]), 0)

@@ -12,17 +12,21 @@ def relu_backward(x, center, factor, shift, gradient):
     channels = x.shape[-1]
     abreast = blocks.rows_abreast(x.size // channels)
     rows = [array.reshape(-1, abreast * channels) for array in (x, gradient)]
-    vectors = [jnp.tile(vector, abreast) for vector in (center, factor, shift)]
+    center, factor, shift = (jnp.tile(vector, abreast) for vector in (center, factor, shift))
 
     def body(start, size, carry):
         to_rows, *sums = carry
         block, gradient_block = blocks.read(rows, start, size)
-        to_block, *new = formulas.relu_backward(block, *vectors, gradient_block, blocks.sum_rows)
+        to_block, *new = formulas.relu_backward(
+            block, center, factor, shift, gradient_block, blocks.sum_rows
+        )
         (to_rows,) = blocks.write([to_rows], [to_block], start)
         return to_rows, *(a + b for a, b in zip(sums, new, strict=True))
 
-    zero = jnp.zeros(vectors[0].shape, jnp.result_type(x, *vectors))
-    to_rows, *sums = blocks.over_blocks(body, *rows[0].shape, (jnp.zeros_like(rows[0]), zero, zero))
+    zero = jnp.zeros(center.shape, jnp.result_type(x, center, factor, shift))
+    num_rows, width = rows[0].shape
+    carry = jnp.zeros_like(rows[0]), zero, zero
+    to_rows, *sums = blocks.over_blocks(body, num_rows, width, carry)
     return to_rows.reshape(x.shape), *(part.reshape(abreast, -1).sum(0) for part in sums)
 
 

@@ -23,7 +23,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mgr_jax import config as config_lib
 from mgr_jax import parallel
-from mgr_jax.data.clips import Clips
+from mgr_jax.data.dataset import Store
 from mgr_jax.features.frontend import make_frontend
 from mgr_jax.models import make_model
 from mgr_jax.training import network as network_lib
@@ -59,7 +59,7 @@ class FoldProgram:
 
 
 def make_fold_program(
-    config: config_lib.Config, store: Clips, *, num_classes: int, num_folds: int
+    config: config_lib.Config, store: Store, *, num_classes: int, num_folds: int
 ) -> FoldProgram:
     """Put the clip store on the devices, and return the program for up to `num_folds` folds.
 
