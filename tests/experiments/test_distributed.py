@@ -42,7 +42,8 @@ def finish(processes, codes=(0, 0)):
     finally:
         for process in processes:
             process.kill()
-    assert tuple(process.returncode for process in processes) == codes, outputs
+    for process, code, (out, err) in zip(processes, codes, outputs, strict=True):
+        assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
     return [out for out, _ in outputs]
 
 
