@@ -1,7 +1,7 @@
 """Short-time spectra of waveforms: STFT, mel, MFCC, as librosa computes them.
 
-All functions take any leading batch dimensions, compute in float32 whatever the dtype of the
-model, and put frames before bins: `[..., F, K]` where librosa has `[..., K, F]`.
+All functions take any leading batch dimensions, compute in float32 for any dtype of the model,
+and put frames before bins: `[..., F, K]` where librosa has `[..., K, F]`.
 """
 
 import functools

@@ -164,8 +164,8 @@ def _centred(frames: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _standardized(frames: ArrayLike) -> jax.Array:
     centred = _centred(_checked(frames))[1]
-    spread = _root(jnp.mean(jnp.square(centred), axis=-2))[..., None, :]
-    return centred / jnp.where(spread == 0, 1.0, spread)
+    deviation = _root(jnp.mean(jnp.square(centred), axis=-2))[..., None, :]
+    return centred / jnp.where(deviation == 0, 1.0, deviation)
 
 
 def _root(x: jax.Array) -> jax.Array:

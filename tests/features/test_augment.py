@@ -78,9 +78,9 @@ def test_draws_depend_on_key_and_row_alone(function, x, options, none):
 def test_draws_on_four_devices_equal_those_on_one(name):
     function, x, options, _ = FUNCTIONS[name]
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
-    spread = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
+    sharded = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
     one = run(function, x, options)
-    np.testing.assert_allclose(run(function, spread, options), one, atol=1e-4)
+    np.testing.assert_allclose(run(function, sharded, options), one, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["gain", "low_pass"])

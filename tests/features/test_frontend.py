@@ -87,16 +87,16 @@ def test_jit_equals_eager_and_clips_do_not_mix(kind):
 
 
 @kinds
-def test_a_batch_on_four_devices_equals_one_device_and_stays_spread(kind):
+def test_a_batch_on_four_devices_equals_one_device_and_stays_sharded(kind):
     features = dataclasses.replace(SMALL, kind=kind)
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
-    spread = jax.device_put(NOISE, NamedSharding(mesh, PartitionSpec("data")))
+    sharded = jax.device_put(NOISE, NamedSharding(mesh, PartitionSpec("data")))
     one = np.asarray(compiled(kind)(NOISE))
     close = {"atol": tolerance(kind, one)}
-    with_mesh = jax.jit(frontend.make_frontend(features, mesh=mesh))(spread)
+    with_mesh = jax.jit(frontend.make_frontend(features, mesh=mesh))(sharded)
     assert with_mesh.sharding.spec[0] in ("data", ("data",))
     np.testing.assert_allclose(with_mesh, one, **close)
-    np.testing.assert_allclose(compiled(kind)(spread), one, **close)
+    np.testing.assert_allclose(compiled(kind)(sharded), one, **close)
 
 
 def test_long_clips_on_four_devices_are_not_gathered():

@@ -112,7 +112,7 @@ def test_gradient_at_silence_is_finite(function):
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, np.float64])
-def test_features_are_float32_whatever_the_waveform(dtype):
+def test_features_are_float32_for_any_waveform(dtype):
     assert log_mel(NOISE.astype(dtype)).dtype == jnp.float32
     assert cepstra(NOISE.astype(dtype)).dtype == jnp.float32
 
