@@ -117,13 +117,13 @@ def beside_torch(
     devices, our_trials = _fastest_devices(config, data, mode)
     ours = contest.Side(OURS, config, *data, mode=mode, devices=devices)
     with contest.sides(ours):
-        variables = ours.call("variables")
+        variables, expected = ours.call("variables"), ours.call("log_probabilities")
         trials, differences = {}, []
         for setting in torch_steps.settings(config, compile=compile):
             peer = contest.Side(PEER, config, variables, *data, mode=mode, setting=setting)
             with contest.sides(peer):
                 if setting != "nn.GRU":  # Its arithmetic differs.
-                    differences.append(_check(f"{title}, {setting}", ours, peer))
+                    differences.append(_check(f"{title}, {setting}", ours, peer, expected))
                 trials[setting] = contest.warm(peer)
         best = min(trials, key=lambda setting: trials[setting])
         peer = contest.Side(PEER, config, variables, *data, mode=mode, setting=best)
@@ -191,7 +191,8 @@ def beside_reference(title: str, config: config_lib.Config, *, turns: int) -> di
     data = random_batch(input_shape(config), BATCH_SIZE)
     ours, peer = (contest.Side(OURS, c, *data, mode="train") for c in (config, reference))
     with contest.sides(ours, peer):
-        difference = _check(f"{title}, plain formulas", ours, peer)
+        expected = ours.call("log_probabilities")
+        difference = _check(f"{title}, plain formulas", ours, peer, expected)
         measured = contest.alternate(ours, peer, turns=turns)
         memory = ours.peak_memory(), peer.peak_memory()
         temporaries = [side.call("temporaries") / 1e6 for side in (ours, peer)]
@@ -209,13 +210,12 @@ def beside_reference(title: str, config: config_lib.Config, *, turns: int) -> di
     }
 
 
-def _check(what: str, ours: contest.Side, peer: contest.Side) -> float:
-    """Return the largest difference of log-probabilities."""
+def _check(what: str, ours: contest.Side, peer: contest.Side, expected: np.ndarray) -> float:
+    """Return the largest difference of the peer's log-probabilities from ours, `expected`."""
     counts = [side.call("parameters") for side in (ours, peer)]
     if counts[0] != counts[1]:
         raise ValueError(f"{what}: {counts[1]} parameters, ours {counts[0]}")
-    outputs = [side.call("log_probabilities") for side in (ours, peer)]
-    difference = float(np.max(np.abs(outputs[0] - outputs[1])))
+    difference = float(np.max(np.abs(peer.call("log_probabilities") - expected)))
     if not difference <= TOLERANCE:
         raise ValueError(f"{what}: outputs differ by {difference:.1e}, more than {TOLERANCE}")
     return difference
