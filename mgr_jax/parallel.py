@@ -67,17 +67,14 @@ def jit_init(init: Callable[[], Any], mesh: Mesh) -> Any:
 
 
 def compiler_options(mesh: Mesh) -> dict[str, str]:
-    """XLA's options for these devices, as far as this version of it knows them.
+    """Return XLA's options for the devices of `mesh`, as far as this version of it knows them.
 
-    On CPU, products and convolutions go to Eigen. By default some go to a library (YNNPACK) that
-    runs convolutions on one core, in up to three times the time, and products on threads of its own
-    (`experiments/results/benchmark.md`). Vectors may be as wide as the machine has them; XLA's own
-    preference is half of that on AVX-512.
+    On CPU, convolutions stay with Eigen. XLA would hand some of them to YNNPACK, which runs those
+    with few channels on one core: a train step of the CNN at full size (batches of 8) took 5.4 s
+    with YNNPACK and 2.9 s without (medians of 3 in turns, 2 cores, jaxlib 0.10.2); BBNN and the
+    small networks take the same time either way.
     """
-    options = {
-        "xla_cpu_experimental_ynn_fusion_type": "",  # For nothing.
-        "xla_cpu_prefer_vector_width": "512",
-    }
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     if mesh.devices.flat[0].platform != "cpu":
         return {}
     return {name: value for name, value in options.items() if _is_known(name, value)}
@@ -96,10 +93,12 @@ def _is_known(name: str, value: str) -> bool:
 def shard(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Return the global batch, sharded by rows, of which this process has the rows `batch`."""
     sharding = _by_rows(mesh)
-    return {
-        name: jax.make_array_from_process_local_data(sharding, value)
-        for name, value in batch.items()
-    }
+    # With several processes JAX takes this explicit transfer for an implicit one.
+    with jax.transfer_guard("allow"):
+        return {
+            name: jax.make_array_from_process_local_data(sharding, value)
+            for name, value in batch.items()
+        }
 
 
 def jit_train_step(step: Step, mesh: Mesh, *, num_shared: int = 0) -> Step:

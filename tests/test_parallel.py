@@ -18,6 +18,7 @@ from mgr_jax.errors import UserError
 from mgr_jax.training import network as network_lib
 from tests.training import tiny
 
+NETWORKS = ("bbnn", "cnn_lstm", "rnn")
 LAYOUTS = {"one": ("jit", 1), "jit": ("jit", 4), "pmap": ("pmap", 4)}
 # Options that read other rows, or draw at random; of recurrent networks, which compile the fastest.
 _OPTIONS = {"label_smoothing": 0.1, "ema_decay": 0.9, "train__mixup_alpha": 0.4}
@@ -70,11 +71,7 @@ def assert_close(left, right, tolerance):
 @pytest.mark.parametrize("layout", ["jit", "pmap"])
 @pytest.mark.parametrize(
     "network",
-    [
-        pytest.param("bbnn", marks=pytest.mark.e2e),
-        pytest.param("cnn_lstm", marks=pytest.mark.e2e),
-        "rnn",
-    ],
+    ["simple", *(pytest.param(name, marks=pytest.mark.e2e) for name in NETWORKS)],
 )
 def test_train_step_by_sgd_is_the_same_on_one_and_on_four_devices(network, layout):
     assert jax.device_count() == 4
@@ -83,7 +80,7 @@ def test_train_step_by_sgd_is_the_same_on_one_and_on_four_devices(network, layou
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["jit", "pmap"])
-@pytest.mark.parametrize("network", ["bbnn", "cnn_lstm", "rnn"])
+@pytest.mark.parametrize("network", NETWORKS)
 def test_train_step_optimised_is_the_same_on_one_and_on_four_devices(network, layout):
     run.cache_clear()
     assert_same_by_sgd(network, layout)
@@ -103,7 +100,7 @@ def assert_same_by_sgd(network, layout):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["jit", "pmap"])
-@pytest.mark.parametrize("network", ["bbnn", "cnn_lstm", "rnn"])
+@pytest.mark.parametrize("network", NETWORKS)
 def test_train_step_by_adam_has_the_same_gradients_and_losses(network, layout):
     states, losses, _ = run(network, layout, "adam")
     expected, expected_losses, _ = run(network, "one", "adam")
@@ -191,7 +188,7 @@ def test_predict_step_replicates_its_result(name):
 
 def test_compiler_options_are_known_to_this_xla_and_for_cpu_alone():
     options = parallel.compiler_options(parallel.make_mesh())
-    assert list(options) == ["xla_cpu_experimental_ynn_fusion_type", "xla_cpu_prefer_vector_width"]
+    assert list(options) == ["xla_cpu_experimental_ynn_fusion_type"]
     assert not parallel._is_known("xla_cpu_no_such_option", "1")
     tpu = types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform="tpu")]))
     assert parallel.compiler_options(tpu) == {}

@@ -54,14 +54,8 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("bbnn", marks=pytest.mark.e2e),
-        pytest.param("cnn_lstm", marks=pytest.mark.e2e),
-        "rnn",
-    ],
-)
+@pytest.mark.e2e
+@pytest.mark.parametrize("name", COUNTS)
 def test_train_step_costs_no_more_than_it_did(name):
     config = tiny.config(name)
     shape = (9, 16) if name == "rnn" else (64, 48)
