@@ -70,8 +70,8 @@ def compiler_options(mesh: Mesh) -> dict[str, str]:
     """Return XLA's options for the devices of `mesh`, as far as this version of it knows them.
 
     On CPU, convolutions stay with Eigen. XLA would hand some of them to YNNPACK, which runs those
-    with few channels on one core: a train step of the CNN at full size (batches of 8) took 5.4 s
-    with YNNPACK and 2.9 s without (medians of 3 in turns, 2 cores, jaxlib 0.10.2); BBNN and the
+    with few channels on one core: a train step of the CNN at full size (batches of 8) took 2.55 s
+    with YNNPACK and 1.36 s without (medians of 5 in turns, 2 cores, jaxlib 0.10.2); BBNN and the
     small networks take the same time either way.
     """
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
