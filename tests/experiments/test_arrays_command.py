@@ -65,11 +65,11 @@ def test_a_workdir_scores_a_file_that_it_has_never_seen_and_refuses_one_that_it_
 ):
     workdir = tmp_path / "run"
     options = (f"{CONFIG}:lda", f"--config.data.root={file}", f"--workdir={workdir}")
-    commands.run(cache, "train", *options)
+    commands.run_process(cache, "train", *options)
     names = [f"new {i}" for i in range(20)]
     new = save(tmp_path / "new.npz", names=names, parts=["test"] * 20, seed=1)
     root = f"--config.data.root={new}"
-    out, _ = commands.run(cache, "evaluate", f"--workdir={workdir}", root)
+    out, _ = commands.run_process(cache, "evaluate", f"--workdir={workdir}", root)
     assert "(n = 20, listed)" in out
     report = json.loads((workdir / "eval" / "test" / "report.json").read_text())
     assert report["accuracy"] > 0.9
@@ -77,7 +77,9 @@ def test_a_workdir_scores_a_file_that_it_has_never_seen_and_refuses_one_that_it_
     shared = save(
         tmp_path / "shared.npz", names=names, parts=["test"] * 20, artists={4: "ARTIST of track 3"}
     )
-    out, _ = commands.run(cache, "evaluate", f"--workdir={workdir}", f"--config.data.root={shared}")
+    out, _ = commands.run_process(
+        cache, "evaluate", f"--workdir={workdir}", f"--config.data.root={shared}"
+    )
     assert "this split leaks: 1 artist(s)" in out
     names[4] = "track 3"
     new = save(tmp_path / "leak.npz", names=names, parts=["test"] * 20, seed=1)
@@ -90,8 +92,8 @@ def test_a_workdir_scores_a_file_that_it_has_never_seen_and_refuses_one_that_it_
 def test_every_system_trains_and_is_evaluated_on_arrays(cache, file, tmp_path, variant):
     options = (f"--config.data.root={file}", "--config.train.num_epochs=1")
     workdir = f"--workdir={tmp_path}"
-    commands.run(cache, "train", f"{CONFIG}:{variant}", workdir, *options)
-    out, _ = commands.run(cache, "evaluate", workdir)
+    commands.run_process(cache, "train", f"{CONFIG}:{variant}", workdir, *options)
+    out, _ = commands.run_process(cache, "evaluate", workdir)
     assert "(n = 10, listed)" in out
 
 
@@ -99,10 +101,12 @@ def test_every_system_trains_and_is_evaluated_on_arrays(cache, file, tmp_path, v
 def test_a_network_refits_and_keeps_its_last_state(cache, file, tmp_path):
     options = (f"--config.data.root={file}", "--config.train.num_epochs=2")
     workdir = f"--workdir={tmp_path}"
-    commands.run(cache, "train", f"{CONFIG}:rnn", workdir, *options, "--config.train.refit=True")
+    commands.run_process(
+        cache, "train", f"{CONFIG}:rnn", workdir, *options, "--config.train.refit=True"
+    )
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert "valid_accuracy" not in json.loads(lines[-1])
-    commands.run(cache, "evaluate", workdir)
+    commands.run_process(cache, "evaluate", workdir)
     report = json.loads((tmp_path / "eval" / "test" / "report.json").read_text())
     assert report["checkpoint_step"] == json.loads(lines[-1])["step"]
 
@@ -112,11 +116,13 @@ def test_a_network_refits_and_keeps_its_last_state(cache, file, tmp_path):
 def test_the_recipe_learns_and_says_what_it_weighs(cache, file, tmp_path, number):
     workdir = f"--workdir={tmp_path}"
     variant = "" if number == 13 else ":chosen"
-    out, _ = commands.run(cache, "train", CONFIG + variant, workdir, f"--config.data.root={file}")
+    out, _ = commands.run_process(
+        cache, "train", CONFIG + variant, workdir, f"--config.data.root={file}"
+    )
     assert f"of {number}; share and accuracy:" in out
     (record,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert len(record["accuracy"]) == number and set(record["weights"]) <= set(record["accuracy"])
     assert sum(record["weights"].values()) == pytest.approx(1)
-    commands.run(cache, "evaluate", workdir)
+    commands.run_process(cache, "evaluate", workdir)
     report = json.loads((tmp_path / "eval" / "test" / "report.json").read_text())
     assert report["accuracy"] > 0.8

@@ -80,8 +80,10 @@ def test_cross_validate_tests_every_track_once_and_finds_the_gap(whole):
 
 
 @pytest.mark.slow
-def test_cross_validate_killed_goes_on_where_it_was(cache, data, whole, tmp_path):
-    arguments = [*FLAGS, data, "--protocols=kfold", f"--workdir={tmp_path / 'run'}"]
+def test_cross_validate_killed_goes_on_where_it_was(cache, data, tmp_path):
+    flags = [*FLAGS, data, "--protocols=kfold"]
+    commands.run_process(cache, "cross_validate", *flags, f"--workdir={tmp_path / 'whole'}")
+    arguments = [*flags, f"--workdir={tmp_path / 'run'}"]
     process = commands.start(cache, "cross_validate", *arguments)
     for line in process.stdout:
         if "(2 of 2 trainings)" in line:
@@ -90,11 +92,11 @@ def test_cross_validate_killed_goes_on_where_it_was(cache, data, whole, tmp_path
     process.communicate()
     first = tmp_path / "run/kfold/seed0/fold0/eval/test/report.json"
     before = first.stat().st_mtime_ns
-    out, _ = commands.run(cache, "cross_validate", *arguments)
+    out, _ = commands.run_process(cache, "cross_validate", *arguments)
     assert "(1 of 2 trainings)" not in out and "(2 of 2 trainings)" in out
     assert first.stat().st_mtime_ns == before
     left, right = (
-        json.loads((path / "report.json").read_text()) for path in (tmp_path / "run", whole[0])
+        json.loads((tmp_path / name / "report.json").read_text()) for name in ("run", "whole")
     )
     assert left["protocols"]["kfold"] == right["protocols"]["kfold"]
     assert "leakage_gap" not in left

@@ -49,6 +49,7 @@ def _weights(tmp_path):
     return tmp_path / "model.hdf5"
 
 
+@pytest.mark.e2e
 def test_import_keras_gives_a_workdir_that_predicts_and_evaluates(cache, weights, tmp_path):
     workdir = f"--workdir={tmp_path / 'run'}"
     commands.run(cache, "import_keras", str(weights), workdir)
