@@ -8,6 +8,7 @@ from flax import linen as nn
 from jax import lax
 
 from mgr_jax.ops import switch
+from mgr_jax.ops.cpu import max_pool as on_cpu
 
 
 def max_pool(
@@ -44,6 +45,13 @@ def max_pool(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _max_pool(x, window, strides, padding):
+    by_slices = functools.partial(_by_slices, window=window, strides=strides, padding=padding)
+    if on_cpu.suits(x, window, strides, padding):
+        return lax.platform_dependent(x, cpu=on_cpu.forward, default=by_slices)
+    return by_slices(x)
+
+
+def _by_slices(x, window, strides, padding):
     for axis in (2, 1):
         slices = _shifted(x, axis, window[axis - 1], strides[axis - 1], padding)
         x = functools.reduce(jnp.maximum, slices)
@@ -55,6 +63,13 @@ def _forward(x, window, strides, padding):
 
 
 def _backward(window, strides, padding, x, gradient):
+    by_slices = functools.partial(_to_winners, window, strides, padding)
+    if on_cpu.suits(x, window, strides, padding):
+        return (lax.platform_dependent(x, gradient, cpu=on_cpu.backward, default=by_slices),)
+    return (by_slices(x, gradient),)
+
+
+def _to_winners(window, strides, padding, x, gradient):
     """Hand the gradient of each window to the first of its largest values.
 
     Which value that is, is decided by comparing neighbours, never by `== maximum`: XLA may compute
@@ -82,7 +97,7 @@ def _backward(window, strides, padding, x, gradient):
             config[axis] = (shift - before, length - 1 - last - shift + before, stride - 1)
             total += lax.pad(jnp.where(winner == shift, gradient, zero), zero, config)
         gradient = total
-    return (gradient,)
+    return gradient
 
 
 _max_pool.defvjp(_forward, _backward)

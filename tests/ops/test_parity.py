@@ -47,6 +47,8 @@ CASES = {
     ),
     "convolve 1x1": (_convolve(), [(2, 5, 4, 16), (1, 1, 16, 6)]),
     "max_pool 3x3": (_max_pool((3, 3), (1, 1), "SAME"), [(2, 9, 8, 3)]),
+    "max_pool 3x3, smallest inside": (_max_pool((3, 3), (1, 1), "SAME"), [(2, 5, 6, 3)]),
+    "max_pool 3x3, no inside": (_max_pool((3, 3), (1, 1), "SAME"), [(2, 4, 6, 3)]),
     "max_pool rows": (_max_pool((4, 1), (4, 1), "VALID"), [(2, 11, 4, 3)]),
     "max_pool strided": (_max_pool((3, 2), (2, 2), "SAME"), [(2, 9, 8, 3)]),
     "max_pool overlapping": (_max_pool((2, 3), (2, 1), "VALID"), [(2, 9, 8, 3)]),
