@@ -26,7 +26,7 @@ def test_command_names_an_unknown_flag_in_one_line(cache, command):
 def test_predict_ends_when_the_reader_of_its_output_has_closed_it(cache, trained, tmp_path):
     song = pathlib.Path(tmp_path, "song.wav")
     soundfile.write(song, [0.1, -0.1] * 4000, 8000)
-    process = commands.start(cache, "predict", f"--workdir={trained}", song)
-    process.stdout.close()
-    assert process.wait(timeout=120) == 141
-    assert process.stderr.read() == ""
+    with commands.start(cache, "predict", f"--workdir={trained}", song) as process:
+        process.stdout.close()
+        assert process.wait(timeout=120) == 141
+        assert process.stderr.read() == ""

@@ -9,10 +9,17 @@ from jax import export
 from mgr_jax import config, models
 from mgr_jax.models import bbnn, bbnn_fused
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
 
-@pytest.mark.usefixtures("unoptimized")
-@pytest.mark.parametrize(("num_modules", "channels"), [(2, 1), (0, 3)])
-@pytest.mark.parametrize("train", [True, False])
+
+@pytest.mark.parametrize(
+    ("train", "num_modules", "channels"),
+    [
+        (True, 2, 1),
+        (False, 0, 3),
+        *(pytest.param(*case, marks=pytest.mark.e2e) for case in ((True, 0, 3), (False, 2, 1))),
+    ],
+)
 def test_bbnn_fused_equals_the_textbook(train, num_modules, channels):
     textbook, fused = (
         module.BBNN(3, width=3, num_modules=num_modules, dtype=jnp.float64)

@@ -9,6 +9,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from mgr_jax import config, models
 from tests.models import numpy_networks as reference
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 # Tiny variants: name -> (config fields, shape of one example).
 TINY = {
     "bbnn": ({"name": "bbnn", "width": 4, "num_modules": 2}, (19, 9)),
@@ -66,7 +68,6 @@ def _numpy(name, x, variables):
     return reference.cnn_lstm(x, params, "time" if name.endswith("time") else "frequency")
 
 
-@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("implementation", ["auto", "reference"])
 @pytest.mark.parametrize("name", TINY)
 def test_network_equals_numpy(name, implementation):
@@ -98,8 +99,14 @@ def test_bbnn_in_training_equals_numpy_over_three_steps():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
 
 
-@pytest.mark.usefixtures("unoptimized")
-@pytest.mark.parametrize("name", ["bbnn_image", "cnn", "cnn_lstm", "rnn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bbnn_image",
+        "rnn",
+        *(pytest.param(name, marks=pytest.mark.e2e) for name in ("cnn", "cnn_lstm")),
+    ],
+)
 def test_gradient_equals_finite_differences(name):
     network, variables, x = _build(name)
     y = np.arange(len(x)) % 3
@@ -135,7 +142,6 @@ def test_gradient_equals_finite_differences(name):
             )
 
 
-@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("name", ["bbnn_image", "rnn"])
 def test_bfloat16_arithmetic_keeps_float32_parameters(name):
     network, variables, x = _build(name)
@@ -161,7 +167,6 @@ def test_bfloat16_arithmetic_keeps_float32_parameters(name):
     assert a @ b > 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
 
 
-@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("name", ["bbnn_image", "rnn"])
 def test_training_step_does_not_depend_on_the_devices(name):
     more = {"dropout": 0.5} if name == "rnn" else {}

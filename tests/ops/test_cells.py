@@ -7,6 +7,8 @@ import pytest
 
 from mgr_jax.ops import cells
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 SIZE = 3
 
 

@@ -11,6 +11,8 @@ from mgr_jax import ops
 from mgr_jax.ops.cpu import blocks
 from mgr_jax.ops.cpu import moments as on_cpu
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 
 @pytest.mark.parametrize(("rows", "block_values"), [(7, 12), (24, 100), (40, 10**6), (13, 1)])
 def test_blocks_give_the_moments_of_the_formula(monkeypatch, rows, block_values):

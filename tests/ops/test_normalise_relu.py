@@ -8,6 +8,8 @@ import pytest
 from mgr_jax import ops
 from mgr_jax.ops.cpu import blocks
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 
 def _inputs(dtype, height, branches=2):
     rng = np.random.default_rng(0)

@@ -15,6 +15,8 @@ from jax import export, lax
 from mgr_jax import ops
 from mgr_jax.ops.cpu import blocks
 
+pytestmark = pytest.mark.usefixtures("unoptimized_module")
+
 
 def _convolve(**options):
     return lambda x, kernel: ops.convolve(x, kernel, **options)
@@ -125,7 +127,6 @@ def _check(case, path, dtype, monkeypatch, **options):
             )
 
 
-@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("path", ["CPU", "other platforms"])
 @pytest.mark.parametrize("case", CASES)
 def test_operation_equals_its_reference(case, path, monkeypatch):
