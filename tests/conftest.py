@@ -30,10 +30,16 @@ os.environ["NUMBA_CACHE_DIR"] = str(_CACHE / "numba" / os.environ.get("PYTEST_XD
 
 
 def pytest_configure(config):
-    """Selects the platform, before any test module is imported."""
-    if not re.search(r"(?<!not )\bgpu\b", config.option.markexpr):
+    """Select platform and compilation, before any test module is imported."""
+
+    def selects(marker):
+        return re.search(rf"(?<!not )\b{marker}\b", config.option.markexpr) is not None
+
+    if not selects("gpu"):
         os.environ["JAX_PLATFORMS"] = "cpu"  # Read by the processes that tests start.
         jax.config.update("jax_platforms", "cpu")
+    # In half the time, to slower programs; those of whole runs and full sweeps are optimised.
+    jax.config.update("jax_disable_most_optimizations", not (selects("e2e") or selects("slow")))
 
 
 @pytest.fixture(scope="session")
@@ -45,21 +51,3 @@ def tiny_config(tmp_path_factory):
     from tests.training import tiny
 
     return functools.partial(tiny.config, data__cache=str(tmp_path_factory.mktemp("cache")))
-
-
-@pytest.fixture
-def unoptimized():
-    """Compiles in half the time, to slower programs."""
-    yield from _without_optimizations()
-
-
-@pytest.fixture(scope="module")
-def unoptimized_module():
-    """As `unoptimized`, from here to the end of the module."""
-    yield from _without_optimizations()
-
-
-def _without_optimizations():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)

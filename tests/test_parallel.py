@@ -67,7 +67,6 @@ def assert_close(left, right, tolerance):
     )
 
 
-@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("layout", ["jit", "pmap"])
 @pytest.mark.parametrize(
     "network",
@@ -113,7 +112,6 @@ def test_train_step_by_adam_has_the_same_gradients_and_losses(network, layout):
     assert_close(gradients, expected_gradients, 1e-5)
 
 
-@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("layout", ["jit", "pmap"])
 def test_predictor_is_the_same_on_one_and_on_four_devices(layout):
     batch, scores = tiny.batch(9), []
@@ -124,7 +122,6 @@ def test_predictor_is_the_same_on_one_and_on_four_devices(layout):
     assert_close(*scores, 1e-5)
 
 
-@pytest.mark.usefixtures("unoptimized")
 def test_pmap_train_step_donates_and_keeps_the_placement_of_jit():
     compiled = make_network("simple", "pmap")
     state = parallel.replicate(first_state("simple", "sgd"), compiled.mesh)
@@ -143,7 +140,6 @@ def _same_placement(array, expected):
     assert array.sharding.is_equivalent_to(expected.sharding, array.ndim)
 
 
-@pytest.mark.usefixtures("unoptimized")
 def test_jit_train_step_compiles_once_for_all_steps_of_a_run():
     states, _, num_compiled = run("simple", "jit", "sgd")
     assert int(states[-1].step) == 5 and num_compiled == 1

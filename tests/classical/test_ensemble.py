@@ -9,8 +9,6 @@ from mgr_jax.classical import ensemble, lda, library, stacking, svm, views
 from mgr_jax.config import Features
 from mgr_jax.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 FEATURES = Features(sample_rate=22050, n_fft=256)
 SMALL = {
     "texture": views.View("texture", n_bands=20),

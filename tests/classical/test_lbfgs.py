@@ -10,8 +10,6 @@ import scipy.optimize
 
 from mgr_jax.classical import lbfgs
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 
 @pytest.fixture(name="quadratic")
 def _quadratic():

@@ -9,8 +9,6 @@ from sklearn.preprocessing import StandardScaler
 
 from mgr_jax.classical import logistic
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 NUM_CLASSES = 4
 L2 = (1e-4, 1e-2, 1.0)
 

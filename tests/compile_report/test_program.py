@@ -117,7 +117,7 @@ def _collectives(network, **fields):
 _ROWS = PartitionSpec(parallel.AXIS)
 
 
-@pytest.mark.usefixtures("unoptimized")
+@pytest.mark.e2e
 def test_bbnn_step_exchanges_no_more_than_its_batch_normalisation_needs():
     assert_fewest_collectives(num_modules=1)
 
@@ -138,7 +138,6 @@ def assert_fewest_collectives(num_modules):
     assert ("all-reduce", 4 * (num_params + 2)) in collectives
 
 
-@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("network", ["simple", pytest.param("bbnn", marks=pytest.mark.e2e)])
 def test_step_with_local_batch_norm_exchanges_once(network):
     collectives, num_params, num_averages = _collectives(network, model__local_batch_norm=True)

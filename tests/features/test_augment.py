@@ -10,8 +10,6 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from mgr_jax.features import augment
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 KEY = jax.random.key(0)
 WAVES = np.random.default_rng(0).normal(size=(8, 2048)).astype(np.float32)
 IMAGES = np.random.default_rng(1).normal(size=(8, 60, 20)).astype(np.float32)

@@ -5,8 +5,6 @@ import pytest
 
 from mgr_jax.features import chroma, spectral
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 RATE = {"sample_rate": 22050}
 POWER = np.ones((3, 257), np.float32)
 

@@ -5,8 +5,6 @@ import pytest
 
 from mgr_jax.features import decibels
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 
 def test_power_to_db_is_inverted_by_db_to_power():
     power = np.random.default_rng(0).uniform(1e-3, 1, size=(5, 4)).astype(np.float32)

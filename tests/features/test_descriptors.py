@@ -9,8 +9,6 @@ import pytest
 
 from mgr_jax.features import chroma, descriptors, spectral
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 RATE = {"sample_rate": 22050}
 NOISE = np.random.default_rng(0).normal(size=(2, 2, 4096)).astype(np.float32)
 MAGNITUDE = np.asarray(spectral.spectrogram(NOISE, n_fft=512, hop_length=256, power=1.0))

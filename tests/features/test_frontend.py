@@ -16,8 +16,6 @@ from mgr_jax.config import FEATURE_KINDS, Features
 from mgr_jax.errors import UserError
 from mgr_jax.features import bands, frontend, normalize
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 NOISE = 0.1 * np.random.default_rng(0).normal(size=(4, 20_000)).astype(np.float32)
 SMALL = Features(n_fft=512, hop_length=256, n_mels=40, image_height=30, image_width=50)
 # mfcc and flattened are computed from the same parts as the other three.

@@ -7,8 +7,6 @@ import pytest
 
 from mgr_jax.features import colormaps, image
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 DECIBELS = np.random.default_rng(0).uniform(-80, 0, size=(2, 40, 16)).astype(np.float32)
 
 

@@ -6,8 +6,6 @@ import pytest
 
 from mgr_jax.features import normalize
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 X = (np.random.default_rng(0).normal(size=(10, 6, 4)) * [1, 2, 3, 0] - [0, 50, 100, 7]).astype(
     np.float32
 )

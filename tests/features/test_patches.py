@@ -6,8 +6,6 @@ from scipy.linalg import logm
 
 from mgr_jax.features import patches
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(60, 5)).astype(np.float32) @ RANDOM.normal(size=(5, 5)).astype(np.float32)
 

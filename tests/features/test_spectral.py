@@ -9,8 +9,6 @@ import pytest
 
 from mgr_jax.features import decibels, filters, framing, spectral
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 RNG = np.random.default_rng(0)
 NOISE = RNG.normal(size=(2, 3, 4096)).astype(np.float32)
 LOG_MEL = {"sample_rate": 22050, "n_fft": 512, "hop_length": 256, "n_mels": 40}

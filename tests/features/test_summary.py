@@ -13,8 +13,6 @@ import scipy.stats
 from experiments.benchmarks import parity
 from mgr_jax.features import summary
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 FRAMES = (5 + 3 * np.random.default_rng(0).gamma(2.0, size=(2, 3, 50, 14))).astype(np.float32)
 
 

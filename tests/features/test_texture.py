@@ -8,8 +8,6 @@ from scipy.fft import dct
 
 from mgr_jax.features import texture
 
-pytestmark = pytest.mark.usefixtures("unoptimized")
-
 X = np.random.default_rng(0).normal(size=(200, 24)).astype(np.float32)
 
 

@@ -9,8 +9,6 @@ from jax import export
 from mgr_jax import config, models
 from mgr_jax.models import bbnn, bbnn_fused
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 
 @pytest.mark.parametrize(
     ("train", "num_modules", "channels"),

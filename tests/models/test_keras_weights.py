@@ -9,8 +9,6 @@ from mgr_jax.models import bbnn
 from mgr_jax.models import keras_weights as keras_import
 from tests.models import numpy_networks as reference
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 WIDTH, NUM_MODULES, NUM_CLASSES = 4, 2, 3
 
 

@@ -9,8 +9,6 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from mgr_jax.models import layers
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 
 @pytest.mark.parametrize(
     ("kernel_size", "strides", "padding"),

@@ -9,8 +9,6 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from mgr_jax import config, models
 from tests.models import numpy_networks as reference
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 # Tiny variants: name -> (config fields, shape of one example).
 TINY = {
     "bbnn": ({"name": "bbnn", "width": 4, "num_modules": 2}, (19, 9)),
@@ -142,7 +140,7 @@ def test_gradient_equals_finite_differences(name):
             )
 
 
-@pytest.mark.parametrize("name", ["bbnn_image", "rnn"])
+@pytest.mark.parametrize("name", [pytest.param("bbnn_image", marks=pytest.mark.e2e), "rnn"])
 def test_bfloat16_arithmetic_keeps_float32_parameters(name):
     network, variables, x = _build(name)
     half = network.clone(dtype=jnp.bfloat16)
@@ -167,7 +165,7 @@ def test_bfloat16_arithmetic_keeps_float32_parameters(name):
     assert a @ b > 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
 
 
-@pytest.mark.parametrize("name", ["bbnn_image", "rnn"])
+@pytest.mark.parametrize("name", [pytest.param("bbnn_image", marks=pytest.mark.e2e), "rnn"])
 def test_training_step_does_not_depend_on_the_devices(name):
     more = {"dropout": 0.5} if name == "rnn" else {}
     network, variables, x = _build(name, batch=8, **more)

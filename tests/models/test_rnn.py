@@ -9,8 +9,6 @@ from mgr_jax import config, models
 from mgr_jax.models import rnn
 from tests.models import numpy_networks as reference
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 
 def _layer(cell, **fields):
     layer = rnn.Recurrent(5, cell=cell, **fields)

@@ -7,8 +7,6 @@ import pytest
 
 from mgr_jax.ops import cells
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 SIZE = 3
 
 

@@ -8,8 +8,6 @@ from flax import linen as nn
 
 from mgr_jax import ops
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 WINDOWS = [
     ((3, 3), (1, 1), "SAME"),  # BBNN's modules
     ((4, 1), (4, 1), "VALID"),  # its stem

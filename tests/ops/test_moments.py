@@ -11,8 +11,6 @@ from mgr_jax import ops
 from mgr_jax.ops.cpu import blocks
 from mgr_jax.ops.cpu import moments as on_cpu
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 
 @pytest.mark.parametrize(("rows", "block_values"), [(7, 12), (24, 100), (40, 10**6), (13, 1)])
 def test_blocks_give_the_moments_of_the_formula(monkeypatch, rows, block_values):
@@ -23,6 +21,7 @@ def test_blocks_give_the_moments_of_the_formula(monkeypatch, rows, block_values)
     np.testing.assert_allclose(var, x.var((0, 1, 2)), rtol=1e-4)
 
 
+@pytest.mark.e2e
 def test_moments_of_pieces_are_those_of_their_channels_side_by_side():
     rng = np.random.default_rng(0)
     pieces = [jnp.asarray(rng.normal(size=(2, 3, 4, n)), jnp.float32) for n in (2, 5)]
@@ -133,7 +132,7 @@ def test_moments_under_a_mask_are_those_of_what_is_left():
     assert bool((mean == 0).all() and (var == 0).all())
 
 
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("masked", [pytest.param(False, marks=pytest.mark.e2e), True])
 def test_moments_over_devices_are_those_of_all_rows_with_their_gradient(masked):
     """Devices of unlike means, one of them all masked."""
     rng = np.random.default_rng(0)

@@ -8,8 +8,6 @@ import pytest
 from mgr_jax import ops
 from mgr_jax.ops.cpu import blocks
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 
 def _inputs(dtype, height, branches=2):
     rng = np.random.default_rng(0)
@@ -27,7 +25,14 @@ def _formula(pieces, center, factor, shift, kernel):
     return tuple(jnp.einsum("kbhwc,kcn->kbhwn", jax.nn.relu(z), kernel))
 
 
-@pytest.mark.parametrize(("height", "block_values"), [(7, 60), (12, 1000), (6, 1)])
+@pytest.mark.parametrize(
+    ("height", "block_values"),
+    [
+        (7, 60),
+        pytest.param(12, 1000, marks=pytest.mark.e2e),
+        pytest.param(6, 1, marks=pytest.mark.e2e),
+    ],
+)
 def test_normalise_relu_project_equals_the_formula(monkeypatch, height, block_values):
     monkeypatch.setattr(blocks, "BLOCK_VALUES", block_values)
     with jax.enable_x64(True):

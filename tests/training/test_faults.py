@@ -62,7 +62,6 @@ def test_names_are_as_many_as_the_tensors_of_a_network():
     assert len(names) == len(set(names)) == 1 + 2 * params + stats
 
 
-@pytest.mark.usefixtures("unoptimized")
 def test_train_step_records_where_a_run_diverges():
     step, state = tiny.train_step(tiny.config(name="sgd", learning_rate=1e38))
     for number in range(4):

@@ -14,9 +14,6 @@ from tests.training import tiny
 SHARDS = [slice(2 * i, 2 * i + 2) for i in range(4)]
 
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
-
 def make_config(local, parallelism="jit"):
     return tiny.config(
         name="sgd",
@@ -42,7 +39,7 @@ def step(network, rows=slice(0, 8)):
 
 
 @pytest.fixture(scope="module", name="alone")
-def _alone(unoptimized_module):
+def _alone():
     """The states after each device's rows alone, on one device."""
     network = make_network(False, num_devices=1)
     return [step(network, rows) for rows in SHARDS]

@@ -18,8 +18,6 @@ from mgr_jax.training import network as network_lib
 from mgr_jax.workdir import read_metrics
 from tests.training import tiny
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 
 def last_state(config, folder):
     network = network_lib.make_network(config, num_classes=10)

@@ -10,8 +10,6 @@ from mgr_jax.config_sections import OPTIMIZERS, Optim
 from mgr_jax.errors import UserError
 from mgr_jax.training import optimizer
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 
 def keras_plateau(losses, *, rate, factor, patience, min_delta=1e-4):
     """Return the rates after each epoch by Keras's ReduceLROnPlateau, by its documentation."""

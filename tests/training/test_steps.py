@@ -10,15 +10,13 @@ from mgr_jax.models import make_model
 from mgr_jax.training import objective, steps
 from tests.training import tiny
 
-pytestmark = pytest.mark.usefixtures("unoptimized_module")
-
 
 def sgd_config(**fields):
     return tiny.config(name="sgd", learning_rate=0.1, model__dropout=0.0, **fields)
 
 
 @pytest.fixture(name="sgd", scope="module")
-def _sgd(unoptimized_module):
+def _sgd():
     """The compiled step of `sgd_config()`, and the state before it."""
     return tiny.train_step(sgd_config())
 

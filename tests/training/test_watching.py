@@ -14,7 +14,7 @@ from tests.training.test_writer import read_events
 
 
 @pytest.fixture(name="watched", scope="module")
-def _watched(tiny_config, tmp_path_factory, unoptimized_module):
+def _watched(tiny_config, tmp_path_factory):
     """Config, workdir and output of a recurrent network's run of three epochs of two steps."""
     folder = tmp_path_factory.mktemp("watched")
     config = tiny_config(

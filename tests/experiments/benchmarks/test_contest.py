@@ -5,6 +5,8 @@ import pytest
 
 from experiments.benchmarks import contest, machine
 
+pytestmark = pytest.mark.e2e
+
 STEPS = """
 class Steps:
     def __init__(self, factor, *, offset):

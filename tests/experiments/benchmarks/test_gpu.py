@@ -10,6 +10,8 @@ import pytest
 from experiments.benchmarks import gpu, gpu_rows
 from tests.experiments.commands import REPO
 
+pytestmark = pytest.mark.e2e
+
 # What a common image with CUDA does not have.
 MISSING = "librosa soundfile soxr grain orbax ml_collections tensorboardX array_record pretty_midi"
 

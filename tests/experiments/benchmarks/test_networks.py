@@ -8,6 +8,8 @@ import pytest
 from experiments.benchmarks import networks
 from mgr_jax.errors import UserError
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("name", ["bbnn", "gru"])

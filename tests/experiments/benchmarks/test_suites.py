@@ -14,6 +14,8 @@ from experiments.benchmarks import (
     startup,
 )
 
+pytestmark = pytest.mark.e2e
+
 
 def test_path_beside_scikit_learn_ends_at_its_loss(monkeypatch):
     monkeypatch.setattr(

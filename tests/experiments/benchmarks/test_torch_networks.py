@@ -8,6 +8,8 @@ from experiments.benchmarks import networks
 from mgr_jax.models import make_model
 from mgr_jax.training import objective
 
+pytestmark = pytest.mark.e2e
+
 torch = pytest.importorskip("torch")
 torch_steps = pytest.importorskip("experiments.benchmarks.torch_steps")
 torch_networks = pytest.importorskip("experiments.benchmarks.torch_networks")

@@ -111,7 +111,7 @@ RNN = {"network": "simple", "model__dropout": 0.5, "features__normalize": "bin"}
 
 
 @pytest.fixture(name="together", scope="module")
-def _together(make_config, tmp_path_factory, unoptimized_module):
+def _together(make_config, tmp_path_factory):
     """Two folds of two epochs, of a recurrent network with dropout; the output, their config."""
     config = make_config(**RNN)
     return *train_together(config, tmp_path_factory.mktemp("together"), num_folds=2), config
