@@ -117,6 +117,7 @@ def _together(make_config, tmp_path_factory):
     return *train_together(config, tmp_path_factory.mktemp("together"), num_folds=2), config
 
 
+@pytest.mark.e2e
 def test_train_ends_every_fold_of_an_rnn_as_if_alone(together, tmp_path):
     opened, out, _ = together
     assert out.count("valid accuracy") == 4
