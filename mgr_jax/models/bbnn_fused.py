@@ -20,6 +20,7 @@ from flax import linen as nn
 
 from mgr_jax import ops
 from mgr_jax.models import bbnn, layers
+from mgr_jax.ops.arrays import as_row
 
 STEM_POOL = (4, 1)
 
@@ -181,7 +182,7 @@ class BBNN(bbnn.BBNN):
         pieces += with_moments(new, **options)
         transition = Unit(self.width, 1, self.momentum, self.dtype, name="transition")
         ((x, bias, _),) = project([transition], pieces)
-        x = layers.AveragePool((2, 2), name="transition_pool")(x + bias.reshape(1, 1, 1, -1))
+        x = layers.AveragePool((2, 2), name="transition_pool")(x + as_row(bias, x))
         norm = layers.BatchNorm(
             not train, self.momentum, self.axis_name, self.dtype, name="final_norm"
         )

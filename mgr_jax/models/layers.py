@@ -13,6 +13,7 @@ from flax import linen as nn
 from jax import lax
 
 from mgr_jax import ops
+from mgr_jax.ops.arrays import as_row
 
 BATCH_NORM_EPSILON = 1e-3  # Keras' default; Flax and PyTorch use 1e-5
 
@@ -48,7 +49,7 @@ class Conv(nn.Module):
         x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
         bias = bias if self.train_bias else lax.stop_gradient(bias)
         y = ops.convolve(x, kernel, strides=self.strides, padding=self.padding)
-        return y + bias.reshape(1, 1, 1, -1)
+        return y + as_row(bias, y)
 
 
 def conv_weights(module: nn.Module, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
@@ -85,7 +86,7 @@ class BatchNorm(nn.Module):
         if not self.use_running_average:
             batch = ops.moments(x, mask=mask, axis_name=self.axis_name)
         vectors = batch_norm_vectors(self, x.shape[-1], batch, momentum=self.momentum)
-        center, factor, shift = (v.reshape((1,) * (x.ndim - 1) + (-1,)) for v in vectors)
+        center, factor, shift = (as_row(vector, x) for vector in vectors)
         return ((x - center) * factor + shift).astype(self.dtype)
 
 
