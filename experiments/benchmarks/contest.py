@@ -8,6 +8,7 @@ import functools
 import importlib
 import math
 import multiprocessing
+import operator
 import pathlib
 import resource
 import time
@@ -21,7 +22,7 @@ _ENOUGH_SECONDS = 45  # After so long, and three turns, no further turn begins.
 
 
 class Side:
-    """A process that holds one object, the methods of which are called from here."""
+    """A process that holds one object, whose methods are called from here; ends with `with`."""
 
     def __init__(self, name: str, *args: Any, **settings: Any):
         """Start a process with an object of the class of this dotted name."""
@@ -33,54 +34,69 @@ class Side:
         self._process.start()
         theirs.close()
 
+    def __enter__(self) -> "Side":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._pipe.close()
+        self._process.join()
+
     def call(self, method: str, *args: Any) -> Any:
-        """Return the result of a method in the process.
+        """Return the result of a method of the object.
 
         Raises:
           RuntimeError: the process ended, having written why.
         """
-        try:
-            self._pipe.send((method, args))
-            return self._pipe.recv()
-        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            raise RuntimeError(f"the process of {method} ended; see its error above") from error
+        return self._apply(operator.methodcaller(method, *args), method)
+
+    def warm(self) -> float:
+        """Take a first step, which may compile, and return the seconds of a second one."""
+        self._apply(_forget_peak, "warm")
+        return self.seconds()
 
     def seconds(self, repeats: int = 1) -> float:
-        """Return the seconds of a step, the mean of `repeats` after one that is not timed."""
-        return self.call("_seconds", repeats)
+        """Return the seconds of a step, by `seconds_of_step`."""
+        return self._apply(functools.partial(_seconds, repeats=repeats), "step")
 
     def peak_memory(self) -> float:
         """Return the largest resident set in MB since `warm`."""
-        return self.call("_peak_memory")
+        return self._apply(_peak_memory, "peak_memory")
 
-    def close(self) -> None:
-        self._pipe.close()
-        self._process.join()
-
-
-@contextlib.contextmanager
-def sides(*started: Side) -> Iterator[tuple[Side, ...]]:
-    """Close the sides at the end."""
-    with contextlib.ExitStack() as stack:
-        for side in started:
-            stack.callback(side.close)
-        yield started
+    def _apply(self, function: Callable[[Any], Any], name: str) -> Any:
+        try:
+            self._pipe.send(function)
+            return self._pipe.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+            raise RuntimeError(f"the process of {name} ended; see its error above") from error
 
 
 def _serve(pipe: Any, name: str, args: tuple, settings: dict) -> None:
     module, _, kind = name.rpartition(".")
     steps = getattr(importlib.import_module(module), kind)(*args, **settings)
-    own = {
-        "_seconds": lambda repeats: seconds_of_step(steps.step, repeats),
-        "_peak_memory": _peak_memory,
-        "_forget_peak": _forget_peak,
-    }
     while True:
         try:
-            method, call = pipe.recv()
+            function = pipe.recv()
         except EOFError:
             return
-        pipe.send((own.get(method) or getattr(steps, method))(*call))
+        pipe.send(function(steps))
+
+
+def _seconds(steps: Any, repeats: int) -> float:
+    return seconds_of_step(steps.step, repeats)
+
+
+def _forget_peak(_: Any) -> None:
+    """Let the peak of memory begin anew, where the kernel is Linux."""
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_memory(_: Any) -> float:
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def seconds_of(function: Callable[[], Any]) -> float:
@@ -100,32 +116,20 @@ def seconds_of_step(step: Callable[[], Any], repeats: int = 1) -> float:
     return seconds_of(lambda: [step() for _ in range(repeats)]) / repeats
 
 
-def _forget_peak() -> None:
-    """Let the peak of memory begin anew, where the kernel is Linux."""
-    with contextlib.suppress(OSError):
-        pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_memory() -> float:
-    with contextlib.suppress(OSError):
-        for line in pathlib.Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-
-
-def warm(side: Side) -> float:
-    """Take a first step, which may compile, and return the seconds of a second one."""
-    side.call("_forget_peak")
-    return side.seconds()
-
-
 def alternate(ours: Side, peer: Side, *, turns: int) -> dict[str, Any]:
     """Return `statistics` of both sides in turns, and the seconds of both `by_turn`."""
-    repeats = [max(1, math.ceil(_MIN_SECONDS / warm(side))) for side in (ours, peer)]
-    timers = [functools.partial(s.seconds, n) for s, n in zip((ours, peer), repeats, strict=True)]
+    timers = [
+        functools.partial(side.seconds, max(1, math.ceil(_MIN_SECONDS / side.warm())))
+        for side in (ours, peer)
+    ]
     pairs = list(in_turns(*timers, turns=turns))
     return statistics(pairs) | {"by_turn": pairs}
+
+
+def compare(ours: Callable[[], Any], peer: Callable[[], Any], *, turns: int) -> dict[str, float]:
+    """Return `statistics` of two functions of this process, called in turns."""
+    timers = (functools.partial(seconds_of, function) for function in (ours, peer))
+    return statistics(list(in_turns(*timers, turns=turns)))
 
 
 def in_turns(
@@ -155,7 +159,7 @@ def statistics(pairs: list[tuple[float, float]]) -> dict[str, float]:
         "peer_s": float(peer_s),
         "ratio": float(np.median(ratios)),
         "spread": float(np.ptp(np.quantile(ratios, (0.25, 0.75)))),
-        "ratio_min": float(min(ratios)),
-        "ratio_max": float(max(ratios)),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
         "turns": len(pairs),
     }

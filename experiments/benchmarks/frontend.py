@@ -31,8 +31,7 @@ def run(*, clips: int = 16, samples: int = 661_794, turns: int = 7) -> list[dict
     from mgr_jax.config import Features
     from mgr_jax.features.frontend import make_frontend
 
-    rng = np.random.default_rng(0)
-    batch = (0.1 * rng.normal(size=(clips, samples))).astype(np.float32)
+    batch = (0.1 * np.random.default_rng(0).normal(size=(clips, samples))).astype(np.float32)
     rows = []
     for case, fields in CASES.items():
         frontend = jax.jit(make_frontend(Features(**fields)))
@@ -41,34 +40,32 @@ def run(*, clips: int = 16, samples: int = 661_794, turns: int = 7) -> list[dict
             return np.asarray(frontend(batch))
 
         for name, make in PEERS.items():
-            peer = make(**fields)
-            if peer is None:
+            try:
+                peer = functools.partial(make(**fields), batch)
+            except ImportError:
                 continue
-            peer = functools.partial(peer, batch)
             difference = float(np.max(np.abs(ours() - peer())))
-            timers = (functools.partial(contest.seconds_of, side) for side in (ours, peer))
-            measured = contest.statistics(list(contest.in_turns(*timers, turns=turns)))
-            extra = {"clips": clips, "max_difference": difference}
-            rows.append({"case": case, "peer": name, **measured, **extra})
+            rows.append({"case": case, "peer": name, **contest.compare(ours, peer, turns=turns)})
+            rows[-1] |= {"clips": clips, "max_difference": difference}
     return rows
 
 
 def table(rows: list[dict]) -> list[str]:
     """Return the rows as Markdown, in clips of 30 s per second."""
-    head = "case", "peer", "ours, clips/s", "peer, clips/s", "ratio", "spread"
-    return machine.table(
-        (*head, "largest difference"),
-        (
-            (
-                row["case"],
-                row["peer"],
-                *(f"{row['clips'] / row[side]:.0f}" for side in ("ours_s", "peer_s")),
-                *(f"{row[name]:.2f}" for name in ("ratio", "spread")),
-                f"{row['max_difference']:.1e}",
-            )
-            for row in rows
-        ),
+    columns = {
+        "case": "{case}",
+        "peer": "{peer}",
+        "ours, clips/s": "{ours:.0f}",
+        "peer, clips/s": "{theirs:.0f}",
+        "ratio": "{ratio:.2f}",
+        "spread": "{spread:.2f}",
+        "largest difference": "{max_difference:.1e}",
+    }
+    rates = (
+        {"ours": row["clips"] / row["ours_s"], "theirs": row["clips"] / row["peer_s"]}
+        for row in rows
     )
+    return machine.table(columns, (row | rate for row, rate in zip(rows, rates, strict=True)))
 
 
 def _librosa(*, kind: str, hop_length: int) -> Callable:
@@ -82,16 +79,14 @@ def _librosa(*, kind: str, hop_length: int) -> Callable:
     return lambda batch: np.stack([clip(y) for y in batch])
 
 
-def _torch(*, kind: str, hop_length: int) -> Callable | None:
-    try:
-        import torch
-    except ImportError:
-        return None
+def _torch(*, kind: str, hop_length: int) -> Callable:
+    import torch
+
     features = torch_features(kind=kind, hop_length=hop_length)
 
+    @torch.inference_mode()
     def compute(batch):
-        with torch.inference_mode():
-            return features(torch.from_numpy(batch)).numpy()
+        return features(torch.from_numpy(batch)).numpy()
 
     return compute
 
@@ -125,16 +120,13 @@ def torch_decibels(mel: Any) -> Any:
     return torch.maximum(decibels, decibels.amax(dim=(-2, -1), keepdim=True) - 80)
 
 
-def _essentia(*, kind: str, hop_length: int) -> Callable | None:
-    try:
-        import essentia
-        import essentia.standard as es
-    except ImportError:
-        return None
-    essentia.log.infoActive = False
-    essentia.log.warningActive = False
+def _essentia(*, kind: str, hop_length: int) -> Callable:
+    import essentia
+    import essentia.standard as es
+
     from mgr_jax.features import filters
 
+    essentia.log.infoActive = essentia.log.warningActive = False
     # zeroPhase only rotates the frame: it does not matter to the power.
     window = es.Windowing(type="hann", size=2048, normalized=False, zeroPhase=False)
     spectrum = es.PowerSpectrum(size=2048)

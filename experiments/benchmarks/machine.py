@@ -5,11 +5,14 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mgr_jax import cores
+from mgr_jax.evaluation.reports import markdown
 
 _PACKAGES = ("jax", "jaxlib", "flax", "torch", "librosa", "scikit-learn", "essentia", "numpy")
+_VERDICTS = {True: "met", False: "**missed**", None: ""}
 
 
 def describe() -> list[str]:
@@ -20,41 +23,38 @@ def describe() -> list[str]:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"{name} not installed")
-    load = os.getloadavg()[0]
-    today = datetime.datetime.now(datetime.UTC).date()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     return [
-        f"{today}, {_processor()}, {cores.count()} cores, {_memory():.0f} GB"
-        f" (load {load:.1f} at the start), Python {platform.python_version()},"
-        f" {', '.join(versions)}.",
+        f"{datetime.datetime.now(datetime.UTC).date()}, {_processor()}, {cores.count()} cores,"
+        f" {memory:.0f} GB (load {os.getloadavg()[0]:.1f} at the start),"
+        f" Python {platform.python_version()}, {', '.join(versions)}.",
         "",
     ]
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table."""
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+def table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a Markdown table; `columns` has title -> format string of the fields of a row.
+
+    The field `verdict` comes from the field `met`, and is empty where there is none.
+    """
+    cells = (
+        [text.format(**row, verdict=verdict(row.get("met"))) for text in columns.values()]
+        for row in rows
+    )
+    return markdown.table(list(columns), cells)
 
 
-def verdict(met: bool) -> str:
-    """Return the word for the last column of a line with a target."""
-    return "met" if met else "**missed**"
+def verdict(met: bool | None) -> str:
+    """Return the word for a row with a target, "" for one without."""
+    return _VERDICTS[met]
 
 
 def _processor() -> str:
-    text = _read("/proc/cpuinfo")
-    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
-    fields = {name.strip(): value.strip() for name, value in pairs}
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    pairs = (line.partition(":") for line in lines)
+    fields = {name.strip(): value.strip() for name, _, value in pairs}
     name = fields.get("model name") or platform.processor() or platform.machine()
-    vector = [
-        flag for flag in ("avx2", "avx512f", "avx512_bf16") if flag in fields.get("flags", "")
-    ]
+    flags = fields.get("flags", "").split()
+    vector = [flag for flag in ("avx2", "avx512f", "avx512_bf16") if flag in flags]
     return f"{name} ({', '.join(vector)})" if vector else name
-
-
-def _memory() -> float:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-
-
-def _read(path: str) -> str:
-    file = pathlib.Path(path)
-    return file.read_text(encoding="utf-8") if file.exists() else ""

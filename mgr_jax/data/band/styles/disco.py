@@ -1,22 +1,6 @@
 """The style of disco."""
 
-from mgr_jax.data.band.styles.notation import (
-    BRASS,
-    CANTABILE,
-    ELECTRONIC,
-    FAST_LINES,
-    FINGERED,
-    PICKED,
-    RIFFS,
-    SLAPPED,
-    STANDARD,
-    SUNG,
-    SYNTH_BASS,
-    TR_808,
-    Feel,
-    Layer,
-    Lead,
-)
+from mgr_jax.data.band.styles import notation as n
 
 DISCO_CHORDS = (
     "Im7 IVm7 Im7 IVm7",
@@ -29,57 +13,57 @@ DISCO_CHORDS = (
 )
 
 DISCO = (
-    Feel(
+    n.Feel(
         "four_on_the_floor",
         tempo=(104, 134),
         drums=(
-            {"kick": "X...X...X...X...", "snare": "....X.......X...", "open": "..x...x...x...x."},
+            {"kick": "X...X...X...X...", "snare": n.BACKBEAT, "open": n.OFFBEATS},
             {
                 "kick": "X...X...X...X...",
-                "snare": "....X.......X...",
+                "snare": n.BACKBEAT,
                 "hat": "xooxxooxxooxxoox",
-                "open": "..x...x...x...x.",
+                "open": n.OFFBEATS,
             },
             {
                 "kick": "X...X...X...X...",
-                "clap": "....X.......X...",
-                "open": "..x...x...x...x.",
+                "clap": n.BACKBEAT,
+                "open": n.OFFBEATS,
                 "tamb": "xxxxxxxxxxxxxxxx",
             },
             {
                 "kick": "X...X...X...X...",
-                "snare": "....X.......X...",
+                "snare": n.BACKBEAT,
                 "hat": "xoxoxoxoxoxoxoxo",
                 "conga_hi": "..x..xx...x..x.x",
             },
         ),
         bass=("R8R8R8R8", "R.8.R.8.", "R..8R.8.R..85.78", "RR8RRR8R", "R.R8.R8."),
         layers=(
-            Layer(
+            n.Layer(
                 (27, 28, 7),
                 ("xoxxoxxoxoxxoxxo", "..xx..xx..xx..xx", "x..x..x...x.x..."),
                 "close",
                 60,
                 72,
             ),
-            Layer(
+            n.Layer(
                 (48, 50, 49),
-                ("x---------------", "x---....x-x-....", "........x-x-x-x-"),
+                (n.HELD, "x---....x-x-....", "........x-x-x-x-"),
                 "close",
                 60,
                 72,
                 0.85,
             ),
-            Layer(
+            n.Layer(
                 (4, 0, 7),
-                ("x--x--x---x-x---", "..x...x...x...x.", "x-------x--x----"),
+                ("x--x--x---x-x---", n.OFFBEATS, "x-------x--x----"),
                 "close",
                 55,
                 72,
                 0.7,
             ),
-            Layer(
-                BRASS,
+            n.Layer(
+                n.BRASS,
                 ("............x.x.|x-..............", "..xx....|x-......"),
                 "close",
                 60,
@@ -88,65 +72,63 @@ DISCO = (
             ),
         ),
         leads=(
-            Lead((52, 53, 48), SUNG, "modal", rest=0.2),
-            Lead((56, 48), SUNG + RIFFS, "modal", rest=0.3),
+            n.Lead((52, 53, 48), n.SUNG, "modal", rest=0.2),
+            n.Lead((56, 48), n.SUNG + n.RIFFS, "modal", rest=0.3),
         ),
         progressions=DISCO_CHORDS,
-        basses=(FINGERED, SLAPPED),
+        basses=(n.FINGERED, n.SLAPPED),
         weight=2.2,
     ),
-    Feel(
+    n.Feel(
         "philly",
         tempo=(98, 126),
         drums=(
             {"kick": "X...X...X...X...", "snare": "....X..o.o..X..o", "hat": "xoxoxoxoxoxoxoxo"},
             {
                 "kick": "X...X...X...X...",
-                "snare": "....X.......X...",
+                "snare": n.BACKBEAT,
                 "hat": "x.xxx.xxx.xxx.xx",
                 "tamb": "....x.......x...",
             },
         ),
         bass=("R..R..5.8..85.w.", "R--R.5.8", "R.R..R3.5..53.wa"),
         layers=(
-            Layer((27, 4), ("..x...x...x...x.", "x.xo.xo.x.xo.xo."), "close", 58),
-            Layer((48, 49), ("x---------------", "x-------x---x---"), "wide", 58, 70),
-            Layer((46, 11), ("1234321-........", "x---------------"), "close", 62, 64, 0.5),
-            Layer((61, 60), ("x-..............|....x-x-x-......",), "close", 58, 74, 0.6),
+            n.Layer((27, 4), (n.OFFBEATS, "x.xo.xo.x.xo.xo."), "close", 58),
+            n.Layer((48, 49), (n.HELD, "x-------x---x---"), "wide", 58, 70),
+            n.Layer((46, 11), ("1234321-........", n.HELD), "close", 62, 64, 0.5),
+            n.Layer((61, 60), ("x-..............|....x-x-x-......",), "close", 58, 74, 0.6),
         ),
         leads=(
-            Lead((52, 53), SUNG, "modal", rest=0.2),
-            Lead((48, 73), CANTABILE + SUNG, "modal", rest=0.3),
+            n.Lead((52, 53), n.SUNG, "modal", rest=0.2),
+            n.Lead((48, 73), n.CANTABILE + n.SUNG, "modal", rest=0.3),
         ),
         progressions=DISCO_CHORDS,
-        basses=(FINGERED, PICKED),
-        weight=1.0,
     ),
-    Feel(
+    n.Feel(
         "electro",
         tempo=(112, 138),
         drums=(
-            {"kick": "X...X...X...X...", "clap": "....X.......X...", "hat": "..x...x...x...x."},
+            {"kick": "X...X...X...X...", "clap": n.BACKBEAT, "hat": n.OFFBEATS},
             {
                 "kick": "X...X...X...X...",
-                "snare": "....X.......X...",
+                "snare": n.BACKBEAT,
                 "hat": "xxxxxxxxxxxxxxxx",
-                "open": "..x...x...x...x.",
+                "open": n.OFFBEATS,
             },
         ),
         bass=("R8R8R8R8", "RRRRRRRRRRRRRRRR", "R.RRR.RRR.RRR.88"),
         layers=(
-            Layer((81, 80, 62), ("1.2.3.2.1.2.3.2.", "..x...x...x...x."), "close", 60, 66),
-            Layer((50, 89, 48), ("x---------------",), "wide", 55, 64),
-            Layer((7, 28), ("x.xx.xx.x.xx.xx.",), "close", 58, 70, 0.5),
+            n.Layer((81, 80, 62), ("1.2.3.2.1.2.3.2.", n.OFFBEATS), "close", 60, 66),
+            n.Layer((50, 89, 48), (n.HELD,), "wide", 55, 64),
+            n.Layer((7, 28), ("x.xx.xx.x.xx.xx.",), "close", 58, 70, 0.5),
         ),
         leads=(
-            Lead((54, 53, 81), SUNG, "modal", rest=0.25),
-            Lead((80, 81, 62), RIFFS + FAST_LINES, "modal", rest=0.35),
+            n.Lead((54, 53, 81), n.SUNG, "modal", rest=0.25),
+            n.Lead((80, 81, 62), n.RIFFS + n.FAST_LINES, "modal", rest=0.35),
         ),
         progressions=DISCO_CHORDS,
-        kits=(ELECTRONIC, STANDARD, TR_808),
-        basses=(SYNTH_BASS, 39),
+        kits=(n.ELECTRONIC, n.STANDARD, n.TR_808),
+        basses=(n.SYNTH_BASS, 39),
         weight=0.2,
     ),
 )

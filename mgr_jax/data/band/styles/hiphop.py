@@ -1,18 +1,6 @@
 """The style of hiphop."""
 
-from mgr_jax.data.band.styles.notation import (
-    BRASS,
-    ELECTRONIC,
-    FINGERED,
-    RAPPED,
-    SLAPPED,
-    SYNTH_BASS,
-    TR_808,
-    UPRIGHT,
-    Feel,
-    Layer,
-    Lead,
-)
+from mgr_jax.data.band.styles import notation as n
 
 LOOPS = (
     "Im7 Im7 IVm7 IVm7",
@@ -25,116 +13,115 @@ LOOPS = (
 )
 
 RAPS = (
-    Lead((85, 54), RAPPED, "spoken", 52, 66, 0.05),
-    Lead((85, 54), RAPPED, "spoken", 55, 69, 0.1),
+    n.Lead((85, 54), n.RAPPED, "spoken", 52, 66, 0.05),
+    n.Lead((85, 54), n.RAPPED, "spoken", 55, 69, 0.1),
 )
 
 HIPHOP = (
-    Feel(
+    n.Feel(
         "boom_bap",
         tempo=(82, 104),
         swing=(0.54, 0.64),
         swing_unit=0.5,
         drums=(
-            {"kick": "X......x..x.....", "snare": "....X.......X...", "hat": "x.x.x.x.x.x.x.x."},
+            {"kick": "X......x..x.....", "snare": n.BACKBEAT, "hat": n.EIGHTHS},
             {"kick": "X.x....x..X....x", "snare": "....X..o....X...", "hat": "x.x.x.xxx.x.x.x."},
             {"kick": "X..x......X..x..", "snare": "....X.......X..o", "hat": "xoxoxoxoxoxoxoxo"},
         ),
         bass=("R-.....R..5-....", "R-....7-R-......", "R..R..........5a"),
         layers=(
-            Layer(
+            n.Layer(
                 (4, 0, 5), ("x-----x-----....", "1.3.2.3.1...2...", "x---....x--x----"), "close", 55
             ),
-            Layer(
+            n.Layer(
                 (48, 26, 11, 45),
-                ("x---------------", "..x...x.........|..x-............", "1-2-3---........"),
+                (n.HELD, "..x...x.........|..x-............", "1-2-3---........"),
                 "close",
                 60,
                 64,
                 0.7,
             ),
-            Layer((61, 66, 73), ("x-..............|................",), "close", 60, 70, 0.3),
+            n.Layer((61, 66, 73), ("x-..............|................",), "close", 60, 70, 0.3),
         ),
         leads=RAPS,
         progressions=LOOPS,
-        kits=(TR_808, ELECTRONIC),
-        basses=(FINGERED, UPRIGHT),
+        kits=(n.TR_808, n.ELECTRONIC),
+        basses=(n.FINGERED, n.UPRIGHT),
         weight=1.6,
     ),
-    Feel(
+    n.Feel(
         "electro",
         tempo=(88, 118),
         drums=(
-            {"kick": "X..x..x...x.....", "clap": "....X.......X...", "hat": "xxxxxxxxxxxxxxxx"},
+            {"kick": "X..x..x...x.....", "clap": n.BACKBEAT, "hat": "xxxxxxxxxxxxxxxx"},
             {
                 "kick": "X.....x...X..x..",
-                "snare": "....X.......X...",
+                "snare": n.BACKBEAT,
                 "hat": "x.xxx.xxx.xxx.xx",
                 "cow": "x..x..x...x.x...",
             },
         ),
         bass=("R..R..R...R.....", "R.....R...5..7..", "R-------........"),
         layers=(
-            Layer((81, 62, 80), ("x..x..x.........", "1..2..3.2..1..2."), "close", 57),
-            Layer((50, 48, 89), ("x---------------",), "close", 55, 58, 0.6),
+            n.Layer((81, 62, 80), ("x..x..x.........", "1..2..3.2..1..2."), "close", 57),
+            n.Layer((50, 48, 89), (n.HELD,), "close", 55, 58, 0.6),
         ),
         leads=RAPS,
         progressions=LOOPS,
-        kits=(TR_808, ELECTRONIC),
-        basses=(SYNTH_BASS, 39),
+        kits=(n.TR_808, n.ELECTRONIC),
+        basses=(n.SYNTH_BASS, 39),
         weight=0.3,
     ),
-    Feel(
+    n.Feel(
         "half_time",
         tempo=(64, 84),
         drums=(
-            {"kick": "X......x..x.....", "clap": "....X.......X...", "hat": "x.xxx.x.x.x.xxxx"},
+            {"kick": "X......x..x.....", "clap": n.BACKBEAT, "hat": "x.xxx.x.x.x.xxxx"},
             {
                 "kick": "X..x.......x..x.",
-                "snare": "....X.......X...",
+                "snare": n.BACKBEAT,
                 "hat": "xxxxxxxxxxx.xxxx",
                 "open": "......x.........",
             },
         ),
         bass=("R-----.R-.......", "R---....R--5-...", "R-------......RR"),
         layers=(
-            Layer(
+            n.Layer(
                 (0, 46, 11, 24),
                 ("1-2-3-2-1-2-3-2-", "1.2.3...1.2.3...", "x-------x-------"),
                 "close",
                 60,
             ),
-            Layer((48, 52, 89), ("x---------------",), "close", 55, 60, 0.7),
+            n.Layer((48, 52, 89), (n.HELD,), "close", 55, 60, 0.7),
         ),
         leads=RAPS,
         progressions=LOOPS,
-        kits=(TR_808,),
-        basses=(SYNTH_BASS, FINGERED),
-        weight=1.0,
+        kits=(n.TR_808,),
+        basses=(n.SYNTH_BASS, n.FINGERED),
     ),
-    Feel(
+    n.Feel(
         "funk_break",
         tempo=(90, 116),
         drums=(
-            {"kick": "X.x.......xx....", "snare": "....X..o.o..X..o", "hat": "x.x.x.x.x.x.x.x."},
+            {"kick": "X.x.......xx....", "snare": "....X..o.o..X..o", "hat": n.EIGHTHS},
             {"kick": "X.x...x...x.....", "snare": "....X..o.o.oX..o", "hat": "xoxoxoxoxoxoxoxo"},
         ),
         bass=("R.R...7.8...5.7.", "R..R..7R..R.....", "R.....R.3.5....."),
         layers=(
-            Layer((27, 7, 28), ("x...x..x..x.x...", "..x...x...x..xx."), "close", 58),
-            Layer(
-                (*BRASS, 66),
+            n.Layer((27, 7, 28), ("x...x..x..x.x...", "..x...x...x..xx."), "close", 58),
+            n.Layer(
+                (*n.BRASS, 66),
                 ("x-..............|..........x.x...", "......xx........"),
                 "close",
                 60,
                 76,
                 0.6,
             ),
-            Layer((16, 4), ("x-------........",), "close", 55, 62, 0.5),
+            n.Layer((16, 4), ("x-------........",), "close", 55, 62, 0.5),
         ),
         leads=RAPS,
         progressions=("I9 I9", "Im7 IV9", "I7 I7 IV7 I7", "Im7 Im7 Im7 V7"),
-        basses=(FINGERED, SLAPPED),
+        basses=(n.FINGERED, n.SLAPPED),
         weight=0.35,
     ),
 )

@@ -1,20 +1,6 @@
 """The style of jazz."""
 
-from mgr_jax.data.band.styles.notation import (
-    BEBOP,
-    BRUSHES,
-    CANTABILE,
-    FAST_LINES,
-    FINGERED,
-    FRETLESS,
-    JAZZ_KIT,
-    SLAPPED,
-    SUNG,
-    UPRIGHT,
-    Feel,
-    Layer,
-    Lead,
-)
+from mgr_jax.data.band.styles import notation as n
 
 JAZZ_CHANGES = (
     "IIm7 V7 Imaj7 Imaj7",
@@ -26,7 +12,7 @@ JAZZ_CHANGES = (
 )
 
 JAZZ = (
-    Feel(
+    n.Feel(
         "swing",
         tempo=(108, 232),
         swing=(0.6, 0.68),
@@ -37,10 +23,10 @@ JAZZ = (
         ),
         bass=("Rwwa", "R3wa", "Rw5a"),
         layers=(
-            Layer(
+            n.Layer(
                 (0, 1, 26, 11), (".x...x..|..x....x", "x..x....|...x..x.", "..x....x"), "shell", 54
             ),
-            Layer(
+            n.Layer(
                 (61, 66, 65, 57),
                 ("...x....|......xx", ".x-.....|...x...."),
                 "shell",
@@ -49,15 +35,15 @@ JAZZ = (
             ),
         ),
         leads=(
-            Lead((66, 65, 56), BEBOP, "chord", low=56, high=80, rest=0.2),
-            Lead((0, 66, 56), BEBOP, "chord", low=60, high=84, rest=0.25),
+            n.Lead((66, 65, 56), n.BEBOP, "chord", low=56, high=80, rest=0.2),
+            n.Lead((0, 66, 56), n.BEBOP, "chord", low=60, high=84, rest=0.25),
         ),
         progressions=JAZZ_CHANGES,
-        kits=(JAZZ_KIT, BRUSHES),
-        basses=(UPRIGHT,),
+        kits=(n.JAZZ_KIT, n.BRUSHES),
+        basses=(n.UPRIGHT,),
         weight=2.2,
     ),
-    Feel(
+    n.Feel(
         "ballad",
         tempo=(52, 88),
         swing=(0.55, 0.66),
@@ -68,20 +54,20 @@ JAZZ = (
         ),
         bass=("R-5-", "R-wa", "R-5a"),
         layers=(
-            Layer((0, 4, 26), ("x-------", "x--x----", "x---x---"), "shell", 54, 68),
-            Layer((48, 11), ("x-------",), "shell", 58, 52, chance=0.3),
+            n.Layer((0, 4, 26), ("x-------", "x--x----", "x---x---"), "shell", 54, 68),
+            n.Layer((48, 11), ("x-------",), "shell", 58, 52, chance=0.3),
         ),
         leads=(
-            Lead((66, 56, 59), CANTABILE + SUNG, "chord", low=56, high=79, rest=0.15),
-            Lead((0, 66), BEBOP + CANTABILE, "chord", low=60, high=82, rest=0.2),
+            n.Lead((66, 56, 59), n.CANTABILE + n.SUNG, "chord", low=56, high=79, rest=0.15),
+            n.Lead((0, 66), n.BEBOP + n.CANTABILE, "chord", low=60, high=82, rest=0.2),
         ),
         progressions=JAZZ_CHANGES,
-        kits=(BRUSHES, JAZZ_KIT),
-        basses=(UPRIGHT,),
+        kits=(n.BRUSHES, n.JAZZ_KIT),
+        basses=(n.UPRIGHT,),
         rubato=0.03,
         weight=0.7,
     ),
-    Feel(
+    n.Feel(
         "bossa",
         tempo=(104, 160),
         drums=(
@@ -90,19 +76,19 @@ JAZZ = (
         ),
         bass=("R--55--R", "R--5R-5-", "R--55--a"),
         layers=(
-            Layer((24, 26, 0), ("x-.x-.x-|.x-.x-..", "x.x..x.x|.x..x.x."), "shell", 53),
-            Layer((4, 48, 11), ("x-------",), "shell", 57, 54, chance=0.4),
+            n.Layer((24, 26, 0), ("x-.x-.x-|.x-.x-..", "x.x..x.x|.x..x.x."), "shell", 53),
+            n.Layer((4, 48, 11), ("x-------",), "shell", 57, 54, chance=0.4),
         ),
         leads=(
-            Lead((66, 73, 65), SUNG + BEBOP, "chord", low=58, high=80, rest=0.2),
-            Lead((0, 24), BEBOP, "chord", low=60, high=82, rest=0.25),
+            n.Lead((66, 73, 65), n.SUNG + n.BEBOP, "chord", low=58, high=80, rest=0.2),
+            n.Lead((0, 24), n.BEBOP, "chord", low=60, high=82, rest=0.25),
         ),
         progressions=JAZZ_CHANGES,
-        kits=(JAZZ_KIT, BRUSHES),
-        basses=(UPRIGHT,),
+        kits=(n.JAZZ_KIT, n.BRUSHES),
+        basses=(n.UPRIGHT,),
         weight=0.45,
     ),
-    Feel(
+    n.Feel(
         "fusion",
         tempo=(88, 128),
         swing=(0.5, 0.6),
@@ -113,15 +99,17 @@ JAZZ = (
         ),
         bass=("R..R8.7.R...5.a.", "R.....R5..7.8...", "R.R...R...5.7.wa"),
         layers=(
-            Layer((4, 5, 26), ("...x..x-....x...", "x-....x-........"), "shell", 54),
-            Layer((61, 27, 18), ("x..x............", ".....x....x....."), "shell", 57, chance=0.5),
+            n.Layer((4, 5, 26), ("...x..x-....x...", "x-....x-........"), "shell", 54),
+            n.Layer(
+                (61, 27, 18), ("x..x............", ".....x....x....."), "shell", 57, chance=0.5
+            ),
         ),
         leads=(
-            Lead((65, 64, 56, 29), FAST_LINES + BEBOP, "chord", low=58, high=84, rest=0.25),
-            Lead((4, 26, 80), BEBOP + FAST_LINES, "chord", low=60, high=84, rest=0.25),
+            n.Lead((65, 64, 56, 29), n.FAST_LINES + n.BEBOP, "chord", low=58, high=84, rest=0.25),
+            n.Lead((4, 26, 80), n.BEBOP + n.FAST_LINES, "chord", low=60, high=84, rest=0.25),
         ),
         progressions=("Im9 IV13 Im9 IV13", "IIm9 V13 Imaj9 VIm9", "Im9 bIIImaj9 bVImaj9 V7b9"),
-        basses=(FINGERED, FRETLESS, SLAPPED),
+        basses=(n.FINGERED, n.FRETLESS, n.SLAPPED),
         weight=0.2,
     ),
 )

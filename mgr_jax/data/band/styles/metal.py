@@ -1,18 +1,6 @@
 """The style of metal."""
 
-from mgr_jax.data.band.styles.notation import (
-    CANTABILE,
-    FAST_LINES,
-    FINGERED,
-    PICKED,
-    POWER,
-    RAPPED,
-    ROOM,
-    SUNG,
-    Feel,
-    Layer,
-    Lead,
-)
+from mgr_jax.data.band.styles import notation as n
 
 METAL_CHORDS = (
     "I5 I5 bII5 I5",
@@ -24,24 +12,20 @@ METAL_CHORDS = (
 )
 
 METAL = (
-    Feel(
+    n.Feel(
         "thrash",
         tempo=(140, 212),
         drums=(
-            {"kick": "x...x...x...x...", "snare": "..X...X...X...X.", "hat": "x.x.x.x.x.x.x.x."},
-            {"kick": "xxxxxxxxxxxxxxxx", "snare": "....X.......X...", "ride": "x.x.x.x.x.x.x.x."},
-            {"kick": "x.xxx.xxx.xxx.xx", "snare": "....X.......X...", "hat": "x...x...x...x..."},
+            {"kick": "x...x...x...x...", "snare": "..X...X...X...X.", "hat": n.EIGHTHS},
+            {"kick": "xxxxxxxxxxxxxxxx", "snare": n.BACKBEAT, "ride": n.EIGHTHS},
+            {"kick": "x.xxx.xxx.xxx.xx", "snare": n.BACKBEAT, "hat": "x...x...x...x..."},
         ),
         bass=("RRRRRRRR", "R.RRR.RRR.RRR.RR", "RRRRRRRRRRRRRRRR"),
         layers=(
-            Layer(
-                (30,),
-                ("xoxxxoxxxoxxxoxx", "X-xxxxX-xxxxX-xx", "xxxxxxxxxxxxxxxx"),
-                "power",
-                38,
-                84,
+            n.Layer(
+                (30,), ("xoxxxoxxxoxxxoxx", "X-xxxxX-xxxxX-xx", "xxxxxxxxxxxxxxxx"), "power", 38, 84
             ),
-            Layer(
+            n.Layer(
                 (30, 29, 28),
                 ("X-------X-------", "x.xxx.xxx.xxx.xx", "X---------------"),
                 "power",
@@ -51,85 +35,95 @@ METAL = (
             ),
         ),
         leads=(
-            Lead((30, 29), FAST_LINES, "phrygian", low=62, high=88, rest=0.3, bend=0.3),
-            Lead((53, 54, 30, 85), SUNG + RAPPED, "harmonic", low=55, high=72, rest=0.3),
+            n.Lead((30, 29), n.FAST_LINES, "phrygian", low=62, high=88, rest=0.3, bend=0.3),
+            n.Lead((53, 54, 30, 85), n.SUNG + n.RAPPED, "harmonic", low=55, high=72, rest=0.3),
         ),
         progressions=METAL_CHORDS,
-        kits=(POWER, ROOM),
-        basses=(PICKED, FINGERED),
+        kits=(n.POWER, n.ROOM),
+        basses=(n.PICKED, n.FINGERED),
         weight=1.3,
     ),
-    Feel(
+    n.Feel(
         "heavy",
         tempo=(96, 160),
         drums=(
-            {"kick": "x.x...x.x.x.....", "snare": "....X.......X...", "hat": "x...x...x...x..."},
-            {"kick": "x..xx..xx..xx..x", "snare": "....X.......X...", "open": "x...x...x...x..."},
-            {"kick": "xxx.xxx.xxx.xxx.", "snare": "....X.......X...", "bell": "x...x...x...x..."},
+            {"kick": "x.x...x.x.x.....", "snare": n.BACKBEAT, "hat": "x...x...x...x..."},
+            {"kick": "x..xx..xx..xx..x", "snare": n.BACKBEAT, "open": "x...x...x...x..."},
+            {"kick": "xxx.xxx.xxx.xxx.", "snare": n.BACKBEAT, "bell": "x...x...x...x..."},
         ),
         bass=("RRRRRRRR", "R.RRR.RR", "R-RRR-RR"),
         layers=(
-            Layer((30,), ("X-xxX-xx", "x.xxx.xxx.xxx.xx", "X--x--X-X--x--X-"), "power", 40, 84),
-            Layer((30, 30, 29), ("X-------", "X---X---"), "power", 47, 76),
+            n.Layer((30,), ("X-xxX-xx", "x.xxx.xxx.xxx.xx", "X--x--X-X--x--X-"), "power", 40, 84),
+            n.Layer((30, 30, 29), ("X-------", "X---X---"), "power", 47, 76),
         ),
         leads=(
-            Lead((30, 29), FAST_LINES + SUNG, "harmonic", low=62, high=88, rest=0.3, bend=0.3),
-            Lead((54, 53, 85), SUNG, "harmonic", low=60, high=79, rest=0.2),
+            n.Lead(
+                (30, 29), n.FAST_LINES + n.SUNG, "harmonic", low=62, high=88, rest=0.3, bend=0.3
+            ),
+            n.Lead((54, 53, 85), n.SUNG, "harmonic", low=60, high=79, rest=0.2),
         ),
         progressions=METAL_CHORDS,
-        kits=(POWER, ROOM),
-        basses=(PICKED, FINGERED),
+        kits=(n.POWER, n.ROOM),
+        basses=(n.PICKED, n.FINGERED),
         weight=1.4,
     ),
-    Feel(
+    n.Feel(
         "doom",
         tempo=(56, 88),
         drums=(
-            {"kick": "x.....x.x.......", "snare": "....X.......X...", "ride": "x...x...x...x..."},
+            {"kick": "x.....x.x.......", "snare": n.BACKBEAT, "ride": "x...x...x...x..."},
             {"kick": "x..x....x.x.....", "snare": "........X.......", "open": "x...x...x...x..."},
         ),
         bass=("R-------", "R---R-R-", "R-R-----"),
         layers=(
-            Layer(
+            n.Layer(
                 (30, 29),
                 ("X---------------", "X-------X-x-X---", "X-----x-X-------"),
                 "power",
                 36,
                 84,
             ),
-            Layer((30, 30, 27), ("1-3-2-3-1-3-2-3-", "X---------------"), "triad", 52, 70, 0.7),
+            n.Layer((30, 30, 27), ("1-3-2-3-1-3-2-3-", "X---------------"), "triad", 52, 70, 0.7),
         ),
         leads=(
-            Lead((30, 29), SUNG, "phrygian", low=58, high=82, rest=0.35, bend=0.3),
-            Lead((53, 52, 54), SUNG, "harmonic", low=57, high=74, rest=0.3),
+            n.Lead((30, 29), n.SUNG, "phrygian", low=58, high=82, rest=0.35, bend=0.3),
+            n.Lead((53, 52, 54), n.SUNG, "harmonic", low=57, high=74, rest=0.3),
         ),
         progressions=METAL_CHORDS,
-        kits=(POWER, ROOM),
-        basses=(PICKED, FINGERED),
+        kits=(n.POWER, n.ROOM),
+        basses=(n.PICKED, n.FINGERED),
         weight=0.8,
     ),
-    Feel(
+    n.Feel(
         "clean",
         tempo=(70, 120),
         drums=(
-            {"kick": "x.....x.x.......", "snare": "....X.......X...", "ride": "x.x.x.x.x.x.x.x."},
-            {"kick": "x.......x.....xx", "snare": "....X.......X...", "hat": "x.x.x.x.x.x.x.x."},
+            {"kick": "x.....x.x.......", "snare": n.BACKBEAT, "ride": n.EIGHTHS},
+            {"kick": "x.......x.....xx", "snare": n.BACKBEAT, "hat": n.EIGHTHS},
         ),
         bass=("R-------", "R-----5-", "R-R-R-R-"),
         layers=(
-            Layer(
+            n.Layer(
                 (27, 24, 25), ("1323132313231323", "1232123212321232", "12343212"), "close", 52, 74
             ),
-            Layer((29, 30), ("X---------------",), "power", 45, 64, 0.6),
-            Layer((48, 52), ("x---------------",), "close", 55, 54, 0.4),
+            n.Layer((29, 30), ("X---------------",), "power", 45, 64, 0.6),
+            n.Layer((48, 52), (n.HELD,), "close", 55, 54, 0.4),
         ),
         leads=(
-            Lead((30, 29, 27), SUNG + CANTABILE, "harmonic", low=62, high=86, rest=0.25, bend=0.25),
-            Lead((54, 53), SUNG, "harmonic", low=57, high=74, rest=0.25),
+            n.Lead(
+                (30, 29, 27),
+                n.SUNG + n.CANTABILE,
+                "harmonic",
+                low=62,
+                high=86,
+                rest=0.25,
+                bend=0.25,
+            ),
+            n.Lead((54, 53), n.SUNG, "harmonic", low=57, high=74, rest=0.25),
         ),
         progressions=("Im bVI bIII bVII", "Im bVII bVI V7", "Im IVm bVI V7"),
-        kits=(POWER, ROOM),
-        basses=(PICKED, FINGERED),
+        kits=(n.POWER, n.ROOM),
+        basses=(n.PICKED, n.FINGERED),
         weight=0.2,
     ),
 )

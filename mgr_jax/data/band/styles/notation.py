@@ -85,6 +85,12 @@ SCALES = {
     "spoken": ((0, 2, 4), (0, 3, 5)),
 }
 
+# Common rhythms of drums and layers.
+BACKBEAT = "....X.......X..."
+EIGHTHS = "x.x.x.x.x.x.x.x."
+OFFBEATS = "..x...x...x...x."
+HELD = "x---------------"
+
 # Rhythms of melodies.
 SUNG = (
     "..x-x-x-x---....|x-x-x---........",

@@ -1,20 +1,6 @@
 """The style of pop."""
 
-from mgr_jax.data.band.styles.notation import (
-    CANTABILE,
-    ELECTRONIC,
-    FINGERED,
-    FRETLESS,
-    PICKED,
-    RIFFS,
-    SLAPPED,
-    STANDARD,
-    SUNG,
-    SYNTH_BASS,
-    Feel,
-    Layer,
-    Lead,
-)
+from mgr_jax.data.band.styles import notation as n
 
 FOUR_CHORDS = (
     "I V VIm IV",
@@ -26,28 +12,28 @@ FOUR_CHORDS = (
 )
 
 POP = (
-    Feel(
+    n.Feel(
         "dance",
         tempo=(104, 134),
         drums=(
-            {"kick": "X...X...X...X...", "clap": "....X.......X...", "hat": "..x...x...x...x."},
+            {"kick": "X...X...X...X...", "clap": n.BACKBEAT, "hat": n.OFFBEATS},
             {
                 "kick": "X...X...X...X..x",
-                "snare": "....X.......X...",
-                "hat": "x.x.x.x.x.x.x.x.",
+                "snare": n.BACKBEAT,
+                "hat": n.EIGHTHS,
                 "shaker": "xoxoxoxoxoxoxoxo",
             },
-            {"kick": "X..x..X...X.....", "snare": "....X.......X...", "hat": "xxxxxxxxxxxxxxxx"},
+            {"kick": "X..x..X...X.....", "snare": n.BACKBEAT, "hat": "xxxxxxxxxxxxxxxx"},
         ),
         bass=("RRRRRRRR", "R..R..R.R..R..5.", ".R.R.R.R", "R--R--R-"),
         layers=(
-            Layer(
+            n.Layer(
                 (81, 50, 0, 4), ("x--x--x-x--x--x-", "1.2.3.2.1.2.3.2.", "x.x.x.x."), "close", 58
             ),
-            Layer((50, 89, 89), ("x---------------",), "wide", 53, 66),
-            Layer(
+            n.Layer((50, 89, 89), (n.HELD,), "wide", 53, 66),
+            n.Layer(
                 (27, 25, 28),
-                ("x.xxx.xxx.xxx.xx", "1.3.2.3.1.3.2.3.", "..x...x...x...x."),
+                ("x.xxx.xxx.xxx.xx", "1.3.2.3.1.3.2.3.", n.OFFBEATS),
                 "close",
                 57,
                 68,
@@ -55,89 +41,87 @@ POP = (
             ),
         ),
         leads=(
-            Lead((54, 53), SUNG, "diatonic", low=62, high=79, rest=0.12),
-            Lead((80, 81), RIFFS + SUNG, "pentatonic", low=65, high=84, rest=0.3),
+            n.Lead((54, 53), n.SUNG, "diatonic", low=62, high=79, rest=0.12),
+            n.Lead((80, 81), n.RIFFS + n.SUNG, "pentatonic", low=65, high=84, rest=0.3),
         ),
         progressions=FOUR_CHORDS,
-        kits=(ELECTRONIC,),
-        basses=(SYNTH_BASS, 39),
+        kits=(n.ELECTRONIC,),
+        basses=(n.SYNTH_BASS, 39),
         weight=1.6,
     ),
-    Feel(
+    n.Feel(
         "band",
         tempo=(92, 140),
         drums=(
-            {"kick": "X.....x.x.......", "snare": "....X.......X...", "hat": "x.x.x.x.x.x.x.x."},
-            {"kick": "X..x....x.x.....", "snare": "....X.......X...", "hat": "xoxoxoxoxoxoxoxo"},
+            {"kick": "X.....x.x.......", "snare": n.BACKBEAT, "hat": n.EIGHTHS},
+            {"kick": "X..x....x.x.....", "snare": n.BACKBEAT, "hat": "xoxoxoxoxoxoxoxo"},
             {
                 "kick": "X.....xx..x.....",
-                "snare": "....X.......X...",
-                "ride": "x.x.x.x.x.x.x.x.",
+                "snare": n.BACKBEAT,
+                "ride": n.EIGHTHS,
                 "tamb": "....x.......x...",
             },
         ),
         bass=("R-RRR-RR", "R..R..R.", "RRRRRRRR", "R-----5a"),
         layers=(
-            Layer((25, 27, 0), ("x.xxx.xxx.xxx.xx", "x-x-xxxx", "1323132313231323"), "close", 55),
-            Layer((0, 4, 50), ("x-------x-------", "x--x--x-"), "close", 57, 68),
-            Layer((50, 89), ("x---------------",), "wide", 55, 62, 0.9),
+            n.Layer((25, 27, 0), ("x.xxx.xxx.xxx.xx", "x-x-xxxx", "1323132313231323"), "close", 55),
+            n.Layer((0, 4, 50), ("x-------x-------", "x--x--x-"), "close", 57, 68),
+            n.Layer((50, 89), (n.HELD,), "wide", 55, 62, 0.9),
         ),
         leads=(
-            Lead((54, 53), SUNG, "diatonic", low=60, high=79, rest=0.12),
-            Lead((80, 53), SUNG, "pentatonic", low=62, high=81, rest=0.35),
+            n.Lead((54, 53), n.SUNG, "diatonic", low=60, high=79, rest=0.12),
+            n.Lead((80, 53), n.SUNG, "pentatonic", low=62, high=81, rest=0.35),
         ),
         progressions=FOUR_CHORDS,
-        kits=(ELECTRONIC, STANDARD),
-        basses=(FINGERED, PICKED),
-        weight=1.0,
+        kits=(n.ELECTRONIC, n.STANDARD),
     ),
-    Feel(
+    n.Feel(
         "ballad",
         tempo=(60, 96),
         drums=(
-            {"kick": "X.....x.x.......", "snare": "....X.......X...", "hat": "x.x.x.x.x.x.x.x."},
-            {"kick": "X.........x.....", "stick": "....X.......X...", "shaker": "xoxoxoxoxoxoxoxo"},
+            {"kick": "X.....x.x.......", "snare": n.BACKBEAT, "hat": n.EIGHTHS},
+            {"kick": "X.........x.....", "stick": n.BACKBEAT, "shaker": "xoxoxoxoxoxoxoxo"},
             {},
         ),
         bass=("R-------", "R---5---", "R-----5a"),
         layers=(
-            Layer(
+            n.Layer(
                 (0, 4, 5, 24),
                 ("1-3-2-3-1-3-2-3-", "x-------x-------", "x---x---x---x---"),
                 "close",
                 53,
             ),
-            Layer((89, 50), ("x---------------",), "wide", 55, 64),
-            Layer((25, 27), ("1323132313231323", "x.x.xxx."), "close", 57, 62, 0.5),
+            n.Layer((89, 50), (n.HELD,), "wide", 55, 64),
+            n.Layer((25, 27), ("1323132313231323", "x.x.xxx."), "close", 57, 62, 0.5),
         ),
         leads=(
-            Lead((54, 53), SUNG + CANTABILE, "diatonic", low=60, high=79, rest=0.1),
-            Lead((66, 64, 27, 73), CANTABILE, "diatonic", low=62, high=81, rest=0.35),
+            n.Lead((54, 53), n.SUNG + n.CANTABILE, "diatonic", low=60, high=79, rest=0.1),
+            n.Lead((66, 64, 27, 73), n.CANTABILE, "diatonic", low=62, high=81, rest=0.35),
         ),
         progressions=FOUR_CHORDS,
-        basses=(FINGERED, FRETLESS),
+        basses=(n.FINGERED, n.FRETLESS),
         weight=0.4,
     ),
-    Feel(
+    n.Feel(
         "funky",
         tempo=(92, 122),
         drums=(
-            {"kick": "X..x..x...x.....", "snare": "....X.......X...", "hat": "xoxoxoxoxoxoxoxo"},
-            {"kick": "X.....x.x..x....", "clap": "....X.......X...", "hat": "x.xxx.xxx.xxx.xx"},
+            {"kick": "X..x..x...x.....", "snare": n.BACKBEAT, "hat": "xoxoxoxoxoxoxoxo"},
+            {"kick": "X.....x.x..x....", "clap": n.BACKBEAT, "hat": "x.xxx.xxx.xxx.xx"},
         ),
         bass=("R..R..8.R..5..7.", "R.8..R8.R.8..5.a", "R.....R.5..5..a."),
         layers=(
-            Layer((28, 27, 7), ("x..x..x...x.x...", "xoxxoxxoxoxxoxxo"), "close", 60),
-            Layer((50, 4, 5), ("x--x--x---------", "x-------x--x----"), "close", 55, 66),
-            Layer((61, 62), ("............x.x.|x-..............",), "close", 60, 72, 0.4),
+            n.Layer((28, 27, 7), ("x..x..x...x.x...", "xoxxoxxoxoxxoxxo"), "close", 60),
+            n.Layer((50, 4, 5), ("x--x--x---------", "x-------x--x----"), "close", 55, 66),
+            n.Layer((61, 62), ("............x.x.|x-..............",), "close", 60, 72, 0.4),
         ),
         leads=(
-            Lead((54, 53), SUNG, "diatonic", low=62, high=79, rest=0.15),
-            Lead((81, 66, 62), RIFFS, "pentatonic", low=62, high=81, rest=0.35),
+            n.Lead((54, 53), n.SUNG, "diatonic", low=62, high=79, rest=0.15),
+            n.Lead((81, 66, 62), n.RIFFS, "pentatonic", low=62, high=81, rest=0.35),
         ),
         progressions=(*FOUR_CHORDS, "IIm7 V7 Imaj7 VIm7", "IVmaj7 IIIm7 IIm7 V7"),
-        kits=(ELECTRONIC, STANDARD),
-        basses=(FINGERED, SLAPPED, SYNTH_BASS),
+        kits=(n.ELECTRONIC, n.STANDARD),
+        basses=(n.FINGERED, n.SLAPPED, n.SYNTH_BASS),
         weight=0.25,
     ),
 )

@@ -1,19 +1,6 @@
 """The style of reggae."""
 
-from mgr_jax.data.band.styles.notation import (
-    BRASS,
-    ELECTRONIC,
-    FINGERED,
-    FRETLESS,
-    RAPPED,
-    SAXES,
-    STANDARD,
-    SUNG,
-    SYNTH_BASS,
-    Feel,
-    Layer,
-    Lead,
-)
+from mgr_jax.data.band.styles import notation as n
 
 REGGAE_CHORDS = (
     "Im IVm Im IVm",
@@ -26,12 +13,12 @@ REGGAE_CHORDS = (
     "Im bVI bVII Im",
 )
 
-SKANK = Layer((27, 27, 28), (".x.x", "..x...x.", "..xx..xx", "..xo..x."), "close", 59, 96)
+SKANK = n.Layer((27, 27, 28), (".x.x", "..x...x.", "..xx..xx", "..xo..x."), "close", 59, 96)
 
-BUBBLE = Layer((16, 17, 18), ("..o.o.o.|..o.ooo.", ".ooo.ooo", "..x-..x-"), "close", 53, 70)
+BUBBLE = n.Layer((16, 17, 18), ("..o.o.o.|..o.ooo.", ".ooo.ooo", "..x-..x-"), "close", 53, 70)
 
-HORNS = Layer(
-    BRASS + SAXES,
+HORNS = n.Layer(
+    n.BRASS + n.SAXES,
     ("x-.x....|........", "......xx|x-......", "x---....|........"),
     "close",
     58,
@@ -40,8 +27,8 @@ HORNS = Layer(
 )
 
 REGGAE_LEADS = (
-    Lead((53, 54), SUNG, "pentatonic", rest=0.2, bend=0.1),
-    Lead((57, 66, 16), SUNG, "pentatonic", rest=0.35),
+    n.Lead((53, 54), n.SUNG, "pentatonic", rest=0.2, bend=0.1),
+    n.Lead((57, 66, 16), n.SUNG, "pentatonic", rest=0.35),
 )
 
 REGGAE_BASS = (
@@ -53,7 +40,7 @@ REGGAE_BASS = (
 )
 
 REGGAE = (
-    Feel(
+    n.Feel(
         "one_drop",
         tempo=(122, 172),
         swing=(0.5, 0.58),
@@ -71,10 +58,10 @@ REGGAE = (
         layers=(SKANK, BUBBLE, HORNS),
         leads=REGGAE_LEADS,
         progressions=REGGAE_CHORDS,
-        basses=(FINGERED, FRETLESS),
+        basses=(n.FINGERED, n.FRETLESS),
         weight=1.6,
     ),
-    Feel(
+    n.Feel(
         "steppers",
         tempo=(124, 164),
         drums=(
@@ -85,10 +72,9 @@ REGGAE = (
         layers=(SKANK, BUBBLE, HORNS),
         leads=REGGAE_LEADS,
         progressions=REGGAE_CHORDS,
-        basses=(FINGERED, FRETLESS),
-        weight=1.0,
+        basses=(n.FINGERED, n.FRETLESS),
     ),
-    Feel(
+    n.Feel(
         "rockers",
         tempo=(128, 176),
         swing=(0.5, 0.6),
@@ -105,28 +91,27 @@ REGGAE = (
         layers=(SKANK, BUBBLE, HORNS),
         leads=REGGAE_LEADS,
         progressions=REGGAE_CHORDS,
-        basses=(FINGERED, FRETLESS),
-        weight=1.0,
+        basses=(n.FINGERED, n.FRETLESS),
     ),
-    Feel(
+    n.Feel(
         "dancehall",
         tempo=(84, 108),
         drums=(
-            {"kick": "x..x..x.x..x..x.", "snare": "...X..X....X..X.", "hat": "x.x.x.x.x.x.x.x."},
+            {"kick": "x..x..x.x..x..x.", "snare": "...X..X....X..X.", "hat": n.EIGHTHS},
             {"kick": "x.......x.......", "snare": "...X..X....X..X.", "shaker": "xxxxxxxxxxxxxxxx"},
         ),
         bass=("R..R..5.|R..R..3.", "R-.R-.R-|........"),
         layers=(
-            Layer((27, 16, 5, 62), ("..x...x...x...x.", "...x..x....x..x."), "close", 57),
-            Layer((50, 18), ("x-------........",), "close", 55, 60, 0.4),
+            n.Layer((27, 16, 5, 62), (n.OFFBEATS, "...x..x....x..x."), "close", 57),
+            n.Layer((50, 18), ("x-------........",), "close", 55, 60, 0.4),
         ),
         leads=(
-            Lead((54, 53, 85), RAPPED + SUNG, "pentatonic", 57, 74, 0.15),
-            Lead((80, 62, 53), SUNG, "pentatonic", rest=0.4),
+            n.Lead((54, 53, 85), n.RAPPED + n.SUNG, "pentatonic", 57, 74, 0.15),
+            n.Lead((80, 62, 53), n.SUNG, "pentatonic", rest=0.4),
         ),
         progressions=("Im Im Im Im", "Im bVII Im bVII", "I IIm I IIm"),
-        basses=(SYNTH_BASS, FINGERED),
-        kits=(STANDARD, ELECTRONIC),
+        basses=(n.SYNTH_BASS, n.FINGERED),
+        kits=(n.STANDARD, n.ELECTRONIC),
         weight=0.2,
     ),
 )
