@@ -50,7 +50,7 @@ def test_array_spectrogram_equals_the_formula(seconds):
     song[: min(600, song.size // 4)] = 0.0
     got, want = array_spectrogram(song), _slow_formula(np.rint(song * 32768))
     assert got.shape == (496, 128)
-    # SciPy rounds window and power to single precision, which moves a value over the edge of a level.
+    # SciPy rounds window and power to single precision, which moves values over edges of levels.
     assert np.mean(np.abs(got - want) > 1e-5) < 3e-3
     assert np.abs(got - want).max() < 0.02  # One level.
 
