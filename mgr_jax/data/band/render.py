@@ -124,8 +124,8 @@ def perform(
         return float(swayed * beat_seconds)
 
     for part, program in take.programs.items():
-        notes = sorted(note for note in take.notes if note.part == part)
-        notes.sort(key=lambda note: (note.beat, note.pitch))
+        notes = [note for note in take.notes if note.part == part]
+        notes.sort(key=lambda note: (note.beat, note.pitch, note))
         instrument = pretty_midi.Instrument(program, is_drum=part == "drums")
         volume = round(90 * 10 ** (balance[part] / 40))  # In MIDI, dB are 40 log10 of it.
         controls = {7: int(np.clip(volume, 1, 127)), 91: 0, 93: 0}  # No reverb or chorus.

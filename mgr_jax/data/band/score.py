@@ -10,15 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mgr_jax.data.band import harmony
-from mgr_jax.data.band.styles.notation import (
-    DRUM_KEYS,
-    FILLS,
-    FORMS,
-    TRIPLET_FILLS,
-    Feel,
-    Layer,
-    Lead,
-)
+from mgr_jax.data.band.styles import notation
 
 STROKES = {"X": 1.18, "x": 1.0, "o": 0.62}
 
@@ -37,7 +29,7 @@ class Note(NamedTuple):
 class Groove:
     """The choices from a feel that all takes of a groove share."""
 
-    feel: Feel
+    feel: notation.Feel
     tempo: float
     swing: float
     drums: dict[str, str]
@@ -45,8 +37,8 @@ class Groove:
     bass: str
     bass_program: int
     bass_low: int
-    layers: tuple[tuple[Layer, int, str], ...]
-    leads: tuple[tuple[Lead, int, tuple[str, ...]], ...]
+    layers: tuple[tuple[notation.Layer, int, str], ...]
+    leads: tuple[tuple[notation.Lead, int, tuple[str, ...]], ...]
     progression: str
     form: str
     tightness: float
@@ -66,7 +58,9 @@ class Score:
     offset: float
 
 
-def draw_groove(feels: tuple[Feel, ...], position: float, rng: np.random.Generator) -> Groove:
+def draw_groove(
+    feels: tuple[notation.Feel, ...], position: float, rng: np.random.Generator
+) -> Groove:
     """Draw what the takes of a groove share.
 
     `position` in [0, 1) selects the feel, whose shares are proportional to their weights; `rng`
@@ -99,7 +93,7 @@ def draw_groove(feels: tuple[Feel, ...], position: float, rng: np.random.Generat
         layers=tuple(layers),
         leads=tuple(leads),
         progression=_pick(feel.progressions, rng),
-        form=_pick(FORMS, rng),
+        form=_pick(notation.FORMS, rng),
         tightness=float(rng.uniform(0.001, 0.009)),
     )
 
@@ -188,24 +182,24 @@ def _drum_bar(groove, place, beat, section, first, last, rng) -> list[Note]:
     fill = {}
     if last and backbeat and beats == 4 and rng.random() < 0.8:
         triplets = groove.swing > 0.58 or any(len(p.split("|")[0]) == 12 for p in drums.values())
-        fill = _pick(TRIPLET_FILLS if triplets else FILLS, rng)
+        fill = _pick(notation.TRIPLET_FILLS if triplets else notation.FILLS, rng)
     for name, pattern in drums.items():
-        pitch = 47 if name == "timpani" else DRUM_KEYS[name]
         for mark, start, _, share in _strokes(pattern, place, groove):
             if (fill and share >= 0.5) or (mark == "o" and rng.random() < 0.2):
                 continue
-            if name == "hat" and section == "C" and start == 0 and rng.random() < 0.3:
-                pitch = DRUM_KEYS["open"]
+            opens = name == "hat" and section == "C" and start == 0 and rng.random() < 0.3
+            pitch = notation.DRUM_KEYS["open" if opens else name]
             notes.append(Note("drums", pitch, 88 * STROKES[mark], beat + start, 0.2))
-            pitch = 47 if name == "timpani" else DRUM_KEYS[name]
     for name, pattern in fill.items():
         step = beats / 2 / len(pattern)
         for i, mark in enumerate(pattern):
             if mark != ".":
                 start = beat + beats / 2 + i * step
-                notes.append(Note("drums", DRUM_KEYS[name], 88 * STROKES[mark], start, 0.2))
+                notes.append(
+                    Note("drums", notation.DRUM_KEYS[name], 88 * STROKES[mark], start, 0.2)
+                )
     if first and backbeat and rng.random() < 0.6:
-        notes.append(Note("drums", DRUM_KEYS["crash"], 88, beat, 1.0))
+        notes.append(Note("drums", notation.DRUM_KEYS["crash"], 88, beat, 1.0))
     return notes
 
 

@@ -15,14 +15,14 @@ BLUES = (
         tempo=(84, 138),
         swing=(0.62, 0.69),
         drums=(
-            {"kick": "x...x...", "snare": "..X...X.", "hat": "xoxoxoxo"},
-            {"kick": "x..xx...", "snare": "..X...X.", "ride": "xoxoxoxo"},
-            {"kick": "x.x.x.x.", "snare": ".oXo.oXo", "ride": "x.xox.xo"},
+            {"kick": "x.x.", "snare": ".X.X", "hat": "xoxoxoxo"},
+            {"kick": "x..xx...", "snare": ".X.X", "ride": "xoxoxoxo"},
+            {"kick": "xxxx", "snare": ".oXo.oXo", "ride": "x.xox.xo"},
         ),
         bass=("R.3.5.6.|8.6.5.3.", "R.3.5.6.", "RR335566", "R.R.5.a."),
         layers=(
-            n.Layer((26, 26, 27), ("x-x-x-x-", "xxxxxxxx", "x.x.x.x."), "boogie", low=43),
-            n.Layer((3, 17), (".x.x.x.x", "..x...x.", "x-------", ".x-...x-"), chance=0.7),
+            n.Layer((26, 26, 27), ("xxxx", "xxxxxxxx", "x.x.x.x."), "boogie", low=43),
+            n.Layer((3, 17), (".x.x.x.x", "..x...x.", "x---", ".x-...x-"), chance=0.7),
         ),
         leads=(
             n.Lead((22, 22, 26, 27), n.BLUESY, "blues", rest=0.35, bend=0.4),
@@ -55,13 +55,15 @@ BLUES = (
         "boogaloo",
         tempo=(104, 150),
         drums=(
-            {"kick": "x.....x.x.x.....", "snare": "....X.......X..o", "hat": n.EIGHTHS},
-            {"kick": "x..x....x.......", "snare": "....X..o.o..X...", "ride": n.EIGHTHS},
+            {"kick": "x..xxx..", "snare": "....X.......X..o", "hat": "xxxxxxxx"},
+            {"kick": "x..x....x.......", "snare": "....X..o.o..X...", "ride": "xxxxxxxx"},
         ),
-        bass=("R.RR5.65", "R..R8.65", "R-R-5-a-"),
+        bass=("R.RR5.65", "R..R8.65", "RR5a"),
         layers=(
-            n.Layer((27, 29), (n.EIGHTHS, n.OFFBEATS, "x--x--x---------"), "boogie", 43),
-            n.Layer((3, 17), (n.OFFBEATS, n.HELD), chance=0.6),
+            n.Layer(
+                (27, 29), ("x.x.x.x.x.x.x.x.", "..x...x...x...x.", "x--x--x---------"), "boogie", 43
+            ),
+            n.Layer((3, 17), ("..x...x...x...x.", "x---"), chance=0.6),
         ),
         leads=(
             n.Lead((22, 22, 27, 29), n.BLUESY, "blues", rest=0.3, bend=0.4),
@@ -74,7 +76,7 @@ BLUES = (
         "solo",
         tempo=(66, 112),
         swing=(0.56, 0.68),
-        drums=({}, {"kick": "o.o.o.o."}),
+        drums=({}, {"kick": "oooo"}),
         bass=("R.R.R.R.", "R.5.R.5.", "R.8.R.8."),
         layers=(n.Layer((25, 26, 3), (".x.x.x.x", "..xx..x.", "x---.x.x"), low=50),),
         leads=(n.Lead((25, 22, 26), n.BLUESY, "blues", rest=0.25, bend=0.2),),

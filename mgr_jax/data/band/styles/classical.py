@@ -7,10 +7,10 @@ CLASSICAL = (
         "sonata",
         tempo=(66, 152),
         drums=({},),
-        bass=("R-------", "R---5---", "R-.."),
+        bass=("R---", "R-5-", "R-.."),
         layers=(
-            n.Layer((0, 0, 6, 24), ("1323132313231323", "1232123212321232", "1-3-2-3-"), low=48),
-            n.Layer(n.STRINGS, (n.HELD,), low=55, velocity=56, chance=0.2),
+            n.Layer((0, 0, 6, 24), ("1323132313231323", "1232123212321232", "1323"), low=48),
+            n.Layer(n.STRINGS, ("x---",), low=55, velocity=56, chance=0.2),
         ),
         leads=(
             n.Lead((0, 0, 40, 71, 73), n.CANTABILE, "harmonic", low=67, high=88, rest=0.05),
@@ -33,10 +33,10 @@ CLASSICAL = (
         "quartet",
         tempo=(58, 138),
         drums=({},),
-        bass=("R-3-5-3-", "R---w---", "R-w-w-a-", "R-------"),
+        bass=("R353", "R-w-", "Rwwa", "R---"),
         layers=(
-            n.Layer((41, 48, 40), ("x-x-x-x-", "x-------", "..x-..x-", "x---x---"), low=53),
-            n.Layer((40, 42, 70), ("1-2-3-2-", "3---2---"), low=58, velocity=64, chance=0.8),
+            n.Layer((41, 48, 40), ("xxxx", "x---", ".x.x", "x-x-"), low=53),
+            n.Layer((40, 42, 70), ("1232", "3-2-"), low=58, velocity=64, chance=0.8),
         ),
         leads=(
             n.Lead((40, 40, 68, 71), n.CANTABILE, "harmonic", low=67, high=89, rest=0.08),
@@ -55,11 +55,11 @@ CLASSICAL = (
     n.Feel(
         "orchestra",
         tempo=(60, 144),
-        drums=({}, {}, {"timpani": "x..............."}, {"timpani": "x.......x..x..xx"}),
-        bass=("R---R---", "R-R-5-5-", "RRRRRRRR", "R-------"),
+        drums=({}, {}, {"timpani": "x..."}, {"timpani": "x.......x..x..xx"}),
+        bass=("R-R-", "RR55", "RRRRRRRR", "R---"),
         layers=(
-            n.Layer((48, 49, 44), (n.HELD, "xxxxxxxx", "x-x-x-x-", "X---..x-"), "wide", 50),
-            n.Layer((60, 61, 57), ("x-------........", "x---x---x-------"), low=52, chance=0.6),
+            n.Layer((48, 49, 44), ("x---", "xxxxxxxx", "xxxx", "X-.x"), "wide", 50),
+            n.Layer((60, 61, 57), ("x-..", "xxx-"), low=52, chance=0.6),
             n.Layer((45, 46, 68), ("1.2.3.2.", "..x...x."), low=60, chance=0.5),
         ),
         leads=(

@@ -7,15 +7,15 @@ COUNTRY = (
         "boom_chick",
         tempo=(92, 190),
         drums=(
-            {"kick": "x...x...", "snare": "..x...x.", "hat": "x.x.x.x."},
-            {"kick": "x...x...", "stick": "..X...X.", "hat": "xoxoxoxo"},
-            {"kick": "x...x...", "snare": "ooXoooXo"},
+            {"kick": "x.x.", "snare": ".x.x", "hat": "xxxx"},
+            {"kick": "x.x.", "stick": ".X.X", "hat": "xoxoxoxo"},
+            {"kick": "x.x.", "snare": "ooXoooXo"},
         ),
         bass=("R...5...", "R...5...|R...5.wa", "R...5...|R.w.5.a."),
         layers=(
-            n.Layer((24, 25), ("..x-..x-", "..xx..xx", "..x-..xo"), low=55),
+            n.Layer((24, 25), (".x.x", "..xx..xx", "..x-..xo"), low=55),
             n.Layer((105, 25, 105), ("13231323", "12321232", "1.2.3.2."), low=57, chance=0.9),
-            n.Layer((0, 3, 110), ("..x...x.", "x-------"), low=58, chance=0.5),
+            n.Layer((0, 3, 110), ("..x...x.", "x---"), low=58, chance=0.5),
         ),
         leads=(
             n.Lead((110, 110, 25, 53), n.SUNG + n.RIFFS, "pentatonic", rest=0.25, bend=0.15),
@@ -36,12 +36,12 @@ COUNTRY = (
         "train",
         tempo=(84, 126),
         drums=(
-            {"kick": "x...x...x...x...", "snare": "ooxoooXoooxoooXo"},
-            {"kick": "x...x...x...x...", "snare": "ooXoooXoooXoooXo", "hat": n.OFFBEATS},
+            {"kick": "xxxx", "snare": "ooxoooXoooxoooXo"},
+            {"kick": "xxxx", "snare": "ooXoooXoooXoooXo", "hat": ".x.x.x.x"},
         ),
         bass=("R...5...", "R.R.5.5.", "R...5.wa"),
         layers=(
-            n.Layer((24, 25), (n.OFFBEATS, "x.xxx.xxx.xxx.xx"), low=55),
+            n.Layer((24, 25), ("..x...x...x...x.", "x.xxx.xxx.xxx.xx"), low=55),
             n.Layer((105, 25), ("1323132313231323", "1.231.231.231.23"), low=60, chance=0.9),
         ),
         leads=(
@@ -80,13 +80,13 @@ COUNTRY = (
         "ballad",
         tempo=(62, 100),
         drums=(
-            {"kick": "x.....x.x.......", "stick": n.BACKBEAT, "hat": n.EIGHTHS},
-            {"kick": "x.......x.....x.", "snare": n.BACKBEAT, "ride": n.EIGHTHS},
+            {"kick": "x..xx...", "stick": ".X.X", "hat": "xxxxxxxx"},
+            {"kick": "x...x..x", "snare": ".X.X", "ride": "xxxxxxxx"},
         ),
-        bass=("R-----5-", "R---5-a-", "R-.RR-.a"),
+        bass=("R--5", "R-5a", "R-.RR-.a"),
         layers=(
             n.Layer((24, 25), ("x.x.x.xxx.x.x.xx", "1.3.2.3.1.3.2.3."), low=55),
-            n.Layer((0, 48, 4), (n.HELD, "x-------x-------"), low=55, velocity=60, chance=0.7),
+            n.Layer((0, 48, 4), ("x---", "x-x-"), low=55, velocity=60, chance=0.7),
         ),
         leads=(
             n.Lead((53, 110), n.SUNG, "pentatonic", rest=0.2, bend=0.15),

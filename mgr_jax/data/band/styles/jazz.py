@@ -17,9 +17,9 @@ JAZZ = (
         tempo=(108, 232),
         swing=(0.6, 0.68),
         drums=(
-            {"ride": "x.xox.xo", "pedal": "..x...x.", "kick": "o.o.o.o."},
-            {"ride": "x.xox.xo", "pedal": "..x...x.", "snare": "...o...."},
-            {"hat": "x.xox.xo", "kick": "o.......", "snare": ".o...o.."},
+            {"ride": "x.xox.xo", "pedal": ".x.x", "kick": "oooo"},
+            {"ride": "x.xox.xo", "pedal": ".x.x", "snare": "...o...."},
+            {"hat": "x.xox.xo", "kick": "o...", "snare": ".o...o.."},
         ),
         bass=("Rwwa", "R3wa", "Rw5a"),
         layers=(
@@ -48,14 +48,14 @@ JAZZ = (
         tempo=(52, 88),
         swing=(0.55, 0.66),
         drums=(
-            {"ride": "x.xox.xo", "pedal": "..x...x.", "snare": "oooooooo"},
-            {"snare": "oxoooxoo", "pedal": "..x...x."},
+            {"ride": "x.xox.xo", "pedal": ".x.x", "snare": "oooooooo"},
+            {"snare": "oxoooxoo", "pedal": ".x.x"},
             {},
         ),
         bass=("R-5-", "R-wa", "R-5a"),
         layers=(
-            n.Layer((0, 4, 26), ("x-------", "x--x----", "x---x---"), "shell", 54, 68),
-            n.Layer((48, 11), ("x-------",), "shell", 58, 52, chance=0.3),
+            n.Layer((0, 4, 26), ("x---", "x--x----", "x-x-"), "shell", 54, 68),
+            n.Layer((48, 11), ("x---",), "shell", 58, 52, chance=0.3),
         ),
         leads=(
             n.Lead((66, 56, 59), n.CANTABILE + n.SUNG, "chord", low=56, high=79, rest=0.15),
@@ -77,7 +77,7 @@ JAZZ = (
         bass=("R--55--R", "R--5R-5-", "R--55--a"),
         layers=(
             n.Layer((24, 26, 0), ("x-.x-.x-|.x-.x-..", "x.x..x.x|.x..x.x."), "shell", 53),
-            n.Layer((4, 48, 11), ("x-------",), "shell", 57, 54, chance=0.4),
+            n.Layer((4, 48, 11), ("x---",), "shell", 57, 54, chance=0.4),
         ),
         leads=(
             n.Lead((66, 73, 65), n.SUNG + n.BEBOP, "chord", low=58, high=80, rest=0.2),
@@ -99,7 +99,7 @@ JAZZ = (
         ),
         bass=("R..R8.7.R...5.a.", "R.....R5..7.8...", "R.R...R...5.7.wa"),
         layers=(
-            n.Layer((4, 5, 26), ("...x..x-....x...", "x-....x-........"), "shell", 54),
+            n.Layer((4, 5, 26), ("...x..x-....x...", "x..x...."), "shell", 54),
             n.Layer(
                 (61, 27, 18), ("x..x............", ".....x....x....."), "shell", 57, chance=0.5
             ),

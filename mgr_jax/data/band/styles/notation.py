@@ -85,12 +85,6 @@ SCALES = {
     "spoken": ((0, 2, 4), (0, 3, 5)),
 }
 
-# Common rhythms of drums and layers.
-BACKBEAT = "....X.......X..."
-EIGHTHS = "x.x.x.x.x.x.x.x."
-OFFBEATS = "..x...x...x...x."
-HELD = "x---------------"
-
 # Rhythms of melodies.
 SUNG = (
     "..x-x-x-x---....|x-x-x---........",
@@ -115,7 +109,7 @@ RIFFS = ("x--x--x-", "x-xx-xx-", "xx.xx.x-", "x-----xx", "x-x-xxx-")
 DRUM_KEYS = {
     "kick": 36, "stick": 37, "snare": 38, "clap": 39, "hat": 42, "pedal": 44, "open": 46,
     "crash": 49, "ride": 51, "bell": 53, "tamb": 54, "cow": 56, "shaker": 70,
-    "conga_hi": 63, "conga_lo": 64, "tom_lo": 43, "tom_mid": 47, "tom_hi": 50,
+    "conga_hi": 63, "conga_lo": 64, "tom_lo": 43, "tom_mid": 47, "tom_hi": 50, "timpani": 47,
 }  # fmt: skip
 
 # Fills take the second half of a 4/4 bar: in sixteenths, or in triplets where the feel has them.

@@ -16,24 +16,24 @@ POP = (
         "dance",
         tempo=(104, 134),
         drums=(
-            {"kick": "X...X...X...X...", "clap": n.BACKBEAT, "hat": n.OFFBEATS},
+            {"kick": "XXXX", "clap": ".X.X", "hat": ".x.x.x.x"},
             {
                 "kick": "X...X...X...X..x",
-                "snare": n.BACKBEAT,
-                "hat": n.EIGHTHS,
+                "snare": ".X.X",
+                "hat": "xxxxxxxx",
                 "shaker": "xoxoxoxoxoxoxoxo",
             },
-            {"kick": "X..x..X...X.....", "snare": n.BACKBEAT, "hat": "xxxxxxxxxxxxxxxx"},
+            {"kick": "X..x..X...X.....", "snare": ".X.X", "hat": "xxxxxxxxxxxxxxxx"},
         ),
         bass=("RRRRRRRR", "R..R..R.R..R..5.", ".R.R.R.R", "R--R--R-"),
         layers=(
             n.Layer(
                 (81, 50, 0, 4), ("x--x--x-x--x--x-", "1.2.3.2.1.2.3.2.", "x.x.x.x."), "close", 58
             ),
-            n.Layer((50, 89, 89), (n.HELD,), "wide", 53, 66),
+            n.Layer((50, 89, 89), ("x---",), "wide", 53, 66),
             n.Layer(
                 (27, 25, 28),
-                ("x.xxx.xxx.xxx.xx", "1.3.2.3.1.3.2.3.", n.OFFBEATS),
+                ("x.xxx.xxx.xxx.xx", "1.3.2.3.1.3.2.3.", "..x...x...x...x."),
                 "close",
                 57,
                 68,
@@ -53,20 +53,15 @@ POP = (
         "band",
         tempo=(92, 140),
         drums=(
-            {"kick": "X.....x.x.......", "snare": n.BACKBEAT, "hat": n.EIGHTHS},
-            {"kick": "X..x....x.x.....", "snare": n.BACKBEAT, "hat": "xoxoxoxoxoxoxoxo"},
-            {
-                "kick": "X.....xx..x.....",
-                "snare": n.BACKBEAT,
-                "ride": n.EIGHTHS,
-                "tamb": "....x.......x...",
-            },
+            {"kick": "X..xx...", "snare": ".X.X", "hat": "xxxxxxxx"},
+            {"kick": "X..x....x.x.....", "snare": ".X.X", "hat": "xoxoxoxoxoxoxoxo"},
+            {"kick": "X.....xx..x.....", "snare": ".X.X", "ride": "xxxxxxxx", "tamb": ".x.x"},
         ),
         bass=("R-RRR-RR", "R..R..R.", "RRRRRRRR", "R-----5a"),
         layers=(
             n.Layer((25, 27, 0), ("x.xxx.xxx.xxx.xx", "x-x-xxxx", "1323132313231323"), "close", 55),
-            n.Layer((0, 4, 50), ("x-------x-------", "x--x--x-"), "close", 57, 68),
-            n.Layer((50, 89), (n.HELD,), "wide", 55, 62, 0.9),
+            n.Layer((0, 4, 50), ("x-x-", "x--x--x-"), "close", 57, 68),
+            n.Layer((50, 89), ("x---",), "wide", 55, 62, 0.9),
         ),
         leads=(
             n.Lead((54, 53), n.SUNG, "diatonic", low=60, high=79, rest=0.12),
@@ -79,19 +74,14 @@ POP = (
         "ballad",
         tempo=(60, 96),
         drums=(
-            {"kick": "X.....x.x.......", "snare": n.BACKBEAT, "hat": n.EIGHTHS},
-            {"kick": "X.........x.....", "stick": n.BACKBEAT, "shaker": "xoxoxoxoxoxoxoxo"},
+            {"kick": "X..xx...", "snare": ".X.X", "hat": "xxxxxxxx"},
+            {"kick": "X....x..", "stick": ".X.X", "shaker": "xoxoxoxoxoxoxoxo"},
             {},
         ),
-        bass=("R-------", "R---5---", "R-----5a"),
+        bass=("R---", "R-5-", "R-----5a"),
         layers=(
-            n.Layer(
-                (0, 4, 5, 24),
-                ("1-3-2-3-1-3-2-3-", "x-------x-------", "x---x---x---x---"),
-                "close",
-                53,
-            ),
-            n.Layer((89, 50), (n.HELD,), "wide", 55, 64),
+            n.Layer((0, 4, 5, 24), ("13231323", "x-x-", "xxxx"), "close", 53),
+            n.Layer((89, 50), ("x---",), "wide", 55, 64),
             n.Layer((25, 27), ("1323132313231323", "x.x.xxx."), "close", 57, 62, 0.5),
         ),
         leads=(
@@ -106,14 +96,14 @@ POP = (
         "funky",
         tempo=(92, 122),
         drums=(
-            {"kick": "X..x..x...x.....", "snare": n.BACKBEAT, "hat": "xoxoxoxoxoxoxoxo"},
-            {"kick": "X.....x.x..x....", "clap": n.BACKBEAT, "hat": "x.xxx.xxx.xxx.xx"},
+            {"kick": "X..x..x...x.....", "snare": ".X.X", "hat": "xoxoxoxoxoxoxoxo"},
+            {"kick": "X.....x.x..x....", "clap": ".X.X", "hat": "x.xxx.xxx.xxx.xx"},
         ),
         bass=("R..R..8.R..5..7.", "R.8..R8.R.8..5.a", "R.....R.5..5..a."),
         layers=(
             n.Layer((28, 27, 7), ("x..x..x...x.x...", "xoxxoxxoxoxxoxxo"), "close", 60),
             n.Layer((50, 4, 5), ("x--x--x---------", "x-------x--x----"), "close", 55, 66),
-            n.Layer((61, 62), ("............x.x.|x-..............",), "close", 60, 72, 0.4),
+            n.Layer((61, 62), ("............x.x.|x.......",), "close", 60, 72, 0.4),
         ),
         leads=(
             n.Lead((54, 53), n.SUNG, "diatonic", low=62, high=79, rest=0.15),
