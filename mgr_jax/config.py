@@ -14,6 +14,8 @@ from typing import Any
 from mgr_jax import schema
 from mgr_jax.config_sections import (
     FEATURE_KINDS,
+    MUSICNN,
+    MUSICNN_SAMPLES,
     NETWORKS,
     VECTOR_KINDS,
     Data,
@@ -94,7 +96,7 @@ def validate(config: Config) -> Config:
       UserError: for the first field that is wrong, with its name and the values that it takes.
     """
     schema.check(config)
-    for rule in (_training, _lengths, _bands, _model_reads_features, _data_source, _spectrograms):
+    for rule in RULES:
         for error in rule(config):
             raise UserError(error)
     return config
@@ -154,7 +156,7 @@ def _bands(config: Config) -> Iterator[str]:
 
 def _model_reads_features(config: Config) -> Iterator[str]:
     features, model = config.features, config.model
-    readable = [kind for kind in FEATURE_KINDS if kind not in VECTOR_KINDS]
+    readable = [kind for kind in FEATURE_KINDS if kind not in (*VECTOR_KINDS, "musicnn")]
     if model.name == "ensemble":
         readable = ["spectrogram"]
     elif model.name not in NETWORKS:
@@ -222,3 +224,31 @@ def _spectrograms(config: Config) -> Iterator[str]:
     num_bands = features.num_bins if features.bands == "linear" else features.n_mels
     if features.cepstrum and features.n_mfcc > num_bands:
         yield f"features.n_mfcc is {features.n_mfcc}; it must not exceed the {num_bands} bands"
+
+
+def _musicnn(config: Config) -> Iterator[str]:
+    features = config.features
+    if features.kind != "musicnn":
+        return
+    for name, value in MUSICNN.items():
+        if getattr(features, name) != value:
+            yield (
+                f"features.{name} is {getattr(features, name)}; features.kind 'musicnn' needs"
+                f" {value}, as its weights were trained"
+            )
+    if window_length(config) < MUSICNN_SAMPLES:
+        yield (
+            f"data.window_seconds or data.clip_seconds gives {window_length(config)} samples;"
+            f" features.kind 'musicnn' needs {MUSICNN_SAMPLES}, 2.976 s"
+        )
+
+
+RULES = (
+    _training,
+    _lengths,
+    _bands,
+    _musicnn,
+    _model_reads_features,
+    _data_source,
+    _spectrograms,
+)

@@ -18,8 +18,26 @@ DATA_NAMES = (
 )
 FMA_SUBSETS = ("small", "medium", "large")
 PROTOCOLS = ("holdout", "kfold", "artist_kfold", "listed", "fault_filtered")
-FEATURE_KINDS = ("logmel", "mel_image", "mfcc", "mfcc_stats", "flattened", "spectrogram")
+FEATURE_KINDS = (
+    "logmel",
+    "mel_image",
+    "mfcc",
+    "mfcc_stats",
+    "flattened",
+    "spectrogram",
+    "musicnn",
+)
 VECTOR_KINDS = ("mfcc_stats", "flattened")
+# Fields of the front end that MusiCNN was trained on, and the samples of one of its windows.
+MUSICNN = {
+    "sample_rate": 16_000,
+    "n_fft": 512,
+    "hop_length": 256,
+    "n_mels": 96,
+    "fmin": 0.0,
+    "fmax": 0.0,
+}
+MUSICNN_SAMPLES = 47_616
 COLORMAPS = ("viridis", "magma", "grey")
 TIME_AXES = ("horizontal", "vertical")
 NORMALIZERS = ("none", "clip", "global", "bin")
@@ -90,8 +108,9 @@ class Features:
     Attributes:
       kind: `logmel` ([F, M] decibels), `mel_image` (a picture of them, [H, W, C] in [0, 1]),
         `mfcc` ([F, n_mfcc]), `mfcc_stats` (their mean and covariance), `flattened` (a picture
-        of 203x200x3 as one vector) or `spectrogram` (`data.name=arrays`: log spectrograms that
-        were computed elsewhere, [F, K]).
+        of 203x200x3 as one vector), `spectrogram` (`data.name=arrays`: log spectrograms that
+        were computed elsewhere, [F, K]) or `musicnn` (windows of `features.musicnn`,
+        [W, 187, 96], which fixes `sample_rate` to `fmax` below).
       sample_rate: rate in Hz that every track is resampled to.
       n_fft: samples of a frame. hop_length: samples between frames.
       n_mels: mel bands. fmin, fmax: their range in Hz; `fmax` 0 means half the sample rate.

@@ -175,6 +175,27 @@ def test_validate_pairs_front_ends_with_systems(model, kind, fits):
         assert message.startswith(f"features.kind is {kind!r}, which model.name {model!r} cannot")
 
 
+def test_validate_requires_the_front_end_that_musicnn_was_trained_on():
+    fields = {
+        "features.kind": "musicnn",
+        "features.sample_rate": 16_000,
+        "features.n_fft": 512,
+        "features.hop_length": 256,
+        "features.n_mels": 96,
+    }
+    for name in list(fields)[1:]:
+        changed = {**fields, name: 2 * fields[name]}
+        assert _refused(**changed) == (
+            f"{name} is {changed[name]}; features.kind 'musicnn' needs {fields[name]}, as its"
+            " weights were trained"
+        )
+    assert "gives 32000 samples; features.kind 'musicnn' needs 47616" in _refused(
+        **{**fields, "data.window_seconds": 2.0}
+    )
+    for model in ("bbnn", "svm"):
+        assert "cannot read" in _refused(**{**fields, "model.name": model})
+
+
 def test_validate_refuses_a_grey_flattened_image():
     fields = {"model.name": "svm", "features.kind": "flattened", "features.colormap": "grey"}
     assert _refused(**fields).startswith("features.colormap is 'grey'")

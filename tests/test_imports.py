@@ -17,6 +17,7 @@ LAYERS = (
     ("config",),
     ("data", "features"),
     ("models",),
+    ("pretrained",),
     ("workdir",),
     ("parallel", "compile_report"),
     ("evaluation",),

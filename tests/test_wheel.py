@@ -27,7 +27,15 @@ def _names(tmp_path_factory):
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
-    "pattern", ["mgr_jax/py.typed", "mgr_jax/data/*.csv", "mgr_jax/data/gtzan_splits/*", "**/*.css"]
+    "pattern",
+    [
+        "mgr_jax/py.typed",
+        "mgr_jax/data/*.csv",
+        "mgr_jax/data/gtzan_splits/*",
+        "mgr_jax/pretrained/*/*.*",
+        "**/LICENSE",
+        "**/*.css",
+    ],
 )
 def test_wheel_holds_the_data_files_of_the_package(names, pattern):
     files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)}

@@ -18,6 +18,7 @@ from mgr_jax.features import (
     filters,
     framing,
     image,
+    musicnn,
     normalize,
     spectral,
     summary,
@@ -51,6 +52,7 @@ def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) 
     - `flattened`: `[B, 121800]`, a 203x200x3 image as a vector.
     - `spectrogram`: `[B, F, D]` of log spectrograms `[B, F, K]` in place of waveforms, or `[B, D]`
       with `features.statistics`.
+    - `musicnn`: `[B, W, 187, 96]`, windows of 3 s (`features.musicnn`).
 
     With `features.normalize` `global` or `bin` the function also needs the `normalizer` of
     `fit_normalizer`, and raises ValueError without it.
@@ -114,9 +116,14 @@ def fit_normalizer(features: Features, batches: Iterable[ArrayLike]) -> normaliz
 
 
 def num_frames(features: Features, num_samples: Count) -> Count:
-    """Return the number of frames of waveforms of `num_samples` samples (an int or an array)."""
+    """Return the number of frames of waveforms of `num_samples` samples (an int or an array).
+
+    Of `musicnn` it is the number of windows.
+    """
     if features.kind == "spectrogram":
         return num_samples
+    if features.kind == "musicnn":
+        return musicnn.num_windows(num_samples)
     inside = num_samples - features.n_fft % 2
     if isinstance(inside, jax.Array):  # One operation, where `//` is a dozen; nothing is negative.
         return 1 + jax.lax.div(inside, jnp.full_like(inside, features.hop_length))
@@ -173,6 +180,12 @@ def spectrogram(frames: jax.Array, features: Features) -> jax.Array:
     return x
 
 
+def musicnn_windows(waveform: jax.Array, features: Features) -> jax.Array:
+    """Return the windows of MusiCNN, `[..., T] -> [..., W, 187, 96]`."""
+    del features  # `config.validate` requires those of the training of MusiCNN.
+    return musicnn.windows(waveform)
+
+
 FRONTENDS = {
     "logmel": log_mel,
     "mel_image": mel_image,
@@ -180,6 +193,7 @@ FRONTENDS = {
     "mfcc_stats": mfcc_stats,
     "flattened": flattened,
     "spectrogram": spectrogram,
+    "musicnn": musicnn_windows,
 }
 
 
