@@ -100,9 +100,8 @@ def test_bbnn_in_training_equals_numpy_over_three_steps():
 @pytest.mark.parametrize(
     "name",
     [
-        "bbnn_image",
         "rnn",
-        *(pytest.param(name, marks=pytest.mark.e2e) for name in ("cnn", "cnn_lstm")),
+        *(pytest.param(name, marks=pytest.mark.e2e) for name in ("bbnn_image", "cnn", "cnn_lstm")),
     ],
 )
 def test_gradient_equals_finite_differences(name):
@@ -165,7 +164,8 @@ def test_bfloat16_arithmetic_keeps_float32_parameters(name):
     assert a @ b > 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
 
 
-@pytest.mark.parametrize("name", [pytest.param("bbnn_image", marks=pytest.mark.e2e), "rnn"])
+@pytest.mark.e2e
+@pytest.mark.parametrize("name", ["bbnn_image", "rnn"])
 def test_training_step_does_not_depend_on_the_devices(name):
     more = {"dropout": 0.5} if name == "rnn" else {}
     network, variables, x = _build(name, batch=8, **more)

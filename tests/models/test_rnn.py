@@ -111,7 +111,8 @@ def _plain(cell, params, x, num_frames, *, sequences, reverse):
 
 
 @pytest.mark.parametrize("cell", ["simple", "gru", "lstm"])
-@pytest.mark.parametrize("inputs", [2, 9])  # Few join the state's product, more go ahead of it.
+# Few inputs join the state's product, more go ahead of it.
+@pytest.mark.parametrize("inputs", [pytest.param(2, marks=pytest.mark.e2e), 9])
 @pytest.mark.parametrize(
     "masked,sequences,reverse",
     [
@@ -153,7 +154,9 @@ def test_gradient_is_that_of_the_plain_scan(cell, inputs, masked, sequences, rev
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[0], atol=1e-11), alone, expected)
 
 
-@pytest.mark.parametrize("cell", ["simple", "gru", "lstm"])
+@pytest.mark.parametrize(
+    "cell", ["gru", *(pytest.param(name, marks=pytest.mark.e2e) for name in ("simple", "lstm"))]
+)
 def test_bfloat16_products_keep_wide_states(cell):
     layer, params, x = _layer(cell, return_sequences=True)
     narrow = layer.clone(dtype=jnp.bfloat16)

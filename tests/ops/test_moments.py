@@ -132,7 +132,8 @@ def test_moments_under_a_mask_are_those_of_what_is_left():
     assert bool((mean == 0).all() and (var == 0).all())
 
 
-@pytest.mark.parametrize("masked", [pytest.param(False, marks=pytest.mark.e2e), True])
+@pytest.mark.e2e
+@pytest.mark.parametrize("masked", [False, True])
 def test_moments_over_devices_are_those_of_all_rows_with_their_gradient(masked):
     """Devices of unlike means, one of them all masked."""
     rng = np.random.default_rng(0)

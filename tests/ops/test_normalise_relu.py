@@ -28,9 +28,8 @@ def _formula(pieces, center, factor, shift, kernel):
 @pytest.mark.parametrize(
     ("height", "block_values"),
     [
-        (7, 60),
-        pytest.param(12, 1000, marks=pytest.mark.e2e),
-        pytest.param(6, 1, marks=pytest.mark.e2e),
+        (3, 60),
+        *(pytest.param(*case, marks=pytest.mark.e2e) for case in ((7, 60), (12, 1000), (6, 1))),
     ],
 )
 def test_normalise_relu_project_equals_the_formula(monkeypatch, height, block_values):
