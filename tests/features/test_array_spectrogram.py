@@ -7,8 +7,8 @@ import soundfile
 
 from mgr_jax.features.array_spectrogram import array_spectrogram
 
-# Folder with `gtzan_logspec_trainvalid.npz` and `gtzan_mini/<genre>/*.wav`.
-_REAL = pathlib.Path(os.environ.get("MGR_JAX_REAL_DATA", "absent"))
+# Folder with `data/gtzan_logspec_trainvalid.npz` and `data/gtzan_mini/<genre>/*.wav`.
+_SHARED = pathlib.Path(os.environ.get("MGR_JAX_SHARED", "absent"))
 
 
 def _slow_formula(samples):
@@ -73,7 +73,7 @@ def test_array_spectrogram_refuses(shape):
 
 
 def test_array_spectrogram_gives_the_published_arrays():
-    file = _REAL / "gtzan_logspec_trainvalid.npz"
+    file = _SHARED / "data" / "gtzan_logspec_trainvalid.npz"
     if not file.exists():
         pytest.skip("the GTZAN arrays are not here")
     with np.load(file) as stored:
@@ -81,7 +81,7 @@ def test_array_spectrogram_gives_the_published_arrays():
         spectrograms = stored["spectrogram"]
         scale, offset = float(stored["scale"]), float(stored["offset"])
     within, difference = [], []
-    for path in sorted((_REAL / "gtzan_mini").glob("*/*.wav")):
+    for path in sorted((_SHARED / "data" / "gtzan_mini").glob("*/*.wav")):
         if path.stem in rows:
             waveform, _ = soundfile.read(path)
             got = np.clip(np.rint((array_spectrogram(waveform) - offset) / scale), 0, 255)
