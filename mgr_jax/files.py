@@ -1,7 +1,11 @@
-"""Atomic writing of files, which stays safe when the program is killed."""
+"""Contents of files, and atomic writing, which stays safe when the program is killed."""
 
+import csv
+import io
 import os
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
@@ -13,3 +17,10 @@ def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
     partial = pathlib.Path(f"{os.fspath(path)}.partial")
     partial.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(partial, path)
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return the content of a CSV file with the column names `head`."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    return text.getvalue()

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import csv
 import io
 import os
 import pathlib
@@ -26,6 +25,7 @@ from mgr_jax.data import batches, splits
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.audio import AudioError
 from mgr_jax.errors import UserError
+from mgr_jax.files import csv_text
 from mgr_jax.training import loop, preemption
 
 _MANIFEST = "manifest.csv"
@@ -254,13 +254,10 @@ def _check_counts(counts: dict[str, int], kind: str) -> None:
 
 
 def _write_manifest(path: pathlib.Path, label_of: dict[str, str]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label"])
-    writer.writerows(sorted(label_of.items()))
-    if path.exists() and path.read_text(encoding="utf-8") != text.getvalue():
+    text = csv_text(["path", "label"], sorted(label_of.items()))
+    if path.exists() and path.read_text(encoding="utf-8") != text:
         raise UserError(
             f"workdir {path.parent}: fitted on other files or labels; use another one, or None for"
             " a temporary folder"
         )
-    path.write_text(text.getvalue(), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")

@@ -19,28 +19,16 @@ import zlib
 import numpy as np
 
 from mgr_jax.data import gtzan
-from mgr_jax.data.catalog import Track
+from mgr_jax.data.catalog import PARTS, Track
 from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
 
 _TEXTS = ("track_id", "label", "split", "artist", "recording")
 # Exceptions of NumPy and zipfile for damaged bytes.
 _DAMAGED = (
-    OSError,
-    ValueError,
-    TypeError,
-    EOFError,
-    KeyError,
-    SyntaxError,
-    OverflowError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-_PARTS = ("", "train", "valid", "test")
+    OSError, ValueError, TypeError, EOFError, KeyError, SyntaxError, OverflowError, MemoryError,
+    RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +92,7 @@ def read_tracks(root: str) -> tuple[Track, ...]:
         "the file has no track": not count,
         "a track_id or a label is empty": "" in ids or "" in values["label"],
         "a track_id is there twice": len(set(ids)) < len(ids),
-        "a split is not train, valid, test or empty": not set(values.get("split", [])) <= {*_PARTS},
+        "a split is not train, valid, test or empty": {*values.get("split", ())} - {"", *PARTS},
         "a track_id or a label has a line break": any(
             not v.isprintable() for v in (*ids, *values["label"])
         ),
@@ -112,22 +100,13 @@ def read_tracks(root: str) -> tuple[Track, ...]:
     for fault, is_so in faults.items():
         if is_so:
             raise UserError(f"data.root {path}: {fault}; correct the file")
-    facts = gtzan.facts()
-    is_gtzan = set(ids) <= facts.keys()
-    tracks = []
-    for i, name in enumerate(ids):
-        fact = facts[name] if is_gtzan else gtzan.Facts("", "", "")
-        tracks.append(
-            Track(
-                id=name,
-                path=str(path),
-                label=values["label"][i],
-                artist=values["artist"][i] if "artist" in values else fact.artist,
-                recording=values["recording"][i] if "recording" in values else fact.recording,
-                part=values["split"][i] if "split" in values else fact.part,
-            )
-        )
-    return tuple(tracks)
+    facts = gtzan.facts() if set(ids) <= gtzan.facts().keys() else {}
+    known = [facts.get(name, gtzan.Facts("", "", "")) for name in ids]
+    artists = values.get("artist", [fact.artist for fact in known])
+    recordings = values.get("recording", [fact.recording for fact in known])
+    parts = values.get("split", [fact.part for fact in known])
+    columns = zip(ids, values["label"], artists, recordings, parts, strict=True)
+    return tuple(Track(name, str(path), *row) for name, *row in columns)
 
 
 def open_arrays(root: str, *, num_frames: int, num_bins: int, sample_rate: float) -> Arrays:

@@ -2,10 +2,7 @@
 
 import dataclasses
 import itertools
-import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +11,7 @@ import numpy as np
 from absl import flags
 
 from mgr_jax.data.arrays import Arrays
+from mgr_jax.data.clip_writer import exit_with_parent
 from mgr_jax.data.clips import Clips
 
 # A batch is a dict of arrays:
@@ -194,8 +192,7 @@ def _start_worker(index: int, count: int) -> None:
     """Leave signals to the parent, which saves first, and exit when it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    exit_with_parent()
 
 
 def _window_shape(part: Part, window: int) -> tuple[int, ...]:

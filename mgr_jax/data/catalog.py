@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import pathlib
 from collections.abc import Iterable, Mapping
 
 PARTS = ("train", "valid", "test")
@@ -28,6 +29,11 @@ class Track:
     recording: str = ""
     part: str = ""
 
+    @property
+    def file_name(self) -> str:
+        """Return `path` without its folders, which differ between machines."""
+        return self.path if self.path.startswith("band:") else pathlib.PurePath(self.path).name
+
 
 @dataclasses.dataclass(frozen=True)
 class Catalog:
@@ -47,10 +53,8 @@ class Catalog:
         return hashlib.sha256(json.dumps([self.labels, facts]).encode()).hexdigest()
 
 
-def from_tracks(
-    name: str, tracks: Iterable[Track], skipped: Mapping[str, int] | None = None
-) -> Catalog:
+def from_tracks(name: str, tracks: Iterable[Track], skipped: Mapping[str, int]) -> Catalog:
     """Return the catalog of `tracks`, sorted; `skipped` counts what was left out, by reason."""
     tracks = tuple(sorted(tracks, key=lambda track: track.id))
     labels = tuple(sorted({track.label for track in tracks}))
-    return Catalog(name, tracks, labels, tuple(sorted((skipped or {}).items())))
+    return Catalog(name, tracks, labels, tuple(sorted(skipped.items())))

@@ -97,9 +97,14 @@ def _pool(num_workers: int) -> concurrent.futures.ProcessPoolExecutor:
 def _start_worker() -> None:
     """Leave Ctrl-C to the parent, exit when it does, and silence the decoders."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    exit_with_parent()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def exit_with_parent() -> None:
+    """Let this process end with its parent, even one that was killed."""
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _decode_row(job: Job) -> Record:
@@ -109,11 +114,10 @@ def _decode_row(job: Job) -> Record:
         waveform, note = _read_track(track.path, sample_rate, shape[1])
     except audio.AudioError as error:
         return Record(track.id, error=str(error))
-    if len(waveform) < shape[1] and not note:
+    # Up to a tenth of the clip is the usual spread of a collection, and not reported.
+    if len(waveform) < 0.9 * shape[1] and not note:
         seconds = len(waveform) / sample_rate
-        # Up to a tenth of the clip is the usual spread of a collection, and not reported.
-        if len(waveform) < 0.9 * shape[1]:
-            note = f"short: {seconds:.2f} s, padded to {shape[1] / sample_rate:g} s"
+        note = f"short: {seconds:.2f} s, padded to {shape[1] / sample_rate:g} s"
     scale = max(1.0, float(np.abs(waveform).max()))
     steps = np.clip(np.rint(waveform / scale * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
     # On a full disk a write raises an error, while a mapped page would kill the process.

@@ -29,38 +29,36 @@ def open_catalog(config: config_lib.Config) -> tuple[Catalog, Store]:
     Raises:
       UserError: if there are no tracks, or none can be read.
     """
-    if config.data.name == "gtzan_facts":
+    data, length = config.data, config_lib.clip_length(config)
+    rate = config.features.sample_rate
+    if data.name == "gtzan_facts":
         raise UserError(
             "data.name 'gtzan_facts' has no audio and serves experiments.audit alone; set"
             " data.name=gtzan and data.root"
         )
-    if config.data.name == "shards":
-        catalog, store = shards.open_shards(
-            config.data.root,
-            sample_rate=config.features.sample_rate,
-            clip_samples=config_lib.clip_length(config),
-        )
-    elif config.data.name == "arrays":
-        catalog = make_catalog(config.data)
+    if data.name == "shards":
+        catalog, store = shards.open_shards(data.root, sample_rate=rate, clip_samples=length)
+    elif data.name == "arrays":
+        catalog = make_catalog(data)
         store = arrays.open_arrays(
-            config.data.root,
-            num_frames=config_lib.clip_length(config),
+            data.root,
+            num_frames=length,
             num_bins=config.features.num_bins,
             sample_rate=config_lib.samples_per_second(config),
         )
     else:
-        catalog = make_catalog(config.data)
+        catalog = make_catalog(data)
         store = clips.open_clips(
             catalog,
-            sample_rate=config.features.sample_rate,
-            clip_samples=config_lib.clip_length(config),
-            cache=config.data.cache,
-            num_workers=config.data.num_workers,
+            sample_rate=rate,
+            clip_samples=length,
+            cache=data.cache,
+            num_workers=data.num_workers,
         )
     if not store.row:
         name, error = next(iter(store.errors().items()))
         raise UserError(
-            f"data.root {config.data.root}: none of {len(catalog.tracks)} files can be read"
+            f"data.root {data.root}: none of {len(catalog.tracks)} files can be read"
             f" ({name}: {error}); check the folder"
         )
     return catalog, store

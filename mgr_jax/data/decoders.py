@@ -23,8 +23,6 @@ _AHEAD = 8
 # Seconds to wait for the next block of a file.
 _TIMEOUT = 60.0
 _COMMAND = (sys.executable, "-m", "mgr_jax.data.decoder")
-_CRASHED = "crashed the decoder"
-_TOO_SLOW = "takes too long to decode"
 
 Blocks = Generator[np.ndarray, None, str]
 
@@ -120,7 +118,7 @@ class _Lane:
                         yielded = position
                         yield new
             except TimeoutError as error:
-                raise AudioError(_TOO_SLOW) from error
+                raise AudioError("takes too long to decode") from error
             except EOFError:
                 # One of the files ahead may have killed it: decode this one again, alone.
                 self._restart(index)
@@ -131,7 +129,7 @@ class _Lane:
                     return text
                 raise AudioError(text)
         self._restart(index + 1)
-        raise AudioError(_CRASHED)
+        raise AudioError("crashed the decoder")
 
     def close(self) -> None:
         if self._process is None:
@@ -180,10 +178,6 @@ class _Process:
         self._ready = select.poll()
         self._ready.register(self._stdout, select.POLLIN)
         weakref.finalize(self, _end, self._popen)
-
-    @property
-    def pid(self) -> int:
-        return self._popen.pid
 
     def alive(self) -> bool:
         return self._popen.poll() is None

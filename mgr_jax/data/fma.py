@@ -4,6 +4,7 @@
 is the official one, which keeps every artist in one part.
 """
 
+import collections
 import csv
 import pathlib
 from collections.abc import Iterator
@@ -26,7 +27,6 @@ _COLUMNS = {
     "genre": ("track", "genre_top"),
     "artist": ("artist", "id"),
 }
-_NO_GENRE = "no top genre in tracks.csv"
 _WIDEST = 2**26  # Characters: a biography can be longer than the csv module's own limit.
 
 
@@ -43,12 +43,12 @@ def read(root: pathlib.Path, subset: str) -> tuple[list[Track], dict[str, int]]:
     if not audio.is_dir():
         raise UserError(f"data.root {root}: no folder fma_{subset} in it; unpack fma_{subset}.zip")
     subsets = FMA_SUBSETS[: FMA_SUBSETS.index(subset) + 1]
-    tracks, skipped, wrong = [], {}, []
+    tracks, skipped, wrong = [], collections.Counter(), []
     for row in _rows(root / "fma_metadata" / "tracks.csv"):
         if row["subset"] not in subsets:
             continue
         if not row["genre"]:
-            skipped[_NO_GENRE] = skipped.get(_NO_GENRE, 0) + 1
+            skipped["no top genre in tracks.csv"] += 1
             continue
         name = f"{row['id']:06d}"
         path = audio / name[:3] / f"{name}.mp3"

@@ -60,6 +60,11 @@ def artist_groups(tracks: Iterable[Track]) -> list[list[Track]]:
     return sorted(groups.values(), key=lambda group: group[0].id)
 
 
+def group_ids(tracks: Iterable[Track]) -> dict[str, str]:
+    """Return track id -> id of the first track of its group in `artist_groups`."""
+    return {track.id: group[0].id for group in artist_groups(tracks) for track in group}
+
+
 def assign_folds(catalog: Catalog, *, protocol: str, num_folds: int, seed: int) -> dict[str, int]:
     """Return track id -> fold `0..num_folds - 1`, sorted by id.
 
@@ -75,7 +80,8 @@ def assign_folds(catalog: Catalog, *, protocol: str, num_folds: int, seed: int) 
     Raises:
       UserError: if a class has fewer tracks (`kfold`) or fewer groups (`artist_kfold`) than folds.
     """
-    _check_num_folds(num_folds)
+    if num_folds < 2:
+        raise UserError(f"data.num_folds is {num_folds}; give 2 or more")
     if protocol == "kfold":
         folds = _deal(catalog, num_folds, seed)
     else:
@@ -110,11 +116,6 @@ def valid_tracks(
     shares = (_VALID_ONE_IN * (num_folds - 1) - num_folds, num_folds)
     bins = _balance(groups, shares, ("artist_kfold valid", seed, num_folds, fold))
     return {track.id for group, where in zip(groups, bins, strict=True) if where for track in group}
-
-
-def _check_num_folds(num_folds: int) -> None:
-    if num_folds < 2:
-        raise UserError(f"data.num_folds is {num_folds}; give 2 or more")
 
 
 def _deal(catalog: Catalog, num_folds: int, seed: int) -> dict[str, int]:

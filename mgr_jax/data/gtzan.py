@@ -20,17 +20,8 @@ from mgr_jax.errors import UserError
 
 # Alphabetical, which is also the order of the labels 0..9.
 GENRES = (
-    "blues",
-    "classical",
-    "country",
-    "disco",
-    "hiphop",
-    "jazz",
-    "metal",
-    "pop",
-    "reggae",
-    "rock",
-)
+    "blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock",
+)  # fmt: skip
 
 
 class Facts(NamedTuple):
@@ -48,9 +39,9 @@ def facts() -> dict[str, Facts]:
     with table.open(encoding="utf-8") as file:
         return {
             row["track_id"]: Facts(
-                artist=f"artist {row['artist_group']}",
-                recording=f"recording {row['recording_group']}",
-                part=row["fault_filtered"],
+                f"artist {row['artist_group']}",
+                f"recording {row['recording_group']}",
+                row["fault_filtered"],
             )
             for row in csv.DictReader(file)
         }
@@ -60,8 +51,7 @@ def facts() -> dict[str, Facts]:
 def tracks() -> tuple[Track, ...]:
     """Return the 1000 published tracks without their audio, sorted by id."""
     return tuple(
-        Track(name, "", name.split(".")[0], fact.artist, fact.recording, fact.part)
-        for name, fact in sorted(facts().items())
+        Track(name, "", name.split(".")[0], *fact) for name, fact in sorted(facts().items())
     )
 
 

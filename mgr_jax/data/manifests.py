@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mgr_jax.data.catalog import Catalog, Track
+from mgr_jax.data.catalog import Catalog, Track, from_tracks
 from mgr_jax.data.records import Record
 
 _FORMAT = 1
@@ -97,7 +97,7 @@ _SOURCE = ("size", "mtime_ns", "md5")
 def to_text(manifest: Manifest) -> str:
     """Return the manifest as JSON, with a checksum of itself."""
     columns = {name: [getattr(t, name) for t in manifest.tracks] for name in _TRACK}
-    columns["file"] = [_file_name(track.path) for track in manifest.tracks]
+    columns["file"] = [track.file_name for track in manifest.tracks]
     columns |= {name: [getattr(r, name) for r in manifest.records] for name in _RECORD}
     columns |= {name: [getattr(s, name) for s in manifest.sources] for name in _SOURCE}
     values = {
@@ -117,11 +117,6 @@ def to_text(manifest: Manifest) -> str:
 
 def _checksum(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _file_name(path: str) -> str:
-    """Return a file's path without its folders, which differ between machines."""
-    return path if path.startswith("band:") else pathlib.PurePath(path).name
 
 
 def read_manifest(path: pathlib.Path) -> Manifest:
@@ -168,7 +163,8 @@ def _rows(columns: dict[str, list], names: Sequence[str]) -> Iterable[tuple]:
     return zip(*(columns[name] for name in names), strict=True)
 
 
-def catalog_of(common: Collection, tracks: Sequence[Track]) -> Catalog:
-    """Return the catalog of `tracks`, those of all shards."""
-    labels = tuple(sorted({track.label for track in tracks}))
-    return Catalog(common.name, tuple(tracks), labels, common.skipped)
+def catalog_of(shards: Sequence[Manifest]) -> Catalog:
+    """Return the catalog of the tracks of all `shards`."""
+    common = shards[0].collection
+    tracks = [track for manifest in shards for track in manifest.tracks]
+    return from_tracks(common.name, tracks, dict(common.skipped))

@@ -150,11 +150,10 @@ def _incomplete(shards: Sequence[Manifest]) -> list[str]:
                 f" {remedy(manifest.shard, manifest.num_shards)}"
             )
     if not faults:
-        tracks = tuple(track for manifest in shards for track in manifest.tracks)
         common = shards[0].collection
-        if manifests.catalog_of(common, tracks).hash() != common.catalog_hash:
+        if manifests.catalog_of(shards).hash() != common.catalog_hash:
             faults.append(
-                f"the {len(tracks)} tracks of all shards are not the {common.num_tracks} of the"
+                f"the {len(shard_of)} tracks of all shards are not the {common.num_tracks} of the"
                 " catalog; write all shards again"
             )
     return faults

@@ -136,7 +136,7 @@ def open_shards(root: str, *, sample_rate: int, clip_samples: int) -> tuple[Cata
         clip_samples=clip_samples,
         piece_samples=common.piece_samples,
     )
-    return _catalog(shards), clips.Clips(samples, records, sample_rate, folder)
+    return manifests.catalog_of(shards), clips.Clips(samples, records, sample_rate, folder)
 
 
 def read_catalog(root: str) -> Catalog:
@@ -145,12 +145,7 @@ def read_catalog(root: str) -> Catalog:
     Raises:
       UserError: see `shard_faults.read_manifests`.
     """
-    return _catalog(shard_faults.read_manifests(root))
-
-
-def _catalog(shards: list[manifests.Manifest]) -> Catalog:
-    tracks = [track for manifest in shards for track in manifest.tracks]
-    return manifests.catalog_of(shards[0].collection, tracks)
+    return manifests.catalog_of(shard_faults.read_manifests(root))
 
 
 def read_checksums(root: str) -> dict[str, str]:

@@ -5,11 +5,12 @@ import csv
 import os
 import pathlib
 import unicodedata
+from collections.abc import Mapping, Sequence
 
 import soundfile
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import ballroom, fma, gtzan
+from mgr_jax.data import arrays, ballroom, fma, gtzan
 from mgr_jax.data.catalog import PARTS, Catalog, Track, from_tracks
 from mgr_jax.errors import UserError
 
@@ -20,6 +21,8 @@ AUDIO_SUFFIXES = frozenset(
     | {".aif", ".aifc", ".oga", ".opus", ".snd"}
 )
 
+Tracks = tuple[Sequence[Track], Mapping[str, int]]
+
 
 def make_catalog(data: config_lib.Data) -> Catalog:
     """Return the catalog that `data.name` and `data.root` name.
@@ -28,7 +31,12 @@ def make_catalog(data: config_lib.Data) -> Catalog:
       UserError: if the root is missing or holds no audio, a row of a manifest is wrong, or there
         are fewer than two classes.
     """
-    catalog = _CATALOGS[data.name](data)
+    if data.name == "shards":  # The data set that they were made of keeps its name.
+        from mgr_jax.data import shards
+
+        catalog = shards.read_catalog(data.root)
+    else:
+        catalog = from_tracks(data.name, *_READERS[data.name](data))
     if len(catalog.labels) < 2:
         raise UserError(
             f"data.root {data.root}: only one class ({', '.join(catalog.labels)}); a classifier"
@@ -37,29 +45,29 @@ def make_catalog(data: config_lib.Data) -> Catalog:
     return catalog
 
 
-def _band(data: config_lib.Data) -> Catalog:
+def _band(data: config_lib.Data) -> Tracks:
     from mgr_jax.data.band import render  # Imported here: SciPy is slow to start.
 
     tracks = render.tracks(
         num_grooves=data.num_grooves, clips_per_groove=data.clips_per_groove, seed=data.seed
     )
-    return from_tracks("band", tracks, {})
+    return tracks, {}
 
 
-def _folder(data: config_lib.Data) -> Catalog:
+def _folder(data: config_lib.Data) -> Tracks:
     """Read `root/<class>/**/*.{wav,au,...}`: the label is the folder below the root."""
     root = _existing_folder(data.root)
-    skipped: dict[str, int] = {}
+    skipped = collections.Counter()
     classes, files = [], []
     for path in root.iterdir():
         if _is_hidden(path.name):
             continue
         if path.is_dir() and root.resolve().is_relative_to(path.resolve()):
-            _count(skipped, "link back to the root")
+            skipped["link back to the root"] += 1
         elif path.is_dir():
             classes.append(path)
         elif _is_audio(path.name):
-            _count(skipped, "audio outside of a class folder")
+            skipped["audio outside of a class folder"] += 1
     for folder in classes:
         files += [(folder.name, path) for path in _audio_files(folder, skipped)]
     if not files:
@@ -74,14 +82,13 @@ def _folder(data: config_lib.Data) -> Catalog:
         name, stem = path.relative_to(root), path.with_suffix("")
         recording = _text(stem.relative_to(root).as_posix()) if stems[stem] > 1 else ""
         tracks.append(Track(_text(name.as_posix()), str(path), _text(label), recording=recording))
-    return from_tracks("folder", tracks, skipped)
+    return tracks, skipped
 
 
-def _gtzan(data: config_lib.Data) -> Catalog:
+def _gtzan(data: config_lib.Data) -> Tracks:
     """Read GTZAN as first released (`genres/`), as on Kaggle (`Data/genres_original/`) or bare."""
     root = _existing_folder(data.root)
-    nested = ("", "genres", "genres_original", "Data/genres_original")
-    bases = [root / name for name in nested]
+    bases = [root / name for name in ("", "genres", "genres_original", "Data/genres_original")]
     base = next((b for b in bases if any((b / genre).is_dir() for genre in gtzan.GENRES)), None)
     if base is None:
         raise UserError(
@@ -89,18 +96,15 @@ def _gtzan(data: config_lib.Data) -> Catalog:
             " Data/genres_original/; point it at the folder that holds them"
         )
     facts = gtzan.facts()
-    tracks, skipped, paths = [], {}, {}
+    tracks, skipped, paths = [], collections.Counter(), collections.defaultdict(list)
     for genre in gtzan.GENRES:
         for path in _audio_files(base / genre, skipped):
             name = path.stem
             if name not in facts or not name.startswith(f"{genre}."):
-                _count(skipped, "not a GTZAN track name")
+                skipped["not a GTZAN track name"] += 1
                 continue
-            paths.setdefault(name, []).append(path.name)
-            fact = facts[name]
-            tracks.append(
-                Track(name, str(path), genre, fact.artist, fact.recording, part=fact.part)
-            )
+            paths[name].append(path.name)
+            tracks.append(Track(name, str(path), genre, *facts[name]))
     repeated = [" and ".join(names) for names in paths.values() if len(names) > 1]
     if repeated:
         raise UserError(f"data.root {base}: {_some(repeated)} are one track each; keep one file")
@@ -109,27 +113,10 @@ def _gtzan(data: config_lib.Data) -> Catalog:
             f"data.root {base}: no GTZAN track (blues/blues.00000.wav, ...); use data.name=folder"
             " for other collections"
         )
-    return from_tracks("gtzan", tracks, skipped)
+    return tracks, skipped
 
 
-def _fma(data: config_lib.Data) -> Catalog:
-    return from_tracks("fma", *fma.read(_existing_folder(data.root), data.subset))
-
-
-def _ballroom(data: config_lib.Data) -> Catalog:
-    return from_tracks("ballroom", *ballroom.read(_existing_folder(data.root)))
-
-
-def _extended_ballroom(data: config_lib.Data) -> Catalog:
-    return from_tracks("extended_ballroom", *ballroom.read_extended(_existing_folder(data.root)))
-
-
-def _gtzan_facts(data: config_lib.Data) -> Catalog:
-    """Return GTZAN as published, without its audio: for `experiments.audit`."""
-    return from_tracks("gtzan_facts", gtzan.tracks(), {})
-
-
-def _manifest(data: config_lib.Data) -> Catalog:
+def _manifest(data: config_lib.Data) -> Tracks:
     """Read a CSV with `path,label` and, where known, `id,artist,recording,split`.
 
     Paths are relative to the CSV. Every wrong row is listed, not only the first.
@@ -169,7 +156,7 @@ def _manifest(data: config_lib.Data) -> Catalog:
         raise UserError(f"data.root {root}: {_some(wrong)}; correct these rows")
     if not tracks:
         raise UserError(f"data.root {root}: the CSV has no rows; add one per track")
-    return from_tracks("manifest", tracks, {})
+    return tracks, {}
 
 
 def _manifest_track(value: dict[str, str], folder: pathlib.Path) -> Track:
@@ -183,19 +170,6 @@ def _manifest_track(value: dict[str, str], folder: pathlib.Path) -> Track:
     )
 
 
-def _arrays(data: config_lib.Data) -> Catalog:
-    from mgr_jax.data import arrays
-
-    return from_tracks("arrays", arrays.read_tracks(data.root), {})
-
-
-def _shards(data: config_lib.Data) -> Catalog:
-    """Return the catalog that shards were made of, under its own name, which decides protocols."""
-    from mgr_jax.data import shards
-
-    return shards.read_catalog(data.root)
-
-
 def _existing_folder(root: str) -> pathlib.Path:
     path = pathlib.Path(os.path.expanduser(root))
     if not os.path.isdir(path):
@@ -205,7 +179,7 @@ def _existing_folder(root: str) -> pathlib.Path:
     return path
 
 
-def _audio_files(folder: pathlib.Path, skipped: dict[str, int]) -> list[pathlib.Path]:
+def _audio_files(folder: pathlib.Path, skipped: collections.Counter) -> list[pathlib.Path]:
     """Return the audio files below `folder`; count in `skipped` what is left out, by reason.
 
     Only the names are checked: the decoder reports a broken link or a pipe. Links to folders are
@@ -214,28 +188,24 @@ def _audio_files(folder: pathlib.Path, skipped: dict[str, int]) -> list[pathlib.
     files = []
 
     def refuse(error: OSError) -> None:
-        _count(skipped, f"folder that cannot be read ({_text(error.filename)}: {error.strerror})")
+        skipped[f"folder that cannot be read ({_text(error.filename)}: {error.strerror})"] += 1
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
         for name in folders:
             if os.path.islink(os.path.join(parent, name)):
-                _count(skipped, "link to a folder")
+                skipped["link to a folder"] += 1
         folders[:] = [name for name in folders if not _is_hidden(name)]
         for name in names:
             if _is_hidden(name):
-                _count(skipped, "hidden file (._*, .DS_Store, ...)")
+                skipped["hidden file (._*, .DS_Store, ...)"] += 1
             elif _is_audio(name):
                 files.append(pathlib.Path(parent, name))
             else:
                 suffix = _text(pathlib.Path(name).suffix.lower())
-                _count(skipped, f"not audio ({suffix or 'no suffix'})")
+                skipped[f"not audio ({suffix or 'no suffix'})"] += 1
     if not files:
-        _count(skipped, f"folder without audio ({_text(folder.name)})")
+        skipped[f"folder without audio ({_text(folder.name)})"] += 1
     return sorted(files)
-
-
-def _count(skipped: dict[str, int], reason: str) -> None:
-    skipped[reason] = skipped.get(reason, 0) + 1
 
 
 def _text(name: str) -> str:
@@ -258,15 +228,14 @@ def _is_audio(name: str) -> bool:
     return pathlib.Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
-_CATALOGS = {
+_READERS = {
     "band": _band,
     "gtzan": _gtzan,
-    "gtzan_facts": _gtzan_facts,
+    "gtzan_facts": lambda data: (gtzan.tracks(), {}),
     "folder": _folder,
     "manifest": _manifest,
-    "fma": _fma,
-    "ballroom": _ballroom,
-    "extended_ballroom": _extended_ballroom,
-    "arrays": _arrays,
-    "shards": _shards,
+    "fma": lambda data: fma.read(_existing_folder(data.root), data.subset),
+    "ballroom": lambda data: ballroom.read(_existing_folder(data.root)),
+    "extended_ballroom": lambda data: ballroom.read_extended(_existing_folder(data.root)),
+    "arrays": lambda data: (arrays.read_tracks(data.root), {}),
 }

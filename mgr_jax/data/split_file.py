@@ -7,11 +7,10 @@ A CSV has a line `track_id,part` or `track_id,fold` per track. A JSON file has t
 import collections
 import csv
 import dataclasses
-import io
 import json
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mgr_jax.data import folds as folds_lib
@@ -19,6 +18,7 @@ from mgr_jax.data import splits
 from mgr_jax.data.catalog import PARTS, Catalog, Track
 from mgr_jax.data.sources import AUDIO_SUFFIXES
 from mgr_jax.errors import UserError
+from mgr_jax.files import csv_text
 
 # Names of the parts in a line.
 _PART_NAMES = {
@@ -51,15 +51,6 @@ class Assignment:
 def of_split(split: splits.Split) -> Assignment:
     """Return `split` as an assignment."""
     return Assignment({part: getattr(split, part) for part in PARTS}, has_folds=False)
-
-
-def folds_csv(folds: Mapping[str, int]) -> str:
-    """Return the `track_id,fold` lines of `splits.make_folds`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["track_id", "fold"])
-    writer.writerows(sorted(folds.items()))
-    return text.getvalue()
 
 
 def folds_json(catalog: Catalog, *, protocol: str, num_folds: int, seed: int) -> dict[str, Any]:
@@ -179,20 +170,17 @@ def _json_rows(text: str) -> list[tuple[str, str]]:
     return [(name, str(part)) for name, part in values.items()]
 
 
-def _matcher(tracks: Iterable[Track]) -> Callable[[str], str | None]:
+def _matcher(tracks: Sequence[Track]) -> Callable[[str], str | None]:
     """Return a function from a name to the id of the one track that it can mean, or None."""
-    tracks = tuple(tracks)
     ids = {track.id for track in tracks}
     whole: dict[tuple[str, ...], str] = {}
     tails: dict[tuple[str, ...], set[str]] = collections.defaultdict(set)
     for track in tracks:
-        for name in (track.id, track.path):
-            if name:
-                pieces = _pieces(name)
-                if name == track.id:
-                    whole.setdefault(pieces, track.id)
-                for start in range(len(pieces)):
-                    tails[pieces[start:]].add(track.id)
+        whole.setdefault(_pieces(track.id), track.id)
+        for name in filter(None, (track.id, track.path)):
+            pieces = _pieces(name)
+            for start in range(len(pieces)):
+                tails[pieces[start:]].add(track.id)
 
     def match(name: str) -> str | None:
         if name in ids:
@@ -222,7 +210,8 @@ def to_text(catalog: Catalog, *, path: str, protocol: str, num_folds: int, seed:
     if protocol in folds_lib.PROTOCOLS:
         options = {"protocol": protocol, "num_folds": num_folds, "seed": seed}
         if not as_json:
-            return folds_csv(splits.make_folds(catalog, **options))
+            folds = splits.make_folds(catalog, **options)
+            return csv_text(["track_id", "fold"], sorted(folds.items()))
         values = folds_json(catalog, **options)
     else:
         split = splits.make_split(catalog, protocol=protocol, seed=seed)

@@ -4,10 +4,8 @@ Random protocols order the tracks by a SHA-256 of seed and id, so that a split i
 machine and with every version of any library.
 """
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -17,6 +15,7 @@ from mgr_jax.data import folds as folds_lib
 from mgr_jax.data import gtzan
 from mgr_jax.data.catalog import PARTS, Catalog, Track
 from mgr_jax.errors import UserError
+from mgr_jax.files import csv_text
 
 # Protocol of a model that was trained elsewhere, on unknown tracks.
 IMPORTED = "imported"
@@ -117,9 +116,8 @@ def make_folds(
     For GTZAN these are the folds of its 1000 published tracks, so that a damaged file does not
     change the folds of the others; a copy that lacks more than a hundred is divided on its own.
     """
-    assigned = folds_lib.assign_folds(
-        _published(catalog), protocol=protocol, num_folds=num_folds, seed=seed
-    )
+    whole = _published(catalog)
+    assigned = folds_lib.assign_folds(whole, protocol=protocol, num_folds=num_folds, seed=seed)
     present = {track.id for track in catalog.tracks}
     return {name: fold for name, fold in assigned.items() if name in present}
 
@@ -132,15 +130,9 @@ def _one_fold(
     assigned = folds_lib.assign_folds(whole, **options)
     others = [track for track in whole.tracks if assigned.get(track.id, fold) != fold]
     valid = folds_lib.valid_tracks(others, fold=fold, **options)
-    parts = {}
-    for track in catalog.tracks:
-        if track.id not in assigned:
-            parts[track.id] = ""
-        elif assigned[track.id] == fold:
-            parts[track.id] = "test"
-        else:
-            parts[track.id] = "valid" if track.id in valid else "train"
-    return parts
+    part_of = {name: "test" if here == fold else "train" for name, here in assigned.items()}
+    part_of |= dict.fromkeys(valid, "valid")
+    return {track.id: part_of.get(track.id, "") for track in catalog.tracks}
 
 
 def _is_gtzan(catalog: Catalog) -> bool:
@@ -252,9 +244,5 @@ def from_json(values: dict[str, Any]) -> Split:
 
 def to_csv(split: Split) -> str:
     """Return `track_id,part` lines, for use elsewhere."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["track_id", "part"])
-    for part in PARTS:
-        writer.writerows((name, part) for name in getattr(split, part))
-    return text.getvalue()
+    rows = ((name, part) for part in PARTS for name in getattr(split, part))
+    return csv_text(["track_id", "part"], rows)

@@ -50,7 +50,7 @@ def interval(
         raise ValueError("values is empty: need one recording or more")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence}: need 0 < confidence < 1")
-    totals = _totals(values, groups)
+    totals = values if groups is None else group_sums(values, groups)
     statistics = np.concatenate(
         [statistic(sums) for sums in _resamples(totals, num_resamples=num_resamples, seed=seed)]
     )
@@ -91,10 +91,12 @@ def mean_interval(
     return None if np.isnan(low) else (float(low), float(high))
 
 
-def _totals(values: np.ndarray, groups: Sequence[str] | None) -> np.ndarray:
-    """Return the sums by group [G, ...]."""
-    if groups is None:
-        return values
+def group_sums(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """Return the sums of `values` [N, ...] over the recordings of each group, [G, ...].
+
+    Raises:
+      ValueError: if the arguments differ in length.
+    """
     names, index = np.unique(np.asarray(groups), return_inverse=True)
     if len(index) != len(values):
         raise ValueError(f"groups has {len(index)} values for {len(values)} recordings")

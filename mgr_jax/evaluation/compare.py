@@ -101,13 +101,11 @@ def compare(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, An
         _pair(systems[i], names[i], systems[j], names[j], groups)
         for i, j in itertools.combinations(range(len(systems)), 2)
     ]
-    adjusted = stats.holm([pair["p"] for pair in pairs])
-    for pair, p in zip(pairs, adjusted, strict=True):
-        pair["p_holm"], pair["distinguishable"] = p, p < _ALPHA
-    for field in ("mcnemar_exact", "mcnemar_mid_p"):
+    for field in ("p", "mcnemar_exact", "mcnemar_mid_p"):
         for pair, p in zip(pairs, stats.holm([pair[field] for pair in pairs]), strict=True):
             pair[f"{field}_holm"] = p
     for pair in pairs:
+        pair["distinguishable"] = pair["p_holm"] < _ALPHA
         pair["verdict"] = _verdict(pair, len(first.ids), len(pairs))
     return describe_part(systems, names) | {"pairs": pairs, "notes": _notes(systems, names)}
 
@@ -222,8 +220,7 @@ def _check_same(first: Evaluation, first_name: str, second: Evaluation, second_n
 def _describe_system(system: Evaluation, name: str) -> dict[str, Any]:
     report = system.report
     fields = ("system", "protocol", "accuracy", "ci95", "n", "num_correct", "checkpoint_step")
-    values = {field: report[field] for field in fields}
-    return {"name": name, "workdir": system.workdir} | values
+    return {"name": name, "workdir": system.workdir} | {field: report[field] for field in fields}
 
 
 def _notes(systems: Sequence[Evaluation], names: Sequence[str]) -> list[str]:

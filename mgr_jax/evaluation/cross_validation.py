@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from mgr_jax.data.catalog import Track
-from mgr_jax.data.folds import artist_groups
+from mgr_jax.data.folds import group_ids
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import bootstrap, stats
+from mgr_jax.evaluation import bootstrap
+from mgr_jax.evaluation.results import count
 from mgr_jax.version import VERSION
 
 RANDOM, GROUPED = "kfold", "artist_kfold"
@@ -85,7 +86,7 @@ def make_report(
     Raises:
       ValueError: if a track is tested twice under one seed and protocol.
     """
-    groups = {track.id: group[0].id for group in artist_groups(tracks) for track in group}
+    groups = group_ids(tracks)
     protocols = list(dict.fromkeys(fold.protocol for fold in folds))
     by_protocol = {
         name: _one_protocol([fold for fold in folds if fold.protocol == name], groups)
@@ -125,16 +126,12 @@ def _one_protocol(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str,
 
 def _one_seed(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any]:
     correct = _share_correct(folds)
-    hits, n = round(sum(correct.values())), len(correct)
     rows = [_one_fold(fold) for fold in sorted(folds, key=lambda fold: fold.fold)]
     accuracies = [row["accuracy"] for row in rows]
     return {
         "seed": folds[0].seed,
-        "accuracy": hits / n,
-        "ci95": list(stats.wilson_interval(hits, n)),
+        **count(round(sum(correct.values())), len(correct)),
         "ci95_groups": _interval(correct, groups),
-        "n": n,
-        "num_correct": hits,
         "fold_mean": float(np.mean(accuracies)),
         "fold_sd": _sd(accuracies),
         "folds": rows,
@@ -142,13 +139,9 @@ def _one_seed(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any
 
 
 def _one_fold(fold: Fold) -> dict[str, Any]:
-    hits, n = sum(fold.correct.values()), len(fold.correct)
     return {
         "fold": fold.fold,
-        "accuracy": hits / n,
-        "ci95": list(stats.wilson_interval(hits, n)),
-        "n": n,
-        "num_correct": hits,
+        **count(sum(fold.correct.values()), len(fold.correct)),
         "shared_artists": fold.shared_artists,
         "shared_recordings": fold.shared_recordings,
     }

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats as scipy_stats
 
+from mgr_jax.evaluation.bootstrap import group_sums
+
 
 class McNemar(NamedTuple):
     """Counts of the discordant recordings and two-sided p values; see `mcnemar`."""
@@ -77,15 +79,10 @@ def sign_flip_test(first: np.ndarray, second: np.ndarray, groups: Sequence[str])
       ValueError: if the arguments differ in length.
     """
     first, second = _pair(first, second)
-    names, index = np.unique(np.asarray(groups), return_inverse=True)
-    if len(index) != len(first):
-        raise ValueError(f"groups has {len(index)} values for {len(first)} recordings")
-    sums = np.zeros(len(names), int)
-    np.add.at(sums, index, first.astype(int) - second)
-    sizes = np.abs(sums[sums != 0])
+    sums = group_sums(first.astype(int) - second, groups).astype(int)
     # The probabilities of the sums -total, ..., total.
     probabilities = np.ones(1)
-    for size in sizes:
+    for size in np.abs(sums[sums != 0]):
         signs = np.zeros(2 * size + 1)
         signs[[0, -1]] = 0.5
         probabilities = np.convolve(probabilities, signs)
@@ -103,11 +100,10 @@ def design_effect(values: np.ndarray, groups: Sequence[str]) -> float:
       values: one number for each recording [N].
       groups: name of the group of each recording [N].
     """
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
     residuals = np.asarray(values, float) - np.mean(values)
     if not residuals.any():
         return 1.0
-    return float((np.bincount(index, residuals) ** 2).sum() / (residuals**2).sum())
+    return float((group_sums(residuals, groups) ** 2).sum() / (residuals**2).sum())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -171,9 +167,10 @@ def smallest_difference(
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (
-            (low, middle) if _connor(middle, discordant, power, alpha) <= n else (middle, high)
-        )
+        if _connor(middle, discordant, power, alpha) <= n:
+            high = middle
+        else:
+            low = middle
     return high
 
 

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mgr_jax.data import folds, gtzan, splits
-from mgr_jax.data.catalog import PARTS, Catalog, Track
+from mgr_jax.data.catalog import PARTS, Catalog, Track, from_tracks
 from mgr_jax.errors import UserError
 
 # Other folds than these would be other folds than those published.
@@ -27,8 +27,7 @@ GTZAN = Catalog("gtzan_facts", gtzan.tracks(), gtzan.GENRES)
 
 
 def _catalog(tracks):
-    tracks = tuple(sorted(tracks, key=lambda track: track.id))
-    return Catalog("folder", tracks, tuple(sorted({track.label for track in tracks})))
+    return from_tracks("folder", tracks, {})
 
 
 def _artists(*sizes, label="a"):

@@ -120,7 +120,7 @@ def test_read_gives_no_sample_twice_when_a_decoder_is_killed(pool, tmp_path, mon
     monkeypatch.setattr(decoders, "_COMMAND", (sys.executable, "-c", script))
     (path,) = _write(tmp_path, "long.wav", seconds=60, rate=48_000)
     process = pool.acquire()
-    pid = process.pid
+    pid = process._popen.pid
     pool.release(process)
     for _, blocks in pool.read([path], sample_rate=48_000):
         first = next(blocks)

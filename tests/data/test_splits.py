@@ -10,40 +10,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mgr_jax.data import gtzan, splits
-from mgr_jax.data.catalog import PARTS, Catalog, Track
+from mgr_jax.data.catalog import PARTS, Catalog, Track, from_tracks
 from mgr_jax.errors import UserError
 
 # Of the holdout split of GTZAN with seed 7: a change would make all earlier workdirs another split.
 PINNED_TEST = ("blues.00002", "blues.00005", "blues.00009", "blues.00026")
 PINNED_HASH = "181d4de0708083d6b04ccf58ac04dbb945cdd023f7b3107ef4b143b93f3bcb9a"
-
-
-def _catalog(tracks, name="folder"):
-    tracks = tuple(sorted(tracks, key=lambda track: track.id))
-    return Catalog(name, tracks, tuple(sorted({track.label for track in tracks})))
+GTZAN = Catalog("gtzan", gtzan.tracks(), gtzan.GENRES)
 
 
 def _classes(sizes):
     """Catalog with `sizes[i]` tracks of class i."""
-    return _catalog(
+    tracks = [
         Track(f"{label:02d}/{i:04d}", "", f"class {label:02d}")
         for label, size in enumerate(sizes)
         for i in range(size)
-    )
-
-
-def _gtzan():
-    return _catalog(
-        (
-            Track(name, "", name.split(".")[0], fact.artist, fact.recording, part=fact.part)
-            for name, fact in gtzan.facts().items()
-        ),
-        "gtzan",
-    )
+    ]
+    return from_tracks("folder", tracks, {})
 
 
 def _listed(*tracks):
-    return _catalog(Track(f"{i}", "", **facts) for i, facts in enumerate(tracks))
+    return from_tracks("folder", (Track(f"{i}", "", **facts) for i, facts in enumerate(tracks)), {})
 
 
 def _refused(catalog, **kwargs):
@@ -104,12 +91,12 @@ def test_holdout_keeps_the_parts_of_the_other_classes_when_one_is_added():
 
 
 def test_holdout_of_gtzan_has_800_100_100_tracks():
-    split = splits.make_split(_gtzan(), protocol="holdout")
+    split = splits.make_split(GTZAN, protocol="holdout")
     assert _sizes(split) == {"train": 800, "valid": 100, "test": 100}
 
 
 def test_holdout_is_the_same_on_every_machine():
-    split = splits.make_split(_gtzan(), protocol="holdout", seed=7)
+    split = splits.make_split(GTZAN, protocol="holdout", seed=7)
     assert split.test[:4] == PINNED_TEST
     assert split.hash() == PINNED_HASH
 
@@ -139,8 +126,8 @@ def test_holdout_refuses_a_class_of_which_nothing_can_be_read():
 
 
 def test_holdout_reports_what_crosses():
-    split = splits.make_split(_gtzan(), protocol="holdout")
-    by_id = {track.id: track for track in _gtzan().tracks}
+    split = splits.make_split(GTZAN, protocol="holdout")
+    by_id = {track.id: track for track in GTZAN.tracks}
     learned = [by_id[name] for name in (*split.train, *split.valid)]
     tested = [by_id[name] for name in split.test]
     for field, shared in (
@@ -211,7 +198,7 @@ def test_listed_refuses_a_class_that_is_not_learned():
 
 
 def test_fault_filtered_is_the_published_split():
-    split = splits.make_split(_gtzan(), protocol="fault_filtered")
+    split = splits.make_split(GTZAN, protocol="fault_filtered")
     assert _sizes(split) == {"train": 443, "valid": 197, "test": 290}
     assert len(split.left_out) == 70
     assert (split.shared_artists, split.shared_recordings) == ((), ())
@@ -225,12 +212,12 @@ def test_fault_filtered_is_for_gtzan_alone():
 
 @pytest.mark.parametrize("protocol", ["holdout", "listed", "fault_filtered"])
 def test_make_split_refuses_a_fold_that_is_not_there(protocol):
-    message = _refused(_gtzan(), protocol=protocol, fold=1)
+    message = _refused(GTZAN, protocol=protocol, fold=1)
     assert message.startswith("data.fold is 1, but ")
 
 
 def test_from_json_gives_back_what_to_json_took():
-    split = splits.make_split(_gtzan(), protocol="holdout", seed=3)
+    split = splits.make_split(GTZAN, protocol="holdout", seed=3)
     values = json.loads(json.dumps(splits.to_json(split)))
     assert splits.from_json(values) == split
     assert splits.from_json(values).hash() == split.hash()

@@ -86,10 +86,7 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
     ]
     if report["mistakes"]:
         body += [heading("Most confident mistakes"), table(*wording.mistakes(report), numbers=(4,))]
-    body += [
-        heading("Where this comes from"),
-        table(["what", "value"], wording.provenance(report)),
-    ]
+    body += [heading("Where this comes from"), table(["what", "value"], wording.provenance(report))]
     if report["undefined"]:
         rows = list(report["undefined"].items())
         body.append("<details><summary>Not defined here, and why</summary>")

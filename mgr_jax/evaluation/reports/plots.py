@@ -154,15 +154,9 @@ def reliability(path: pathlib.Path, report: Mapping[str, Any], title: str) -> No
         sizes = [12 + 160 * b["n"] / report["n"] for b in bins]
         axes.plot(x, y, color=color, linewidth=1, alpha=0.4)
         axes.scatter(x, y, s=sizes, color=color, label=name, alpha=0.8)
+        starts, counts = [b["from"] for b in bins], [b["n"] for b in bins]
         width = bins[0]["to"] - bins[0]["from"]
-        below.bar(
-            [b["from"] for b in bins],
-            [b["n"] for b in bins],
-            width=width,
-            align="edge",
-            color=color,
-            alpha=0.5,
-        )
+        below.bar(starts, counts, width=width, align="edge", color=color, alpha=0.5)
     axes.set_ylim(-0.03, 1.03)
     axes.set_ylabel("share that is right")
     axes.legend(frameon=False, loc="upper left", fontsize=9)
@@ -179,23 +173,17 @@ def abstention(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], title: str
     """Draw the accuracy of the answered tracks by their share."""
     rows = [row for row in rows if row["n"]]
     coverage = [100 * row["coverage"] for row in rows]
+    accuracy = [100 * row["accuracy"] for row in rows]
     figure = Figure(figsize=(5.4, 3.9), layout="constrained")
     axes = figure.add_subplot()
     low, high = np.array([row["ci95"] for row in rows]).T * 100
     axes.fill_between(coverage, low, high, color=_TRAIN, alpha=0.18, label="95 % interval")
-    axes.plot(
-        coverage,
-        [100 * row["accuracy"] for row in rows],
-        color=_TRAIN,
-        marker="o",
-        label="accuracy",
-    )
-    last = None
-    for row, x in zip(rows, coverage, strict=True):
-        if last is None or abs(last - x) > 6:  # Numbers must not overlap.
-            place = (x, 100 * row["accuracy"])
+    axes.plot(coverage, accuracy, color=_TRAIN, marker="o", label="accuracy")
+    last = np.inf
+    for row, x, y in zip(rows, coverage, accuracy, strict=True):
+        if abs(last - x) > 6:  # Numbers must not overlap.
             axes.annotate(
-                f"{row['confidence']:.2g}", place, xytext=(0, 7), textcoords="offset points",
+                f"{row['confidence']:.2g}", (x, y), xytext=(0, 7), textcoords="offset points",
                 ha="center", size=8,
             )  # fmt: skip
             last = x

@@ -1,9 +1,9 @@
 """The origin of a result: code, machine, data, time and the number of evaluations."""
 
+import contextlib
 import datetime
 import fcntl
 import json
-import pathlib
 from typing import Any
 
 import jax
@@ -59,24 +59,20 @@ def count_evaluation(run: workdir_lib.Run, part: str, *, checkpoint_step: int) -
     with open(run.path / _LOG, "a+", encoding="utf-8", errors="replace") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        counts = [_count(line, part) for line in file.read().splitlines()]
-        number = max([*counts, _reported_count(run.path / "eval" / part / "report.json")]) + 1
+        records = file.read().splitlines()
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            report = run.path / "eval" / part / "report.json"
+            records.append(report.read_text(encoding="utf-8"))
+        number = max((_count(record, part) for record in records), default=0) + 1
         record = {"part": part, "times_evaluated": number, "checkpoint_step": checkpoint_step}
         record["at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         file.write(json.dumps(record) + "\n")
     return number
 
 
-def _count(line: str, part: str) -> int:
+def _count(text: str, part: str) -> int:
     try:
-        record = json.loads(line)
+        record = json.loads(text)
         return int(record["times_evaluated"]) if record["part"] == part else 0
     except (ValueError, KeyError, TypeError):
-        return 0
-
-
-def _reported_count(path: pathlib.Path) -> int:
-    try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["times_evaluated"])
-    except (OSError, ValueError, KeyError, TypeError):
         return 0

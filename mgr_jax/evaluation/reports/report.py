@@ -1,6 +1,5 @@
 """The report of an evaluation: pages, tables and figures in `eval/<part>/` of a workdir."""
 
-import csv
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import calibration, results
 from mgr_jax.evaluation.reports import html, markdown, plots, provenance, wording
-from mgr_jax.files import write_whole
+from mgr_jax.files import csv_text, write_whole
 from mgr_jax.version import VERSION
 from mgr_jax.workdir import Run, read_metrics
 
@@ -89,7 +88,7 @@ def make_report(
     is_other = wanted != getattr(run.split, part)
     comparable = not is_other or learned.knows_artists(names, run.split)
     errors = dataset.clips.errors()
-    group_of = _groups(tracks)
+    group_of = folds.group_ids(tracks)
     temperature = calibration.load_temperature(run.path, checkpoint_step=checkpoint_step)
     measured = results.measure(
         scores,
@@ -136,17 +135,20 @@ def _tracks(dataset: Dataset, part: str) -> list[Track]:
     return [by_id[name] for name in dataset.parts[part].ids]
 
 
-def _groups(tracks: Sequence[Track]) -> dict[str, str]:
-    """Return track id -> id of the first track of its group, which shares artist or recording."""
-    return {track.id: group[0].id for group in folds.artist_groups(tracks) for track in group}
-
-
 def _write(
     folder: pathlib.Path, run: Run, dataset: Dataset, report: dict[str, Any], scores: np.ndarray
 ) -> dict[str, Any]:
     tracks = _tracks(dataset, report["part"])
-    _write_predictions(folder / "predictions.csv", tracks, scores, run.labels)
-    _write_tracks(folder / "tracks.csv", tracks)
+    predictions = [
+        [track.id, track.label, run.labels[row.argmax()], *(f"{p:.6f}" for p in np.exp(row))]
+        for track, row in zip(tracks, scores, strict=True)
+    ]
+    head = ["track_id", "label", "predicted", *run.labels]
+    (folder / "predictions.csv").write_text(csv_text(head, predictions), encoding="utf-8")
+    group_of = folds.group_ids(tracks)
+    head = ["track_id", "group", "artist", "recording"]
+    rows = [(t.id, group_of[t.id], t.artist, t.recording) for t in tracks]
+    (folder / "tracks.csv").write_text(csv_text(head, rows), encoding="utf-8")
     report["figures"] = _draw(folder, report, read_metrics(run.path))
     (folder / "report.md").write_text(markdown.to_markdown(report), encoding="utf-8")
     (folder / "report.html").write_text(html.to_html(report, folder), encoding="utf-8")
@@ -202,35 +204,10 @@ def _mistakes(
     return [
         {
             "id": tracks[i].id,
-            "file": _file_name(tracks[i].path),
+            "file": tracks[i].file_name,
             "true": labels[int(truth[i])],
             "predicted": labels[int(predicted[i])],
             "probability": float(np.exp(scores[i, predicted[i]])),
         }
         for i in wrong
     ]
-
-
-def _file_name(path: str) -> str:
-    """Return the name of the file without its folders; the band's tracks are no files."""
-    return path if path.startswith("band:") else pathlib.PurePath(path).name
-
-
-def _write_predictions(
-    path: pathlib.Path, tracks: Sequence[Track], scores: np.ndarray, labels: Sequence[str]
-) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["track_id", "label", "predicted", *labels])
-        for track, row in zip(tracks, scores, strict=True):
-            probabilities = [f"{p:.6f}" for p in np.exp(row)]
-            writer.writerow([track.id, track.label, labels[row.argmax()], *probabilities])
-
-
-def _write_tracks(path: pathlib.Path, tracks: Sequence[Track]) -> None:
-    """Write the artists, recordings and bootstrap groups of the tracks."""
-    group_of = _groups(tracks)
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["track_id", "group", "artist", "recording"])
-        writer.writerows((t.id, group_of[t.id], t.artist, t.recording) for t in tracks)

@@ -7,13 +7,10 @@ import pytest
 
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import metrics, stats
-from mgr_jax.evaluation.reports import overview, plots
+from mgr_jax.evaluation.reports import overview
 from tests.evaluation import test_compare
 
-
-@pytest.fixture(autouse=True)
-def _quick_figures(monkeypatch):
-    monkeypatch.setattr(plots, "_save", lambda figure, path: path.write_bytes(b"a picture"))
+pytestmark = pytest.mark.usefixtures("quick_figures")
 
 
 def _run(folder, correct, **changes):
