@@ -1,12 +1,13 @@
-"""Predict the genre of songs: `python -m experiments.predict --workdir=DIR FILE_OR_FOLDER...`.
+"""Predict the genre of songs: `python -m experiments.predict [--workdir=DIR] FILE_OR_FOLDER...`.
 
+Without a workdir the GTZAN model of the package answers. `--model=musicnn` prints tags over time in
+place of a genre, and `--embeddings=FILE.npz` keeps 200 values a window for other classifiers.
 Folders are searched recursively. Every file in them is read as audio whatever its name, but for
 companions such as `.txt` and `.csv`, which are skipped and counted. Exit code 1 means that a file
 could not be read; the others are predicted all the same.
 """
 
 import collections
-import csv
 import io
 import json
 import os
@@ -18,9 +19,19 @@ from typing import Any
 
 from absl import flags
 
-from experiments import command
+from experiments import command, tags
+from mgr_jax.files import csv_line
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, or a bundle.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a bundle.")
+_MODEL = flags.DEFINE_string(
+    "model",
+    "gtzan",
+    "gtzan or musicnn, which come with the package, or the folder of a run, a bundle or a folder of"
+    " experiments.import_musicnn.",
+)
+_EMBEDDINGS = flags.DEFINE_string(
+    "embeddings", None, "File (.npz) for the embeddings of MusiCNN, with --model=musicnn."
+)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest or a step.")
 _TOP_K = flags.DEFINE_integer("top_k", 0, "Genres to show in a table; 0 shows all.", lower_bound=0)
 _FORMAT = flags.DEFINE_enum("format", "table", ["table", "json", "csv"], "Format of the output.")
@@ -52,14 +63,22 @@ def main(argv: Sequence[str]) -> int:
     if _TIMELINE.value and not os.access(_OUTPUT.value, os.W_OK | os.X_OK):
         raise command.UserError(f"--output {_OUTPUT.value}: is no folder that can be written to")
 
-    from mgr_jax import predictor as predictor_lib
-
     command.set_up_jax()
     # Names of files are bytes, and need not be valid UTF-8.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")
-    predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
-    failed = _predict(predictor, files)
+    if _WORKDIR.value is None and tags.is_tagger(_MODEL.value):
+        failed = tags.run(
+            _MODEL.value, files, style=_FORMAT.value, top_k=_TOP_K.value, keep=_EMBEDDINGS.value
+        )
+    elif _EMBEDDINGS.value is not None:
+        raise command.UserError("--embeddings: only MusiCNN has them; add --model=musicnn")
+    else:
+        from mgr_jax import predictor as predictor_lib
+
+        name = _WORKDIR.value if _WORKDIR.value is not None else _MODEL.value
+        predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
+        failed = _predict(predictor, files)
     if skipped:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(skipped.items()))
         print(f"skipped   {skipped.total()} that are no audio: {kinds}", file=sys.stderr)
@@ -76,7 +95,7 @@ def _predict(predictor: Any, files: Sequence[str]) -> int:
     if _FORMAT.value == "csv":
         start = ["start_seconds"] if _TIMELINE.value else []
         columns = ["label", "confidence", "uncertain"]
-        print(_csv_line(["path", *start, *columns, *predictor.labels, "error"]))
+        print(csv_line(["path", *start, *columns, *predictor.labels, "note", "error"]))
     results = predictor.predict_files(files, overlap=_OVERLAP.value, threshold=_THRESHOLD.value)
     failed, pictures = 0, set()
     with tqdm.tqdm(total=len(files), desc="predict", unit="file", disable=None) as bar:
@@ -164,17 +183,17 @@ def _csv(path: str, result: Any, predictor: Any, picture: str | None) -> Iterabl
     """Yield a row, or with --timeline one for each window; the confidence is that of the file."""
     labels = predictor.labels
     if isinstance(result, Exception):
-        empty = [""] * (len(labels) + (4 if _TIMELINE.value else 3))
-        yield _csv_line([path, *empty, str(result)])
+        empty = [""] * (len(labels) + (5 if _TIMELINE.value else 4))
+        yield csv_line([path, *empty, str(result)])
         return
     confidence = [f"{result.confidence:.6f}", str(result.uncertain).lower()]
     if picture is None:
         values = [f"{result.probabilities[label]:.6f}" for label in labels]
-        yield _csv_line([path, result.label, *confidence, *values, ""])
-    else:
-        for start, row in zip(result.window_starts_seconds, result.windows, strict=True):
-            values = [f"{value:.6f}" for value in row]
-            yield _csv_line([path, f"{start:.3f}", labels[row.argmax()], *confidence, *values, ""])
+        yield csv_line([path, result.label, *confidence, *values, result.note, ""])
+        return
+    for start, row in zip(result.window_starts_seconds, result.windows, strict=True):
+        values = [*confidence, *(f"{value:.6f}" for value in row), result.note, ""]
+        yield csv_line([path, f"{start:.3f}", labels[row.argmax()], *values])
 
 
 def _picture_name(path: str, taken: set[str]) -> str:
@@ -193,12 +212,6 @@ def _draw(picture: str, path: str, prediction: Any, labels: Sequence[str]) -> No
 
     title = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")
     timeline.draw(picture, prediction, labels, title)
-
-
-def _csv_line(values: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(values)
-    return line.getvalue()
 
 
 if __name__ == "__main__":

@@ -24,3 +24,8 @@ def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([head, *rows])
     return text.getvalue()
+
+
+def csv_line(values: Sequence[Any]) -> str:
+    """Return one row of a CSV file, without its line break."""
+    return csv_text(values, ())[:-1]
