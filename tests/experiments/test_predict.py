@@ -58,7 +58,7 @@ def test_predict_csv_has_one_row_for_each_file(cache, model, songs):
     assert len(rows) == 3
     assert list(bad)[:4] == ["path", "label", "confidence", "uncertain"]
     for row in rows:
-        values = {name: float(row[name]) for name in list(row)[4:-1]}
+        values = {name: float(row[name]) for name in list(row)[4:-2]}
         assert len(values) == 10
         assert sum(values.values()) == pytest.approx(1, abs=1e-5)
         assert max(values, key=values.get) == row["label"]
