@@ -16,6 +16,9 @@ from numpy.typing import ArrayLike
 
 from mgr_jax.features.filters import require_positive
 
+# Positions of the examples in the global batch, int [B]; None counts them from 0.
+Rows = ArrayLike | None
+
 # The policies of the SpecAugment paper (arXiv 1904.08779, table 1), as options of `spec_augment`.
 _POLICY = ("max_warp", "bins", "bin_masks", "frames", "frame_masks", "max_share")
 SPEC_AUGMENT = {
@@ -26,9 +29,7 @@ SPEC_AUGMENT = {
 }
 
 
-def random_crop(
-    key: jax.Array, x: ArrayLike, *, length: int, rows: ArrayLike | None = None
-) -> jax.Array:
+def random_crop(key: jax.Array, x: ArrayLike, *, length: int, rows: Rows = None) -> jax.Array:
     """Crop a window at a random position, `[B, T, ...] -> [B, length, ...]`."""
     x = _batch(x)
     if not 0 < length <= x.shape[1]:
@@ -41,9 +42,7 @@ def random_crop(
     return _each(crop, key, x, rows)
 
 
-def gain(
-    key: jax.Array, x: ArrayLike, *, max_db: float, rows: ArrayLike | None = None
-) -> jax.Array:
+def gain(key: jax.Array, x: ArrayLike, *, max_db: float, rows: Rows = None) -> jax.Array:
     """Change the level by a gain drawn uniformly from -max_db to `max_db` decibels, `[B, ...]`."""
     _not_negative(max_db=max_db)
 
@@ -51,27 +50,25 @@ def gain(
         decibels = jax.random.uniform(key, minval=-max_db, maxval=max_db)
         return x * 10 ** (decibels / 20)
 
-    return _each(scale, key, _batch(x), rows)
+    return _each(scale, key, x, rows)
 
 
 def polarity(
-    key: jax.Array, x: ArrayLike, *, probability: float = 0.5, rows: ArrayLike | None = None
+    key: jax.Array, x: ArrayLike, *, probability: float = 0.5, rows: Rows = None
 ) -> jax.Array:
     """Flip the sign of each example with `probability`, `[B, ...]`."""
     _share(probability=probability)
-    return _each(lambda key, x: _maybe(key, probability, -x, x), key, _batch(x), rows)
+    return _each(lambda key, x: _maybe(key, probability, -x, x), key, x, rows)
 
 
-def time_shift(
-    key: jax.Array, x: ArrayLike, *, max_shift: int, rows: ArrayLike | None = None
-) -> jax.Array:
+def time_shift(key: jax.Array, x: ArrayLike, *, max_shift: int, rows: Rows = None) -> jax.Array:
     """Rotate `[B, T, ...]` along T by up to `max_shift` samples or frames in either direction."""
     _not_negative(max_shift=max_shift)
 
     def shift(key, x):
         return jnp.roll(x, jax.random.randint(key, (), -max_shift, max_shift + 1), axis=0)
 
-    return _each(shift, key, _batch(x), rows)
+    return _each(shift, key, x, rows)
 
 
 def noise(
@@ -81,7 +78,7 @@ def noise(
     min_snr_db: float,
     max_snr_db: float,
     probability: float = 1.0,
-    rows: ArrayLike | None = None,
+    rows: Rows = None,
 ) -> jax.Array:
     """Add white noise at a signal-to-noise ratio drawn uniformly in decibels, `[B, ...]`.
 
@@ -97,7 +94,7 @@ def noise(
         ratio = jnp.mean(jnp.square(x)) / jnp.mean(jnp.square(white))
         return _maybe(key_choice, probability, x + white * jnp.sqrt(ratio * 10 ** (-snr / 10)), x)
 
-    return _each(add, key, _batch(x), rows)
+    return _each(add, key, x, rows)
 
 
 def low_pass(
@@ -108,28 +105,21 @@ def low_pass(
     min_hz: float,
     max_hz: float,
     probability: float = 1.0,
-    rows: ArrayLike | None = None,
+    rows: Rows = None,
 ) -> jax.Array:
     """Attenuate frequencies above a random cut-off by 12 dB per octave, `[B, T]`.
 
     The cut-off is uniform on a log scale. The filter has the magnitude of a second-order
     Butterworth and zero phase; it is applied by FFT, hence circular over the example.
     """
-    return _filter(key, x, rows, sample_rate, min_hz, max_hz, probability, 1.0)
+    return _filter(key, x, rows, probability, sample_rate, min_hz, max_hz)
 
 
 def high_pass(
-    key: jax.Array,
-    x: ArrayLike,
-    *,
-    sample_rate: float,
-    min_hz: float,
-    max_hz: float,
-    probability: float = 1.0,
-    rows: ArrayLike | None = None,
+    key: jax.Array, x: ArrayLike, *, probability: float = 1.0, rows: Rows = None, **band: float
 ) -> jax.Array:
-    """Attenuate frequencies below a random cut-off; otherwise like `low_pass`."""
-    return _filter(key, x, rows, sample_rate, min_hz, max_hz, probability, -1.0)
+    """Attenuate frequencies below a random cut-off; `band` has the other options of `low_pass`."""
+    return _filter(key, x, rows, probability, side=-1, **band)
 
 
 def spec_augment(
@@ -142,7 +132,7 @@ def spec_augment(
     frames: int = 100,
     frame_masks: int = 1,
     max_share: float = 1.0,
-    rows: ArrayLike | None = None,
+    rows: Rows = None,
 ) -> jax.Array:
     """Apply SpecAugment (Park et al. 2019, arXiv 1904.08779) to `[B, F, M]`.
 
@@ -181,20 +171,18 @@ def mixup(
     targets: ArrayLike,
     *,
     alpha: float = 0.2,
-    rows: ArrayLike | None = None,
+    rows: Rows = None,
     axis_name: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Mix each example with the next one of the batch (Zhang et al. 2018, arXiv 1710.09412).
+    """Return `x` and `targets`, mixed (Zhang et al. 2018, arXiv 1710.09412).
 
-    The weight of the example itself is drawn from Beta(alpha, alpha).
+    Each example is mixed with the next one of the batch; its own weight is drawn from
+    Beta(alpha, alpha).
 
     Args:
       x: `[B, ...]`. targets: `[B, C]` class probabilities.
       axis_name: mapped axis over which the batch is sharded, if any: a device's last example is
         then mixed with the next device's first.
-
-    Returns:
-      The mixed `x` and `targets`.
     """
     x, targets = _batch(x), _batch(targets)
     _not_negative(alpha=alpha)
@@ -218,19 +206,16 @@ def mixup(
     return mix(x), mix(targets)
 
 
-def _keys(key: jax.Array, x: jax.Array, rows: ArrayLike | None) -> jax.Array:
+def _keys(key: jax.Array, x: jax.Array, rows: Rows) -> jax.Array:
     rows = jnp.arange(x.shape[0]) if rows is None else jnp.asarray(rows)
     if rows.shape != x.shape[:1]:
         raise ValueError(f"rows has shape {rows.shape}; it must be ({x.shape[0]},)")
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
 
 
-def _each(
-    function: Callable[[jax.Array, jax.Array], jax.Array],
-    key: jax.Array,
-    x: jax.Array,
-    rows: ArrayLike | None,
-) -> jax.Array:
+def _each(function: Callable, key: jax.Array, x: ArrayLike, rows: Rows) -> jax.Array:
+    """Apply `function` of a key and an example, in float32 or better, to every example."""
+    x = _batch(x)
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return jax.vmap(function)(_keys(key, x, rows), wide).astype(x.dtype)
 
@@ -239,7 +224,7 @@ def _maybe(key: jax.Array, probability: float, changed: jax.Array, x: jax.Array)
     return jnp.where(jax.random.uniform(key) < probability, changed, x)
 
 
-def _filter(key, x, rows, sample_rate, min_hz, max_hz, probability, side):
+def _filter(key, x, rows, probability, sample_rate, min_hz, max_hz, *, side=1):
     x = _batch(x)
     if x.ndim != 2:
         raise ValueError(f"x has shape {x.shape}; it must be [B, T]")
@@ -250,10 +235,9 @@ def _filter(key, x, rows, sample_rate, min_hz, max_hz, probability, side):
 
     def damp(key, x):
         key_choice, key_cut = jax.random.split(key)
-        low, high = jnp.log(min_hz), jnp.log(max_hz)
-        cut = jnp.exp(jax.random.uniform(key_cut, minval=low, maxval=high))
+        cut = jax.random.uniform(key_cut, minval=jnp.log(min_hz), maxval=jnp.log(max_hz))
         # The bound keeps the high-pass finite at frequency 0.
-        ratio = jnp.maximum(frequencies / cut, 1e-6) ** (4 * side)
+        ratio = jnp.maximum(frequencies / jnp.exp(cut), 1e-6) ** (4 * side)
         filtered = jnp.fft.irfft(jnp.fft.rfft(x) / jnp.sqrt(1 + ratio), n=x.shape[0])
         return _maybe(key_choice, probability, filtered, x)
 

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +21,7 @@ def chroma_stft(
     n_chroma: int = 12,
     tuning: float | None = None,
     norm: str | float | None = "max",
-    ctroct: float = 5.0,
-    octwidth: float | None = 2.0,
-    base_c: bool = True,
+    **bank_options,
 ) -> jax.Array:
     """Return the energy in each pitch class, `[..., F, K] -> [..., F, n_chroma]`.
 
@@ -32,7 +31,7 @@ def chroma_stft(
       spectrogram: power spectrogram.
       tuning: deviation from A440 in chroma bins; None estimates it for every clip.
       norm: a frame is divided by its `max`, its sum (1), its Euclidean norm (2), or not (None).
-      ctroct, octwidth, base_c: as in `filters.chroma_filter_bank`.
+      bank_options: `ctroct`, `octwidth` and `base_c` of `filters.chroma_filter_bank`.
 
     Raises:
       ValueError: an argument is out of its range.
@@ -40,19 +39,16 @@ def chroma_stft(
     spectrogram = descriptors.checked(spectrogram)
     if norm not in NORMS:
         raise ValueError(f"norm is {norm!r}; it must be one of {NORMS}")
-    options = {
-        "sample_rate": sample_rate,
-        "n_fft": 2 * (spectrogram.shape[-1] - 1),
-        "n_chroma": n_chroma,
-        "ctroct": ctroct,
-        "octwidth": octwidth,
-        "base_c": base_c,
-    }
+    shift: Any = tuning
     if tuning is None:
-        estimated = estimate_tuning(spectrogram, sample_rate=sample_rate, bins_per_octave=n_chroma)
-        bank = filters.chroma_filter_bank(tuning=estimated, **options)
-    else:
-        bank = jnp.asarray(filters.chroma_filter_bank(tuning=tuning, **options))
+        shift = estimate_tuning(spectrogram, sample_rate=sample_rate, bins_per_octave=n_chroma)
+    bank = filters.chroma_filter_bank(
+        sample_rate=sample_rate,
+        n_fft=2 * (spectrogram.shape[-1] - 1),
+        n_chroma=n_chroma,
+        tuning=shift,
+        **bank_options,
+    )
     raw = jnp.einsum("...fk,...ck->...fc", spectrogram, bank, precision="highest")
     return raw if norm is None else descriptors.normalized(raw, norm)
 

@@ -79,6 +79,15 @@ def db_to_amplitude(decibels: ArrayLike, *, ref: float = 1.0) -> jax.Array:
     return ref * jnp.power(10.0, jnp.asarray(decibels, jnp.float32) / 20)
 
 
+def safe_power(values: jax.Array, exponent: float) -> jax.Array:
+    """Return `values ** exponent`; the gradient at 0, infinite for a root, is 0.
+
+    Otherwise silence and constants would turn gradients into NaN.
+    """
+    zero = values == 0
+    return jnp.where(zero, 0.0, jnp.where(zero, 1.0, values) ** exponent)
+
+
 def _decibels(power: jax.Array, amin: float) -> jax.Array:
     return 10.0 * jnp.log10(jnp.maximum(power, amin))
 

@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike
 
 from mgr_jax import ops
 from mgr_jax.features import filters, framing
+from mgr_jax.features.decibels import safe_power
+from mgr_jax.ops.arrays import as_row
+from mgr_jax.ops.frames import pad
 
 DELTA_MODES = {"nearest": "edge", "mirror": "reflect", "constant": "constant", "wrap": "wrap"}
 
@@ -51,11 +54,10 @@ def spectral_bandwidth(
     filters.require_positive(p=p)
     if centroid is None:
         centroid = spectral_centroid(spectrogram, sample_rate=sample_rate)
-    bins = frequencies(spectrogram, sample_rate)
-    bins = bins.reshape((1,) * (spectrogram.ndim - 1) + bins.shape)
+    bins = as_row(frequencies(spectrogram, sample_rate), spectrogram)
     deviation = jnp.abs(bins - jnp.asarray(centroid)[..., None])
     weights = normalized(spectrogram, 1) if norm else spectrogram
-    return _power(jnp.sum(weights * deviation**p, axis=-1), 1 / p)
+    return safe_power(jnp.sum(weights * deviation**p, axis=-1), 1 / p)
 
 
 def spectral_rolloff(
@@ -89,7 +91,7 @@ def spectral_flatness(
     """
     spectrogram = checked(spectrogram)
     filters.require_positive(amin=amin, power=power)
-    values = jnp.maximum(_power(spectrogram, power), amin)
+    values = jnp.maximum(safe_power(spectrogram, power), amin)
     return jnp.exp(jnp.mean(jnp.log(values), axis=-1)) / jnp.mean(values, axis=-1)
 
 
@@ -115,9 +117,7 @@ def zero_crossing_rate(
     if not threshold >= 0:
         raise ValueError(f"threshold is {threshold}; it must be 0 or more")
     if center:
-        waveform = jnp.pad(
-            waveform, [(0, 0)] * (waveform.ndim - 1) + [(frame_length // 2,) * 2], mode="edge"
-        )
+        waveform = pad(waveform, frame_length // 2, frame_length // 2, "edge")
     negative = waveform < -threshold
     crossings = negative[..., 1:] != negative[..., :-1]
     count = jnp.cumsum(crossings, axis=-1, dtype=jnp.int32)
@@ -139,7 +139,7 @@ def rms(
     filters.require_positive(frame_length=frame_length)
     waveform = framing.checked(waveform)
     cut = framing.checked_framing(waveform, frame_length, hop_length, center, pad_mode)
-    return _power(jnp.mean(jnp.square(ops.frames(waveform, cut)), axis=-1), 0.5)
+    return safe_power(jnp.mean(jnp.square(ops.frames(waveform, cut)), axis=-1), 0.5)
 
 
 def delta(
@@ -205,11 +205,5 @@ def normalized(values: jax.Array, norm: str | float) -> jax.Array:
     elif norm == 1:
         size = jnp.sum(jnp.abs(values), axis=-1, keepdims=True)
     else:
-        size = _power(jnp.sum(jnp.square(values), axis=-1, keepdims=True), 0.5)
+        size = safe_power(jnp.sum(jnp.square(values), axis=-1, keepdims=True), 0.5)
     return values / jnp.where(size < np.finfo(np.float32).tiny, 1.0, size)
-
-
-def _power(values: jax.Array, exponent: float) -> jax.Array:
-    # A root has an infinite slope at 0: silence would turn gradients into NaN.
-    silent = values == 0
-    return jnp.where(silent, 0.0, jnp.where(silent, 1.0, values) ** exponent)

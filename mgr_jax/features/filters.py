@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.fft
 from numpy.typing import ArrayLike
 
 WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "boxcar": (1.0, 0.0)}
@@ -19,7 +20,6 @@ def window(name: str | ArrayLike, length: int) -> np.ndarray:
 
     Args:
       name: `hann`, `hamming`, `boxcar`, or an array `[length]`, which is returned unchanged.
-      length: samples.
 
     Raises:
       ValueError: `name` is unknown, `length` is not positive, or the array has another length.
@@ -37,12 +37,6 @@ def window(name: str | ArrayLike, length: int) -> np.ndarray:
         return np.ones(1)
     offset, depth = WINDOWS[name]
     return offset - depth * np.cos(2 * np.pi * np.arange(length) / length)
-
-
-def pad_center(values: np.ndarray, size: int) -> np.ndarray:
-    """Centre `values` `[n]` in an array `[size]` of zeros (`librosa.util.pad_center`)."""
-    left = (size - len(values)) // 2
-    return np.pad(values, (left, size - len(values) - left))
 
 
 def fft_frequencies(*, sample_rate: float, n_fft: int) -> np.ndarray:
@@ -129,20 +123,9 @@ def dct_basis(
         raise ValueError(f"n_mfcc is {n_mfcc}; it must not exceed n_mels ({n_mels})")
     if norm not in ("ortho", None):
         raise ValueError(f"norm is {norm!r}; it must be 'ortho' or None")
-    rows, columns = np.arange(n_mfcc)[:, None], np.arange(n_mels)[None]
-    if dct_type == 2:
-        basis = 2 * np.cos(np.pi * rows * (2 * columns + 1) / (2 * n_mels))
-        first = (slice(0, 1), slice(None))
-    elif dct_type == 3:
-        basis = 2 * np.cos(np.pi * (2 * rows + 1) * columns / (2 * n_mels))
-        basis[:, 0] = 1
-        first = (slice(None), slice(0, 1))
-    else:
+    if dct_type not in (2, 3):
         raise ValueError(f"dct_type is {dct_type}; it must be 2 or 3")
-    if norm == "ortho":
-        basis *= np.sqrt(1 / (2 * n_mels))
-        basis[first] *= np.sqrt(1 / 2) if dct_type == 2 else np.sqrt(2)
-    return _constant(basis)
+    return _constant(scipy.fft.dct(np.eye(n_mels), dct_type, axis=0, norm=norm)[:n_mfcc])
 
 
 def chroma_filter_bank(

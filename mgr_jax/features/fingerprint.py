@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.fft
 from numpy.typing import ArrayLike
 
 from mgr_jax.features import decibels, spectral
@@ -56,12 +57,6 @@ def fingerprint(waveform: ArrayLike, *, sample_rate: float) -> jax.Array:
         fmin=_LOW_HZ,
         fmax=min(_HIGH_HZ, sample_rate / 2),
     )
-    return from_mel(power)
-
-
-def from_mel(power: ArrayLike) -> jax.Array:
-    """Return fingerprints `[..., F, M - 1]` of mel (or other) power spectrograms `[..., F, M]`."""
-    power = jnp.asarray(power, jnp.float32)
     loudest = jnp.max(power, axis=(-2, -1), keepdims=True)
     sounding = jnp.max(power, axis=-1, keepdims=True) > loudest * 10 ** (-_FLOOR_DB / 10)
     in_decibels = decibels.power_to_db(power, ref="max", amin=1e-20, top_db=_FLOOR_DB)
@@ -95,7 +90,7 @@ def similarity(
     if not 1 <= min_frames <= frames:
         raise ValueError(f"min_frames is {min_frames}; it must be in 1..{frames}")
     longest = frames - min_frames
-    size = _fast_length(frames + longest)
+    size = scipy.fft.next_fast_len(frames + longest, real=True)
     # Frequencies first: one product of [A, K] and [K, B] per frequency.
     a, b = (jnp.moveaxis(jnp.fft.rfft(x, size, axis=1), 1, 0) for x in (left, right))
     product = functools.partial(jnp.einsum, "fak,fbk->abf", precision="highest")
@@ -109,14 +104,9 @@ def similarity(
     # The overlapping frames at each offset, [start, stop) in left and in right.
     in_left = np.maximum(0, -offsets), frames - np.maximum(0, offsets)
     in_right = in_left[0] + offsets, in_left[1] + offsets
-    energy = [
-        _between(jnp.sum(jnp.square(x), axis=-1), *span)
-        for x, span in ((left, in_left), (right, in_right))
-    ]
-    sounding = [
-        _between(jnp.any(x != 0, axis=-1).astype(jnp.float32), *span)
-        for x, span in ((left, in_left), (right, in_right))
-    ]
+    sides = (left, in_left), (right, in_right)
+    energy = [_between(jnp.sum(jnp.square(x), axis=-1), *span) for x, span in sides]
+    sounding = [_between(jnp.any(x != 0, axis=-1).astype(jnp.float32), *span) for x, span in sides]
     enough = (sounding[0][:, None] >= min_frames) & (sounding[1][None] >= min_frames)
     norm = jnp.sqrt(energy[0][:, None]) * jnp.sqrt(energy[1][None])
     score = jnp.where(enough & (norm > 0), correlation / jnp.maximum(norm, 1e-20), 0.0)
@@ -152,15 +142,3 @@ def _between(values: jax.Array, start: np.ndarray, stop: np.ndarray) -> jax.Arra
     """Return the sums of `values` `[N, F]` over frames `start:stop`, `[N, S]`."""
     sums = jnp.pad(jnp.cumsum(values, axis=-1), [(0, 0), (1, 0)])
     return sums[:, stop] - sums[:, start]
-
-
-def _fast_length(length: int) -> int:
-    """Return the next length whose FFT is fast: its prime factors are 2, 3 and 5."""
-    while True:
-        rest = length
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return length
-        length += 1

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 from mgr_jax.config_sections import COLORMAPS, TIME_AXES
 from mgr_jax.features.colormaps import TABLES
+from mgr_jax.features.filters import require_positive
 
 
 def spectrogram_image(
@@ -38,9 +39,7 @@ def spectrogram_image(
     decibels = jnp.asarray(decibels)
     if decibels.ndim < 2:
         raise ValueError(f"decibels has shape {decibels.shape}; it must be [..., F, M]")
-    for name, value in (("height", height), ("width", width)):
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be a positive number of pixels")
+    require_positive(height=height, width=width)
     if colormap not in COLORMAPS:
         raise ValueError(f"colormap is {colormap!r}; it must be one of {', '.join(COLORMAPS)}")
     if time_axis not in TIME_AXES:

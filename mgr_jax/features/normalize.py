@@ -26,14 +26,10 @@ Moments = dict[str, jax.Array]
 Normalizer = dict[str, jax.Array]
 
 
-def accumulate(
-    moments: Moments | None, x: ArrayLike, *, kind: str, mask: ArrayLike | None = None
-) -> Moments:
+def accumulate(moments: Moments | None, x: ArrayLike, *, kind: str) -> Moments:
     """Return `moments` (None at the start) updated by the examples of `x` `[B, ..., K]`.
 
-    Args:
-      kind: `global` (one value for all) or `bin` (one for each of the K last-axis bins).
-      mask: `[B]`, false for rows that only pad the batch; None counts all.
+    There is one value for all (`kind` `global`), or one for each of the K bins (`bin`).
 
     Raises:
       ValueError: `kind` is not fitted.
@@ -42,15 +38,9 @@ def accumulate(
         raise ValueError(f"kind is {kind!r}; only {' and '.join(FITTED)} are fitted")
     x = jnp.asarray(x, jnp.float32)
     axes = tuple(range(x.ndim if kind == "global" else x.ndim - 1))
-    weights = jnp.ones(x.shape[:1]) if mask is None else jnp.asarray(mask, jnp.float32)
-    weights = weights.reshape(-1, *(1,) * (x.ndim - 1))
-    per_example = x[0].size if kind == "global" else x[0].size // x.shape[-1]
-    count = jnp.sum(weights) * per_example
-    total = jnp.maximum(count, 1.0)
-    # Masked rows may hold anything, NaN included.
-    x = jnp.where(weights > 0, x, 0.0)
-    mean = jnp.sum(x * weights, axis=axes, keepdims=True) / total
-    deviation = jnp.sum(weights * jnp.square(x - mean), axis=axes)
+    mean = jnp.mean(x, axis=axes, keepdims=True)
+    deviation = jnp.sum(jnp.square(x - mean), axis=axes)
+    count = jnp.float32(x.size / deviation.size)
     update = {"count": count, "mean": mean.reshape(deviation.shape), "deviation": deviation}
     return update if moments is None else merge(moments, update)
 
@@ -58,14 +48,12 @@ def accumulate(
 def merge(one: Moments, other: Moments) -> Moments:
     """Return the moments of the union of two sets of examples."""
     count = one["count"] + other["count"]
-    total = jnp.maximum(count, 1.0)
     shift = other["mean"] - one["mean"]
+    between = jnp.square(shift) * (one["count"] * other["count"] / count)
     return {
         "count": count,
-        "mean": one["mean"] + shift * (other["count"] / total),
-        "deviation": one["deviation"]
-        + other["deviation"]
-        + jnp.square(shift) * (one["count"] * other["count"] / total),
+        "mean": one["mean"] + shift * (other["count"] / count),
+        "deviation": one["deviation"] + other["deviation"] + between,
     }
 
 
@@ -74,7 +62,7 @@ def finish(moments: Moments) -> Normalizer:
 
     `scale` is the standard deviation, or 1 where it is within rounding of 0.
     """
-    scale = jnp.sqrt(moments["deviation"] / jnp.maximum(moments["count"], 1.0))
+    scale = jnp.sqrt(moments["deviation"] / moments["count"])
     constant = scale <= 1e-6 * jnp.abs(moments["mean"])
     return {"mean": moments["mean"], "scale": jnp.where(constant, 1.0, scale)}
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mgr_jax.features import summary
+from mgr_jax.ops.arrays import as_row
 
 Whitening = dict[str, jax.Array]
 
@@ -63,8 +64,8 @@ def fit_whitening(
 def whiten(whitening: Whitening, patches: ArrayLike) -> jax.Array:
     """Return the components of patches, `[..., D] -> [..., num_components]`."""
     patches = jnp.asarray(patches)
-    mean = whitening["mean"].reshape((1,) * (patches.ndim - 1) + (-1,))
-    return jnp.matmul(patches - mean, whitening["matrix"], precision="highest")
+    centred = patches - as_row(whitening["mean"], patches)
+    return jnp.matmul(centred, whitening["matrix"], precision="highest")
 
 
 def log_covariance(components: ArrayLike, *, floor: float = 1e-3) -> jax.Array:
@@ -93,7 +94,8 @@ def log_covariance(components: ArrayLike, *, floor: float = 1e-3) -> jax.Array:
         vectors * values[..., None, :], jnp.swapaxes(vectors, -1, -2), precision="highest"
     )
     weight = np.where(rows == columns, 1.0, np.sqrt(2.0)).astype(np.float32)
-    return logarithm[..., rows, columns] * weight.reshape((1,) * (logarithm.ndim - 2) + (-1,))
+    upper = logarithm[..., rows, columns]
+    return upper * as_row(weight, upper)
 
 
 def word_activations(components: ArrayLike, words: ArrayLike) -> jax.Array:
@@ -104,7 +106,7 @@ def word_activations(components: ArrayLike, words: ArrayLike) -> jax.Array:
     """
     components, words = jnp.asarray(components), jnp.asarray(words)
     square = jnp.sum(jnp.square(components), axis=-1, keepdims=True)
-    norms = jnp.sum(jnp.square(words), axis=-1).reshape((1,) * (components.ndim - 1) + (-1,))
+    norms = as_row(jnp.sum(jnp.square(words), axis=-1), components)
     product = jnp.matmul(components, words.T, precision="highest")
     distance = jnp.sqrt(jnp.maximum(square + norms - 2 * product, 0))
     return jnp.maximum(distance.mean(axis=-1, keepdims=True) - distance, 0)

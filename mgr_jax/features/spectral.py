@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from mgr_jax import ops
 from mgr_jax.features import filters, framing
-from mgr_jax.features.decibels import power_to_db
+from mgr_jax.features.decibels import power_to_db, safe_power
+from mgr_jax.ops.arrays import as_row
 
 BAND = 16
 
@@ -49,36 +50,18 @@ def stft(
         hop_length = (win_length or n_fft) // 4
     cut = framing.checked_framing(waveform, n_fft, hop_length, center, pad_mode)
     weights = _padded_window(window, win_length, n_fft)
-    return jnp.fft.rfft(_scaled(ops.frames(waveform, cut), weights))
+    frames = ops.frames(waveform, cut)
+    return jnp.fft.rfft(frames * as_row(weights, frames))
 
 
-def spectrogram(
-    waveform: ArrayLike,
-    *,
-    n_fft: int = 2048,
-    hop_length: int | None = None,
-    win_length: int | None = None,
-    window: str | ArrayLike = "hann",
-    center: bool = True,
-    pad_mode: str = "constant",
-    power: float = 2.0,
-) -> jax.Array:
+def spectrogram(waveform: ArrayLike, *, power: float = 2.0, **options) -> jax.Array:
     """Return magnitudes of `stft` to the given power, `[..., F, 1 + n_fft // 2]`.
 
     Args:
       power: 2 for power, 1 for magnitude. The other arguments and errors are those of `stft`.
     """
     filters.require_positive(power=power)
-    spectrum = stft(
-        waveform,
-        n_fft=n_fft,
-        hop_length=hop_length,
-        win_length=win_length,
-        window=window,
-        center=center,
-        pad_mode=pad_mode,
-    )
-    return _magnitude(spectrum, power)
+    return _magnitude(stft(waveform, **options), power)
 
 
 def mel_spectrogram(
@@ -116,7 +99,8 @@ def mel_spectrogram(
     cut = framing.checked_framing(waveform, n_fft, hop_length, center, pad_mode)
     weights = _padded_window(window, win_length, n_fft)
     if ops.is_reference():
-        squared = _power_by_matrix(_scaled(ops.frames(waveform, cut), weights))
+        frames = ops.frames(waveform, cut)
+        squared = _power_by_matrix(frames * as_row(weights, frames))
         return jnp.matmul(_root(squared, power), bank.T, precision="highest")
     bands, rows = _bands(bank)
     return _mel(waveform, weights, rows, cut=cut, bands=bands, power=power)
@@ -180,15 +164,16 @@ def _padded_window(window: str | ArrayLike, win_length: int | None, n_fft: int) 
     win_length = n_fft if win_length is None else win_length
     if not 0 < win_length <= n_fft:
         raise ValueError(f"win_length is {win_length}; it must be in 1..n_fft ({n_fft})")
-    weights = filters.window(window, win_length)
-    return filters.pad_center(weights, n_fft).astype(np.float32)
+    left = (n_fft - win_length) // 2
+    weights = np.pad(filters.window(window, win_length), (left, n_fft - win_length - left))
+    return weights.astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnames=("bands", "cut", "power"))
 def _mel(waveform, weights, rows, *, cut, bands, power):
     # Jitted as a whole, since eager code would compile the loop over blocks at every call.
     def mel_of(frames):
-        spectrum = jnp.fft.rfft(_scaled(frames, weights).reshape(-1, cut.n_fft))
+        spectrum = jnp.fft.rfft((frames * as_row(weights, frames)).reshape(-1, cut.n_fft))
         parts = [
             jnp.matmul(_magnitude(spectrum[:, low:high], power), row, precision="highest")
             for (low, high), row in zip(bands, rows, strict=True)
@@ -223,17 +208,9 @@ def _bands(bank: np.ndarray) -> tuple[tuple[tuple[int, int], ...], list[np.ndarr
     return tuple(bands), rows
 
 
-def _scaled(frames: jax.Array, weights: np.ndarray | jax.Array) -> jax.Array:
-    return frames * weights.reshape((1,) * (frames.ndim - 1) + weights.shape)
-
-
 def _magnitude(spectrum: jax.Array, power: float) -> jax.Array:
     return _root(jnp.square(spectrum.real) + jnp.square(spectrum.imag), power)
 
 
 def _root(squared: jax.Array, power: float) -> jax.Array:
-    if power == 2:
-        return squared
-    # The root has an infinite slope at 0: silence would turn gradients into NaN.
-    silent = squared == 0
-    return jnp.where(silent, 0.0, jnp.where(silent, 1.0, squared) ** (power / 2))
+    return squared if power == 2 else safe_power(squared, power / 2)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mgr_jax.features import chroma, descriptors, framing, spectral
+from mgr_jax.features.decibels import safe_power
 
 KAGGLE_DESCRIPTORS = (
     "chroma_stft",
@@ -47,7 +48,7 @@ def mean(frames: ArrayLike) -> jax.Array:
 
 def std(frames: ArrayLike) -> jax.Array:
     """Return the standard deviation over the frames (divided by F), `[..., F, K] -> [..., K]`."""
-    return _root(jnp.mean(jnp.square(_centred(_checked(frames))[1]), axis=-2))
+    return safe_power(jnp.mean(jnp.square(_centred(_checked(frames))[1]), axis=-2), 0.5)
 
 
 def minimum(frames: ArrayLike) -> jax.Array:
@@ -132,20 +133,12 @@ def kaggle_vector(waveform: ArrayLike, *, sample_rate: float = 22050) -> jax.Arr
         descriptors.zero_crossing_rate(waveform),
     ]
     flat = [series[0].reshape(*series[0].shape[:-2], -1), *series[1:]]
-    moments = [f(x) for x in flat for f in (_axis_mean, _axis_var)]
+    moments = [moment(x, axis=-1) for x in flat for moment in (jnp.mean, jnp.var)]
     cepstra = spectral.mfcc(waveform, sample_rate=sample_rate, n_mfcc=20)
     pairs = jnp.stack([mean(cepstra), jnp.square(std(cepstra))], axis=-1)
     return jnp.concatenate(
         [jnp.stack(moments, axis=-1), pairs.reshape(*pairs.shape[:-2], -1)], axis=-1
     )
-
-
-def _axis_mean(x: jax.Array) -> jax.Array:
-    return jnp.mean(x, axis=-1)
-
-
-def _axis_var(x: jax.Array) -> jax.Array:
-    return jnp.var(x, axis=-1)
 
 
 def _checked(frames: ArrayLike, fewest: int = 1) -> jax.Array:
@@ -164,10 +157,5 @@ def _centred(frames: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _standardized(frames: ArrayLike) -> jax.Array:
     centred = _centred(_checked(frames))[1]
-    deviation = _root(jnp.mean(jnp.square(centred), axis=-2))[..., None, :]
+    deviation = safe_power(jnp.mean(jnp.square(centred), axis=-2, keepdims=True), 0.5)
     return centred / jnp.where(deviation == 0, 1.0, deviation)
-
-
-def _root(x: jax.Array) -> jax.Array:
-    # The root has an infinite slope at 0: a constant column would turn gradients into NaN.
-    return jnp.where(x == 0, 0.0, jnp.sqrt(jnp.where(x == 0, 1.0, x)))

@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike
 from mgr_jax.features import descriptors, patches, spectral, summary
 
 _MOMENTS = ("mean", "std", "skew", "kurtosis")
-_MODULATION_FRAMES = 124
-_LAGS = 63
 
 
 def texture(mel: ArrayLike, spectrogram: ArrayLike) -> jax.Array:
@@ -44,7 +42,7 @@ def texture(mel: ArrayLike, spectrogram: ArrayLike) -> jax.Array:
 
 
 def modulation_spectrum(
-    frames: ArrayLike, *, num_frames: int = _MODULATION_FRAMES, num_bands: int = 12
+    frames: ArrayLike, *, num_frames: int = 124, num_bands: int = 12
 ) -> jax.Array:
     """Return the log modulation spectrum of each band, `[..., F, K] -> [..., num_bands' K]`.
 
@@ -72,7 +70,7 @@ def modulation_spectrum(
     return jnp.log(jnp.concatenate(bands, axis=-1) + 1e-3)
 
 
-def onset_autocorrelation(bands: ArrayLike, *, num_lags: int = _LAGS) -> jax.Array:
+def onset_autocorrelation(bands: ArrayLike, *, num_lags: int = 63) -> jax.Array:
     """Return the onset strength's autocorrelation from lag 1, `[..., F, M] -> [..., num_lags]`.
 
     Onset strength is the mean over the bands of the increase from the previous frame.

@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+from numpy.typing import ArrayLike
 
 
-def as_row(vector: jax.Array, x: jax.Array) -> jax.Array:
+def as_row(vector: ArrayLike, x: jax.Array) -> jax.Array:
     """Return `vector` [C] with as many axes as `x` [..., C]: rank promotion is never implicit."""
-    return vector.reshape((1,) * (x.ndim - 1) + (-1,))
+    return jnp.reshape(vector, (1,) * (x.ndim - 1) + (-1,))
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:
