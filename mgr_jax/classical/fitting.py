@@ -20,7 +20,6 @@ from mgr_jax.classical import lda, logistic, scoring, svm
 from mgr_jax.data import batches, folds
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.files import write_whole
 
 _FILE = "model/params.npz"
@@ -51,20 +50,13 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     x, y = extract(config, dataset.parts["train"])
     if config.model.name in ("lda", "ensemble"):
         params, records = _fit_without_validation(config, dataset, x, y)
-        _write_model(run, params, records)
-        return
-    x_valid, y_valid = extract(config, dataset.parts["valid"])
-    print(f"features  {x.shape[0]} x {x.shape[1]} to train on, {len(x_valid)} to validate on")
-    _check_finite("train", x)
-    _check_finite("valid", x_valid)
-    fit = {"logistic": _fit_logistic, "svm": _fit_svm}[config.model.name]
-    params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
-    _write_model(run, params, records)
-
-
-def _write_model(
-    run: workdir_lib.Run, params: dict[str, Any], records: list[dict[str, Any]]
-) -> None:
+    else:
+        x_valid, y_valid = extract(config, dataset.parts["valid"])
+        print(f"features  {x.shape[0]} x {x.shape[1]} to train on, {len(x_valid)} to validate on")
+        _check_finite("train", x)
+        _check_finite("valid", x_valid)
+        fit = {"logistic": _fit_logistic, "svm": _fit_svm}[config.model.name]
+        params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
     lines = "".join(json.dumps(record) + "\n" for record in records)
     (run.path / "metrics.jsonl").write_text(lines, encoding="utf-8")
     arrays = io.BytesIO()
@@ -74,20 +66,11 @@ def _write_model(
     workdir_lib.set_status(run.path, "done")
 
 
-def load(run: workdir_lib.Run) -> tracks_lib.Predict:
-    """Return the function from a batch of windows to log-probabilities [B, C].
-
-    Raises:
-      UserError: if the workdir has no fitted model, or its file is damaged.
-    """
-    return scoring.make_predict(run.config, load_params(run))
-
-
 def count_parameters(run: workdir_lib.Run) -> int:
     """Return how many numbers the fitted model has, including means, scales and components.
 
     Raises:
-      UserError: see `load`.
+      UserError: see `load_params`.
     """
     return sum(value.size for value in load_params(run).values() if value.ndim)
 
@@ -96,7 +79,7 @@ def load_params(run: workdir_lib.Run) -> Params:
     """Return the arrays of the fitted model, by name.
 
     Raises:
-      UserError: see `load`.
+      UserError: if the workdir has no fitted model, or its file is damaged.
     """
     path = run.path / _FILE
     try:
@@ -181,9 +164,9 @@ def _inner_folds(dataset: Dataset, *, seed: int) -> np.ndarray:
     tracks are drawn one by one. A recording with two labels is in no fold (-1): all members learn
     from it, none scores it.
     """
-    ids = set(dataset.parts["train"].ids)
-    catalog = dataset.catalog
-    tracks = tuple(track for track in catalog.tracks if track.id in ids)
+    ids, catalog = dataset.parts["train"].ids, dataset.catalog
+    known = set(ids)
+    tracks = tuple(track for track in catalog.tracks if track.id in known)
     groups = folds.artist_groups(tracks)
     fewest = min(
         sum(any(track.label == label for track in group) for group in groups)
@@ -197,23 +180,15 @@ def _inner_folds(dataset: Dataset, *, seed: int) -> np.ndarray:
         num_folds=num_folds,
         seed=seed,
     )
-    return np.array([fold_of.get(name, -1) for name in dataset.parts["train"].ids])
+    return np.array([fold_of.get(name, -1) for name in ids])
 
 
 def _fit_svm(
-    config: config_lib.Config,
-    num_classes: int,
-    x: np.ndarray,
-    y: np.ndarray,
-    x_valid: np.ndarray,
-    y_valid: np.ndarray,
+    config: config_lib.Config, num_classes: int, *arrays: np.ndarray
 ) -> tuple[Params, list[dict[str, Any]]]:
     model = config.model
     params = svm.fit(
-        x,
-        y,
-        x_valid,
-        y_valid,
+        *arrays,
         num_classes=num_classes,
         kernel=model.kernel,
         c=model.c,
@@ -221,8 +196,7 @@ def _fit_svm(
         num_components=model.num_components,
         seed=config.train.seed,
     )
-    num_components = len(params["components"])
-    print(f"svm       {num_components} principal components, C = {params['c']:g}")
+    print(f"svm       {len(params['components'])} principal components, C = {params['c']:g}")
     return params, []
 
 

@@ -7,14 +7,13 @@ is solved in the space of the rows, so that thousands of features of a few hundr
 fraction of a second.
 """
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mgr_jax.classical import logistic
+
 Array = jax.Array | np.ndarray
-Params = Mapping[str, Array]
 
 
 def fit(x: Array, y: Array, *, num_classes: int, rows: Array | None = None) -> dict[str, jax.Array]:
@@ -34,28 +33,15 @@ def fit(x: Array, y: Array, *, num_classes: int, rows: Array | None = None) -> d
     Raises:
       ValueError: if shapes do not match, there are no rows, or a label is out of range.
     """
-    if x.ndim != 2 or y.shape != x.shape[:1] or not len(y):
-        raise ValueError(f"x is {x.shape} and y is {y.shape}; they must be [N, D] and [N], N > 0")
+    x, y = logistic.checked(x, y, num_classes)
     mask = np.ones(len(y), bool) if rows is None else np.asarray(rows, bool)
     if mask.shape != y.shape or not mask.any():
         raise ValueError(f"rows is {mask.shape}; it must be [{len(y)}], and True somewhere")
-    x, y = jnp.asarray(x), jnp.asarray(y)
-    if y.min() < 0 or y.max() >= num_classes:
-        raise ValueError(f"y has labels from {y.min()} to {y.max()}; num_classes is {num_classes}")
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        x = x.astype(jnp.float32)
     return _fit(x, y, jnp.asarray(mask, x.dtype), num_classes=num_classes)
 
 
-def log_probabilities(params: Params, x: Array) -> jax.Array:
-    """Return the log-probabilities [N, C] of features `x` [N, D]."""
-    return jax.nn.log_softmax(discriminants(params, x))
-
-
-def discriminants(params: Params, x: Array) -> jax.Array:
-    """Return the linear discriminants [N, C]: log-probabilities up to a constant for each row."""
-    x = (x - params["mean"][None]) / params["scale"][None]
-    return jnp.matmul(x, params["kernel"], precision="highest") + params["bias"][None]
+# The parameters are those of a logistic regression, and predict in the same way.
+discriminants, log_probabilities = logistic.logits, logistic.log_probabilities
 
 
 @jax.jit(static_argnames="num_classes")

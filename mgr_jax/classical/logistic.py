@@ -33,7 +33,7 @@ def fit(
     tolerance: float | None = None,
     sample_weight: Array | None = None,
 ) -> dict[str, jax.Array]:
-    """Fit one model for every penalty, all in one compiled call.
+    """Fit one model for every penalty.
 
     Args:
       x: features [N, D], which are standardised by the mean and deviation of these rows.
@@ -54,9 +54,16 @@ def fit(
       ValueError: if shapes do not match, there are no rows, `l2` is empty or negative, or a label
         is out of range.
     """
-    rows = jnp.ones(y.shape) if sample_weight is None else sample_weight
-    arguments = _checked(x, y, rows, num_classes, l2, tolerance)
-    return _fit(*arguments, max_iterations, num_classes=num_classes)
+    path = fit_folds(
+        x,
+        y,
+        num_classes=num_classes,
+        l2=l2,
+        sample_weight=(jnp.ones(y.shape) if sample_weight is None else sample_weight)[None],
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+    )
+    return {name: value[0] for name, value in path.items()}
 
 
 def fit_folds(
@@ -77,44 +84,42 @@ def fit_folds(
     Raises:
       ValueError: as `fit` does, and if `sample_weight` is not [K, N].
     """
-    arguments = _checked(x, y, sample_weight, num_classes, l2, tolerance)
-    if sample_weight.shape != (len(sample_weight), len(y)):
-        raise ValueError(f"sample_weight is {sample_weight.shape}; it must be [K, {len(y)}]")
-    return _fit_folds(*arguments, max_iterations, num_classes=num_classes)
-
-
-def _checked(x, y, weight, num_classes, l2, tolerance):
-    """Return the arguments of `_fit` as arrays of one floating type."""
-    if x.ndim != 2 or y.shape != x.shape[:1] or not len(y):
-        raise ValueError(f"x is {x.shape} and y is {y.shape}; they must be [N, D] and [N], N > 0")
+    x, y = checked(x, y, num_classes)
     if not len(l2) or min(l2) < 0:
         raise ValueError(f"l2 is {tuple(l2)}; give one or more penalties of 0 or more")
-    x = jnp.asarray(x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        x = x.astype(jnp.float32)
-    y = jnp.asarray(y)
-    if not isinstance(y, jax.core.Tracer) and (y.min() < 0 or y.max() >= num_classes):
-        raise ValueError(f"y has labels from {y.min()} to {y.max()}; num_classes is {num_classes}")
+    if sample_weight.shape != (len(sample_weight), len(y)):
+        raise ValueError(f"sample_weight is {sample_weight.shape}; it must be [K, {len(y)}]")
     if tolerance is None:
         tolerance = 1e-8 if x.dtype == jnp.float64 else 1e-7
-    weight, l2, tolerance = (jnp.asarray(value, x.dtype) for value in (weight, l2, tolerance))
-    return x, y, weight, l2, tolerance
+    rest = (jnp.asarray(value, x.dtype) for value in (sample_weight, l2, tolerance))
+    return _fit_folds(x, y, *rest, max_iterations, num_classes=num_classes)
+
+
+def checked(x: Array, y: Array, num_classes: int) -> tuple[jax.Array, jax.Array]:
+    """Return floating-point features [N, D] and labels [N]; raise ValueError if they are not."""
+    if x.ndim != 2 or y.shape != x.shape[:1] or not len(y):
+        raise ValueError(f"x is {x.shape} and y is {y.shape}; they must be [N, D] and [N], N > 0")
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    if not isinstance(y, jax.core.Tracer) and (y.min() < 0 or y.max() >= num_classes):
+        raise ValueError(f"y has labels from {y.min()} to {y.max()}; num_classes is {num_classes}")
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32), y
 
 
 def log_probabilities(params: Params, x: Array) -> jax.Array:
     """Return log-probabilities [N, C] of features `x` [N, D], by parameters without the axis P."""
-    return jax.nn.log_softmax(_logits(params, _standardise(params, x)))
+    return jax.nn.log_softmax(logits(params, x))
+
+
+def logits(params: Params, x: Array) -> jax.Array:
+    """Return the logits [N, C]: log-probabilities up to a constant for each row."""
+    return _matmul(_standardise(params, x), params["kernel"]) + params["bias"][None]
 
 
 def select(path: Params, x_valid: Array, y_valid: Array) -> dict[str, Array]:
     """Return the parameters, without the axis P, that are best on the validation part.
 
-    Highest accuracy wins; ties go to the lower cross entropy, then to the stronger penalty.
-
-    Args:
-      path: the result of `fit`.
-      x_valid: features [N, D].
-      y_valid: labels [N].
+    Of the result `path` of `fit`, highest accuracy on features [N, D] and labels [N] wins; ties go
+    to the lower cross entropy, then to the stronger penalty.
 
     Raises:
       ValueError: if the validation part is empty.
@@ -127,12 +132,6 @@ def select(path: Params, x_valid: Array, y_valid: Array) -> dict[str, Array]:
     ranks = zip(accuracy.tolist(), (-loss).tolist(), path["l2"].tolist(), strict=True)
     best = max(enumerate(ranks), key=lambda item: item[1])[0]
     return {name: value[best] for name, value in path.items()}
-
-
-@jax.jit(static_argnames="num_classes")
-def _fit(x, y, weight, l2, tolerance, max_iterations, *, num_classes):
-    path = _fit_folds(x, y, weight[None], l2, tolerance, max_iterations, num_classes=num_classes)
-    return jax.tree.map(lambda leaf: leaf[0], path)
 
 
 @jax.jit(static_argnames="num_classes")
@@ -243,10 +242,6 @@ def _path(features, center, factor, labels, weight, l2, tolerance, max_iteration
 
 def _standardise(params, x):
     return (x - params["mean"][None]) / params["scale"][None]
-
-
-def _logits(params, x):
-    return _matmul(x, params["kernel"]) + params["bias"][None]
 
 
 def _matmul(a, b):

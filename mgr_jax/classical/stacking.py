@@ -9,8 +9,6 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-_MAX_ITERATIONS = 1000
-
 
 def fit_weights(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the non-negative weights [M] of least cross entropy of `softmax(sum_m w_m scores_m)`.
@@ -44,7 +42,7 @@ def fit_weights(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
         jac=True,
         method="L-BFGS-B",
         bounds=[(0, None)] * count,
-        options={"maxiter": _MAX_ITERATIONS},
+        options={"maxiter": 1000},
     )
     return result.x
 
@@ -55,11 +53,9 @@ def combine(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def cross_validated(scores: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Return log-probabilities [N, C]; each fold's use weights that were fitted to the others.
+    """Return log-probabilities [N, C]; those of a fold [N] use weights fitted to the others.
 
-    Args:
-      scores, y: see `fit_weights`.
-      folds: fold of each row [N].
+    The arguments are otherwise those of `fit_weights`.
     """
     log_p = np.empty(scores.shape[1:])
     for fold in np.unique(folds):

@@ -88,7 +88,7 @@ def fit(
     best, best_rank = {}, (-np.inf, -np.inf)
     for penalty, width in itertools.product(sorted(c), widths):
         svc = SVC(C=penalty, kernel=kernel, gamma=width * unit, random_state=seed).fit(reduced, y)
-        params = common | _support(svc, penalty, width * unit)
+        params = common | _support(svc)
         decision = _decide(params, reduced_valid)
         params["slope"], loss = _calibrate(decision, y_valid)
         rank = (np.mean(decision.argmax(1) == y_valid), -loss)
@@ -97,38 +97,32 @@ def fit(
     return best
 
 
-def fit_one(
-    x: np.ndarray, y: np.ndarray, *, num_classes: int, c: float, gamma: float = 1.0
-) -> dict[str, np.ndarray]:
-    """Fit one SVC with an RBF kernel on standardised features, without principal components.
+def fit_one(x: np.ndarray, y: np.ndarray, *, num_classes: int, c: float) -> dict[str, np.ndarray]:
+    """Return the arrays, for `decision_function`, of one SVC without principal components.
 
-    Args:
-      x: features [N, D]. y: labels [N], integers below `num_classes`.
-      num_classes: C. c: penalty. gamma: width as a multiple of 1 / D.
-
-    Returns:
-      Arrays by name, for `decision_function`.
+    The kernel is RBF with gamma 1 / D on standardised features `x` [N, D]; the arguments are
+    otherwise those of `fit`.
     """
-    scaler = StandardScaler().fit(np.asarray(x, np.float64))
-    width = gamma / x.shape[1]
-    svc = SVC(C=c, gamma=width).fit(scaler.transform(np.asarray(x, np.float64)), y)
+    x = np.asarray(x, np.float64)
+    scaler = StandardScaler().fit(x)
+    svc = SVC(C=c, gamma=1 / x.shape[1]).fit(scaler.transform(x), y)
     return {
         "mean": scaler.mean_,
         "scale": scaler.scale_,
         "num_classes": np.asarray(num_classes),
         "kernel": np.asarray("rbf"),
-    } | _support(svc, c, width)
+    } | _support(svc)
 
 
-def _support(svc: SVC, c: float, gamma: float) -> dict[str, np.ndarray]:
+def _support(svc: SVC) -> dict[str, np.ndarray]:
     return {
         "classes": np.asarray(svc.classes_),
         "support_vectors": np.asarray(svc.support_vectors_),
         "num_support": np.asarray(svc.n_support_),
         "dual": np.asarray(svc.dual_coef_),
         "intercept": np.asarray(svc.intercept_),
-        "c": np.asarray(float(c)),
-        "gamma": np.asarray(float(gamma)),
+        "c": np.asarray(float(svc.C)),
+        "gamma": np.asarray(float(svc.gamma)),
     }
 
 

@@ -48,21 +48,17 @@ class View:
     seed: int = 0
 
 
+_slopes = functools.partial(descriptors.delta, width=5)
+_percentiles = functools.partial(summary.percentiles, q=(5, 25, 50, 75, 95))
+
+
 def _moments(frames: jax.Array) -> jax.Array:
     moments = summary.summarize(frames, statistics=("mean", "std", "skew", "kurtosis"))
     return jnp.concatenate([moments, summary.std(_slopes(frames))], axis=-1)
 
 
-def _percentiles(frames: jax.Array) -> jax.Array:
-    return summary.percentiles(frames, q=(5, 25, 50, 75, 95))
-
-
 def _log_covariance(frames: jax.Array) -> jax.Array:
     return jnp.concatenate([summary.mean(frames), patches.log_covariance(frames)], axis=-1)
-
-
-def _slopes(frames: jax.Array) -> jax.Array:
-    return descriptors.delta(frames, width=5)
 
 
 # Views without parameters: frames of bands or cepstral coefficients [F, K] -> a vector [D].

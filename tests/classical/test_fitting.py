@@ -12,7 +12,7 @@ import pytest
 
 from mgr_jax import config as config_lib
 from mgr_jax import parallel, workdir
-from mgr_jax.classical import fitting
+from mgr_jax.classical import fitting, scoring
 from mgr_jax.data import batches
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
@@ -110,7 +110,8 @@ def test_extract_in_threads_equals_extract_in_one(data, monkeypatch):
 
 def test_train_writes_a_model_that_load_reads(data, trained):
     run, part = trained, data.parts["train"]
-    scores = tracks_lib.score_tracks(fitting.load(run), part, batch_size=8, window=22_050)
+    predict = scoring.make_predict(run.config, fitting.load_params(run))
+    scores = tracks_lib.score_tracks(predict, part, batch_size=8, window=22_050)
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-6)
     assert (scores.argmax(axis=1) == part.labels).mean() == 1
     assert (run.path / "STATUS").read_text() == "done\n"
@@ -133,7 +134,7 @@ def test_load_names_a_damaged_model(run, damage):
     path = run.path / "model" / "params.npz"
     path.write_bytes(path.read_bytes()[:200] if damage is None else damage)
     with pytest.raises(UserError, match="is damaged; train again") as error:
-        fitting.load(run)
+        fitting.load_params(run)
     assert "\n" not in str(error.value)
 
 
@@ -141,7 +142,7 @@ def test_load_names_a_damaged_model(run, damage):
 def test_load_refuses_objects_and_other_files(run, arrays):
     np.savez(run.path / "model" / "params.npz", **arrays)
     with pytest.raises(UserError, match="is damaged; train again"):
-        fitting.load(run)
+        fitting.load_params(run)
 
 
 def test_train_fits_a_damaged_model_again(data, run, capsys):
@@ -158,4 +159,4 @@ def test_train_fits_a_damaged_model_again(data, run, capsys):
 def test_load_without_a_model_says_to_train(run):
     (run.path / "model" / "params.npz").unlink()
     with pytest.raises(UserError, match="no model in it yet; train first"):
-        fitting.load(run)
+        fitting.load_params(run)
