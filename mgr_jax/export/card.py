@@ -1,8 +1,10 @@
 """The model card: a README.md in the format of the Hugging Face Hub."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+import yaml
 
 from mgr_jax import config as config_lib
 from mgr_jax.system import System, public_config
@@ -30,18 +32,12 @@ _LIMITS = """\
 
 
 def make_card(system: System, *, name: str) -> str:
-    """Return the text of the card.
-
-    Args:
-      system: the trained system.
-      name: name of the model.
-    """
+    """Return the text of the card of a model called `name`."""
     config = system.config
-    head = "\n".join(_yaml(_metadata(system, name)))
+    head = yaml.safe_dump(_metadata(system, name), sort_keys=False, allow_unicode=True, width=100)
     seconds = config_lib.window_length(config) / config.features.sample_rate
     return f"""---
-{head}
----
+{head}---
 
 # {name}
 
@@ -160,19 +156,3 @@ def _calibration(system: System) -> str:
     if system.temperature is None:
         return "none"
     return f"temperature {system.temperature:.3f}, fitted on the validation part"
-
-
-def _yaml(value: Any, indent: str = "") -> Iterator[str]:
-    """Yield lines of YAML; strings are written as JSON, which is a subset of YAML."""
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            yield f"{indent}{key}:"
-            yield from _yaml(item, indent + "  ")
-        elif isinstance(item, list) and item and isinstance(item[0], Mapping):
-            yield f"{indent}{key}:"
-            for entry in item:
-                first, *rest = _yaml(entry, indent + "  ")
-                yield f"{indent}- {first.strip()}"
-                yield from rest
-        else:
-            yield f"{indent}{key}: {json.dumps(item, ensure_ascii=False)}"

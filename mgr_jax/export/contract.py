@@ -6,6 +6,9 @@ import pathlib
 import shutil
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from mgr_jax import config as config_lib
 from mgr_jax.system import System, public_config
 from mgr_jax.version import VERSION
@@ -14,36 +17,33 @@ from mgr_jax.version import VERSION
 _SCRIPT = pathlib.Path(__file__).with_name("run_exported.py")
 
 
-def inputs(config: config_lib.Config) -> tuple[str, ...]:
-    """Return the names of the arguments; recurrent networks need the length of the audio."""
-    return ("waveform", "num_samples") if config.model.name == "rnn" else ("waveform",)
+def inputs(config: config_lib.Config, batch: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the arguments for `batch` windows; an RNN also needs the length of the audio."""
+    window = config_lib.window_length(config)
+    arguments = {"waveform": jax.ShapeDtypeStruct((batch, window), jnp.float32)}
+    if config.model.name == "rnn":
+        arguments["num_samples"] = jax.ShapeDtypeStruct((batch,), jnp.int32)
+    return arguments
 
 
 def write(folder: pathlib.Path, system: System, form: str, blob: bytes, more: dict[str, Any]):
-    """Write the model, `run.py` and `model.json` into `folder`, the JSON last.
+    """Write the model, `run.py` and `model.json` into `folder`, which is created; the JSON last.
 
-    Args:
-      folder: the folder to write to, which is created.
-      system: the exported system.
-      form: `stablehlo` or `onnx`, the suffix of the model.
-      blob: the serialised model.
-      more: further values for the JSON.
+    `blob` is the model in the form `stablehlo` or `onnx`, `more` has further values for the JSON.
     """
-    window = config_lib.window_length(system.config)
-    shapes = {
-        "waveform": {"dtype": "float32", "shape": ["batch", window]},
-        "num_samples": {"dtype": "int32", "shape": ["batch"]},
-    }
     name = f"model.{form}"
     values = {
         "format": form,
         "file": name,
         "sha256": hashlib.sha256(blob).hexdigest(),
-        "inputs": {key: shapes[key] for key in inputs(system.config)},
+        "inputs": {
+            key: {"dtype": str(argument.dtype), "shape": list(argument.shape)}
+            for key, argument in inputs(system.config, "batch").items()
+        },
         "outputs": {"probabilities": {"dtype": "float32", "shape": ["batch", len(system.labels)]}},
         "labels": list(system.labels),
         "sample_rate": system.config.features.sample_rate,
-        "window_samples": window,
+        "window_samples": config_lib.window_length(system.config),
         "waveform": "mono, full scale at +-1, resampled to sample_rate, zeros after its end",
         "track": "normalised mean of the logarithms of the windows' probabilities",
         "description": system.describe(),

@@ -10,10 +10,8 @@ import sys
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from mgr_jax import config as config_lib
 from mgr_jax import ops
 from mgr_jax.errors import UserError
 from mgr_jax.export import bundle, contract, stablehlo
@@ -37,14 +35,11 @@ def write(folder: pathlib.Path, system: System) -> float:
     import jax2onnx
     import onnxruntime
 
-    window, names = config_lib.window_length(system.config), contract.inputs(system.config)
-    shapes = {
-        "waveform": jax.ShapeDtypeStruct(("B", window), jnp.float32),
-        "num_samples": jax.ShapeDtypeStruct(("B",), jnp.int32),
-    }
+    arguments = contract.inputs(system.config, "B")
+    window, names = arguments["waveform"].shape[1], tuple(arguments)
     model = jax2onnx.to_onnx(
         make_function(system),
-        [(*shapes[name].shape,) if name == "waveform" else shapes[name] for name in names],
+        [x.shape if name == "waveform" else x for name, x in arguments.items()],
         model_name=system.config.model.name,
         opset=_OPSET,
         input_names=names,

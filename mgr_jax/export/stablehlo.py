@@ -45,15 +45,8 @@ def write(folder: pathlib.Path, system: System) -> None:
       OSError: if the folder cannot be written.
     """
     (batch,) = export.symbolic_shape("batch")
-    window = config_lib.window_length(system.config)
-    shapes = {
-        "waveform": jax.ShapeDtypeStruct((batch, window), jnp.float32),
-        "num_samples": jax.ShapeDtypeStruct((batch,), jnp.int32),
-    }
-    function = jax.jit(make_function(system))
-    exported = export.export(function, platforms=PLATFORMS)(
-        *(shapes[name] for name in contract.inputs(system.config))
-    )
+    arguments = contract.inputs(system.config, batch).values()
+    exported = export.export(jax.jit(make_function(system)), platforms=PLATFORMS)(*arguments)
     more = {
         "platforms": list(exported.platforms),
         "jax": jax.__version__,
