@@ -1,5 +1,8 @@
 """The convolutional network of the presentation: 480x640x3 image -> CNN -> genre."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -44,21 +47,8 @@ class CNN(nn.Module):
         del num_frames
         if x.ndim == 3:
             x = x[..., None]
-        # (channels, kernel, stride) of each pair: the first `same`, the second `valid`.
         pairs = ((32, 3, 1), (64, 4, 2), (64, 4, 1))
-        for i, (channels, kernel, stride) in enumerate(pairs):
-            x = conv_pair(
-                x,
-                scaled(channels, self.width_multiplier),
-                kernel_size=kernel,
-                stride=stride,
-                first=2 * i + 1,
-                dtype=self.dtype,
-            )
-            x = layers.AveragePool((2, 2), name=f"average_pooling2d_{i + 1}")(x)
-            x = layers.Dropout(self.dropout, name=f"dropout_{i + 1}")(
-                x, train=train, row_keys=row_keys
-            )
+        x = conv_pairs(self, x, pairs, train=train, row_keys=row_keys)
         x = layers.Flatten(name="flatten_1")(x)
         for i, units in enumerate((1000, 512, 64)):
             units = scaled(units, self.width_multiplier)
@@ -67,23 +57,27 @@ class CNN(nn.Module):
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))
 
 
-def conv_pair(
-    x: jax.Array, features: int, *, kernel_size: int, stride: int, first: int, dtype: jnp.dtype
+def conv_pairs(
+    network: Any, x: jax.Array, pairs: Sequence[tuple[int, int, int]], **dropout_options
 ) -> jax.Array:
-    """Two convolutions with ReLU, `same` then `valid`, named conv2d_<first> and the next.
+    """Pairs of convolutions with ReLU, `same` then `valid`, then average pooling and dropout.
 
-    To be called in the compact method of a network; [B, H, W, C] -> [B, H', W', features].
+    To be called in the compact method of `network`, whose width, dropout and type they have.
+    `pairs` are (channels, kernel size, stride); [B, H, W, C] -> [B, H', W', C'].
     """
-    for number, padding in ((first, "SAME"), (first + 1, "VALID")):
-        conv = layers.Conv(
-            features,
-            (kernel_size, kernel_size),
-            (stride, stride),
-            padding,
-            dtype=dtype,
-            name=f"conv2d_{number}",
-        )
-        x = nn.relu(conv(x))
+    for i, (channels, size, stride) in enumerate(pairs, start=1):
+        for number, padding in ((2 * i - 1, "SAME"), (2 * i, "VALID")):
+            conv = layers.Conv(
+                scaled(channels, network.width_multiplier),
+                (size, size),
+                (stride, stride),
+                padding,
+                dtype=network.dtype,
+                name=f"conv2d_{number}",
+            )
+            x = nn.relu(conv(x))
+        x = layers.AveragePool((2, 2), name=f"average_pooling2d_{i}")(x)
+        x = layers.Dropout(network.dropout, name=f"dropout_{i}")(x, **dropout_options)
     return x
 
 

@@ -48,22 +48,8 @@ class CNNLSTM(nn.Module):
             raise ValueError(f"scan_axis is {self.scan_axis!r}; it must be frequency or time")
         if x.ndim == 3:
             x = x.swapaxes(1, 2)[..., None]  # rows are frequency, as in an image
-
-        def drop(x: jax.Array, number: int) -> jax.Array:
-            layer = layers.Dropout(self.dropout, name=f"dropout_{number}")
-            return layer(x, train=train, row_keys=row_keys)
-
-        for i, (channels, kernel) in enumerate(((32, 3), (64, 4), (64, 4))):
-            x = cnn.conv_pair(
-                x,
-                cnn.scaled(channels, self.width_multiplier),
-                kernel_size=kernel,
-                stride=1,
-                first=2 * i + 1,
-                dtype=self.dtype,
-            )
-            x = layers.AveragePool((2, 2), name=f"average_pooling2d_{i + 1}")(x)
-            x = drop(x, i + 1)
+        options = {"train": train, "row_keys": row_keys}
+        x = cnn.conv_pairs(self, x, ((32, 3, 1), (64, 4, 1), (64, 4, 1)), **options)
         if self.scan_axis == "time":
             x = x.swapaxes(1, 2)
         x = layers.Flatten(start=2, name="time_distributed_1")(x)
@@ -78,6 +64,6 @@ class CNNLSTM(nn.Module):
         for i, units in enumerate((100, 50)):
             units = cnn.scaled(units, self.width_multiplier)
             x = nn.relu(layers.Dense(units, dtype=self.dtype, name=f"dense_{i + 1}")(x))
-            x = drop(x, i + 4)
+            x = layers.Dropout(self.dropout, name=f"dropout_{i + 4}")(x, **options)
         logits = layers.Dense(self.num_classes, dtype=self.dtype, name="dense_3")(x)
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))

@@ -11,8 +11,10 @@ import re
 from typing import Any, NamedTuple
 
 import h5py
+import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 UNITS = ("unit_1x1", "reduce_3x3", "unit_3x3", "reduce_5x5", "unit_5x5", "unit_pool")
 KERNEL_SIZES = {"unit_3x3": 3, "unit_5x5": 5}  # 1 for the others
@@ -44,10 +46,7 @@ class _Layer(NamedTuple):
 
 
 def read(path: str | os.PathLike) -> Imported:
-    """Read a file that Keras saved with `save` or `save_weights`, optimiser state or not.
-
-    Args:
-      path: the HDF5 file.
+    """Read an HDF5 file that Keras saved with `save` or `save_weights`, optimiser state or not.
 
     Raises:
       ValueError: not an HDF5 file, or a layer that the BBNN does not have; the message names the
@@ -70,7 +69,7 @@ def read(path: str | os.PathLike) -> Imported:
     input_channels, width = stem[1]["kernel"].shape[-2:]
     num_classes = classifier[1]["kernel"].shape[-1]
     expected = _expected(input_channels, width, num_modules, num_classes)
-    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    variables: dict[tuple[str, ...], jax.Array] = {}
     for kind in KINDS:
         expected_layers = [layer for layer in expected if layer.kind == kind]
         for i, (name, weights) in enumerate(layers[kind]):
@@ -79,14 +78,12 @@ def read(path: str | os.PathLike) -> Imported:
             _check(path, name, weights, expected_layers[i])
             for weight, value in weights.items():
                 collection, ours = WEIGHTS[weight]
-                node = variables[collection]
-                for part in expected_layers[i].place:
-                    node = node.setdefault(part, {})
-                node[ours] = jnp.asarray(value, jnp.float32)
+                tree_path = (collection, *expected_layers[i].place, ours)
+                variables[tree_path] = jnp.asarray(value, jnp.float32)
         if len(layers[kind]) < len(expected_layers):
             missing = "/".join(expected_layers[len(layers[kind])].place)
             raise ValueError(f"{path}: no {kind} layer is left for {missing}")
-    return Imported(variables, num_classes, width, num_modules, input_channels)
+    return Imported(unflatten_dict(variables), num_classes, width, num_modules, input_channels)
 
 
 def _layers(root: h5py.Group) -> dict[str, list[tuple[str, dict[str, np.ndarray]]]]:

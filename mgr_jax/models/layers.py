@@ -27,8 +27,7 @@ class Conv(nn.Module):
 
     Attributes:
       features: output channels.
-      kernel_size: (height, width).
-      strides: (height, width).
+      kernel_size, strides: (height, width).
       padding: `SAME` or `VALID`.
       train_bias: False where a batch normalisation follows, which subtracts the bias again: its
         gradient is exactly zero then, and Adam would scale rounding noise up to full steps.
@@ -101,10 +100,8 @@ def batch_norm_vectors(
 
     Args:
       module: gets the parameters `scale` and `bias`, and `mean` and `var` in `batch_stats`.
-      channels: C.
-      batch: mean and variance [C] of the batch, which enter the running averages; None normalises
-        by the running averages.
-      momentum: share of the running averages that is kept.
+      batch: mean and variance [C] of the batch, which enter the running averages with a share of
+        1 - `momentum`; None normalises by the running averages.
 
     Returns:
       Center, factor and shift [C]: the output is (x - center) * factor + shift.

@@ -60,13 +60,9 @@ class Recurrent(nn.Module):
         )
 
 
-def _bias_init(key, shape, cell, dtype=jnp.float32):
-    del key
-    bias = jnp.zeros(shape, dtype)
-    if cell == "lstm":
-        size = shape[0] // 4
-        bias = bias.at[size : 2 * size].set(1)
-    return bias
+def _bias_init(_, shape, cell):
+    bias = jnp.zeros(shape, jnp.float32)
+    return bias.at[shape[0] // 4 : shape[0] // 2].set(1) if cell == "lstm" else bias
 
 
 class RNN(nn.Module):

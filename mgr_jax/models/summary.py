@@ -37,13 +37,10 @@ class Summary(NamedTuple):
 
 
 def summary(module: nn.Module, input_shape: Sequence[int]) -> Summary:
-    """Return a row for every layer of `module`, without computing anything.
+    """Return a row for every layer of the network `module`, without computing anything.
 
     A row's parameters include the running averages of batch normalisation, as in Keras.
-
-    Args:
-      module: a network.
-      input_shape: shape of one example, without the batch: [F, M], [H, W, 3] or [F, D].
+    `input_shape` is that of one example, without the batch: [F, M], [H, W, 3] or [F, D].
     """
     calls = []
 
