@@ -22,8 +22,6 @@ from mgr_jax.evaluation.prediction import Prediction
 
 # Largest batch of windows, since the machine may have less memory than the one of the training.
 _MAX_BATCH_SIZE = 16
-# Samples of a block of a waveform in memory.
-_BLOCK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +102,14 @@ class Predictor:
         if isinstance(source, str | os.PathLike):
             if sample_rate is not None:
                 raise ValueError("sample_rate is for a waveform; a file knows its own")
-            sources = self._read([os.fspath(source)], max_seconds)
+            sources = self._read([source])
         else:
             if sample_rate is None:
                 raise ValueError("sample_rate is None; give the rate of the waveform in Hz")
             rate = self.config.features.sample_rate
             waveform = audio.convert(source, sample_rate, sample_rate=rate)
-            sources = iter([("", _limit(_blocks(waveform), max_seconds, rate))])
-        ((_, result),) = self._predict(sources, overlap, threshold)
+            sources = iter([("", _as_block(waveform))])
+        ((_, result),) = self._predict(sources, overlap, threshold, max_seconds)
         if isinstance(result, audio.AudioError):
             raise result
         return result
@@ -124,19 +122,14 @@ class Predictor:
         threshold: float = 0.5,
         max_seconds: float | None = None,
     ) -> Iterator[tuple[str, Prediction | audio.AudioError]]:
-        """Yield path and prediction of each file, in order; see `predict` for the arguments.
+        """Yield path and prediction of each file, in order; arguments and errors as in `predict`.
 
         Windows of several files share a batch, and the next files are decoded meanwhile. A file
         that cannot be read yields an `AudioError` instead of a prediction.
-
-        Raises:
-          ValueError: for a bad `overlap`.
         """
         system_lib.check_takes_audio(self.system)
         windows.hop_length(1, overlap)  # Checked now, not when the first result is requested.
-        return self._predict(
-            self._read((os.fspath(path) for path in paths), max_seconds), overlap, threshold
-        )
+        return self._predict(self._read(paths), overlap, threshold, max_seconds)
 
     def predict_proba(self, paths: Iterable[str | os.PathLike]) -> np.ndarray:
         """Return the probabilities [N, C] of audio files, with classes in the order of `labels`.
@@ -159,37 +152,36 @@ class Predictor:
         window = config_lib.window_length(self.config)
         return tracks.score_tracks(self.predict_windows, part, batch_size=batch_size, window=window)
 
-    def _read(
-        self, paths: Iterable[str], max_seconds: float | None
-    ) -> Iterator[tuple[str, Blocks]]:
+    def _read(self, paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, Blocks]]:
         rate = self.config.features.sample_rate
-        for path, blocks in self.decoders.read(list(paths), sample_rate=rate):
-            yield path, _limit(blocks, max_seconds, rate)
+        return self.decoders.read([os.fspath(path) for path in paths], sample_rate=rate)
 
     def _predict(
-        self, sources: Iterator[tuple[str, Blocks]], overlap: float, threshold: float
+        self,
+        sources: Iterator[tuple[str, Blocks]],
+        overlap: float,
+        threshold: float,
+        max_seconds: float | None,
     ) -> Iterator[tuple[str, Prediction | audio.AudioError]]:
         window = config_lib.window_length(self.config)
         hop = windows.hop_length(window, overlap)
+        longest = np.inf if max_seconds is None else max_seconds * self.config.features.sample_rate
         tracks: collections.deque[_Track] = collections.deque()
         pending: list[tuple[_Track, np.ndarray, int]] = []
         for path, blocks in sources:
             track = _Track(path)
             tracks.append(track)
             try:
-                pieces = windows.cut(blocks, window=window, hop=hop)
-                while True:
-                    start, piece, num_samples = next(pieces)
+                for start, piece, num_samples in track.read(blocks, window, hop):
+                    if start + num_samples > longest:
+                        raise audio.AudioError(f"is longer than {max_seconds:g} s")
                     track.starts.append(start)
                     pending.append((track, piece, num_samples))
                     if len(pending) == self.batch_size:
                         self._score(pending)
                         pending = []
-            except StopIteration as end:
-                track.length, track.note = end.value
             except audio.AudioError as error:
                 track.error = error
-                pending = [item for item in pending if item[0] is not track]
             while tracks and tracks[0].complete:
                 yield self._result(tracks.popleft(), window, threshold)
         if pending:
@@ -202,14 +194,14 @@ class Predictor:
         # A single window is not padded to a whole batch.
         size = self.batch_size if len(pending) > 1 else 1
         size = parallel.padded_batch_size(size, parallel.make_mesh())
+        tracks, pieces, num_samples = zip(*pending, strict=True)
+        padding = (0, size - len(pending))
         batch = {
-            "waveform": np.zeros((size, pending[0][1].size), np.float32),
-            "num_samples": np.zeros(size, np.int32),
+            "waveform": np.pad(np.stack(pieces), (padding, (0, 0))),
+            "num_samples": np.pad(np.array(num_samples, np.int32), padding),
         }
-        for row, (_, piece, num_samples) in enumerate(pending):
-            batch["waveform"][row], batch["num_samples"][row] = piece, num_samples
         scores = np.asarray(self.predict_windows(batch), np.float64)
-        for (track, _, _), score in zip(pending, scores, strict=False):
+        for track, score in zip(tracks, scores, strict=False):
             track.scores.append(score)
 
     def _result(
@@ -262,27 +254,21 @@ def load_system(path: str | os.PathLike, *, checkpoint_name: str = "best") -> sy
 
 
 def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> Predictor:
-    """Load the system at `path` for prediction; see `load_system` for the arguments.
-
-    Raises:
-      UserError: if there is no trained system at `path`, or its files are damaged.
-    """
+    """Load the system at `path` for prediction; see `load_system` for arguments and errors."""
     readers = Decoders()
     readers.warm_up()
     try:
-        system = load_system(path, checkpoint_name=checkpoint_name)
+        return make_predictor(load_system(path, checkpoint_name=checkpoint_name), readers)
     except UserError:
         readers.close()
         raise
-    return make_predictor(system, readers)
 
 
 def make_predictor(system: system_lib.System, readers: Decoders | None = None) -> Predictor:
     """Return the predictor of a loaded system; `readers` decode its files."""
     batch_size = min(system.config.train.batch_size, _MAX_BATCH_SIZE)
     batch_size = parallel.padded_batch_size(batch_size, parallel.make_mesh())
-    predict_windows = system_lib.compiled(system)
-    return Predictor(system, predict_windows, batch_size, readers or Decoders())
+    return Predictor(system, system_lib.compiled(system), batch_size, readers or Decoders())
 
 
 @dataclasses.dataclass(eq=False)
@@ -302,24 +288,11 @@ class _Track:
         scored = self.length > 0 and len(self.scores) == len(self.starts)
         return self.error is not None or scored
 
+    def read(self, blocks: Blocks, window: int, hop: int) -> Iterator[windows.Window]:
+        """Yield the windows of `windows.cut`; at the end, `length` and `note` are known."""
+        self.length, self.note = yield from windows.cut(blocks, window=window, hop=hop)
 
-def _blocks(waveform: np.ndarray) -> Blocks:
-    for start in range(0, len(waveform), _BLOCK):
-        yield waveform[start : start + _BLOCK]
+
+def _as_block(waveform: np.ndarray) -> Blocks:
+    yield waveform
     return ""
-
-
-def _limit(blocks: Blocks, max_seconds: float | None, rate: int) -> Blocks:
-    """Yield `blocks`; raise `AudioError` once they exceed `max_seconds`."""
-    if max_seconds is None:
-        return (yield from blocks)
-    count = 0
-    while True:
-        try:
-            block = next(blocks)
-        except StopIteration as end:
-            return end.value
-        count += block.size
-        if count > max_seconds * rate:
-            raise audio.AudioError(f"is longer than {max_seconds:g} s")
-        yield block

@@ -8,18 +8,18 @@ are damaged, outdated or cannot be written are ignored.
 import contextlib
 import hashlib
 import json
-import os
 import pathlib
-import tempfile
 from typing import Any
 
 import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
+from flax.traverse_util import unflatten_dict
 
 from mgr_jax import tensors as tensors_lib
 from mgr_jax.data.clips import cache_folder
+from mgr_jax.files import write_whole
 from mgr_jax.version import VERSION
 from mgr_jax.workdir import Run
 
@@ -36,7 +36,8 @@ def read(run: Run, which: str) -> tuple[int, dict[str, Any]] | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if facts["digest"] != tensors_lib.digest(tensors):
             return None
-        return int(facts["step"]), _unflatten(tensors)
+        empty = {"params": {}, "batch_stats": {}, "normalizer": None}
+        return int(facts["step"]), empty | unflatten_dict(tensors, sep="/")
     except _DAMAGED:
         return None
 
@@ -48,16 +49,9 @@ def write(run: Run, which: str, source: str, step: int, variables: dict[str, Any
     facts = {"source": source, "step": step, "digest": tensors_lib.digest(tensors)}
     content = safetensors.numpy.save(tensors, {"facts": json.dumps(facts)})
     path = _path(run, which)
-    try:
+    with contextlib.suppress(OSError):  # The copy is optional.
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with contextlib.ExitStack() as cleanup:
-            cleanup.callback(pathlib.Path(partial).unlink, missing_ok=True)
-            with open(descriptor, "wb") as file:
-                file.write(content)
-            os.replace(partial, path)
-    except OSError:  # The copy is optional.
-        return
+        write_whole(path, content)
 
 
 def source(run: Run) -> str:
@@ -75,15 +69,3 @@ def source(run: Run) -> str:
 def _path(run: Run, which: str) -> pathlib.Path:
     name = hashlib.sha256(json.dumps([str(run.path.absolute()), which]).encode()).hexdigest()
     return cache_folder("") / "snapshots" / f"{name[:32]}.safetensors"
-
-
-def _unflatten(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    variables: dict[str, Any] = {"params": {}, "batch_stats": {}, "normalizer": None}
-    for name, value in tensors.items():
-        *parents, last = name.split("/")
-        node = variables
-        for parent in parents:
-            node[parent] = node.get(parent) or {}
-            node = node[parent]
-        node[last] = value
-    return variables
