@@ -95,7 +95,6 @@ def make_record(
     """Return the record of the epoch that ends with `state`.
 
     Args:
-      job: the run. state: after the last step of the epoch.
       scores: `[N, C]` as from `score_valid`.
       num_steps: steps of the epoch since the run was last started.
       seconds: time that they took. wait_seconds: how much of it training waited for batches.

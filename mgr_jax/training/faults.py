@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mgr_jax import tensors
+
 
 def no_fault() -> jax.Array:
     """Return the fault `[2]`, int32, of a run in which everything has been finite so far."""
@@ -41,9 +43,9 @@ def names(params: Any, batch_stats: Any) -> list[str]:
     """Return the names of the tensors that `find_fault` numbers, in its order."""
     return [
         "the loss",
-        *(f"the gradient of {name}" for name in _paths(params)),
-        *(f"the parameter {name}" for name in _paths(params)),
-        *(f"the batch statistic {name}" for name in _paths(batch_stats)),
+        *(f"the gradient of {name}" for name in tensors.flatten(params)),
+        *(f"the parameter {name}" for name in tensors.flatten(params)),
+        *(f"the batch statistic {name}" for name in tensors.flatten(batch_stats)),
     ]
 
 
@@ -51,10 +53,3 @@ def read_fault(fault: jax.Array, params: Any, batch_stats: Any) -> tuple[int, st
     """Return step and name of the first bad tensor, None if there is none; waits for the device."""
     step, index = (int(value) for value in jax.device_get(fault))
     return None if step < 0 else (step, names(params, batch_stats)[index])
-
-
-def _paths(tree: Any) -> list[str]:
-    return [
-        jax.tree_util.keystr(path, simple=True, separator="/")
-        for path, _ in jax.tree_util.tree_leaves_with_path(tree)
-    ]

@@ -26,7 +26,6 @@ def initialize(
 
     Args:
       coordinator_address: `host:port` of the first process.
-      num_processes: number of processes.
       process_id: number of this one, from 0.
       heartbeat_timeout_seconds: silence after which a process counts as dead, and ends the others.
 

@@ -70,12 +70,9 @@ def read(clips: Resident, windows: Mapping[str, jax.Array], length: int) -> dict
 def make_plan(
     part: batches.Part, *, batch_size: int, window: int, seed: int
 ) -> Callable[[int], Windows]:
-    """Return a function: step -> the windows that `batches.train_batches` yields at that step.
+    """Return a function: step -> the windows `[B]` that `batches.train_batches` yields then.
 
-    Args:
-      part: the tracks to train on.
-      batch_size: B. window: samples of a window.
-      seed: seed of the order of tracks and of the starts of windows.
+    `window` is in samples; `seed` draws the order of tracks and the starts of windows.
     """
     order = batches.training_order(part, seed=seed)
 

@@ -26,8 +26,7 @@ from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.training import checkpoint, optimizer, preemption, resident, stopping
 from mgr_jax.training import epoch as epoch_lib
 from mgr_jax.training import network as network_lib
-from mgr_jax.training.folds import windows as fold_windows
-from mgr_jax.training.folds.program import FoldProgram, make_fold_program
+from mgr_jax.training.folds.program import FoldProgram, fill_lanes, make_fold_program, stack_trees
 from mgr_jax.training.resident import Windows
 from mgr_jax.training.state import TrainState
 from mgr_jax.training.writer import MetricsWriter
@@ -119,15 +118,14 @@ def train(
             writer = MetricsWriter(fold.job.run.path, step=fold.step)
             fold.writer = stack.enter_context(contextlib.closing(writer))
         stop_signal = stack.enter_context(preemption.watch(members[0].manager.reached_preemption))
-        bar = stack.enter_context(
-            tqdm.tqdm(
-                total=sum(fold.job.num_steps for fold in members),
-                initial=sum(fold.step for fold in members),
-                desc=f"train {len(members)} folds",
-                unit="step",
-                disable=None,
-            )
+        bar = tqdm.tqdm(
+            total=sum(fold.job.num_steps for fold in members),
+            initial=sum(fold.step for fold in members),
+            desc=f"train {len(members)} folds",
+            unit="step",
+            disable=None,
         )
+        stack.enter_context(bar)
         while unfinished := [fold for fold in members if not fold.is_done]:
             epoch = min(fold.epoch for fold in unfinished)
             running = [fold for fold in unfinished if fold.epoch == epoch]
@@ -176,9 +174,7 @@ def _start_turn(program: FoldProgram, network: network_lib.Network, folds: list[
             lanes[lane] = lanes[lane].replace(normalizer=jax.device_get(normalizer))
         constants.append(_constants(job))
     constants += [constants[0]] * num_idle
-    return _Turn(
-        folds, program.put(fold_windows.stack(lanes)), program.put(fold_windows.stack(constants))
-    )
+    return _Turn(folds, program.put(stack_trees(lanes)), program.put(stack_trees(constants)))
 
 
 def _constants(job: epoch_lib.Job) -> dict[str, np.ndarray]:
@@ -209,7 +205,8 @@ def _train_epoch(
             stepping = [fold for fold in turn.folds if fold in active]
             if stepping:
                 reading_start = time.monotonic()
-                windows = program.put(_next_windows(turn, stepping, program.num_lanes))
+                by_lane = {turn.folds.index(fold): fold.plan(fold.step) for fold in stepping}
+                windows = program.put(fill_lanes(by_lane, program.num_lanes))
                 wait_seconds += time.monotonic() - reading_start
                 # As in `training.loop`: an implicit transfer is an error.
                 annotation = jax.profiler.StepTraceAnnotation("train", step_num=stepping[0].step)
@@ -229,13 +226,6 @@ def _train_epoch(
             if not fold.is_done:
                 workdir_lib.set_status(fold.job.run.path, "preempted")
         raise preemption.Interrupted(signal, bar.n)
-
-
-def _next_windows(turn: _Turn, stepping: list[_Fold], num_lanes: int) -> Windows:
-    """Return the windows of a turn's next step; the lanes of the folds `stepping` are active."""
-    by_lane = {turn.folds.index(fold): fold.plan(fold.step) for fold in stepping}
-    active = np.array([lane in by_lane for lane in range(num_lanes)])
-    return fold_windows.fill_lanes(by_lane, num_lanes) | {"active": active}
 
 
 def _save(
@@ -289,7 +279,7 @@ def _score_valid(program: FoldProgram, turn: _Turn, ended: list[_Fold]) -> list[
     variables, pending_scores = turn.states.variables(), []
     for i in range(max(map(len, queues.values()), default=0)):
         by_lane = {lane: queue[i] for lane, queue in queues.items() if i < len(queue)}
-        windows = program.put(fold_windows.fill_lanes(by_lane, program.num_lanes))
+        windows = program.put(fill_lanes(by_lane, program.num_lanes))
         pending_scores.append(program.predict_step(variables, windows))
     scores = [np.asarray(x) for x in pending_scores]
     return [

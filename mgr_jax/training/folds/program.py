@@ -13,7 +13,7 @@ forty times slower on CPU.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -74,49 +74,38 @@ def make_fold_program(
     clips = resident.put(store, mesh, field="train.folds_at_once")
     train_one, predict_one = _one_fold(config, num_classes)
 
-    def over_lanes(function: Callable[..., Any], num_shared: int) -> Callable[..., Any]:
-        """Return `function` of one fold for `[L, ...]`; its last arguments are shared."""
+    def over_lanes(function: Callable[..., Any], *shared: Any, **options: Any) -> Any:
+        """Compile `function` of one fold for `[L, ...]`; its last arguments are `shared`."""
 
-        def on_device(*args: Any) -> Any:
-            by_fold, shared = args[: len(args) - num_shared], args[len(args) - num_shared :]
-            one_fold = jax.tree.map(lambda x: x[0], by_fold)
+        def on_device(first: Any, rest: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
+            one_fold = jax.tree.map(lambda x: x[0], (first, *rest))
             return jax.tree.map(lambda x: x[None], function(*one_fold, *shared))
 
-        def mapped(*args: Any) -> Any:
-            specs = [PartitionSpec(AXIS)] * (len(args) - num_shared)
-            specs += [PartitionSpec()] * num_shared
-            # Unchecked, since the check refuses a scan that starts from zeros.
-            return jax.shard_map(
-                on_device,
-                mesh=mesh,
-                in_specs=tuple(specs),
-                out_specs=PartitionSpec(AXIS),
-                check_vma=False,
-            )(*args)
-
-        return mapped
+        by_lane = PartitionSpec(AXIS)
+        # Unchecked, since the check refuses a scan that starts from zeros.
+        mapped = jax.shard_map(
+            on_device,
+            mesh=mesh,
+            in_specs=(by_lane, by_lane, PartitionSpec()),
+            out_specs=by_lane,
+            check_vma=False,
+        )
+        compiled = jax.jit(mapped, out_shardings=lanes, **options)
+        return lambda first, *rest: compiled(first, rest, shared)
 
     def init_one(seed: jax.Array) -> TrainState:
         seeded = _with_seed(config, seed)
         return network_lib.make_network(seeded, num_classes=num_classes).init()
 
-    init = jax.jit(over_lanes(init_one, 0), out_shardings=lanes)
-    options = parallel.compiler_options(mesh)
-    train_step = jax.jit(
-        over_lanes(train_one, 1), out_shardings=lanes, donate_argnums=0, compiler_options=options
-    )
-    predict_step = jax.jit(
-        over_lanes(predict_one, 1), out_shardings=lanes, compiler_options=options
-    )
-
     def put(tree: Any) -> Any:
         return jax.device_put(tree, lanes)
 
+    init, options = over_lanes(init_one), {"compiler_options": parallel.compiler_options(mesh)}
     return FoldProgram(
         num_devices,
         lambda seeds: init(put(seeds)),
-        lambda states, fold, windows: train_step(states, fold, windows, clips),
-        lambda variables, windows: predict_step(variables, windows, clips),
+        over_lanes(train_one, clips, donate_argnums=0, **options),
+        over_lanes(predict_one, clips, **options),
         put,
     )
 
@@ -151,6 +140,18 @@ def _one_fold(
         return predict_step(variables, resident.read(clips, windows, length))
 
     return train_one, predict_one
+
+
+def fill_lanes(by_lane: Mapping[int, resident.Windows], num_lanes: int) -> resident.Windows:
+    """Stack the windows of the active lanes to `[L, B]`; the others get a copy of the first."""
+    filler = next(iter(by_lane.values()))
+    windows = stack_trees([by_lane.get(lane, filler) for lane in range(num_lanes)])
+    return windows | {"active": np.array([lane in by_lane for lane in range(num_lanes)])}
+
+
+def stack_trees(trees: Sequence[Any]) -> Any:
+    """Stack trees of one fold each to a tree of arrays `[L, ...]`."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
 def _with_seed(config: config_lib.Config, seed: jax.Array) -> config_lib.Config:
