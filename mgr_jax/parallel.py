@@ -52,18 +52,18 @@ def padded_batch_size(batch_size: int, mesh: Mesh) -> int:
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """Return `tree` with a copy of every array on every device."""
-    return jax.device_put(tree, _replicated(mesh))
+    return jax.device_put(tree, _sharding(mesh))
 
 
 def abstract(tree: Any, mesh: Mesh) -> Any:
     """Return shapes, types and shardings of a replicated `tree`, to restore a checkpoint into."""
-    replicated = _replicated(mesh)
+    replicated = _sharding(mesh)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated), tree)
 
 
 def jit_init(init: Callable[[], Any], mesh: Mesh) -> Any:
     """Run `init` compiled; return its result, replicated."""
-    return jax.jit(init, out_shardings=_replicated(mesh))()
+    return jax.jit(init, out_shardings=_sharding(mesh))()
 
 
 def compiler_options(mesh: Mesh) -> dict[str, str]:
@@ -92,7 +92,7 @@ def _is_known(name: str, value: str) -> bool:
 
 def shard(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Return the global batch, sharded by rows, of which this process has the rows `batch`."""
-    sharding = _by_rows(mesh)
+    sharding = _sharding(mesh, AXIS)
     # With several processes JAX takes this explicit transfer for an implicit one.
     with jax.transfer_guard("allow"):
         return {
@@ -116,13 +116,8 @@ def jit_predict_step(step: Step, mesh: Mesh, *, num_shared: int = 0) -> Step:
 
 
 def _jit(
-    step: Callable[..., Any],
-    mesh: Mesh,
-    num_shared: int,
-    *,
-    out_specs: PartitionSpec,
-    **options: Any,
-) -> Callable[..., Any]:
+    step: Step, mesh: Mesh, num_shared: int, *, out_specs: PartitionSpec, **options: Any
+) -> Step:
     """Compile `step` on each device's rows; its results, of `out_specs`, end up replicated."""
     if mesh.size > 1:
         # Unchecked, since the check refuses a scan that starts from zeros.
@@ -133,10 +128,10 @@ def _jit(
             out_specs=out_specs,
             check_vma=False,
         )
-    replicated = _replicated(mesh)
+    replicated = _sharding(mesh)
     return jax.jit(
         step,
-        in_shardings=(replicated, _by_rows(mesh), *[replicated] * num_shared),
+        in_shardings=(replicated, _sharding(mesh, AXIS), *[replicated] * num_shared),
         out_shardings=replicated,
         compiler_options=compiler_options(mesh),
         **options,
@@ -158,15 +153,7 @@ def pmap_train_step(step: Step, mesh: Mesh, *, num_shared: int = 0) -> Step:
     The step averages over the axis, so every device computes the same next state, and the result
     is one of the copies.
     """
-    mapped = jax.pmap(
-        step,
-        axis_name=AXIS,
-        in_axes=(None, 0, *[None] * num_shared),
-        out_axes=None,
-        devices=list(mesh.devices.flat),
-        donate_argnums=0,
-    )
-    return lambda *arguments: _as_global(mapped(*arguments), mesh)
+    return _pmap(step, mesh, num_shared, donate_argnums=0)
 
 
 def pmap_predict_step(step: Step, mesh: Mesh, *, num_shared: int = 0) -> Step:
@@ -175,12 +162,17 @@ def pmap_predict_step(step: Step, mesh: Mesh, *, num_shared: int = 0) -> Step:
     def gathered(*arguments: Any) -> jax.Array:
         return jax.lax.all_gather(step(*arguments), AXIS, tiled=True)
 
+    return _pmap(gathered, mesh, num_shared)
+
+
+def _pmap(step: Step, mesh: Mesh, num_shared: int, **options: Any) -> Step:
     mapped = jax.pmap(
-        gathered,
+        step,
         axis_name=AXIS,
         in_axes=(None, 0, *[None] * num_shared),
         out_axes=None,
         devices=list(mesh.devices.flat),
+        **options,
     )
     return lambda *arguments: _as_global(mapped(*arguments), mesh)
 
@@ -214,18 +206,14 @@ def _as_global(tree: Any, mesh: Mesh) -> Any:
     """Return results of `pmap`, which are local to a process, as global arrays."""
     if jax.process_count() == 1:
         return tree
-    replicated = _replicated(mesh)
 
     def to_global(x: jax.Array) -> jax.Array:
         copies = [shard.data for shard in x.addressable_shards]
-        return jax.make_array_from_single_device_arrays(x.shape, replicated, copies)
+        return jax.make_array_from_single_device_arrays(x.shape, _sharding(mesh), copies)
 
     return jax.tree.map(to_global, tree)
 
 
-def _replicated(mesh: Mesh) -> NamedSharding:
-    return NamedSharding(mesh, PartitionSpec())
-
-
-def _by_rows(mesh: Mesh) -> NamedSharding:
-    return NamedSharding(mesh, PartitionSpec(AXIS))
+def _sharding(mesh: Mesh, *axes: str) -> NamedSharding:
+    """Return the sharding of rows over `axes`; without any, a copy on every device."""
+    return NamedSharding(mesh, PartitionSpec(*axes))

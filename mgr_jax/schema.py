@@ -14,6 +14,7 @@ from mgr_jax.errors import UserError
 Constraint = tuple[Callable[[Any], bool], str]
 
 _AT_LEAST_ZERO = (lambda value: 0 <= value < math.inf, "it must be 0 or more and finite")
+_POSITIVE = (lambda value: 0 < value < math.inf, "it must be greater than 0 and finite")
 
 
 def constrained(default: Any, *constraints: Constraint) -> Any:
@@ -30,9 +31,7 @@ def one_of(default: str, choices: tuple[str, ...]) -> Any:
 
 def positive(default: float) -> Any:
     """Return a field that takes finite numbers greater than 0."""
-    return constrained(
-        default, (lambda value: 0 < value < math.inf, "it must be greater than 0 and finite")
-    )
+    return constrained(default, _POSITIVE)
 
 
 def at_least_zero(default: float) -> Any:
@@ -57,24 +56,16 @@ def share(default: float) -> Any:
 
 def penalties(default: tuple[float, ...]) -> Any:
     """Return a field that takes one or more finite numbers of 0 or more."""
-    return constrained(
-        default,
-        (
-            lambda values: bool(values) and all(0 <= value < math.inf for value in values),
-            "give one or more penalties of 0 or more",
-        ),
-    )
+    return constrained(default, _each(_AT_LEAST_ZERO, "give one or more penalties of 0 or more"))
 
 
 def positives(default: tuple[float, ...]) -> Any:
     """Return a field that takes one or more finite numbers greater than 0."""
-    return constrained(
-        default,
-        (
-            lambda values: bool(values) and all(0 < value < math.inf for value in values),
-            "give one or more values greater than 0",
-        ),
-    )
+    return constrained(default, _each(_POSITIVE, "give one or more values greater than 0"))
+
+
+def _each(constraint: Constraint, requirement: str) -> Constraint:
+    return lambda values: bool(values) and all(map(constraint[0], values)), requirement
 
 
 def check(tree: Any, path: str = "") -> None:

@@ -21,9 +21,6 @@ from mgr_jax.training import steps
 # Fields of a workdir's `config.json` that go with the model.
 _FACTS = ("data_hash", "split_hash", "versions", "git_commit")
 
-# (variables, batch of windows) -> log-probabilities [B, C], a pure function of JAX.
-LogProbabilities = Callable[[Any, dict[str, jax.Array]], jax.Array]
-
 
 @dataclasses.dataclass(frozen=True)
 class System:
@@ -74,11 +71,7 @@ def public_config(config: config_lib.Config) -> dict[str, Any]:
 
 
 def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> System:
-    """Load a workdir of `experiments.train`.
-
-    Args:
-      path: the folder.
-      checkpoint_name: `best` (on the validation part), `latest` or a step.
+    """Load the checkpoint `best` (on the validation part), `latest` or of a step from a workdir.
 
     Raises:
       UserError: if it is no workdir, has no trained model, or cannot be read.
@@ -108,8 +101,10 @@ def check_takes_audio(system: System) -> None:
         )
 
 
-def make_log_probabilities(config: config_lib.Config, *, num_classes: int) -> LogProbabilities:
+def make_log_probabilities(config: config_lib.Config, *, num_classes: int) -> steps.PredictStep:
     """Return front end and model of `config` as one pure function, for `jit` and `jax.export`.
+
+    It takes variables and a batch of windows, and returns log-probabilities [B, C].
 
     Raises:
       UserError: if the model is computed in NumPy, as support vector machines are.

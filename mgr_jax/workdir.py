@@ -70,9 +70,14 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
     }
     if config.data.name == "arrays":  # To refuse rows of another file that were trained on.
         record["learned"] = learned.names(catalog, split)
-    if os.path.exists(folder / "config.json"):
+    if (folder / "config.json").exists():
         run = load(path)
-        _check_same(run, record)
+        for name, field in (("data_hash", "data.root"), ("split_hash", "data.protocol")):
+            if run.record[name] != record[name]:
+                raise UserError(
+                    f"--workdir {run.path}: made with other tracks than {field} gives now; use"
+                    " another workdir, or restore the data"
+                )
         return run
     try:
         write_whole(folder / "split.csv", splits.to_csv(split))
@@ -104,11 +109,10 @@ def reserve(path: str, config: config_lib.Config) -> None:
             f"--workdir {path}: cannot be written ({error.strerror or error}); choose another"
             " folder"
         ) from error
-    if not os.path.exists(folder / "config.json"):
+    if not (folder / "config.json").exists():
         return
     ours, theirs = config_lib.to_json(config), config_lib.to_json(load(path).config)
-    differences = config_lib.differences(ours, theirs)
-    changed = [name for name in differences if name not in _FREE_FIELDS]
+    changed = [n for n in config_lib.differences(ours, theirs) if n not in _FREE_FIELDS]
     if changed:
         section, name = changed[0].split(".")
         more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
@@ -125,7 +129,7 @@ def load(path: str) -> Run:
       UserError: if `path` is not the workdir of a run, or its files are damaged.
     """
     folder = _folder(path)
-    if not os.path.isfile(folder / "config.json"):
+    if not os.path.isfile(folder / "config.json"):  # False for a name that is too long, too.
         raise UserError(f"--workdir {path}: no config.json in it; give the workdir of a training")
     record = _read_json(folder / "config.json")
     for field in ("config", "labels", "data_hash", "split_hash"):
@@ -164,15 +168,6 @@ def _folder(path: str) -> pathlib.Path:
     return pathlib.Path(path)
 
 
-def _check_same(run: Run, record: dict[str, Any]) -> None:
-    for name, field in (("data_hash", "data.root"), ("split_hash", "data.protocol")):
-        if run.record[name] != record[name]:
-            raise UserError(
-                f"--workdir {run.path}: made with other tracks than {field} gives now; use another"
-                " workdir, or restore the data"
-            )
-
-
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -185,8 +180,7 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of this package and of those that its numbers depend on."""
-    installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"mgr_jax": VERSION} | installed
+    return {"mgr_jax": VERSION} | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def git_commit() -> str:

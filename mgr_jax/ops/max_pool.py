@@ -14,19 +14,14 @@ from mgr_jax.ops.cpu import max_pool as on_cpu
 def max_pool(
     x: jax.Array, *, window: tuple[int, int], strides: tuple[int, int], padding: str
 ) -> jax.Array:
-    """Return the maximum over windows of `x`, as `flax.linen.max_pool`, gradient included.
+    """Return the maxima [B, H', W', C] of windows of `x` [B, H, W, C], as `flax.linen.max_pool`.
 
-    XLA's own gradient (select-and-scatter) takes seven times as long on CPU. Of equal values the
-    first in row-major order gets the gradient; taking columns before rows keeps that order.
+    The gradient is the same too, which XLA computes (by select-and-scatter) in seven times as long
+    on CPU. Of equal values the first in row-major order gets the gradient; taking columns before
+    rows keeps that order.
 
     Args:
-      x: [B, H, W, C].
-      window: (height, width) of the window.
-      strides: (height, width) between windows.
-      padding: `SAME` or `VALID`.
-
-    Returns:
-      [B, H', W', C].
+      window, strides: (height, width). padding: `SAME` or `VALID`.
 
     Raises:
       ValueError: the input is smaller than the window.

@@ -56,17 +56,12 @@ def normalise_relu_project(
     shift: jax.Array,
     kernel: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    """Return relu((x - center[k]) * factor[k] + shift[k]) @ kernel[k] for every branch k.
+    """Return relu((x - center[k]) * factor[k] + shift[k]) @ kernel[k], K arrays [B, H, W, N].
 
     Args:
       pieces: x as pieces [B, H, W, C_i] whose channels, side by side, are its C channels.
-      center: [K, C], in float32 or better, as are `factor` and `shift`.
-      factor: [K, C].
-      shift: [K, C].
+      center, factor, shift: [K, C], in float32 or better.
       kernel: [K, C, N], in the type of the products.
-
-    Returns:
-      K arrays [B, H, W, N].
     """
     function = project_forward if switch.is_reference() else _project
     return function(pieces, center, factor, shift, kernel)

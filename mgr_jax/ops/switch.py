@@ -11,13 +11,11 @@ _current = contextvars.ContextVar("implementation", default="auto")
 
 @contextlib.contextmanager
 def implementation(name: str) -> Iterator[None]:
-    """Compute the operations called in this context as `name` says.
+    """Compute the operations called in this context by the implementation `name`.
 
-    It is read while a function is traced: enter the context inside the function that is compiled,
-    or around its first call. A function that is already compiled stays as it is.
-
-    Args:
-      name: `auto`, the implementation that is best on the platform, or `reference`, the formula.
+    It is `auto`, the best one on the platform, or `reference`, the formula. It is read while a
+    function is traced: enter the context inside the function that is compiled, or around its first
+    call. A function that is already compiled stays as it is.
 
     Raises:
       ValueError: for another name.

@@ -25,20 +25,15 @@ def kernel_gradient(
     size: tuple[int, int],
     pads: Sequence[tuple[int, int]],
 ) -> jax.Array:
-    """Return the gradient of the kernel of a convolution of stride 1.
+    """Return the gradient [h, w, Cin, Cout] of the kernel of a convolution of stride 1.
 
     A product takes some rows of one image: `left` holds, beside each pixel, what the kernel's rows
     meet there, `right` the output's gradient shifted by each of the kernel's columns. Together that
     is every pair of taps.
 
     Args:
-      x: [B, H, W, Cin].
-      gradient: of the output, [B, H', W', Cout].
-      size: (h, w) of the kernel.
-      pads: zeros (before, after) along height and width.
-
-    Returns:
-      [h, w, Cin, Cout].
+      x: [B, H, W, Cin]. gradient: of the output, [B, H', W', Cout].
+      size: (h, w) of the kernel. pads: zeros (before, after) along height and width.
     """
     batch, height, width, features = gradient.shape
     channels, dtype = x.shape[-1], jnp.promote_types(jnp.float32, x.dtype)
