@@ -48,6 +48,7 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
             return
     workdir_lib.set_status(run.path, "running")
     x, y = extract(config, dataset.parts["train"])
+    params: dict[str, Any]
     if config.model.name in ("lda", "ensemble"):
         params, records = _fit_without_validation(config, dataset, x, y)
     else:

@@ -125,7 +125,8 @@ def dct_basis(
         raise ValueError(f"norm is {norm!r}; it must be 'ortho' or None")
     if dct_type not in (2, 3):
         raise ValueError(f"dct_type is {dct_type}; it must be 2 or 3")
-    return _constant(scipy.fft.dct(np.eye(n_mels), dct_type, axis=0, norm=norm)[:n_mfcc])
+    transform = np.asarray(scipy.fft.dct(np.eye(n_mels), dct_type, axis=0, norm=norm))
+    return _constant(transform[:n_mfcc])
 
 
 def chroma_filter_bank(

@@ -10,6 +10,7 @@ over bands is a matrix product.
 import functools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ def similarity(
     if not 1 <= min_frames <= frames:
         raise ValueError(f"min_frames is {min_frames}; it must be in 1..{frames}")
     longest = frames - min_frames
-    size = scipy.fft.next_fast_len(frames + longest, real=True)
+    size: Any = scipy.fft.next_fast_len(frames + longest, real=True)
     # Frequencies first: one product of [A, K] and [K, B] per frequency.
     a, b = (jnp.moveaxis(jnp.fft.rfft(x, size, axis=1), 1, 0) for x in (left, right))
     product = functools.partial(jnp.einsum, "fak,fbk->abf", precision="highest")

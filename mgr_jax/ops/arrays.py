@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from numpy.typing import ArrayLike
+import numpy as np
 
 
-def as_row(vector: ArrayLike, x: jax.Array) -> jax.Array:
+def as_row(vector: jax.Array | np.ndarray, x: jax.Array) -> jax.Array:
     """Return `vector` [C] with as many axes as `x` [..., C]: rank promotion is never implicit."""
     return jnp.reshape(vector, (1,) * (x.ndim - 1) + (-1,))
 
