@@ -1,8 +1,8 @@
 """MusiCNN, a tagger of music, as the paper has it (Pons & Serra 2019, arXiv 1909.06654).
 
-The filters of the first layer have musical shapes: as high as the spectrum of an instrument, or as
-long as a rhythm. The network is for use as trained: batch normalisation takes its running averages,
-and the dropout of the training is left out.
+The filters of the first layer have musical shapes: tall ones for timbre, long ones for rhythm. The
+network is for use as trained: batch normalisation takes its running averages, and the dropout of
+the training is left out.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,7 @@ MIDDLE = (7, 1)
 
 
 class Outputs(NamedTuple):
-    """What MusiCNN makes of B windows.
+    """The outputs of MusiCNN for B windows.
 
     Attributes:
       logits: [B, num_tags]; their sigmoid is the probability of each tag by itself.

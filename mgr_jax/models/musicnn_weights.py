@@ -42,7 +42,7 @@ def from_tensorflow(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return the variables in `tensors`, a checkpoint by the names of TensorFlow.
 
     Raises:
-      ValueError: a tensor is missing, or has a shape that MusiCNN has not; the first one is named.
+      ValueError: a tensor is missing, or has a wrong shape; the message names the first one.
     """
     variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
     for kind, paths in _LAYERS.items():
@@ -50,7 +50,7 @@ def from_tensorflow(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
             for theirs, (collection, ours) in _WEIGHTS[kind].items():
                 name = f"{kind}_{i}/{theirs}" if i else f"{kind}/{theirs}"
                 if name not in tensors:
-                    raise ValueError(f"there is no {name}: it is no MusiCNN")
+                    raise ValueError(f"there is no {name}, so this is not a MusiCNN")
                 value = np.asarray(tensors[name], np.float32)
                 if path[0].startswith("middle") and value.ndim == 4:
                     value = value.swapaxes(1, 2)  # C channels in place of C bands.
@@ -66,14 +66,14 @@ def make_module(variables: Mapping[str, Any]) -> musicnn.MusiCNN:
     """Return the network that has `variables`, of whatever numbers of filters.
 
     Raises:
-      ValueError: no MusiCNN has these variables; the first that does not fit is named.
+      ValueError: no MusiCNN has these variables; the message names the first that does not fit.
     """
     tensors = flatten(variables)
 
     def size(name: str) -> int:
         bias = tensors.get(f"params/{name}/bias")
         if bias is None or bias.ndim != 1:
-            raise ValueError(f"{name} has no bias: it is no MusiCNN")
+            raise ValueError(f"{name} has no bias, so this is not a MusiCNN")
         return bias.size
 
     module = musicnn.MusiCNN(
@@ -91,7 +91,7 @@ def make_module(variables: Mapping[str, Any]) -> musicnn.MusiCNN:
     for name, value in expected.items():
         shape = tensors[name].shape if name in tensors else None
         if shape != value.shape:
-            raise ValueError(f"{name} is {shape}, not {value.shape}: it is no MusiCNN")
+            raise ValueError(f"{name} is {shape}, not {value.shape}, so this is not a MusiCNN")
     for name in tensors:
         if name not in expected:
             raise ValueError(f"{name} is not in a MusiCNN")

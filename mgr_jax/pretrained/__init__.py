@@ -50,8 +50,8 @@ def load_musicnn(
             raise ValueError(f"{LABELS} has {len(labels)} names for {module.num_tags} outputs")
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise UserError(
-            f"{path}: is no MusiCNN of experiments.import_musicnn, or damaged ({error}); import it"
-            " again"
+            f"{path}: is not a folder of experiments.import_musicnn, or is damaged ({error});"
+            " import it again"
         ) from error
     if implementation == "reference":
         return Pretrained(module, variables, labels)

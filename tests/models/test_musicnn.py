@@ -119,6 +119,16 @@ def test_constant_filters_are_left_out_and_their_values_kept():
     assert flatten(variables).keys() == flatten(TINY.init(jax.random.key(0), x)).keys()
 
 
+@pytest.mark.parametrize("taps", [1, 2, 5, 8])
+def test_toeplitz_is_the_matrix_of_a_convolution(taps):
+    kernel = np.arange(1, taps + 1, dtype=np.float32)
+    matrix = musicnn_pruned.toeplitz(kernel[:, None], 6)[..., 0]
+    before = (taps - 1) // 2
+    for i, j in np.ndindex(6, 6):
+        tap = i - j + before
+        assert matrix[i, j] == (kernel[tap] if 0 <= tap < taps else 0)
+
+
 def test_a_network_of_constants_has_the_outputs_of_its_biases():
     tensors = checkpoints.tiny_musicnn()
     for i in range(5):
@@ -147,7 +157,7 @@ def test_init_gives_the_sizes_of_the_paper():
 def test_from_tensorflow_names_what_is_missing(missing):
     tensors = checkpoints.tiny_musicnn()
     del tensors[missing]
-    with pytest.raises(ValueError, match=f"there is no {missing}: it is no MusiCNN"):
+    with pytest.raises(ValueError, match=f"there is no {missing}, so this is not a MusiCNN"):
         musicnn_weights.from_tensorflow(tensors)
 
 
