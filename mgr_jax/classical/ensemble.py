@@ -37,11 +37,14 @@ class Choice:
       weights: share of each member that is used; they sum to 1.
       ensemble_accuracy: accuracy of the weighted members. Chosen weights are fitted to the other
         folds for each fold.
+      held_out: log-probabilities [N, C] of the weighted members for rows that they were not fitted
+        to; NaN for rows of fold -1.
     """
 
     accuracy: dict[str, float]
     weights: dict[str, float]
     ensemble_accuracy: float
+    held_out: np.ndarray
 
 
 def fit(
@@ -86,20 +89,25 @@ def fit(
     scores /= rms[:, None, None]
     truth = y[scored]
     if listed:
-        combined = stacking.combine(scores, np.full(len(members), 1 / len(members)))
         slope = stacking.fit_weights(scores.mean(axis=0, keepdims=True), truth)
         weights = np.full(len(members), slope[0] / len(members))
     else:
-        combined = stacking.cross_validated(scores, truth, folds[scored])
         weights = stacking.fit_weights(scores, truth)
     if not weights.any():  # No member is better than guessing.
         weights = np.full(len(members), 1 / len(members))
+    held_out = np.full((len(y), num_classes), np.nan)
+    held_out[scored] = (
+        stacking.combine(scores, weights)
+        if listed
+        else stacking.cross_validated(scores, truth, folds[scored])
+    )
     kept = np.flatnonzero(weights > _MIN_SHARE * weights.sum())
     names = ["_".join(member) for member in members]
     choice = Choice(
         accuracy=dict(zip(names, np.mean(scores.argmax(2) == truth, axis=1).tolist(), strict=True)),
         weights={names[i]: float(weights[i] / weights[kept].sum()) for i in kept},
-        ensemble_accuracy=float((combined.argmax(axis=1) == truth).mean()),
+        ensemble_accuracy=float((held_out[scored].argmax(axis=1) == truth).mean()),
+        held_out=held_out,
     )
     used = {view: library.VIEWS[view] for view, _ in (members[i] for i in kept)}
     params = {
@@ -125,11 +133,11 @@ def log_probabilities(params: Params, x: np.ndarray) -> np.ndarray:
     features = Features(sample_rate=int(params["sample_rate"]), n_fft=int(params["n_fft"]))
     x = np.asarray(x, np.float32)
     vectors = {
-        name: views.transform(views.View(**view), _subtree(params, f"{name}/view"), x, features)
+        name: views.transform(views.View(**view), subtree(params, f"{name}/view"), x, features)
         for name, view in json.loads(str(params["views"])).items()
     }
     scores = [
-        _score(kind, _subtree(params, f"{view}/{kind}"), vectors[view])
+        _score(kind, subtree(params, f"{view}/{kind}"), vectors[view])
         for view, kind in params["members"]
     ]
     return stacking.combine(np.stack(scores), params["weights"])
@@ -175,7 +183,8 @@ def _score(kind: str, model: Params, x: np.ndarray) -> np.ndarray:
     return scores - scores.mean(axis=-1, keepdims=True)
 
 
-def _subtree(params: Params, name: str) -> dict[str, np.ndarray]:
+def subtree(params: Params, name: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with `name/`, without that."""
     return {
         key.removeprefix(f"{name}/"): value
         for key, value in params.items()

@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -18,6 +18,7 @@ from mgr_jax import cores, parallel
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.classical import lda, logistic, scoring, svm
 from mgr_jax.data import batches, folds
+from mgr_jax.data.catalog import Catalog
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.files import write_whole
@@ -134,7 +135,7 @@ def _fit_without_validation(
         raise UserError(
             "data.window_seconds: model.name 'ensemble' reads whole clips; leave it at 0"
         )
-    inner = _inner_folds(dataset, seed=config.train.seed)
+    inner = inner_folds(dataset.catalog, part.ids, seed=config.train.seed)
     params, choice = ensemble.fit(
         x,
         y,
@@ -150,7 +151,9 @@ def _fit_without_validation(
     print(
         f"ensemble  {100 * choice.ensemble_accuracy:.1f} % cross-validated within the training part"
     )
-    return params, [{"step": 0} | dataclasses.asdict(choice)]
+    record = dataclasses.asdict(choice)
+    del record["held_out"]
+    return params, [{"step": 0} | record]
 
 
 def _check_finite(part: str, features: np.ndarray) -> None:
@@ -158,14 +161,13 @@ def _check_finite(part: str, features: np.ndarray) -> None:
         raise UserError(f"data: features of part {part!r} are not finite; check the recordings")
 
 
-def _inner_folds(dataset: Dataset, *, seed: int) -> np.ndarray:
-    """Return the inner fold [N] of each track of the training part, which keeps artists whole.
+def inner_folds(catalog: Catalog, ids: Sequence[str], *, seed: int) -> np.ndarray:
+    """Return the fold [N] of each of the tracks `ids` of a catalog, which keeps artists whole.
 
-    There are no more folds than the rarest class has artists; if a class has a single artist,
-    tracks are drawn one by one. A recording with two labels is in no fold (-1): all members learn
-    from it, none scores it.
+    There are no more folds than the rarest class has artists, and 5 at most; if a class has a
+    single artist, tracks are drawn one by one. A recording with two labels is in no fold (-1): all
+    members learn from it, none scores it.
     """
-    ids, catalog = dataset.parts["train"].ids, dataset.catalog
     known = set(ids)
     tracks = tuple(track for track in catalog.tracks if track.id in known)
     groups = folds.artist_groups(tracks)

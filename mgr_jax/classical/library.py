@@ -78,3 +78,6 @@ LISTED = (
     ("words_4x40", "lda"),
     ("words_8x60_log24", "lda"),
 )
+
+# The linear members, which take little space.
+LINEAR = tuple(member for member in LISTED if member[1] == "lda")

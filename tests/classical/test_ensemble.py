@@ -109,9 +109,9 @@ def test_log_probabilities_are_the_weighted_sum_of_the_members(data, fitted):
     for (view, kind), weight in zip(params["members"], params["weights"], strict=True):
         assert f"{view}_{kind}" in choice.weights
         vector = views.transform(
-            SMALL[view], ensemble._subtree(params, f"{view}/view"), x[:4], FEATURES
+            SMALL[view], ensemble.subtree(params, f"{view}/view"), x[:4], FEATURES
         )
-        own = ensemble._subtree(params, f"{view}/{kind}")
+        own = ensemble.subtree(params, f"{view}/{kind}")
         if kind == "lda":
             z = (vector - own["mean"]) / own["scale"]
             score = z @ own["kernel"] + own["bias"]
