@@ -1,0 +1,150 @@
+"""Fitting the GTZAN model and evaluating it on files, with noise in place of music."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from mgr_jax.classical import library, views
+from mgr_jax.data import gtzan as gtzan_data
+from mgr_jax.errors import UserError
+from mgr_jax.pretrained import gtzan
+from tests.experiments import commands
+
+GENRES = ("classical", "metal")
+# Of each part, the first tracks by different artists.
+PARTS = {"train": 6, "valid": 2, "test": 3}
+
+
+def _tracks(part):
+    artists = {}
+    for name, fact in sorted(gtzan_data.facts().items()):
+        label = name.split(".")[0]
+        if fact.part == part and label in GENRES:
+            artists.setdefault(label, {}).setdefault(fact.artist, name)
+    return [name for label in GENRES for name in list(artists[label].values())[: PARTS[part]]]
+
+
+def _save(folder, names, tagged):
+    random = np.random.default_rng(len(names))
+    is_metal = np.array([name.startswith("metal") for name in names])
+    noise = random.normal(size=(len(names), 496, 128)) * (20 + 40 * is_metal[:, None, None])
+    np.savez(
+        folder / "arrays.npz",
+        spectrogram=np.clip(noise + 128, 0, 255).astype(np.uint8),
+        track_id=np.array(names),
+        label=np.array([name.split(".")[0] for name in names]),
+        scale=np.float32(0.01),
+        offset=np.float32(-1.3),
+    )
+    taggram = random.uniform(size=(len(tagged), 4, 50)) / 4
+    taggram[[name.startswith("metal") for name in tagged], :, :25] += 0.5
+    np.savez(
+        folder / "tags.npz",
+        taggram=taggram.reshape(-1, 50).astype(np.float32),
+        track_id=np.repeat(tagged, 4),
+        window=np.tile(np.arange(4), len(tagged)),
+    )
+    return f"--arrays={folder / 'arrays.npz'}", f"--taggrams={folder / 'tags.npz'}"
+
+
+@pytest.fixture(scope="module")
+def fitted(cache, tmp_path_factory):
+    """The folder of a model on 16 tracks, the command's arguments and its output."""
+    folder = tmp_path_factory.mktemp("fit")
+    train = _tracks("train")
+    files = _save(folder, [*train, *_tracks("valid"), *_tracks("test")], train[1:])
+    arguments = (*files, f"--out={folder / 'model'}", "--seeds=1")
+    small = {"texture": views.View("texture", n_bands=20)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "VIEWS", small)
+        patch.setattr(library, "LINEAR", (("texture", "lda"),))
+        out, _ = commands.run(cache, "fit_gtzan", *arguments, f"--table={folder / 'table.md'}")
+        yield folder, arguments, out
+
+
+def test_fit_gtzan_writes_a_model_that_load_reads(fitted):
+    folder, _, out = fitted
+    assert "data      16 tracks, 11 of them with tags" in out
+    model = gtzan.load(folder / "model")
+    assert model.labels == GENRES
+    assert model.trained_on == tuple(sorted([*_tracks("train"), *_tracks("valid")]))
+    assert model.facts["n"] == 11 and model.facts["protocol"] == "artist_kfold"
+    x = np.zeros((2, 496, 128), np.float32)
+    taggrams = [np.full((3, 50), 0.1), np.full((1, 50), 0.9)]
+    log_p = gtzan.log_probabilities(model, x, taggrams)
+    np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1, rtol=1e-6)
+    assert gtzan.relative_distances(model, taggrams).shape == (2,)
+
+
+def test_fit_gtzan_prints_the_cross_validation(fitted):
+    folder, _, out = fitted
+    table = (folder / "table.md").read_text()
+    assert table in out
+    facts = gtzan.load(folder / "model").facts
+    assert f"{100 * facts['num_correct'] / 11:.1f} % [" in table
+    assert "(n = 11, artist_kfold)" in table and "McNemar p = " in table
+    assert "(n = 11, artist_kfold)" in (folder / "model" / "README.md").read_text()
+
+
+def test_fit_gtzan_writes_the_same_bytes_again(cache, fitted):
+    folder, arguments, _ = fitted
+    names = ("weights.safetensors", "model.json", "README.md")
+    before = [(folder / "model" / name).read_bytes() for name in names]
+    commands.run(cache, "fit_gtzan", *arguments)
+    assert [(folder / "model" / name).read_bytes() for name in names] == before
+
+
+def test_fit_gtzan_names_files_that_do_not_fit(cache, fitted, tmp_path):
+    _, arguments, _ = fitted
+    _, tags = _save(tmp_path, _tracks("train"), ["other.00000"])
+    line = commands.fails(cache, "fit_gtzan", arguments[0], tags, f"--out={tmp_path}")
+    assert "has no track of" in line
+
+
+def test_evaluate_gtzan_scores_what_both_files_have(cache, fitted, tmp_path):
+    folder, _, _ = fitted
+    test = _tracks("test")
+    files = _save(tmp_path, test, test[1:])
+    model, workdir = f"--model={folder / 'model'}", f"--workdir={tmp_path / 'run'}"
+    out, _ = commands.run(cache, "evaluate_gtzan", *files, model, workdir)
+    report = json.loads((tmp_path / "run/eval/test/report.json").read_text())
+    assert (report["n"], report["protocol"]) == (5, "fault_filtered")
+    assert "(n = 5, fault_filtered)" in out and f"missing from the data: {test[0]}" in out
+    assert report["shared_artists"] == [] and report["accuracy"] >= 0.6
+    with open(tmp_path / "run/eval/test/predictions.csv", encoding="utf-8") as file:
+        assert [row["track_id"] for row in csv.DictReader(file)] == test[1:]
+
+
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_evaluate_gtzan_refuses_tracks_that_were_trained_on(cache, fitted, tmp_path, part):
+    folder, arguments, _ = fitted
+    line = commands.fails(
+        cache,
+        "evaluate_gtzan",
+        *arguments[:2],
+        f"--model={folder / 'model'}",
+        f"--workdir={tmp_path}",
+        f"--split={part}",
+    )
+    assert "the model was trained on" in line and _tracks(part)[0] in line
+
+
+def test_evaluate_gtzan_names_classes_and_tags_that_do_not_fit(cache, fitted, tmp_path):
+    folder, _, _ = fitted
+    flags = (f"--model={folder / 'model'}", f"--workdir={tmp_path / 'run'}")
+    files = _save(tmp_path, ["jazz.00073", *_tracks("test")], ["jazz.00073"])
+    assert "'jazz' is unknown" in commands.fails(cache, "evaluate_gtzan", *files, *flags)
+    files = _save(tmp_path, _tracks("test"), ["other.00000"])
+    assert "has no track of part" in commands.fails(cache, "evaluate_gtzan", *files, *flags)
+
+
+def test_load_names_a_folder_that_is_damaged(fitted, tmp_path):
+    folder, _, _ = fitted
+    with pytest.raises(UserError, match="is not a folder of"):
+        gtzan.load(tmp_path)
+    for name in ("weights.safetensors", "model.json"):
+        (tmp_path / name).write_bytes((folder / "model" / name).read_bytes()[:-40])
+    with pytest.raises(UserError, match="fit it again"):
+        gtzan.load(tmp_path)
