@@ -44,8 +44,8 @@ A tagger of music: windows of 3 s -> an independent probability for each of {num
 - **Paper**: J. Pons and X. Serra, "musicnn: Pre-trained convolutional neural networks for music
   audio tagging", 2019, arXiv 1909.06654.
 - **Tags**: {tags}.
-  Several may hold at once. Probabilities follow how often a tag was given, so that even the right
-  ones are mostly far below 50 %.
+  Several may hold at once. Probabilities follow how often a tag was given, so that even the
+  largest is often below 50 %.
 - **Accuracy**: ROC-AUC and PR-AUC of {accuracy} on the authors' test part, as the package
   states; not measured again here.
 - **Size**: {num_parameters} parameters and {num_averages} running averages in float32.
