@@ -1,6 +1,7 @@
 """Test whether systems differ: `python -m experiments.compare --workdirs=W1,W2[,W3]`.
 
-Takes workdirs that `evaluate` has evaluated on the same tracks, and refuses others. Prints each
+Takes workdirs that `evaluate` has evaluated on the same tracks, and refuses others. A CSV file of
+predictions (`track_id,predicted`) by any other program can stand for a workdir. Prints each
 accuracy with its n, interval and protocol, and for each pair the tests and a verdict in words.
 """
 
@@ -12,7 +13,7 @@ from absl import flags
 
 from experiments import command
 
-_WORKDIRS = flags.DEFINE_list("workdirs", None, "Folders of the runs.", required=True)
+_WORKDIRS = flags.DEFINE_list("workdirs", None, "Folders of the runs, or CSV files.", required=True)
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Part to compare on.")
 _JSON = flags.DEFINE_string("json", None, "File to write the result to.")
 
@@ -21,14 +22,14 @@ def main(argv: Sequence[str]) -> int:
     """Compare every pair; return the exit code, which does not depend on the verdict."""
     command.refuse_arguments(argv)
 
-    from mgr_jax.evaluation import compare
+    from mgr_jax.evaluation import compare, predictions_file
     from mgr_jax.evaluation.reports import compare_text
 
     workdirs = [workdir for workdir in _WORKDIRS.value if workdir]
     if len(workdirs) < 2:
         raise command.UserError("--workdirs: give two or more folders, separated by commas")
     names = compare.short_names(workdirs)
-    systems = [compare.read(workdir, _SPLIT.value) for workdir in workdirs]
+    systems = predictions_file.read_all(workdirs, names, _SPLIT.value)
     result = compare.compare(systems, names)
     print(compare_text.to_text(result))
     if _JSON.value:

@@ -13,6 +13,7 @@ from typing import Any
 
 from mgr_jax import schema
 from mgr_jax.config_sections import (
+    ARRAY_NAMES,
     FEATURE_KINDS,
     MUSICNN,
     MUSICNN_SAMPLES,
@@ -54,6 +55,8 @@ def clip_length(config: Config) -> int:
 
 def window_length(config: Config) -> int:
     """Return the samples of the window that a model sees."""
+    if config.data.name == "embeddings":
+        return 1  # A sample is a window of the encoder.
     seconds = config.data.window_seconds
     return round(seconds * samples_per_second(config)) if seconds else clip_length(config)
 
@@ -184,7 +187,7 @@ def _data_source(config: Config) -> Iterator[str]:
             "train.folds_at_once keeps all clips on the device, which shards are too many for; set"
             " it to 0"
         )
-    if data.on_device and data.name in ("arrays", "shards"):
+    if data.on_device and data.name in (*ARRAY_NAMES, "shards"):
         yield (
             f"data.on_device keeps decoded clips, which data.name {data.name!r} has not; set it to"
             " False"
@@ -198,6 +201,11 @@ def _data_source(config: Config) -> Iterator[str]:
         yield (
             f"features.kind is {config.features.kind!r} with data.name {data.name!r}; arrays, and"
             " they alone, need features.kind=spectrogram"
+        )
+    if (data.name == "embeddings") != (config.features.kind == "embedding"):
+        yield (
+            f"features.kind is {config.features.kind!r} with data.name {data.name!r}; embeddings,"
+            " and they alone, need features.kind=embedding"
         )
 
 

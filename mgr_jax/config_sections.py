@@ -14,6 +14,7 @@ DATA_NAMES = (
     "ballroom",
     "extended_ballroom",
     "arrays",
+    "embeddings",
     "shards",
 )
 FMA_SUBSETS = ("small", "medium", "large")
@@ -26,8 +27,11 @@ FEATURE_KINDS = (
     "flattened",
     "spectrogram",
     "musicnn",
+    "embedding",
 )
-VECTOR_KINDS = ("mfcc_stats", "flattened")
+VECTOR_KINDS = ("mfcc_stats", "flattened", "embedding")
+# One file of what was computed elsewhere; evaluation may replace it by another.
+ARRAY_NAMES = ("arrays", "embeddings")
 # Fields of the front end that MusiCNN was trained on, and the samples of one of its windows.
 MUSICNN = {
     "sample_rate": 16_000,
@@ -53,7 +57,8 @@ class Data:
     Attributes:
       name: `band` (embedded), `gtzan`, `fma`, `ballroom` or `extended_ballroom` (as unpacked),
         `folder` (`root/<class>/*`), `manifest` (a CSV), `arrays` (spectrograms in one `.npz` or
-        `.npy` file, see `data.arrays`), or `shards` of any of these that hold audio, decoded by
+        `.npy` file, see `data.arrays`), `embeddings` (vectors of any encoder, see
+        `data.embeddings`), or `shards` of any of these that hold audio, decoded by
         `experiments.prepare --shard`. `gtzan_facts` is GTZAN without its audio, for
         `experiments.audit` alone.
       root: folder of the tracks, or the CSV file for `manifest`.
@@ -109,8 +114,9 @@ class Features:
       kind: `logmel` ([F, M] decibels), `mel_image` (a picture of them, [H, W, C] in [0, 1]),
         `mfcc` ([F, n_mfcc]), `mfcc_stats` (their mean and covariance), `flattened` (a picture
         of 203x200x3 as one vector), `spectrogram` (`data.name=arrays`: log spectrograms that
-        were computed elsewhere, [F, K]) or `musicnn` (windows of `features.musicnn`,
-        [W, 187, 96], which fixes `sample_rate` to `fmax` below).
+        were computed elsewhere, [F, K]), `embedding` (`data.name=embeddings`: its vectors as they
+        are) or `musicnn` (windows of `features.musicnn`, [W, 187, 96], which fixes `sample_rate` to
+        `fmax` below).
       sample_rate: rate in Hz that every track is resampled to.
       n_fft: samples of a frame. hop_length: samples between frames.
       n_mels: mel bands. fmin, fmax: their range in Hz; `fmax` 0 means half the sample rate.

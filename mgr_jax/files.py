@@ -29,3 +29,28 @@ def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def csv_line(values: Sequence[Any]) -> str:
     """Return one row of a CSV file, without its line break."""
     return csv_text(values, ())[:-1]
+
+
+def read_csv(path: str | os.PathLike) -> list[dict[str, str]]:
+    """Return the rows of a CSV file by column, without surrounding white space.
+
+    Commas, semicolons or tabs separate the columns, whose names are in lower case.
+
+    Raises:
+      OSError: if it cannot be read.
+      ValueError: if it is not UTF-8, has no rows, or a row has not as many cells as the header.
+    """
+    text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        head, *lines = [line for line in reader if line] or [[]]
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    if not lines:
+        raise ValueError("it has no rows")
+    names = [name.strip().lower() for name in head]
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(names):
+            raise ValueError(f"row {number} has {len(line)} cells, the header {len(names)}")
+    return [dict(zip(names, map(str.strip, line), strict=True)) for line in lines]

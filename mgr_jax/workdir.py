@@ -68,7 +68,8 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
         "versions": versions(),
         "git_commit": git_commit(),
     }
-    if config.data.name == "arrays":  # To refuse rows of another file that were trained on.
+    if config.data.name in config_lib.ARRAY_NAMES:
+        # To refuse rows of another file that were trained on.
         record["learned"] = learned.names(catalog, split)
     if (folder / "config.json").exists():
         run = load(path)

@@ -16,7 +16,7 @@ import numpy as np
 from mgr_jax import config as config_lib
 from mgr_jax import cores, parallel
 from mgr_jax import workdir as workdir_lib
-from mgr_jax.classical import lda, logistic, scoring, svm
+from mgr_jax.classical import layers, lda, logistic, scoring, svm
 from mgr_jax.data import batches, folds
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.data.dataset import Dataset
@@ -50,15 +50,19 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     workdir_lib.set_status(run.path, "running")
     x, y = extract(config, dataset.parts["train"])
     params: dict[str, Any]
-    if config.model.name in ("lda", "ensemble"):
+    if config.features.kind == "embedding" and x.ndim == 3:
+        params, records = _fit_best_layer(config, dataset, x, y)
+    elif config.model.name in ("lda", "ensemble"):
         params, records = _fit_without_validation(config, dataset, x, y)
     else:
         x_valid, y_valid = extract(config, dataset.parts["valid"])
         print(f"features  {x.shape[0]} x {x.shape[1]} to train on, {len(x_valid)} to validate on")
         _check_finite("train", x)
         _check_finite("valid", x_valid)
-        fit = {"logistic": _fit_logistic, "svm": _fit_svm}[config.model.name]
+        fit = _FITS[config.model.name]
         params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
+    if config.model.name == "svm":
+        print(f"svm       {len(params['components'])} principal components, C = {params['c']:g}")
     lines = "".join(json.dumps(record) + "\n" for record in records)
     (run.path / "metrics.jsonl").write_text(lines, encoding="utf-8")
     arrays = io.BytesIO()
@@ -124,9 +128,7 @@ def _fit_without_validation(
     print(f"features  {' x '.join(map(str, x.shape))} to train on")
     _check_finite("train", x)
     if config.model.name == "lda":
-        params = jax.device_get(lda.fit(x, y, num_classes=num_classes))
-        predicted = np.asarray(lda.log_probabilities(params, x)).argmax(axis=1)
-        return params, [{"step": 0, "train_accuracy": float((predicted == y).mean())}]
+        return _fit_lda(config, num_classes, x, y)
     from mgr_jax.classical import ensemble, library
 
     ensemble.check_shapes(x.shape[1:])
@@ -154,6 +156,52 @@ def _fit_without_validation(
     record = dataclasses.asdict(choice)
     del record["held_out"]
     return params, [{"step": 0} | record]
+
+
+def _fit_best_layer(
+    config: config_lib.Config, dataset: Dataset, x: np.ndarray, y: np.ndarray
+) -> tuple[Params, list[dict[str, Any]]]:
+    """Fit the system to each layer of embeddings [W, layers, D] and choose a layer by validation.
+
+    With `train.refit` there is no validation part; then the inner folds of the training part serve.
+    """
+    num_classes, num_layers = len(dataset.catalog.labels), x.shape[1]
+    fit, predict = _FITS[config.model.name], scoring.log_probabilities(config)
+    print(f"features  {len(x)} x {num_layers} layers x {x.shape[2]} to train on")
+    if dataset.parts["valid"].ids:
+        x_valid, y_valid = extract(config, dataset.parts["valid"])
+
+        def fit_layer(layer):
+            own = x_valid[:, layer]
+            params, records = fit(config, num_classes, x[:, layer], y, own, y_valid)
+            return params, records, predict(params, own)
+
+        tracks = batches.windows_of(dataset.parts["valid"], 1)[:, 0]
+        return layers.choose(fit_layer, num_layers, y_valid, tracks, what="validation tracks")
+    part = dataset.parts["train"]
+    tracks = batches.windows_of(part, 1)[:, 0]
+    fold_of = inner_folds(dataset.catalog, part.ids, seed=config.train.seed)[tracks]
+    scored = fold_of >= 0
+
+    def fit_in_folds(layer):
+        own, log_p = x[:, layer], np.empty((len(y), num_classes))
+        for fold in np.unique(fold_of[scored]):
+            held_out = fold_of == fold
+            params = lda.fit(own, y, num_classes=num_classes, rows=~held_out)
+            log_p[held_out] = predict(params, own[held_out])
+        return *_fit_lda(config, num_classes, own, y), log_p[scored]
+
+    what = "training tracks in inner folds"
+    return layers.choose(fit_in_folds, num_layers, y[scored], tracks[scored], what=what)
+
+
+def _fit_lda(
+    config: config_lib.Config, num_classes: int, x: np.ndarray, y: np.ndarray, *valid: np.ndarray
+) -> tuple[Params, list[dict[str, Any]]]:
+    del config, valid  # There is no setting to choose.
+    params = jax.device_get(lda.fit(x, y, num_classes=num_classes))
+    predicted = np.asarray(lda.log_probabilities(params, x)).argmax(axis=1)
+    return params, [{"step": 0, "train_accuracy": float((predicted == y).mean())}]
 
 
 def _check_finite(part: str, features: np.ndarray) -> None:
@@ -199,8 +247,10 @@ def _fit_svm(
         num_components=model.num_components,
         seed=config.train.seed,
     )
-    print(f"svm       {len(params['components'])} principal components, C = {params['c']:g}")
     return params, []
+
+
+_FITS = {"logistic": _fit_logistic, "svm": _fit_svm, "lda": _fit_lda}
 
 
 def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, np.ndarray]:
@@ -211,7 +261,7 @@ def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, 
     # XLA's Fourier transform on CPU uses one core, so that each core computes a batch of its own.
     # Several devices would deadlock, since two programs could wait for each other.
     single = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
-    num_threads = cores.count() if single and config.features.kind != "spectrogram" else 1
+    num_threads = cores.count() if single and config.data.name not in config_lib.ARRAY_NAMES else 1
     rows, labels = [], []
     windows = batches.eval_batches(part, batch_size=batch_size, window=window)
     for batch, values in _map_in_threads(features, windows, num_threads):

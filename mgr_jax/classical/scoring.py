@@ -7,6 +7,7 @@ import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import parallel
+from mgr_jax.errors import UserError
 from mgr_jax.features.frontend import make_frontend
 
 Params = Mapping[str, np.ndarray]
@@ -19,9 +20,30 @@ def make_predict(
     features, score = make_features(config), log_probabilities(config)
 
     def predict(batch: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.asarray(score(params, features(batch)))
+        x = features(batch)
+        if config.features.kind == "embedding":
+            x = select_layer(params, x)
+        return np.asarray(score(params, x))
 
     return predict
+
+
+def select_layer(params: Params, x: np.ndarray) -> np.ndarray:
+    """Return the layer [B, D] of embeddings [B, layers, D] that a model was fitted to.
+
+    Embeddings [B, D] of an encoder without layers are returned as they are.
+
+    Raises:
+      UserError: if the embeddings have another size than those that the model was fitted to.
+    """
+    layer, size = params.get("layer"), params["mean"].size
+    if x.ndim != (2 if layer is None else 3) or x.shape[-1] != size or x.shape[1] <= (layer or 0):
+        wanted = f"{size} values" if layer is None else f"layer {layer} of {size} values"
+        raise UserError(
+            f"data.root: its embeddings are {list(x.shape[1:])}, but the model reads {wanted}; give"
+            " those of the same encoder"
+        )
+    return x if layer is None else x[:, int(layer)]
 
 
 def make_features(

@@ -15,6 +15,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from mgr_jax.data.catalog import PARTS, Track
 from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
 
-_TEXTS = ("track_id", "label", "split", "artist", "recording")
+TEXTS = ("track_id", "label", "split", "artist", "recording")
+Fields = dict[str, np.ndarray | None]
 # Exceptions of NumPy and zipfile for damaged bytes.
 _DAMAGED = (
     OSError, ValueError, TypeError, EOFError, KeyError, SyntaxError, OverflowError, MemoryError,
@@ -74,8 +76,17 @@ def read_tracks(root: str) -> tuple[Track, ...]:
     Raises:
       UserError: if the file is missing or damaged, or a field is missing, of a wrong shape or type.
     """
-    path = _path(root)
-    text = {name: values for name, values in _read(path, _TEXTS).items() if values is not None}
+    path = find_file(root, "arrays", "a .npz or .npy file")
+    return make_tracks(path, decode_texts(path, read_fields(path, TEXTS)))
+
+
+def decode_texts(path: pathlib.Path, fields: Fields) -> dict[str, list[str]]:
+    """Return the `TEXTS` of a file as strings, by field, without those that it lacks.
+
+    Raises:
+      UserError: if `track_id` or `label` is missing, or a field is of a wrong shape or type.
+    """
+    text = {name: values for name, values in fields.items() if values is not None}
     for name in ("track_id", "label"):
         if name not in text:
             raise UserError(f"data.root {path}: array {name!r} is missing; add it")
@@ -86,10 +97,18 @@ def read_tracks(root: str) -> tuple[Track, ...]:
                 f"data.root {path}: {name!r} is {values.dtype} {values.shape}; it must be text"
                 " [N], as many as track_id"
             )
-    values = {name: _decode(path, name, text[name]) for name in text}
+    return {name: decode(path, name, text[name]) for name in text}
+
+
+def make_tracks(path: pathlib.Path, values: dict[str, list[str]]) -> tuple[Track, ...]:
+    """Return one track for each of `values`; for ids of GTZAN, what they lack is from its facts.
+
+    Raises:
+      UserError: if there is no track, an id is repeated, or a value is not allowed.
+    """
     ids = values["track_id"]
     faults = {
-        "the file has no track": not count,
+        "the file has no track": not ids,
         "a track_id or a label is empty": "" in ids or "" in values["label"],
         "a track_id is there twice": len(set(ids)) < len(ids),
         "a split is not train, valid, test or empty": {*values.get("split", ())} - {"", *PARTS},
@@ -120,8 +139,8 @@ def open_arrays(root: str, *, num_frames: int, num_bins: int, sample_rate: float
     Raises:
       UserError: if the file cannot be read, or its spectrograms are of another size.
     """
-    path = _path(root)
-    fields = _read(path, ("track_id", "spectrogram", "scale", "offset"))
+    path = find_file(root, "arrays", "a .npz or .npy file")
+    fields = read_fields(path, ("track_id", "spectrogram", "scale", "offset"))
     names, samples = fields["track_id"], fields["spectrogram"]
     if names is None or samples is None:
         missing = "track_id" if names is None else "spectrogram"
@@ -155,37 +174,40 @@ def open_arrays(root: str, *, num_frames: int, num_bins: int, sample_rate: float
     finite = np.asarray(np.isfinite(samples).all(axis=(1, 2)))
     records = tuple(
         Record(name, length=num_frames, error="" if ok else "has values that are not finite")
-        for name, ok in zip(_decode(path, "track_id", names), finite, strict=True)
+        for name, ok in zip(decode(path, "track_id", names), finite, strict=True)
     )
     return Arrays(samples, records, sample_rate, **scalars)
 
 
-def _path(root: str) -> pathlib.Path:
+def find_file(root: str, name: str, kinds: str) -> pathlib.Path:
+    """Return the path of `data.root`; raise `UserError` unless it is a file."""
     path = pathlib.Path(os.path.expanduser(root))
     if not root or not path.is_file():
         raise UserError(
-            f"data.root {root or '(empty)'}: no such file; data.name 'arrays' needs a .npz or .npy"
-            " file"
+            f"data.root {root or '(empty)'}: no such file; data.name {name!r} needs {kinds}"
         )
     return path
 
 
-def _read(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, np.ndarray | None]:
-    """Return the named arrays, None for those that the file lacks; object arrays are refused."""
+def read_fields(path: pathlib.Path, names: Sequence[str], *, bare: str = "") -> Fields:
+    """Return the named arrays, None for those that the file lacks; object arrays are refused.
+
+    An array without fields has the name `bare`, and is refused if that is empty.
+    """
     try:
         with open(path, "rb") as file:
             loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                if loaded.dtype.names is None or loaded.ndim != 1:
-                    raise UserError(
-                        f"data.root {path}: one bare array; give a .npz with spectrogram, label"
-                        " and track_id, or a structured array of these fields"
-                    )
-                return {
-                    name: np.array(loaded[name]) if name in loaded.dtype.names else None
-                    for name in names
-                }
-            return {name: loaded[name] if name in loaded.files else None for name in names}
+            if not isinstance(loaded, np.ndarray):
+                return {name: loaded[name] if name in loaded.files else None for name in names}
+            if bare and loaded.dtype.names is None:
+                return {name: loaded if name == bare else None for name in names}
+            if loaded.dtype.names is None or loaded.ndim != 1:
+                raise UserError(
+                    f"data.root {path}: one bare array; give a .npz with spectrogram, label"
+                    " and track_id, or a structured array of these fields"
+                )
+            known = loaded.dtype.names
+            return {name: np.array(loaded[name]) if name in known else None for name in names}
     except _DAMAGED as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
@@ -193,7 +215,8 @@ def _read(path: pathlib.Path, names: tuple[str, ...]) -> dict[str, np.ndarray | 
         ) from error
 
 
-def _decode(path: pathlib.Path, name: str, values: np.ndarray) -> list[str]:
+def decode(path: pathlib.Path, name: str, values: np.ndarray) -> list[str]:
+    """Return an array of text as strings; raise `UserError` if its bytes are not UTF-8."""
     try:
         return [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
     except UnicodeDecodeError as error:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import arrays, batches, clips, shards, splits
+from mgr_jax.data import arrays, batches, clips, embeddings, shards, splits
 from mgr_jax.data import learned as learned_lib
 from mgr_jax.data.catalog import PARTS, Catalog
 from mgr_jax.data.sources import make_catalog
@@ -46,6 +46,8 @@ def open_catalog(config: config_lib.Config) -> tuple[Catalog, Store]:
             num_bins=config.features.num_bins,
             sample_rate=config_lib.samples_per_second(config),
         )
+    elif data.name == "embeddings":
+        catalog, store = make_catalog(data), embeddings.open_embeddings(data.root)
     else:
         catalog = make_catalog(data)
         store = clips.open_clips(
@@ -80,6 +82,8 @@ def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> 
       UserError: see `splits.make_split`.
     """
     readable = tuple(track for track in catalog.tracks if track.id in store.row)
+    # The test part of arrays may be in another file.
+    is_array = config.data.name in config_lib.ARRAY_NAMES
     split = splits.make_split(
         dataclasses.replace(catalog, tracks=readable),
         protocol=config.data.protocol,
@@ -87,8 +91,7 @@ def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> 
         seed=config.data.seed + config.data.repeat,
         num_folds=config.data.num_folds,
         refit=config.train.refit,
-        # The test part of arrays may be in another file.
-        needs_test=config.data.name != "arrays" or config.data.protocol != "listed",
+        needs_test=not (is_array and config.data.protocol == "listed"),
     )
     parts = {part: _part(catalog, store, getattr(split, part)) for part in PARTS}
     return Dataset(catalog, store, split, parts)
@@ -115,7 +118,7 @@ def open_part(
         array file that would be scored.
     """
     catalog, store = open_catalog(config)
-    if config.data.name == "arrays":
+    if config.data.name in config_lib.ARRAY_NAMES:
         split = _other_arrays(config, catalog, split, part, learned or {})
     part_ids = list(store.row) if split.protocol == splits.IMPORTED else getattr(split, part)
     ids = [name for name in part_ids if name in store.row]
@@ -171,10 +174,13 @@ def describe(dataset: Dataset) -> str:
 
 def describe_clips(catalog: Catalog, store: Store) -> str:
     """Return lines for a terminal: counts of tracks, and every skipped or odd file."""
-    seconds = store.samples.shape[1] / store.sample_rate
+    if isinstance(store, embeddings.Embeddings):
+        extent = store.describe()
+    else:
+        extent = f" of {store.samples.shape[1] / store.sample_rate:g} s"
     lines = [
-        f"data      {catalog.name}: {len(store.row)} of {len(catalog.tracks)} tracks of"
-        f" {seconds:g} s, {len(catalog.labels)} classes"
+        f"data      {catalog.name}: {len(store.row)} of {len(catalog.tracks)} tracks{extent},"
+        f" {len(catalog.labels)} classes"
     ]
     lines += [f"          {count} left aside: {why}" for why, count in catalog.skipped]
     errors, notes = store.errors(), store.notes()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import soundfile
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import arrays, ballroom, fma, gtzan
+from mgr_jax.data import arrays, ballroom, embeddings, fma, gtzan
 from mgr_jax.data.catalog import PARTS, Catalog, Track, from_tracks
 from mgr_jax.errors import UserError
 
@@ -238,4 +238,5 @@ _READERS = {
     "ballroom": lambda data: ballroom.read(_existing_folder(data.root)),
     "extended_ballroom": lambda data: ballroom.read_extended(_existing_folder(data.root)),
     "arrays": lambda data: (arrays.read_tracks(data.root), {}),
+    "embeddings": lambda data: (embeddings.read_tracks(data.root), {}),
 }

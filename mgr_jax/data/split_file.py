@@ -27,7 +27,7 @@ _PART_NAMES = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation", "te", "tst"), "test"),
     **dict.fromkeys(("", "-", "none", "nan", "unused", "excluded", "left_out", "skip"), ""),
 }
-_ID_COLUMNS = ("track_id", "track", "filename", "file_name", "file", "path", "name", "song", "id")
+ID_COLUMNS = ("track_id", "track", "filename", "file_name", "file", "path", "name", "song", "id")
 _PART_COLUMNS = ("part", "fold", "split", "subset", "set", "partition", "folds")
 # A file of features may represent its track.
 _SUFFIXES = AUDIO_SUFFIXES | {".npy", ".npz", ".png"}
@@ -96,7 +96,7 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
             f"--split_file {path}: {min(values - _PART_NAMES.keys())!r} is no part; give train,"
             " valid or test, or nothing but folds"
         )
-    match = _matcher(tracks)
+    match = matcher(tracks)
     parts, unknown = collections.defaultdict(set), []
     for name, value in rows:
         part = _fold_name(value) if has_folds else _PART_NAMES[value.strip().lower()]
@@ -141,7 +141,7 @@ def _csv_rows(text: str) -> list[tuple[str, str]]:
     head = [cell.lower() for cell in rows[0]]
     name_column, part_column = (
         next((head.index(name) for name in names if name in head), None)
-        for names in (_ID_COLUMNS, _PART_COLUMNS)
+        for names in (ID_COLUMNS, _PART_COLUMNS)
     )
     if name_column is not None and part_column is not None:
         rows = rows[1:]
@@ -170,7 +170,7 @@ def _json_rows(text: str) -> list[tuple[str, str]]:
     return [(name, str(part)) for name, part in values.items()]
 
 
-def _matcher(tracks: Sequence[Track]) -> Callable[[str], str | None]:
+def matcher(tracks: Sequence[Track]) -> Callable[[str], str | None]:
     """Return a function from a name to the id of the one track that it can mean, or None."""
     ids = {track.id for track in tracks}
     whole: dict[tuple[str, ...], str] = {}

@@ -14,6 +14,8 @@ from mgr_jax.errors import UserError
 from mgr_jax.evaluation import bootstrap, stats
 
 _ALPHA = 0.05
+# Protocol of predictions that somebody else made, see `predictions_file`.
+FROM_FILE = "from a file"
 # Fields of a report that are used here.
 _FIELDS = {"system", "data", "part", "protocol", "accuracy", "ci95", "n", "num_correct"} | {
     "checkpoint_step", "split_hash", "shared_artists", "shared_recordings", "labels", "per_class"
@@ -227,14 +229,18 @@ def _notes(systems: Sequence[Evaluation], names: Sequence[str]) -> list[str]:
     """Return remarks on differences between the runs other than the model."""
     notes = []
     reports = [system.report for system in systems]
+    files = [n for n, report in zip(names, reports, strict=True) if report["protocol"] == FROM_FILE]
+    if files:
+        notes.append(f"what {', '.join(files)} learned from is unknown, and may be these tracks")
+        reports = [report for report in reports if report["protocol"] != FROM_FILE]
     if len({report["protocol"] for report in reports}) > 1:
         notes.append("the runs have different protocols: they learned from different tracks")
     elif len({report["split_hash"] for report in reports}) > 1:
         notes.append("the runs have different splits: they learned from different tracks")
     leaks = [
         name
-        for name, report in zip(names, reports, strict=True)
-        if report["shared_artists"] or report["shared_recordings"]
+        for name, system in zip(names, systems, strict=True)
+        if system.report["shared_artists"] or system.report["shared_recordings"]
     ]
     if leaks:
         notes.append(f"artists or recordings are on both sides of the split of {', '.join(leaks)}")

@@ -65,17 +65,19 @@ def gather(config: config_lib.Config, *, compare_audio: bool = True) -> Evidence
         readable = dataclasses.replace(catalog, tracks=tracks)
         unreadable = store.errors()
         seconds = {r.id: r.length / store.sample_rate for r in store.records if not r.error}
+        if config.data.name == "embeddings":
+            seconds = {}
         if isinstance(store, clips.Clips):
             alike = find_alike(store) if compare_audio else None
             in_shards = config.data.name == "shards"
             checksums = (
                 shards.read_checksums(config.data.root) if in_shards else _file_checksums(catalog)
             )
-        else:  # Spectrograms with unknown settings, of which only the bytes can be compared.
+        else:  # Arrays of an unknown origin, of which only the bytes can be compared.
             alike = None
             checksums = {
-                record.id: hashlib.md5(np.ascontiguousarray(row).tobytes()).hexdigest()
-                for record, row in zip(store.records, store.samples, strict=True)
+                record.id: hashlib.md5(store.waveform(row).tobytes()).hexdigest()
+                for row, record in enumerate(store.records)
             }
     return Evidence(
         catalog=_with_names(catalog, facts),

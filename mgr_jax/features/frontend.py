@@ -53,6 +53,7 @@ def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) 
     - `spectrogram`: `[B, F, D]` of log spectrograms `[B, F, K]` in place of waveforms, or `[B, D]`
       with `features.statistics`.
     - `musicnn`: `[B, W, 187, 96]`, windows of 3 s (`features.musicnn`).
+    - `embedding`: `[B, D]` or `[B, layers, D]`, windows `[B, 1, ...]` of an encoder as they are.
 
     With `features.normalize` `global` or `bin` the function also needs the `normalizer` of
     `fit_normalizer`, and raises ValueError without it.
@@ -70,7 +71,7 @@ def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) 
         raise UserError(
             f"features.kind is {features.kind!r}; it must be one of {', '.join(FRONTENDS)}"
         )
-    empty = features.kind != "spectrogram" and int(
+    empty = features.kind not in ("spectrogram", "embedding") and int(
         (filters.mel_filter_bank(**_bank(features)).max(axis=1) == 0).sum()
     )
     if empty:
@@ -186,6 +187,12 @@ def musicnn_windows(waveform: jax.Array, features: Features) -> jax.Array:
     return musicnn.windows(waveform)
 
 
+def embedding(windows: jax.Array, features: Features) -> jax.Array:
+    """Return the one window of each row, `[B, 1, ...] -> [B, ...]`."""
+    del features
+    return windows[:, 0]
+
+
 FRONTENDS = {
     "logmel": log_mel,
     "mel_image": mel_image,
@@ -194,6 +201,7 @@ FRONTENDS = {
     "flattened": flattened,
     "spectrogram": spectrogram,
     "musicnn": musicnn_windows,
+    "embedding": embedding,
 }
 
 

@@ -149,7 +149,8 @@ def _write(
     head = ["track_id", "group", "artist", "recording"]
     rows = [(t.id, group_of[t.id], t.artist, t.recording) for t in tracks]
     (folder / "tracks.csv").write_text(csv_text(head, rows), encoding="utf-8")
-    report["figures"] = _draw(folder, report, read_metrics(run.path))
+    records = [r for r in read_metrics(run.path) if "layer" not in r]
+    report["figures"] = _draw(folder, report, records)
     (folder / "report.md").write_text(markdown.to_markdown(report), encoding="utf-8")
     (folder / "report.html").write_text(html.to_html(report, folder), encoding="utf-8")
     # Written last and atomically, so that a report exists only if it is complete.
