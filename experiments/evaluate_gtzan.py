@@ -36,6 +36,7 @@ def main(argv: Sequence[str]) -> int:
     """Evaluate one part of the split; return the exit code."""
     command.refuse_arguments(argv)
 
+    from mgr_jax.classical import fusion, tag_head
     from mgr_jax.data import taggrams
     from mgr_jax.evaluation.reports import report, wording
     from mgr_jax.pretrained import gtzan
@@ -47,7 +48,8 @@ def main(argv: Sequence[str]) -> int:
     scored = dataset.parts[part]
     began = time.monotonic()
     spectrograms = np.stack([dataset.clips.waveform(row) for row in scored.rows])
-    log_p = gtzan.log_probabilities(model, spectrograms, [tags[name] for name in scored.ids])
+    vectors = tag_head.summarize([tags[name] for name in scored.ids])
+    log_p = fusion.log_probabilities(model.params, spectrograms, vectors)
     seconds = time.monotonic() - began
     values = report.write_report(run, dataset, part, log_p, checkpoint_step=0, seconds=seconds)
     print(f"GTZAN model on the {part} part of {_ARRAYS.value}")

@@ -1,7 +1,12 @@
 """The GTZAN model: genres of 30 s of music from its spectrogram and its MusiCNN tags.
 
 `experiments.fit_gtzan` writes the folder: `weights.safetensors`, and `model.json` with labels,
-tracks that were trained on and cross-validated figures.
+tracks that were trained on and cross-validated figures. `classical.fusion` computes with it:
+
+    model = gtzan.load()
+    tags = tag_head.summarize(taggrams)  # probabilities [W, 50] of each piece
+    log_p = fusion.log_probabilities(model.params, spectrograms, tags)  # [N, 10]
+    unlike = fusion.relative_distances(model.params, tags) > 1
 """
 
 import dataclasses
@@ -9,7 +14,7 @@ import functools
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -41,31 +46,6 @@ class GtzanModel:
     params: Mapping[str, np.ndarray]
     trained_on: tuple[str, ...]
     facts: Mapping[str, Any]
-
-
-def log_probabilities(
-    model: GtzanModel, spectrograms: np.ndarray, taggrams: Sequence[np.ndarray]
-) -> np.ndarray:
-    """Return the calibrated log-probabilities [N, C] of N pieces of 30 s.
-
-    Args:
-      model: the model.
-      spectrograms: arrays of `features.kind=spectrogram` [N, 496, 128].
-      taggrams: MusiCNN's probabilities [W, 50] of the windows of each piece.
-    """
-    from mgr_jax.classical import fusion, tag_head  # Imported here, since it takes long.
-
-    return fusion.log_probabilities(model.params, spectrograms, tag_head.summarize(taggrams))
-
-
-def relative_distances(model: GtzanModel, taggrams: Sequence[np.ndarray]) -> np.ndarray:
-    """Return how far pieces [N] are from the training tracks.
-
-    Above 1, a piece is farther from them than 99 of 100 pieces of other artists.
-    """
-    from mgr_jax.classical import fusion, tag_head
-
-    return fusion.relative_distances(model.params, tag_head.summarize(taggrams))
 
 
 def compact(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

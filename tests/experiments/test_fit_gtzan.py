@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from mgr_jax.classical import library, views
+from mgr_jax.classical import fusion, library, tag_head, views
 from mgr_jax.data import gtzan as gtzan_data
 from mgr_jax.errors import UserError
 from mgr_jax.pretrained import gtzan
@@ -72,10 +72,10 @@ def test_fit_gtzan_writes_a_model_that_load_reads(fitted):
     assert model.trained_on == tuple(sorted([*_tracks("train"), *_tracks("valid")]))
     assert model.facts["n"] == 11 and model.facts["protocol"] == "artist_kfold"
     x = np.zeros((2, 496, 128), np.float32)
-    taggrams = [np.full((3, 50), 0.1), np.full((1, 50), 0.9)]
-    log_p = gtzan.log_probabilities(model, x, taggrams)
+    tags = tag_head.summarize([np.full((3, 50), 0.1), np.full((1, 50), 0.9)])
+    log_p = fusion.log_probabilities(model.params, x, tags)
     np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1, rtol=1e-6)
-    assert gtzan.relative_distances(model, taggrams).shape == (2,)
+    assert fusion.relative_distances(model.params, tags).shape == (2,)
 
 
 def test_fit_gtzan_prints_the_cross_validation(fitted):
