@@ -73,7 +73,7 @@ def _prepare_shards(config) -> int:
         raise command.UserError("--shards is empty; name the folder of the shards")
     if (_SHARD.value is None) != _CHECK.value or _VERIFY.value or _WAV.value:
         raise command.UserError("--shards takes either --shard=I/N or --check, and nothing else")
-    if data.name in ("arrays", "gtzan_facts"):
+    if data.name in ("arrays", "embeddings", "gtzan_facts"):
         raise command.UserError(f"data.name {data.name!r} has no audio to make shards of")
     shard = re.fullmatch(r"(\d+)/(\d+)", _SHARD.value or "0/1")
     if not shard:

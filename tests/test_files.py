@@ -24,3 +24,18 @@ def test_write_whole_keeps_the_old_file_if_it_fails_on_the_way(tmp_path, monkeyp
     with pytest.raises(OSError, match="no space"):
         files.write_whole(path, "new")
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_read_csv_takes_the_delimiter_of_the_header(tmp_path, delimiter):
+    path = tmp_path / "table.csv"
+    path.write_text(f'\ufeff A{delimiter}b\n"x{delimiter}y"{delimiter} 1 \n\n', "utf-8")
+    assert files.read_csv(path) == [{"a": f"x{delimiter}y", "b": "1"}]
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n", 'a,b\n"x', "a,b\n1,2,3\n", b"a,b\n\xff,1\n"])
+def test_read_csv_refuses_what_is_no_table(tmp_path, text):
+    path = tmp_path / "table.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=r"rows|unexpected end|cells|utf-8"):
+        files.read_csv(path)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.configs import bbnn, cnn, cnn_lstm, logistic, quickstart, rnn, svm
+from experiments.configs import bbnn, cnn, cnn_lstm, embeddings, logistic, quickstart, rnn, svm
 from mgr_jax import config as config_lib
 from mgr_jax.errors import UserError
 from mgr_jax.training import network
@@ -32,6 +32,15 @@ def test_get_config_is_valid_and_of_its_system(module, system):
 def test_get_config_refuses_an_unknown_variant(module):
     with pytest.raises(UserError, match="variant 'quick' is unknown"):
         module.get_config("quick")
+
+
+def test_get_config_of_embeddings_needs_a_file():
+    for name in ("logistic", "svm", "lda"):
+        config = embeddings.get_config(name)
+        config.data.root = "file.npz"
+        assert config_lib.validate(config).model.name == name
+    with pytest.raises(UserError, match="variant 'knn' is unknown"):
+        embeddings.get_config("knn")
 
 
 @pytest.mark.parametrize("module", WITH_FAST)
