@@ -67,8 +67,8 @@ def read_tracks(root: str) -> tuple[Track, ...]:
             f"data.root {path}: the rows of track {name!r} differ in"
             f" {', '.join(list(values)[1:])}; they must agree"
         )
-    columns = zip(*tracks, strict=True)
-    return arrays.make_tracks(path, dict(zip(values, map(list, columns), strict=True)))
+    columns = {name: [track[i] for track in tracks] for i, name in enumerate(values)}
+    return arrays.make_tracks(path, columns)
 
 
 def open_embeddings(root: str) -> Embeddings:

@@ -146,6 +146,7 @@ def test_a_track_that_is_not_finite_is_skipped(tmp_path):
         ({"embedding": VECTORS[:, :, :, None]}, r"\(5, 2, 4, 1\)"),
         ({"embedding": VECTORS[:, :, :0]}, r"\(5, 2, 0\)"),
         ({"track_id": np.array(IDS, object)}, "cannot be read"),
+        ({name: CONTENT[name][:0] for name in CONTENT}, "the file has no track"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path, changes, word):
