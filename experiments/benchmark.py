@@ -33,16 +33,7 @@ from absl import flags
 from experiments import command
 from mgr_jax.errors import UserError
 
-SUITES = (
-    "frontend",
-    "parity",
-    "networks",
-    "classical",
-    "startup",
-    "growth",
-    "pipeline",
-    "shards",
-)
+SUITES = ["frontend", "parity", "networks", "classical", "startup", "growth", "pipeline", "shards"]
 
 SUITE = flags.DEFINE_string("suite", None, "What to measure; all with --quick if not given.")
 ONLY = flags.DEFINE_list(

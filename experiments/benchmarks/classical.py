@@ -13,6 +13,7 @@ import tempfile
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from experiments.benchmarks import contest, machine, pipeline
 from mgr_jax import cores
@@ -25,7 +26,7 @@ _LOOPS = {
     "loop, warm start": {"warm": True},
     "loop, warm start, one thread": {"warm": True, "threads": 1},
     "loop, newton-cholesky": {"solver": "newton-cholesky"},
-    "loop, warm start, a process per core": {"warm": True, "jobs": True},
+    "loop, warm start, a process per core": {"warm": True, "jobs": cores.count()},
 }
 
 
@@ -34,10 +35,8 @@ def run(
 ) -> list[dict]:
     """Return one row for the path and one for the features."""
     # A turn of the path takes seconds, one of the features half a minute.
-    return [
-        path(turns=3 * turns, penalties=penalties),
-        features(clips=clips, samples=samples, turns=turns),
-    ]
+    first = path(turns=3 * turns, penalties=penalties)
+    return [first, features(clips=clips, samples=samples, turns=turns)]
 
 
 def path(*, turns: int, rows: int = 1000, columns: int = 119, penalties: int = 20) -> dict:
@@ -52,46 +51,33 @@ def path(*, turns: int, rows: int = 1000, columns: int = 119, penalties: int = 2
     c = np.logspace(-4, 4, penalties)
     l2 = tuple(1 / (c * weight[0].sum()))
 
+    options = {"num_classes": 10, "l2": l2, "sample_weight": weight, "tolerance": TOLERANCE}
+
     def ours() -> dict[str, np.ndarray]:
-        return jax.device_get(
-            logistic.fit_folds(
-                x, y, num_classes=10, l2=l2, sample_weight=weight, tolerance=TOLERANCE
-            )
-        )
+        return jax.device_get(logistic.fit_folds(x, y, **options))
+
+    def loops(name: str, weight: np.ndarray = weight) -> tuple[list, list]:
+        return _loop(x, y, weight, c, **_LOOPS[name])
 
     first = contest.seconds_of(ours)
     trials = {
-        name: contest.seconds_of(lambda options=options: _loop(x, y, weight[:2], c, **options))
-        for name, options in _LOOPS.items()
+        name: contest.seconds_of(functools.partial(loops, name, weight[:2])) for name in _LOOPS
     }
     best = min(trials, key=lambda name: trials[name])
-    fitted, theirs = ours(), _loop(x, y, weight, c, **_LOOPS[best])
-    losses = np.array(
-        [
-            [
-                [
-                    _loss(x, y, weight[k], kernel[k][i], bias[k][i], l2[i])
-                    for kernel, bias in ((fitted["kernel"], fitted["bias"]), theirs)
-                ]
-                for i in range(penalties)
-            ]
-            for k in range(len(weight))
-        ]
-    )
-    timers = (
-        functools.partial(contest.seconds_of, side)
-        for side in (ours, lambda: _loop(x, y, weight, c, **_LOOPS[best]))
-    )
-    pairs = list(contest.in_turns(*timers, turns=turns))
+    fitted = ours()
+    our_losses = _losses(x, y, weight, fitted["kernel"], fitted["bias"], l2)
+    peer_losses = _losses(x, y, weight, *loops(best), l2)
+    measured = contest.compare(ours, lambda: loops(best), turns=turns)
     return {
         "case": f"logistic regression, {penalties} penalties x 10 folds, {rows} x {columns}",
         "peer": f"scikit-learn, {best}",
-        **contest.statistics(pairs),
+        **measured,
         "target": TARGET,
+        "met": measured["ratio"] >= TARGET,
         "first_call_s": first,
-        "ours_loss": float(losses[..., 0].mean()),
-        "peer_loss": float(losses[..., 1].mean()),
-        "largest_excess": float((losses[..., 0] - losses[..., 1]).max()),
+        "ours_loss": float(our_losses.mean()),
+        "peer_loss": float(peer_losses.mean()),
+        "largest_excess": float((our_losses - peer_losses).max()),
         "trials_of_2_folds": trials,
     }
 
@@ -121,47 +107,40 @@ def features(*, clips: int, samples: int, turns: int) -> dict:
             # The first calls compile, and start the processes.
             actual, expected = ours(), librosas()
             difference = float(np.max(np.abs(actual - expected)) / np.max(np.abs(expected)))
-            timers = (functools.partial(contest.seconds_of, side) for side in (ours, librosas))
-            pairs = list(contest.in_turns(*timers, turns=turns))
+            measured = contest.compare(ours, librosas, turns=turns)
     return {
         "case": f"features of {clips} clips of {samples} samples",
         "peer": f"librosa, joblib on {cores.count()} cores",
-        **contest.statistics(pairs),
+        **measured,
         "target": TARGET,
+        "met": measured["ratio"] >= TARGET,
         "max_difference": difference,
     }
 
 
 def table(rows: list[dict]) -> list[str]:
     """Return the rows as Markdown, with losses, differences and trials below."""
-    lines = machine.table(
-        ("work", "peer", "ours, s", "peer, s", "ratio", "spread", "target", ""),
-        (
-            (
-                row["case"],
-                row["peer"],
-                f"{row['ours_s']:.2f}",
-                f"{row['peer_s']:.2f}",
-                f"{row['ratio']:.2f}",
-                f"{row['spread']:.2f}",
-                f"{row['target']:g}",
-                machine.verdict(row["ratio"] >= row["target"]),
-            )
-            for row in rows
-        ),
+    columns = {
+        "work": "{case}",
+        "peer": "{peer}",
+        "ours, s": "{ours_s:.2f}",
+        "peer, s": "{peer_s:.2f}",
+        "ratio": "{ratio:.2f}",
+        "spread": "{spread:.2f}",
+        "target": "{target:g}",
+        "": "{verdict}",
+    }
+    losses = (
+        "Mean loss at the end {ours_loss:.6f}, scikit-learn's {peer_loss:.6f}; largest excess of"
+        " ours {largest_excess:.1e}. Our first call, which compiles: {first_call_s:.1f} s. Trials"
+        " of two folds, seconds: {trials}."
     )
+    difference = "Largest relative difference of a feature {max_difference:.1e}."
+    lines = machine.table(columns, rows)
     for row in rows:
-        if "trials_of_2_folds" in row:
-            trials = (f"{name} {value:.2f}" for name, value in row["trials_of_2_folds"].items())
-            lines += [
-                "",
-                f"Mean loss at the end {row['ours_loss']:.6f}, scikit-learn's"
-                f" {row['peer_loss']:.6f}; largest excess of ours {row['largest_excess']:.1e}. Our"
-                f" first call, which compiles: {row['first_call_s']:.1f} s. Trials of two folds,"
-                f" seconds: {', '.join(trials)}.",
-            ]
-        else:
-            lines += ["", f"Largest relative difference of a feature {row['max_difference']:.1e}."]
+        trials = row.get("trials_of_2_folds", {})
+        text = ", ".join(f"{name} {seconds:.2f}" for name, seconds in trials.items())
+        lines += ["", (losses if trials else difference).format(**row, trials=text)]
     return lines
 
 
@@ -183,7 +162,7 @@ def _loop(
     *,
     warm: bool = False,
     solver: str = "lbfgs",
-    jobs: bool = False,
+    jobs: int = 1,
     threads: int | None = None,
 ) -> tuple[list, list]:
     """Return scikit-learn's kernels [K][P][D, C] and biases, each fold standardised by itself."""
@@ -193,7 +172,7 @@ def _loop(
     tasks = (joblib.delayed(_fold)(x[w > 0], y[w > 0], c, warm, solver) for w in weight)
     # Threads of BLAS and OpenMP wait for each other at every product, however small.
     with threadpoolctl.threadpool_limits(threads):
-        folds: Any = joblib.Parallel(n_jobs=cores.count() if jobs else 1)(tasks)
+        folds: Any = joblib.Parallel(n_jobs=jobs)(tasks)
     return [kernels for kernels, _ in folds], [biases for _, biases in folds]
 
 
@@ -211,13 +190,17 @@ def _fold(x: np.ndarray, y: np.ndarray, c: np.ndarray, warm: bool, solver: str) 
     return kernels, biases
 
 
-def _loss(x, y, weight, kernel, bias, l2) -> float:
-    """Return the objective of a fold in float64."""
-    x, y = x[weight > 0].astype(np.float64), y[weight > 0]
-    z = (x - x.mean(0)) / x.std(0) @ np.asarray(kernel, np.float64) + bias
-    z -= z.max(1, keepdims=True)
-    log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
-    return -log_p[np.arange(len(y)), y].mean() + l2 / 2 * np.square(kernel, dtype=np.float64).sum()
+def _losses(x, y, weight, kernels, biases, l2) -> np.ndarray:
+    """Return the objective [K, P] of every fold and penalty in float64."""
+    losses = []
+    for rows, kernel, bias in zip(weight > 0, kernels, biases, strict=True):
+        inputs, labels = x[rows].astype(np.float64), y[rows]
+        inputs = (inputs - inputs.mean(0)) / inputs.std(0)
+        logits = inputs @ np.asarray(kernel, np.float64) + np.asarray(bias)[:, None]
+        log_p = special.log_softmax(logits, axis=-1)[:, np.arange(len(labels)), labels]
+        penalty = np.asarray(l2) / 2 * np.square(kernel, dtype=np.float64).sum((1, 2))
+        losses.append(penalty - log_p.mean(1))
+    return np.array(losses)
 
 
 def _librosa(path: str, shape: tuple[int, int], rows: np.ndarray) -> np.ndarray:

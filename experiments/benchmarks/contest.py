@@ -3,6 +3,7 @@
 A process of its own keeps the thread pools apart and makes peak memory a number of one side.
 """
 
+import concurrent.futures
 import contextlib
 import functools
 import importlib
@@ -12,10 +13,12 @@ import operator
 import pathlib
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
+from mgr_jax.errors import UserError
 
 _MIN_SECONDS = 0.2  # Shorter work is repeated within a turn.
 _ENOUGH_SECONDS = 45  # After so long, and three turns, no further turn begins.
@@ -27,58 +30,47 @@ class Side:
     def __init__(self, name: str, *args: Any, **settings: Any):
         """Start a process with an object of the class of this dotted name."""
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, name, args, settings), daemon=True
-        )
-        self._process.start()
-        theirs.close()
+        self._process = concurrent.futures.ProcessPoolExecutor(1, context)
+        self._made = self._process.submit(_make, name, args, settings)
 
     def __enter__(self) -> "Side":
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._pipe.close()
-        self._process.join()
+        self._process.shutdown()
 
     def call(self, method: str, *args: Any) -> Any:
-        """Return the result of a method of the object.
-
-        Raises:
-          RuntimeError: the process ended, having written why.
-        """
-        return self._apply(operator.methodcaller(method, *args), method)
+        """Return the result of a method of the object, or raise its exception."""
+        return self._apply(operator.methodcaller(method, *args))
 
     def warm(self) -> float:
         """Take a first step, which may compile, and return the seconds of a second one."""
-        self._apply(_forget_peak, "warm")
+        self._apply(_forget_peak)
         return self.seconds()
 
     def seconds(self, repeats: int = 1) -> float:
         """Return the seconds of a step, by `seconds_of_step`."""
-        return self._apply(functools.partial(_seconds, repeats=repeats), "step")
+        return self._apply(_seconds, repeats)
 
     def peak_memory(self) -> float:
         """Return the largest resident set in MB since `warm`."""
-        return self._apply(_peak_memory, "peak_memory")
+        return self._apply(_peak_memory)
 
-    def _apply(self, function: Callable[[Any], Any], name: str) -> Any:
-        try:
-            self._pipe.send(function)
-            return self._pipe.recv()
-        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            raise RuntimeError(f"the process of {name} ended; see its error above") from error
+    def _apply(self, function: Callable[..., Any], *args: Any) -> Any:
+        self._made.result()  # Raises what the constructor raised.
+        return self._process.submit(_call, function, *args).result()
 
 
-def _serve(pipe: Any, name: str, args: tuple, settings: dict) -> None:
+_held: list[Any] = []  # The object of this process.
+
+
+def _make(name: str, args: tuple, settings: dict) -> None:
     module, _, kind = name.rpartition(".")
-    steps = getattr(importlib.import_module(module), kind)(*args, **settings)
-    while True:
-        try:
-            function = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(function(steps))
+    _held.append(getattr(importlib.import_module(module), kind)(*args, **settings))
+
+
+def _call(function: Callable[..., Any], *args: Any) -> Any:
+    return function(_held[0], *args)
 
 
 def _seconds(steps: Any, repeats: int) -> float:
@@ -97,6 +89,18 @@ def _peak_memory(_: Any) -> float:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def choose(only: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    """Return the names in `only`, or all that are known if it is empty.
+
+    Raises:
+      UserError: an unknown name.
+    """
+    for name in only:
+        if name not in known:
+            raise UserError(f"--only has {name!r}; it may have {', '.join(known)}")
+    return only or known
 
 
 def seconds_of(function: Callable[[], Any]) -> float:

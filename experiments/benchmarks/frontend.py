@@ -62,10 +62,10 @@ def table(rows: list[dict]) -> list[str]:
         "largest difference": "{max_difference:.1e}",
     }
     rates = (
-        {"ours": row["clips"] / row["ours_s"], "theirs": row["clips"] / row["peer_s"]}
+        row | {"ours": row["clips"] / row["ours_s"], "theirs": row["clips"] / row["peer_s"]}
         for row in rows
     )
-    return machine.table(columns, (row | rate for row, rate in zip(rows, rates, strict=True)))
+    return machine.table(columns, rates)
 
 
 def _librosa(*, kind: str, hop_length: int) -> Callable:
@@ -106,23 +106,18 @@ def torch_features(*, kind: str, hop_length: int, device: str = "cpu") -> Callab
     def compute(waveform):
         spectrum = torch.stft(waveform, 2048, hop_length, **options)
         mel = bank @ (spectrum.real.square() + spectrum.imag.square())
-        decibels = torch_decibels(mel)
+        decibels = 10 * torch.log10(mel.clamp_min(1e-10))
+        # At most 80 below the largest of each clip.
+        decibels = torch.maximum(decibels, decibels.amax(dim=(-2, -1), keepdim=True) - 80)
         return (basis @ decibels if kind == "mfcc" else decibels).transpose(-1, -2)
 
     return compute
 
 
-def torch_decibels(mel: Any) -> Any:
-    """Return decibels of powers [B, M, F], at most 80 below the largest of each clip."""
-    import torch
-
-    decibels = 10 * torch.log10(mel.clamp_min(1e-10))
-    return torch.maximum(decibels, decibels.amax(dim=(-2, -1), keepdim=True) - 80)
-
-
 def _essentia(*, kind: str, hop_length: int) -> Callable:
     import essentia
     import essentia.standard as es
+    import librosa
 
     from mgr_jax.features import filters
 
@@ -131,25 +126,20 @@ def _essentia(*, kind: str, hop_length: int) -> Callable:
     window = es.Windowing(type="hann", size=2048, normalized=False, zeroPhase=False)
     spectrum = es.PowerSpectrum(size=2048)
     bands = es.MelBands(
-        inputSize=1025,
         numberBands=128,
         sampleRate=SAMPLE_RATE,
         highFrequencyBound=SAMPLE_RATE / 2,
         warpingFormula="slaneyMel",
         normalize="unit_tri",
-        type="power",
-        log=False,
     )
     basis = filters.dct_basis(n_mels=128, n_mfcc=14)
 
     def clip(y):
         # Centred as in librosa: its own centring would make one frame more or less.
-        padded = np.pad(y, 1024)
-        frames = 1 + (len(padded) - 2048) // hop_length
-        starts = np.arange(frames) * hop_length
-        mel = np.stack([bands(spectrum(window(padded[i : i + 2048]))) for i in starts])
-        decibels = 10 * np.log10(np.maximum(mel, 1e-10))
-        decibels = np.maximum(decibels, decibels.max() - 80)
+        frames = librosa.util.frame(
+            np.pad(y, 1024), frame_length=2048, hop_length=hop_length, axis=0
+        )
+        decibels = librosa.power_to_db(np.stack([bands(spectrum(window(x))) for x in frames]))
         return decibels @ basis.T if kind == "mfcc" else decibels
 
     return lambda batch: np.stack([clip(y) for y in batch])

@@ -8,7 +8,7 @@ Every row is a JSON line, printed and appended to `--out` at once, the most impo
 that a run that is cut off keeps what it has measured. Each network of each side has a process of
 its own with a time limit: XLA's compilers share locks, so two of them in one process would stall
 whatever is timed. Meanwhile the process of the next row already imports and traces, then waits.
-Needs numpy, jax, flax, optax and torch (torchaudio if it is there), nothing else.
+Needs numpy, jax, flax, optax and torch, nothing else.
 
 Fields of a row:
   t: seconds since the start.
@@ -32,8 +32,8 @@ from collections.abc import Iterator
 
 from experiments.benchmarks import gpu_rows
 
-NETS = ("gru", "lstm", "bbnn", "cnn", "cnn_lstm")  # The cheap ones first.
-LIMITS = {"gru": 30, "lstm": 30, "bbnn": 75, "cnn": 110, "cnn_lstm": 90}  # seconds, for each side
+# Seconds for each side of a network, the cheap ones first.
+LIMITS = {"gru": 30, "lstm": 30, "bbnn": 75, "cnn": 110, "cnn_lstm": 90}
 PARTS = ("torch", "frontend", "h2d", "networks", "compile")
 SIDES = ("ours", "reference")
 GRACE = 3  # seconds, in which a process that is too slow shows where and ends by itself
@@ -42,18 +42,16 @@ GRACE = 3  # seconds, in which a process that is too slow shows where and ends b
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--parts", default=",".join(PARTS), help="of these, and check")
-    parser.add_argument("--nets", default=",".join(NETS))
+    parser.add_argument("--nets", default=",".join(LIMITS))
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--out", default="", help="file that rows are appended to")
     parser.add_argument("--budget", type=float, default=330, help="seconds for everything")
     parser.add_argument("--commit", default="", help="recorded: the copy may not be a repository")
     parser.add_argument("--cache", default="", help="folder for what JAX compiles")
-    parser.add_argument(
-        "--autotune_level", type=int, default=None, help="of XLA, for both JAX sides; check: 0"
-    )
     parser.add_argument("--tiny", action="store_true", help="small sizes, for a CPU")
     parser.add_argument("--began", type=float, default=time.time(), help=argparse.SUPPRESS)
     parser.add_argument("--task", default="", help=argparse.SUPPRESS)
+    parser.set_defaults(device="")
     return parser.parse_args(arguments)
 
 
@@ -100,10 +98,9 @@ def _tasks(args: argparse.Namespace) -> Iterator[tuple[str, float]]:
 
 
 def _environment(args: argparse.Namespace) -> dict[str, str]:
-    level = 0 if args.autotune_level is None and args.parts == "check" else args.autotune_level
     flags = os.environ.get("XLA_FLAGS", "")
-    if level is not None:
-        flags = f"{flags} --xla_gpu_autotune_level={level}".strip()
+    if args.parts == "check":
+        flags = f"{flags} --xla_gpu_autotune_level=0".strip()
     # Two processes hold the GPU at times: without this the first would take most of its memory.
     return {"XLA_FLAGS": flags, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 

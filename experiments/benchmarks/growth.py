@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks import contest, machine
-from mgr_jax.errors import UserError
+from experiments.benchmarks import contest, networks
+from experiments.benchmarks.networks import OURS
+from mgr_jax.evaluation.reports import markdown
 
-OURS = "experiments.benchmarks.jax_steps.Steps"
 LINEAR = 1.15  # Exponents up to here are called linear, since times have a spread.
 _ENOUGH_SECONDS = 3.0  # After so long bookkeeping is not timed again.
 POINTS = {
@@ -39,16 +39,10 @@ def run(*, only: Sequence[str] = (), turns: int = 3, most: int | None = None) ->
     Raises:
       UserError: an unknown quantity.
     """
-    for name in only:
-        if name not in POINTS:
-            raise UserError(f"--only has {name!r}; it may have {', '.join(POINTS)}")
     rows = []
-    for name, points in POINTS.items():
-        for point in points[:most] if not only or name in only else ():
-            if name == "tracks":
-                rows += _tracks(point)
-            else:
-                rows.append(_step(name, point, turns=turns))
+    for name in contest.choose(only, tuple(POINTS)):
+        for point in POINTS[name][:most]:
+            rows += _tracks(point) if name == "tracks" else [_step(name, point, turns=turns)]
     return rows
 
 
@@ -66,31 +60,16 @@ def exponents(rows: list[dict]) -> Iterator[tuple[str, list[dict], dict[str, flo
 
 def table(rows: list[dict]) -> list[str]:
     """Return the rows as Markdown, with the exponent of each growth."""
-    cells = []
+    shown = []
     for work, points, growth in exponents(rows):
         for row in points:
-            cells.append(
-                (
-                    work,
-                    f"{row['size']:,}",
-                    f"{row['seconds']:.4g}",
-                    f"{row['spread']:.2g}",
-                    f"{row['memory_mb']:,.4g}",
-                    f"{row['rss_mb']:,.0f}" if "rss_mb" in row else "",
-                )
-            )
+            rss = f"{row['rss_mb']:,.0f}" if "rss_mb" in row else ""
+            numbers = f"{row['seconds']:.4g}", f"{row['spread']:.2g}", f"{row['memory_mb']:,.4g}"
+            shown.append((work, f"{row['size']:,}", *numbers, rss))
         verdict = "linear or better" if max(growth.values()) <= LINEAR else "**more than linear**"
-        cells.append(
-            (
-                work,
-                "exponent",
-                f"{growth['seconds']:.2f}",
-                "",
-                f"{growth['memory_mb']:.2f}",
-                verdict,
-            )
-        )
-    return machine.table(("work", "size", "seconds", "spread", "memory, MB", "RSS, MB"), cells)
+        numbers = f"{growth['seconds']:.2f}", "", f"{growth['memory_mb']:.2f}"
+        shown.append((work, "exponent", *numbers, verdict))
+    return markdown.table(("work", "size", "seconds", "spread", "memory, MB", "RSS, MB"), shown)
 
 
 def plot(rows: list[dict], path: str) -> None:
@@ -101,9 +80,9 @@ def plot(rows: list[dict], path: str) -> None:
     kinds = list(dict.fromkeys(row["quantity"] for row in rows))
     figure = Figure(figsize=(3.6 * len(kinds), 6.4), layout="constrained")
     axes = figure.subplots(2, len(kinds), squeeze=False)
-    for column, kind in enumerate(kinds):
+    for kind, pair in zip(kinds, axes.T, strict=True):
         for axis, name, label in zip(
-            axes[:, column], ("seconds", "memory_mb"), ("seconds", "memory, MB"), strict=True
+            pair, ("seconds", "memory_mb"), ("seconds", "memory, MB"), strict=True
         ):
             for work, points, growth in groups:
                 if points[0]["quantity"] != kind:
@@ -130,30 +109,14 @@ def _step(quantity: str, point: int, *, turns: int) -> dict:
     sizes = {"batch": (point, 30, 1), "seconds": (2, point, 1), "devices": (8, 10, point)}
     batch_size, seconds, devices = sizes[quantity]
     config.data.clip_samples = 22_050 * seconds
-    rng = np.random.default_rng(0)
-    waveform = 0.1 * rng.normal(size=(batch_size, config_lib.window_length(config)))
-    side = contest.Side(
-        OURS,
-        config,
-        waveform.astype(np.float32),
-        (np.arange(batch_size) % 10).astype(np.int32),
-        mode="train",
-        frontend=True,
-        devices=devices,
-    )
-    with contest.sides(side):
-        contest.warm(side)
+    waveform, labels = networks.random_batch((config_lib.window_length(config),), batch_size)
+    settings = {"mode": "train", "frontend": True, "devices": devices}
+    with contest.Side(OURS, config, 0.1 * waveform, labels, **settings) as side:
+        side.warm()
         times = [side.seconds() for _ in range(turns)]
         memory, resident = side.call("temporaries") / 1e6, side.peak_memory()
-    return {
-        "quantity": quantity,
-        "work": f"BBNN step: {_LABELS[quantity]}",
-        "size": point,
-        "seconds": float(np.median(times)),
-        "spread": max(times) - min(times),
-        "memory_mb": memory,
-        "rss_mb": resident,
-    }
+    row = _row(quantity, f"BBNN step: {_LABELS[quantity]}", point, times, memory)
+    return row | {"rss_mb": resident}
 
 
 def _tracks(number: int) -> list[dict]:
@@ -167,17 +130,19 @@ def _tracks(number: int) -> list[dict]:
         work()
         memory = tracemalloc.get_traced_memory()[1] / 1e6
         tracemalloc.stop()
-        rows.append(
-            {
-                "quantity": "tracks",
-                "work": f"tracks: {name}",
-                "size": number,
-                "seconds": float(np.median(times)),
-                "spread": max(times) - min(times),
-                "memory_mb": memory,
-            }
-        )
+        rows.append(_row("tracks", f"tracks: {name}", number, times, memory))
     return rows
+
+
+def _row(quantity: str, work: str, size: int, times: list[float], memory_mb: float) -> dict:
+    return {
+        "quantity": quantity,
+        "work": work,
+        "size": size,
+        "seconds": float(np.median(times)),
+        "spread": max(times) - min(times),
+        "memory_mb": memory_mb,
+    }
 
 
 def _bookkeeping(number: int) -> dict[str, Callable[[], Any]]:

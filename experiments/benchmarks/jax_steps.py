@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks import contest
+from experiments.benchmarks import contest, networks
 from mgr_jax import config as config_lib
 from mgr_jax import parallel
 from mgr_jax.models import make_model
@@ -27,9 +27,9 @@ def make_programs(
     single = make_model(config.model, num_classes=NUM_CLASSES)
     tx = optimizer.make_optimizer(config.optim, num_steps=100, steps_per_epoch=100)
 
-    def frontend(waveform: Any, normalizer: Any = None) -> jax.Array:
+    def frontend(features: Any, normalizer: Any = None) -> jax.Array:
         del normalizer
-        return waveform  # The features themselves.
+        return features
 
     def init() -> TrainState:
         return create_state(jax.random.key(0), single, tx, jnp.zeros((1, *shape), jnp.float32))
@@ -64,7 +64,7 @@ class Steps:
         jax.config.update("jax_compilation_cache_dir", None)
         if len(jax.devices()) != devices:
             raise ValueError(f"{len(jax.devices())} devices instead of {devices}; unset XLA_FLAGS")
-        self.mesh = mesh = parallel.make_mesh()
+        mesh = parallel.make_mesh()
         if frontend:
             from mgr_jax.training import network as network_lib
 
@@ -72,13 +72,10 @@ class Steps:
             init, train, predict = network.init, network.train_step, network.predict_step
         else:
             init, train, predict = make_programs(config, inputs.shape[1:], mesh)
-        self.state = _varied(parallel.jit_init(init, mesh), mesh)
-        batch = {
-            "waveform": inputs,
-            "num_samples": np.full(len(inputs), config_lib.window_length(config), np.int32),
-            "label": labels.astype(np.int32),
-            "row": np.arange(len(inputs), dtype=np.int32),
-        }
+        state = parallel.jit_init(init, mesh)
+        varied = vary({"params": state.params, "batch_stats": state.batch_stats})
+        self.state = state.replace(**parallel.replicate(varied, mesh))
+        batch = networks.batch_of(inputs, labels, config_lib.window_length(config))
         self.batch = parallel.shard(batch, mesh)
         self.inputs = {name: self.batch[name] for name in ("waveform", "num_samples")}
         if mode == "train":
@@ -98,8 +95,7 @@ class Steps:
 
     def variables(self) -> dict[str, Any]:
         """Return `params` and `batch_stats` as nested dicts of NumPy arrays."""
-        tree = {"params": self.state.params, "batch_stats": self.state.batch_stats}
-        return jax.tree.map(np.array, tree)
+        return jax.tree.map(np.array, self.state.variables())
 
     def log_probabilities(self) -> np.ndarray:
         """Return the output [B, C] of the predict step."""
@@ -136,11 +132,6 @@ class BothInputs:
         """Return the seconds of the step from features and of that from the waveform, by turn."""
         timers = [functools.partial(contest.seconds_of_step, each.step) for each in self.steps]
         return list(contest.in_turns(*timers, turns=turns))
-
-
-def _varied(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
-    varied = vary({"params": state.params, "batch_stats": state.batch_stats})
-    return state.replace(**parallel.replicate(varied, mesh))
 
 
 def vary(variables: Any) -> Any:

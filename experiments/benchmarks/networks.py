@@ -8,6 +8,7 @@ beside that by plain formulas (`model.implementation`), `frontend` what the fron
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,20 +33,18 @@ def cases() -> dict[str, tuple[str, config_lib.Config]]:
     """Return the title and the config of every network by its short name."""
     from experiments.configs import bbnn, cnn, cnn_lstm, rnn
 
-    image = bbnn.get_config()
+    image, gru, lstm = bbnn.get_config(), rnn.get_config(), rnn.get_config()
     image.features.kind = "mel_image"
-    networks = {
+    gru.model.cell, lstm.model.cell = "gru", "lstm"
+    return {
         "bbnn": ("BBNN 647x128x1", bbnn.get_config()),
         "bbnn_image": ("BBNN 288x432x3", image),
         "cnn": ("CNN 480x640x3", cnn.get_config()),
         "cnn_lstm": ("CNN-LSTM 480x640x3", cnn_lstm.get_config()),
         "rnn": ("SimpleRNN 2584x14", rnn.get_config()),
-        "gru": ("GRU 2584x14", rnn.get_config()),
-        "lstm": ("LSTM 2584x14", rnn.get_config()),
+        "gru": ("GRU 2584x14", gru),
+        "lstm": ("LSTM 2584x14", lstm),
     }
-    for name in ("gru", "lstm"):
-        networks[name][1].model.cell = name
-    return networks
 
 
 def shrink(config: config_lib.Config) -> None:
@@ -73,6 +72,16 @@ def random_batch(shape: tuple[int, ...], batch_size: int) -> tuple[np.ndarray, n
     return inputs, (np.arange(batch_size) % 10).astype(np.int32)
 
 
+def batch_of(inputs: np.ndarray, labels: np.ndarray, num_samples: int) -> dict[str, np.ndarray]:
+    """Return the batch of a train step; `num_samples` is the length of every example."""
+    return {
+        "waveform": inputs,
+        "num_samples": np.full(len(inputs), num_samples, np.int32),
+        "label": labels.astype(np.int32),
+        "row": np.arange(len(inputs), dtype=np.int32),
+    }
+
+
 def run(
     *, only: Sequence[str] = (), compile: bool = False, turns: int = 5, small: bool = False
 ) -> list[dict]:
@@ -83,10 +92,7 @@ def run(
       ValueError: the sides do not compute the same.
     """
     networks = cases()
-    for name in only:
-        if name not in (*networks, *EXTRAS):
-            raise UserError(f"--only has {name!r}; it may have {', '.join((*networks, *EXTRAS))}")
-    chosen = list(only) or [*networks, *EXTRAS]
+    chosen = contest.choose(only, (*networks, *EXTRAS))
     if set(chosen) - set(EXTRAS):
         try:
             import torch  # noqa: F401
@@ -115,30 +121,24 @@ def beside_torch(
 
     data = random_batch(input_shape(config), BATCH_SIZE)
     devices, our_trials = _fastest_devices(config, data, mode)
-    ours = contest.Side(OURS, config, *data, mode=mode, devices=devices)
-    with contest.sides(ours):
+    with contest.Side(OURS, config, *data, mode=mode, devices=devices) as ours:
         variables, expected = ours.call("variables"), ours.call("log_probabilities")
+        start = functools.partial(contest.Side, PEER, config, variables, *data, mode=mode)
         trials, differences = {}, []
         for setting in torch_steps.settings(config, compile=compile):
-            peer = contest.Side(PEER, config, variables, *data, mode=mode, setting=setting)
-            with contest.sides(peer):
+            with start(setting=setting) as peer:
                 if setting != "nn.GRU":  # Its arithmetic differs.
                     differences.append(_check(f"{title}, {setting}", ours, peer, expected))
-                trials[setting] = contest.warm(peer)
+                trials[setting] = peer.warm()
         best = min(trials, key=lambda setting: trials[setting])
-        peer = contest.Side(PEER, config, variables, *data, mode=mode, setting=best)
-        with contest.sides(peer):
-            measured = contest.alternate(ours, peer, turns=turns)
-            memory = ours.peak_memory(), peer.peak_memory()
+        with start(setting=best) as peer:
+            measured = _alternate(ours, peer, turns=turns)
         return {
             "case": f"{title}, {mode}",
             "peer": f"PyTorch, {best}",
             **measured,
             "target": TARGETS[mode],
             "met": measured["ratio"] >= TARGETS[mode],
-            "ours_rss_mb": memory[0],
-            "peer_rss_mb": memory[1],
-            "temporaries_mb": ours.call("temporaries") / 1e6,
             "batch_size": BATCH_SIZE,
             "parameters": ours.call("parameters"),
             "max_difference": max(differences),
@@ -160,9 +160,8 @@ def _fastest_devices(
         return 1, {}
     trials = {}
     for devices in (1, most):
-        side = contest.Side(OURS, config, *data, mode=mode, devices=devices)
-        with contest.sides(side):
-            trials[devices] = contest.warm(side)
+        with contest.Side(OURS, config, *data, mode=mode, devices=devices) as side:
+            trials[devices] = side.warm()
     return min(trials, key=lambda devices: trials[devices]), trials
 
 
@@ -170,8 +169,7 @@ def frontend_share(title: str, config: config_lib.Config, *, turns: int) -> dict
     """Return the row of the train step from the waveform (`peer`) beside that from features."""
     features, labels = random_batch(input_shape(config), BATCH_SIZE)
     waveform = 0.1 * random_batch((config_lib.window_length(config),), BATCH_SIZE)[0]
-    both = contest.Side(BOTH, config, features, waveform, labels)
-    with contest.sides(both):
+    with contest.Side(BOTH, config, features, waveform, labels) as both:
         measured = contest.statistics(both.call("seconds_in_turns", turns))
     share = measured["ratio"] - 1
     return {
@@ -190,23 +188,27 @@ def beside_reference(title: str, config: config_lib.Config, *, turns: int) -> di
     reference = dataclasses.replace(config, model=plain)
     data = random_batch(input_shape(config), BATCH_SIZE)
     ours, peer = (contest.Side(OURS, c, *data, mode="train") for c in (config, reference))
-    with contest.sides(ours, peer):
+    with ours, peer:
         expected = ours.call("log_probabilities")
         difference = _check(f"{title}, plain formulas", ours, peer, expected)
-        measured = contest.alternate(ours, peer, turns=turns)
-        memory = ours.peak_memory(), peer.peak_memory()
-        temporaries = [side.call("temporaries") / 1e6 for side in (ours, peer)]
-    return {
-        "case": f"{title}, train",
-        "peer": "plain formulas",
-        **measured,
-        "ours_rss_mb": memory[0],
-        "peer_rss_mb": memory[1],
-        "temporaries_mb": temporaries[0],
-        "peer_temporaries_mb": temporaries[1],
-        "max_difference": difference,
-        "target": MEMORY_TARGET,
-        "met": memory[0] <= MEMORY_TARGET * memory[1],
+        measured = _alternate(ours, peer, turns=turns)
+        return {
+            "case": f"{title}, train",
+            "peer": "plain formulas",
+            **measured,
+            "peer_temporaries_mb": peer.call("temporaries") / 1e6,
+            "max_difference": difference,
+            "target": MEMORY_TARGET,
+            "met": measured["ours_rss_mb"] <= MEMORY_TARGET * measured["peer_rss_mb"],
+        }
+
+
+def _alternate(ours: contest.Side, peer: contest.Side, *, turns: int) -> dict:
+    """Return the times of both sides in turns, and their memory."""
+    return contest.alternate(ours, peer, turns=turns) | {
+        "ours_rss_mb": ours.peak_memory(),
+        "peer_rss_mb": peer.peak_memory(),
+        "temporaries_mb": ours.call("temporaries") / 1e6,
     }
 
 
@@ -223,47 +225,41 @@ def _check(what: str, ours: contest.Side, peer: contest.Side, expected: np.ndarr
 
 def table(rows: list[dict]) -> list[str]:
     """Return the rows as Markdown: speed, trials, then memory and the share of the front end."""
-    head = "step", "devices", "peer", "ours, s", "peer, s", "ratio", "spread", "turns", "target"
+    columns = {
+        "step": "{case}",
+        "devices": "{devices}",
+        "peer": "{peer}",
+        "ours, s": "{ours_s:.3f}",
+        "peer, s": "{peer_s:.3f}",
+        "ratio": "{ratio:.2f}",
+        "spread": "{spread:.2f}",
+        "turns": "{turns}",
+        "target": "{target:g}",
+        "": "{verdict}",
+        "RSS, MB": "{ours_rss_mb:.0f}",
+        "peer, MB": "{peer_rss_mb:.0f}",
+        "difference": "{max_difference:.0e}",
+    }
     contests = [row for row in rows if "trials" in row]
-    lines = machine.table(
-        (*head, "", "RSS, MB", "peer, MB", "difference"),
-        (
-            (
-                row["case"],
-                str(row["devices"]),
-                row["peer"],
-                *(f"{row[name]:.3f}" for name in ("ours_s", "peer_s")),
-                *(f"{row[name]:.2f}" for name in ("ratio", "spread")),
-                str(row["turns"]),
-                f"{row['target']:g}",
-                machine.verdict(row["met"]),
-                *(f"{row[name]:.0f}" for name in ("ours_rss_mb", "peer_rss_mb")),
-                f"{row['max_difference']:.0e}",
-            )
-            for row in contests
-        ),
-    )
+    lines = machine.table(columns, contests)
     lines += ["", "Seconds of a step in the trials of the settings:", ""]
     for row in contests:
-        ours = (f"{n} device{'s' * (n > 1)} {s:.3f}" for n, s in row["our_trials"].items())
-        trials = *(f"ours on {text}" for text in ours), *_trials(row["trials"])
+        trials = [
+            f"ours on {n} device{'s' * (n > 1)} {seconds:.3f}"
+            for n, seconds in row["our_trials"].items()
+        ]
+        trials += [f"PyTorch {name} {seconds:.3f}" for name, seconds in row["trials"].items()]
         lines.append(f"- {row['case']}: {', '.join(trials)}")
     lines.append("")
+    speed = "- {case}, {ours_s:.3f} s; beside {peer}: "
+    share = "the front end adds {share:.1%} (spread {spread:.1%}, target < {target:.0%}) {verdict}."
+    memory = (
+        "{ours_rss_mb:.0f} of {peer_rss_mb:.0f} MB of RSS, {temporaries_mb:.0f} of"
+        " {peer_temporaries_mb:.0f} MB of temporaries, ratio {ratio:.2f}, spread {spread:.2f},"
+        " target <= {target:.0%} of RSS {verdict}."
+    )
     for row in rows:
-        speed = f"{row['case']}, {row['ours_s']:.3f} s; beside {row['peer']}: "
-        verdict = f" {machine.verdict(row['met'])}." if "met" in row else ""
-        if "share" in row:
-            limit = f"(spread {row['spread']:.1%}, target < {row['target']:.0%})"
-            lines.append(f"- {speed}the front end adds {row['share']:.1%} {limit}{verdict}")
-        elif "peer_temporaries_mb" in row:
-            mb = f"{row['ours_rss_mb']:.0f} of {row['peer_rss_mb']:.0f} MB of RSS"
-            mb += f", {row['temporaries_mb']:.0f} of {row['peer_temporaries_mb']:.0f} MB of"
-            mb += " temporaries"
-            ratio = f"ratio {row['ratio']:.2f}, spread {row['spread']:.2f}"
-            target = f"target <= {row['target']:.0%} of RSS"
-            lines.append(f"- {speed}{mb}, {ratio}, {target}{verdict}")
+        for field, text in (("share", share), ("peer_temporaries_mb", memory)):
+            if field in row:
+                lines.append((speed + text).format(**row, verdict=machine.verdict(row["met"])))
     return lines
-
-
-def _trials(trials: dict[str, float]) -> list[str]:
-    return [f"PyTorch {setting} {seconds:.3f}" for setting, seconds in trials.items()]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.benchmarks import machine
+from mgr_jax.evaluation.reports import markdown
 
 if TYPE_CHECKING:
     from experiments.benchmarks.parity_cases import Case
@@ -19,44 +19,34 @@ SAMPLE_RATE = 22050
 QUICK = {"samples": 22_050}
 TOLERANCE = {"relative": 1e-5, "dB": 1e-3}
 
-# (function, signal, bound, reason): where float32 or a step decides, not a formula. The bounds
+# (function, signal) -> (bound, reason), where float32 or a step decides, not a formula. The bounds
 # are on the same error; the signals are those of `signals`, or `track` for recordings.
-EXCEPTIONS = (
-    (
-        "spectral_bandwidth",
-        "sine",
+EXCEPTIONS = {
+    ("spectral_bandwidth", "sine"): (
         5e-2,
-        "far from a pure tone the bins hold the rounding of the"
-        " FFT (float32 here, double in librosa), which the powers of the distance weigh up",
+        "far from a pure tone the bins hold the rounding of the FFT (float32 here, double in"
+        " librosa), which the powers of the distance weigh up",
     ),
-    ("spectral_centroid", "sine", 1e-4, "the same, weighed by the distance"),
-    (
-        "spectral_flatness",
-        "sine",
+    ("spectral_centroid", "sine"): (1e-4, "the same, weighed by the distance"),
+    ("spectral_flatness", "sine"): (
         1e-3,
         "the geometric mean of a pure tone is one of rounding errors of the FFT",
     ),
-    (
-        "spectral_flatness",
-        "track",
+    ("spectral_flatness", "track"): (
         1e-2,
         "the same in recordings with no energy at the top; 1e-5 with an `amin` of 1e-6",
     ),
-    (
-        "spectral_rolloff",
-        "track",
+    ("spectral_rolloff", "track"): (
         5e-3,
-        "a step function: a frame that reaches the threshold"
-        " within rounding of a bin comes out one bin (10.8 Hz) beside librosa's",
+        "a step function: a frame that reaches the threshold within rounding of a bin comes out one"
+        " bin (10.8 Hz) beside librosa's",
     ),
-    (
-        "estimate_tuning",
-        "impulse",
+    ("estimate_tuning", "impulse"): (
         10.0,
         "the winner of a vote without a candidate: the spectrum of an impulse is flat",
     ),
-    ("chroma_stft", "impulse", 0.1, "follows the estimated tuning (`tuning=None` only)"),
-)
+    ("chroma_stft", "impulse"): (0.1, "follows the estimated tuning (`tuning=None` only)"),
+}
 
 
 def signals(samples: int, *, seed: int = 0) -> dict[str, np.ndarray]:
@@ -112,12 +102,15 @@ def errors(case: "Case", clips: dict[str, np.ndarray]) -> dict[str, float]:
 
 def bound(case: "Case", signal: str) -> float:
     """Return the largest error allowed: the tolerance of the unit, or a named exception's."""
-    kind = signal if "." not in signal else "track"
-    if case.function != "chroma_stft" or case.options["tuning"] is None:
-        for function, name, allowed, _ in EXCEPTIONS:
-            if (function, name) == (case.function, kind):
-                return allowed
+    exception = EXCEPTIONS.get((case.function, _kind(signal)))
+    if exception and (case.function != "chroma_stft" or case.options["tuning"] is None):
+        return exception[0]
     return TOLERANCE[case.unit]
+
+
+def _kind(signal: str) -> str:
+    """Return the name of a synthetic signal, `track` for that of a recording."""
+    return "track" if "." in signal else signal
 
 
 def run(*, samples: int = 110_250) -> list[dict]:
@@ -145,27 +138,26 @@ def table(rows: list[dict]) -> list[str]:
     regular, special = {}, {}
     for row in rows:
         if row["bound"] == TOLERANCE[row["unit"]]:
-            key = (row["case"].replace("()", ""), row["librosa"], row["unit"])
-            regular[key] = max(regular.get(key, 0.0), row["error"])
+            errors, key = regular, (row["case"].replace("()", ""), row["librosa"], row["unit"])
         else:
-            key = (row["function"], "track" if "." in row["signal"] else row["signal"])
-            special[key] = max(special.get(key, 0.0), row["error"])
+            errors, key = special, (row["function"], _kind(row["signal"]))
+        errors[key] = max(errors.get(key, 0.0), row["error"])
     names = ", ".join(dict.fromkeys(row["signal"] for row in rows))
     cases = (
         (f"`{case}`", f"`{name}`", f"{error:.1e}", unit)
         for (case, name, unit), error in regular.items()
     )
     exceptions = (
-        (f"`{function}`", signal, f"{special[function, signal]:.1e}", reason)
-        for function, signal, _, reason in EXCEPTIONS
-        if (function, signal) in special
+        (f"`{key[0]}`", key[1], f"{special[key]:.1e}", reason)
+        for key, (_, reason) in EXCEPTIONS.items()
+        if key in special
     )
     return [
         f"On {names}:",
         "",
-        *machine.table(("function", "librosa", "largest error", "unit"), cases),
+        *markdown.table(("function", "librosa", "largest error", "unit"), cases),
         "",
         "Left out above, since a step or rounding decides:",
         "",
-        *machine.table(("function", "signal", "largest error", "why"), exceptions),
+        *markdown.table(("function", "signal", "largest error", "why"), exceptions),
     ]

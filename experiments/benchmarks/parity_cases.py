@@ -1,8 +1,9 @@
 """The functions of the front end beside librosa's, with every option that both have."""
 
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import librosa
@@ -55,6 +56,7 @@ SHAPES = {
     "spectral_rolloff": ({}, {"roll_percent": 0.5}, {"roll_percent": 0.99}),
 }
 FLATNESS = ({}, {"amin": 1e-6}, {"power": 1.0})
+TUNING = ({}, {"resolution": 0.05}, {"bins_per_octave": 24})
 CHROMA = (
     {"tuning": 0.0},
     {"tuning": 0.2},
@@ -67,20 +69,10 @@ CHROMA = (
     {"tuning": 0.0, "base_c": False},
     {"tuning": None},
 )
-TUNING = ({}, {"resolution": 0.05}, {"bins_per_octave": 24})
+_WAVE_FRAMES = ({}, {"frame_length": 1024, "hop_length": 300}, {"center": False})
 WAVE = {
-    "rms": (
-        {},
-        {"frame_length": 1024, "hop_length": 300},
-        {"center": False},
-        {"pad_mode": "reflect"},
-    ),
-    "zero_crossing_rate": (
-        {},
-        {"frame_length": 1024, "hop_length": 300},
-        {"center": False},
-        {"threshold": 0.01},
-    ),
+    "rms": (*_WAVE_FRAMES, {"pad_mode": "reflect"}),
+    "zero_crossing_rate": (*_WAVE_FRAMES, {"threshold": 0.01}),
 }
 
 
@@ -108,177 +100,115 @@ class Case(NamedTuple):
 
 def cases() -> Iterator[Case]:
     """Yield every case."""
-    for options in FRAMES:
-        yield _case("stft", "stft", options, spectral.stft, librosa.stft)
-        yield _case(
-            "mel_spectrogram",
-            "feature.melspectrogram",
-            options,
-            spectral.mel_spectrogram,
-            librosa.feature.melspectrogram,
-            sample_rate=SAMPLE_RATE,
-        )
-    for options in ({}, {"power": 1.0}, {"power": 3.0}):
-        yield _case("spectrogram", "abs(stft) ** power", options, spectral.spectrogram, _magnitude)
-    for options in BANK:
-        yield _case(
-            "mel_filter_bank",
-            "filters.mel",
-            options,
-            lambda batch, **o: np.stack([filters.mel_filter_bank(**o)] * len(batch)),
-            lambda y, **o: librosa.filters.mel(**o).T,
-            sample_rate=SAMPLE_RATE,
-            n_fft=2048,
-        )
-    for options in (*BANK, {"power": 1.0}):
-        yield _case(
-            "mel_spectrogram",
-            "feature.melspectrogram",
-            options,
-            spectral.mel_spectrogram,
-            librosa.feature.melspectrogram,
-            sample_rate=SAMPLE_RATE,
-        )
-    for options in DB:
-        yield from _decibels(options)
-    for name in ("db_to_power", "db_to_amplitude"):
-        for options in ({}, {"ref": 2.0}):
-            yield _case(name, name, options, _of(decibels, name), _of(librosa, name))
-    for options in MFCC:
-        yield _case(
-            "mfcc",
-            "feature.mfcc",
-            options,
-            spectral.mfcc,
-            librosa.feature.mfcc,
-            sample_rate=SAMPLE_RATE,
-        )
-    for options in DELTA:
-        yield _case("delta", "feature.delta", options, _delta, _librosa_delta)
+    yield from _cases("stft", "stft", FRAMES, spectral.stft)
+    yield from _cases(
+        "mel_spectrogram",
+        "feature.melspectrogram",
+        (*FRAMES, *BANK, {"power": 1.0}),
+        spectral.mel_spectrogram,
+        with_rate=True,
+    )
+    powers, name = ({}, {"power": 1.0}, {"power": 3.0}), "abs(stft) ** power"
+    yield from _cases("spectrogram", name, powers, spectral.spectrogram, _magnitude)
+    yield from _cases("mel_filter_bank", "filters.mel", BANK, _bank, _librosa_bank, with_rate=True)
+    yield from _decibels()
+    yield from _cases("mfcc", "feature.mfcc", MFCC, spectral.mfcc, with_rate=True)
     yield from _descriptors()
 
 
+def _decibels() -> Iterator[Case]:
+    for name, power in (("power_to_db", 2.0), ("amplitude_to_db", 1.0)):
+        # Both sides read the same spectrogram, so that the decibels alone are compared.
+        read = functools.partial(_magnitude, power=power)
+        ours = _of(getattr(decibels, name), lambda batch, f=read: np.stack([f(y).T for y in batch]))
+        yield from _cases(name, name, DB, ours, _of(getattr(librosa, name), read), DECIBELS)
+    yield from _cases(
+        "power_to_db(mel_spectrogram)",
+        "power_to_db(melspectrogram)",
+        DB[:-1],  # Without top_db this would compare rounding far below the loudest value.
+        _of(decibels.power_to_db, lambda x: spectral.mel_spectrogram(x, sample_rate=SAMPLE_RATE)),
+        _of(librosa.power_to_db, lambda y: librosa.feature.melspectrogram(y=y, sr=SAMPLE_RATE)),
+        DECIBELS,
+    )
+    for name in ("db_to_power", "db_to_amplitude"):
+        ours, theirs = (
+            _of(getattr(module, name), lambda y: 40 * y) for module in (decibels, librosa)
+        )
+        yield from _cases(name, name, ({}, {"ref": 2.0}), ours, theirs)
+
+
 def _descriptors() -> Iterator[Case]:
+    magnitude = functools.partial(spectral.spectrogram, power=1.0)
+    delta = _of(descriptors.delta, magnitude)
+    reference = _of(librosa.feature.delta, functools.partial(_magnitude, power=1.0))
+    yield from _cases("delta", "feature.delta", DELTA, delta, reference)
     for name, choices in SHAPES.items():
-        for options in choices:
-            yield _case(
-                name,
-                f"feature.{name}",
-                options,
-                _after_spectrogram(getattr(descriptors, name), power=1.0),
-                getattr(librosa.feature, name),
-                sample_rate=SAMPLE_RATE,
-            )
-    for options in FLATNESS:
-        yield _case(
-            "spectral_flatness",
-            "feature.spectral_flatness",
-            options,
-            _after_spectrogram(descriptors.spectral_flatness, power=1.0),
-            librosa.feature.spectral_flatness,
-        )
-    for options in CHROMA:
-        yield _case(
-            "chroma_stft",
-            "feature.chroma_stft",
-            options,
-            _after_spectrogram(chroma.chroma_stft, power=2.0),
-            librosa.feature.chroma_stft,
-            sample_rate=SAMPLE_RATE,
-        )
-    for options in TUNING:
-        yield _case(
-            "estimate_tuning",
-            "estimate_tuning",
-            options,
-            _after_spectrogram(chroma.estimate_tuning, power=2.0),
-            lambda y, **o: librosa.estimate_tuning(S=_magnitude(y), **o),
-            sample_rate=SAMPLE_RATE,
-        )
+        ours = _of(getattr(descriptors, name), magnitude)
+        yield from _cases(name, f"feature.{name}", choices, ours, with_rate=True)
+    flatness = _of(descriptors.spectral_flatness, magnitude)
+    yield from _cases("spectral_flatness", "feature.spectral_flatness", FLATNESS, flatness)
+    stft = _of(chroma.chroma_stft, spectral.spectrogram)
+    yield from _cases("chroma_stft", "feature.chroma_stft", CHROMA, stft, with_rate=True)
+    tuning, name = _of(chroma.estimate_tuning, spectral.spectrogram), "estimate_tuning"
+    yield from _cases(name, name, TUNING, tuning, _librosa_tuning, with_rate=True)
     for name, choices in WAVE.items():
-        for options in choices:
-            yield _case(
-                name,
-                f"feature.{name}",
-                options,
-                getattr(descriptors, name),
-                getattr(librosa.feature, name),
-            )
+        yield from _cases(name, f"feature.{name}", choices, getattr(descriptors, name))
 
 
-def _case(function, librosa_name, options, ours, theirs, **always) -> Case:
-    """Return a case; `theirs(y=clip, ...)` gives [K, F], of which we give a single row as [F]."""
-    translated = {
-        "sr" if key == "sample_rate" else key: value for key, value in {**always, **options}.items()
-    }
+def _cases(
+    function: str,
+    librosa_name: str,
+    choices: Sequence[dict],
+    ours: Callable,
+    theirs: Callable | None = None,
+    unit: str = RELATIVE,
+    with_rate: bool = False,
+) -> Iterator[Case]:
+    """Yield a case for each of the `choices` of options.
 
-    def reference(y):
-        values = np.asarray(theirs(y=y, **translated)).T
+    `theirs`, by default librosa's function of that name, is called as `theirs(y=clip, ...)` and
+    gives [K, F], of which a single row becomes [F].
+    """
+    theirs = theirs or operator.attrgetter(librosa_name)(librosa)
+
+    def reference(y, options):
+        values = np.asarray(theirs(y=y, **options)).T
         return values[..., 0] if values.shape[-1:] == (1,) else values
 
-    return Case(
-        function,
-        librosa_name,
-        options,
-        RELATIVE,
-        jax.jit(functools.partial(ours, **always, **options)),
-        reference,
-    )
+    for options in choices:
+        rate = {"sample_rate": SAMPLE_RATE} if with_rate else {}
+        compute = functools.partial(ours, **rate, **options)
+        translated = options | ({"sr": SAMPLE_RATE} if with_rate else {})
+        if translated.get("ref") == "max":
+            translated["ref"] = np.max
+        yield Case(
+            function,
+            librosa_name,
+            options,
+            unit,
+            # Decibels are those of a spectrogram by librosa, which cannot be traced.
+            jax.jit(compute) if unit == RELATIVE else compute,
+            functools.partial(reference, options=translated),
+        )
 
 
-def _decibels(options) -> Iterator[Case]:
-    theirs: dict[str, Any] = {
-        key: np.max if value == "max" else value for key, value in options.items()
-    }
-    for name, power in (("power_to_db", 2.0), ("amplitude_to_db", 1.0)):
-        ours, reference = getattr(decibels, name), getattr(librosa, name)
-        # Both sides read the same spectrogram, so that the decibels alone are compared.
-        yield Case(
-            name,
-            name,
-            options,
-            DECIBELS,
-            lambda batch, f=ours, p=power: f(
-                np.stack([_magnitude(y, power=p).T for y in batch]), **options
-            ),
-            lambda y, f=reference, p=power: f(_magnitude(y, power=p), **theirs).T,
-        )
-    # Without top_db this would compare rounding far below the loudest value.
-    if options.get("top_db", 80) is not None:
-        yield Case(
-            "power_to_db(mel_spectrogram)",
-            "power_to_db(melspectrogram)",
-            options,
-            DECIBELS,
-            lambda batch: decibels.power_to_db(
-                spectral.mel_spectrogram(batch, sample_rate=SAMPLE_RATE), **options
-            ),
-            lambda y: (
-                librosa.power_to_db(librosa.feature.melspectrogram(y=y, sr=SAMPLE_RATE), **theirs).T
-            ),
-        )
+def _of(function: Callable, prepare: Callable) -> Callable:
+    """Return `function` of what `prepare` makes of a clip or a batch `y`, with its options."""
+    return lambda y, **options: function(prepare(y), **options)
 
 
 def _magnitude(y, power=2.0):
     return np.abs(librosa.stft(y)) ** power
 
 
-def _of(module, name):
-    function = getattr(module, name)
-
-    def call(y, **options):
-        return function(40 * y, **options)
-
-    return call
+def _bank(batch, **options):
+    return np.stack([filters.mel_filter_bank(n_fft=2048, **options)] * len(batch))
 
 
-def _after_spectrogram(function, *, power):
-    return lambda batch, **options: function(spectral.spectrogram(batch, power=power), **options)
+def _librosa_bank(y, **options):
+    del y
+    return librosa.filters.mel(n_fft=2048, **options).T
 
 
-def _delta(batch, **options):
-    return descriptors.delta(spectral.spectrogram(batch, power=1.0), **options)
-
-
-def _librosa_delta(y, **options):
-    return librosa.feature.delta(_magnitude(y, power=1.0), **options)
+def _librosa_tuning(y, **options):
+    return librosa.estimate_tuning(S=_magnitude(y), **options)

@@ -11,7 +11,6 @@ pages back as soon as it needs them.
 import contextlib
 import pathlib
 import tempfile
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,58 +37,41 @@ def cases() -> dict[str, config_lib.Config]:
 
 
 def run(
-    *,
-    clips: int = 1000,
-    samples: int = 661_794,
-    steps: int = 20,
-    turns: int = 3,
-    networks: Sequence[str] | None = None,
+    *, clips: int = 1000, samples: int = 661_794, steps: int = 20, turns: int = 3
 ) -> list[dict]:
     """Return a row for memory and one for each network, of `turns` times `steps` steps."""
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         part = make_part(pathlib.Path(folder), clips, samples)
-        rows.append(_memory(part, samples))
+        rows = [_memory(part, samples)]
         for case, config in cases().items():
-            if networks is None or case in networks:
-                rows.append({"case": case, **_wait(config, part, steps=steps, turns=turns)})
+            rows.append({"case": case, **_wait(config, part, steps=steps, turns=turns)})
     return rows
 
 
 def table(rows: list[dict]) -> list[str]:
     """Return the rows as Markdown: networks, then memory."""
-    head = "network", "batch", "steps/s", "reader alone, batches/s", "data_wait_fraction, median"
-    networks = (
-        (
-            row["case"],
-            f"{row['batch_size']} x {row['window_seconds']:g} s",
-            f"{row['steps_per_second']:.2f}",
-            f"{row['reader_steps_per_second']:.0f}",
-            *(f"{row[name]:.4f}" for name in ("data_wait_fraction", "worst")),
-        )
-        for row in rows
-        if "data_wait_fraction" in row
-    )
-    memory = (
-        (row["case"], *(f"{row[name]:.0f}" for name in _MEMORY))
-        for row in rows
-        if "store_mb" in row
-    )
+    networks = {
+        "network": "{case}",
+        "batch": "{batch_size} x {window_seconds:g} s",
+        "steps/s": "{steps_per_second:.2f}",
+        "reader alone, batches/s": "{reader_steps_per_second:.0f}",
+        "data_wait_fraction, median": "{data_wait_fraction:.4f}",
+        "worst": "{worst:.4f}",
+    }
+    memory = {
+        "memory, MB": "{case}",
+        "clip store": "{store_mb:.0f}",
+        "batch": "{batch_mb:.0f}",
+        "own memory before": "{anonymous_before_mb:.0f}",
+        "peak while reading": "{anonymous_peak_mb:.0f}",
+        "growth": "{growth_mb:.0f}",
+        "resident set at its peak": "{rss_peak_mb:.0f}",
+    }
     return [
-        *machine.table((*head, "worst"), networks),
+        *machine.table(networks, (row for row in rows if "data_wait_fraction" in row)),
         "",
-        *machine.table(("memory, MB", *_MEMORY.values()), memory),
+        *machine.table(memory, (row for row in rows if "store_mb" in row)),
     ]
-
-
-_MEMORY = {
-    "store_mb": "clip store",
-    "batch_mb": "batch",
-    "anonymous_before_mb": "own memory before",
-    "anonymous_peak_mb": "peak while reading",
-    "growth_mb": "growth",
-    "rss_peak_mb": "resident set at its peak",
-}
 
 
 def make_part(folder: pathlib.Path, num_clips: int, num_samples: int) -> Any:
@@ -109,6 +91,13 @@ def make_part(folder: pathlib.Path, num_clips: int, num_samples: int) -> Any:
     return batches.make_part(store, tuple(label_of), label_of, _LABELS)
 
 
+def read(part: Any, **settings: Any) -> contextlib.closing:
+    """Return the train batches of a part from the first step on, for a `with` statement."""
+    from mgr_jax.data import batches
+
+    return contextlib.closing(batches.train_batches(part, seed=0, start_step=0, **settings))
+
+
 def _memory(part: Any, samples: int, batch_size: int = 8) -> dict:
     """Return the memory that the process owns, before and while it reads each clip once."""
     import jax
@@ -117,28 +106,19 @@ def _memory(part: Any, samples: int, batch_size: int = 8) -> dict:
 
     jax.device_put(np.zeros(1)).block_until_ready()  # Starts the backend.
     num_steps = batches.steps_per_epoch(part, batch_size)
-    source = batches.train_batches(
-        part,
-        batch_size=batch_size,
-        window=samples,
-        seed=0,
-        start_step=0,
-        num_steps=num_steps,
-    )
-    before = _read_memory()
-    readings = []
-    with contextlib.closing(source):
+    before, readings = _read_memory()[0], []
+    with read(part, batch_size=batch_size, window=samples, num_steps=num_steps) as source:
         for batch in source:
             jax.device_put(batch["waveform"]).block_until_ready()
             readings.append(_read_memory())
-    anonymous, resident = (max(values) for values in zip(*readings, strict=True))
+    anonymous, resident = np.max(readings, axis=0).tolist()
     return {
         "case": f"{len(part.ids)} clips of {samples} samples",
         "store_mb": part.clips.samples.nbytes / 1e6,
         "batch_mb": 4 * batch_size * samples / 1e6,
-        "anonymous_before_mb": before[0],
+        "anonymous_before_mb": before,
         "anonymous_peak_mb": anonymous,
-        "growth_mb": anonymous - before[0],
+        "growth_mb": anonymous - before,
         "rss_peak_mb": resident,
     }
 
@@ -156,7 +136,6 @@ def _wait(config: config_lib.Config, part: Any, *, steps: int, turns: int) -> di
     import jax
 
     from mgr_jax import parallel
-    from mgr_jax.data import batches
     from mgr_jax.training import network as network_lib
     from mgr_jax.training.feed import Feed
 
@@ -164,23 +143,16 @@ def _wait(config: config_lib.Config, part: Any, *, steps: int, turns: int) -> di
     network = network_lib.make_network(config, num_classes=len(_LABELS))
     parallel.check_batch_size(batch_size, network.mesh)
     num_steps = _WARMUP_STEPS + turns * steps
-
-    def read() -> Any:
-        source = batches.train_batches(
-            part,
-            batch_size=batch_size,
-            window=window,
-            seed=0,
-            start_step=0,
-            num_steps=num_steps,
-            read_threads=config.data.read_threads,
-            read_processes=config.data.read_processes,
-        )
-        return contextlib.closing(source)
-
+    settings = {
+        "batch_size": batch_size,
+        "window": window,
+        "num_steps": num_steps,
+        "read_threads": config.data.read_threads,
+        "read_processes": config.data.read_processes,
+    }
     state = parallel.jit_init(network.init, network.mesh)
     fractions, seconds = [], []
-    with read() as source:
+    with read(part, **settings) as source:
         feed = Feed(source, network.shard)
 
         def advance(count: int) -> None:
@@ -195,7 +167,7 @@ def _wait(config: config_lib.Config, part: Any, *, steps: int, turns: int) -> di
             feed.take_wait_seconds()
             seconds.append(contest.seconds_of(lambda: advance(steps)))
             fractions.append(feed.take_wait_seconds() / seconds[-1])
-    with read() as source:
+    with read(part, **settings) as source:
         next(source)
         alone = contest.seconds_of(lambda: [next(source) for _ in range(num_steps - 1)])
     return {

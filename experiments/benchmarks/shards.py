@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import soundfile
 
-from experiments.benchmarks import machine
+from experiments.benchmarks import machine, pipeline
 from mgr_jax import config as config_lib
 from mgr_jax.errors import UserError
 
@@ -51,53 +51,43 @@ def run(*, only: Sequence[str] = SIZES, num_shards: int = 8, seconds: float = 1.
 
 def table(rows: list[dict]) -> list[str]:
     """Return the rows as Markdown: preparing, then starting to train."""
-    prepared = [row | {"tracks_per_s": row["tracks"] / row["prepare_s"]} for row in rows]
-    return [*_columns(_PREPARE, prepared), "", *_columns(_START, rows)]
+    prepare = {
+        "tracks": "{tracks}",
+        "shards": "{shards}",
+        "prepare, s": "{prepare_s:.1f}",
+        "of the processor, s": "{processor_s:.1f}",
+        "tracks/s": "{tracks_per_s:.0f}",
+        "slowest shard, s": "{slowest_s:.1f}",
+        "peak RSS with children, MB": "{prepare_rss_mb:.0f}",
+        "a shard that is there, s": "{again_s:.1f}",
+        "check of all, s": "{check_s:.1f}",
+        "its RSS, MB": "{check_rss_mb:.0f}",
+        "shards, MB": "{shards_mb:.0f}",
+        "manifests, MB": "{manifests_mb:.1f}",
+    }
+    start = {
+        "tracks": "{tracks}",
+        "import, s": "{import_s:.1f}",
+        "open and split, s": "{open_s:.2f}",
+        "of the processor, s": "{open_processor_s:.2f}",
+        "first batch, s": "{first_batch_s:.3f}",
+        "first step, s": "{first_step_s:.2f}",
+        "RSS after import, MB": "{import_mb:.0f}",
+        "after open": "{open_mb:.0f}",
+        "after first step": "{step_mb:.0f}",
+        f"peak over {_STEPS} steps": "{peak_mb:.0f}",
+    }
+    rates = (row | {"tracks_per_s": row["tracks"] / row["prepare_s"]} for row in rows)
+    return [*machine.table(prepare, rates), "", *machine.table(start, rows)]
 
 
-def _columns(columns: dict[str, tuple[str, str]], rows: list[dict]) -> list[str]:
-    head = [title for title, _ in columns.values()]
-    return machine.table(
-        head, ([format(row[name], f) for name, (_, f) in columns.items()] for row in rows)
-    )
-
-
-# Field of a row -> title and format of its column.
-_PREPARE = {
-    "tracks": ("tracks", "d"),
-    "shards": ("shards", "d"),
-    "prepare_s": ("prepare, s", ".1f"),
-    "processor_s": ("of the processor, s", ".1f"),
-    "tracks_per_s": ("tracks/s", ".0f"),
-    "slowest_s": ("slowest shard, s", ".1f"),
-    "prepare_rss_mb": ("peak RSS with children, MB", ".0f"),
-    "again_s": ("a shard that is there, s", ".1f"),
-    "check_s": ("check of all, s", ".1f"),
-    "check_rss_mb": ("its RSS, MB", ".0f"),
-    "shards_mb": ("shards, MB", ".0f"),
-    "manifests_mb": ("manifests, MB", ".1f"),
-}
-_START = {
-    "tracks": ("tracks", "d"),
-    "import_s": ("import, s", ".1f"),
-    "open_s": ("open and split, s", ".2f"),
-    "open_processor_s": ("of the processor, s", ".2f"),
-    "first_batch_s": ("first batch, s", ".3f"),
-    "first_step_s": ("first step, s", ".2f"),
-    "import_mb": ("RSS after import, MB", ".0f"),
-    "open_mb": ("after open", ".0f"),
-    "step_mb": ("after first step", ".0f"),
-    "peak_mb": (f"peak over {_STEPS} steps", ".0f"),
-}
-
-
-def get_config(root: str) -> config_lib.Config:
+def _config(root: str, seconds: float) -> config_lib.Config:
     """Return the config of a BBNN of one module that learns from half a second."""
     from experiments.configs import quickstart
 
     config = quickstart.get_config()
-    config.data.root, config.data.protocol = root, "listed"
-    config.data.window_seconds = 0.5
+    config.data.name, config.data.root, config.data.protocol = "shards", root, "listed"
+    config.data.clip_seconds, config.data.window_seconds = seconds, 0.5
     config.features.sample_rate, config.features.n_mels = RATE, 16
     config.features.n_fft, config.features.hop_length = 256, 128
     config.model.width, config.model.num_modules = 2, 1
@@ -106,12 +96,8 @@ def get_config(root: str) -> config_lib.Config:
 
 
 def write_collection(folder: pathlib.Path, num_tracks: int, num_samples: int) -> pathlib.Path:
-    """Files of noise, each its own, and their CSV for `data.name=manifest`; returns the CSV."""
-    noise = np.random.default_rng(0).normal(0, 3000, 4 * num_samples).astype("<i2")
-    size = 2 * num_samples
-    sizes = [np.array([n], "<u4").tobytes() for n in (36 + size, 16, RATE, 2 * RATE, size)]
-    format_ = sizes[1] + b"\1\0\1\0" + sizes[2] + sizes[3] + b"\2\0\x10\0"
-    header = b"RIFF" + sizes[0] + b"WAVEfmt " + format_ + b"data" + sizes[4]
+    """Write files of noise, each its own; return their CSV for `data.name=manifest`."""
+    noise = np.random.default_rng(0).normal(0, 3000, 4 * num_samples).astype(np.int16)
     lines = ["path,label,artist,split"]
     for i in range(num_tracks):
         name = f"audio/{i // 1000:03d}/{i:06d}.wav"
@@ -120,7 +106,7 @@ def write_collection(folder: pathlib.Path, num_tracks: int, num_samples: int) ->
         start = i * 7919 % (3 * num_samples)
         samples = noise[start : start + num_samples].copy()
         samples[:2] = i % 32749, i // 32749
-        (folder / name).write_bytes(header + samples.tobytes())
+        soundfile.write(folder / name, samples, RATE)
         label = _LABELS[i % len(_LABELS)]
         part = _PARTS[i // len(_LABELS) % len(_PARTS)]
         lines.append(f"{name},{label},artist {i // _TRACKS_PER_ARTIST},{part}")
@@ -132,24 +118,30 @@ def write_collection(folder: pathlib.Path, num_tracks: int, num_samples: int) ->
 def _measure(folder: pathlib.Path, size: int, num_shards: int, seconds: float) -> dict:
     root = write_collection(folder, size, round(seconds * RATE))
     shards = folder / "shards"
-    prepare = [sys.executable, "-m", "experiments.prepare"]
+    config = {
+        "data.name": "manifest",
+        "data.root": root,
+        "data.clip_seconds": seconds,
+        "data.cache": folder / "cache",
+        "data.window_seconds": 0.5,
+        "features.sample_rate": RATE,
+    }
+    prepare = [sys.executable, "-m", "experiments.prepare", f"--shards={shards}"]
     prepare += [f"--config={pathlib.Path(__file__).parents[1]}/configs/quickstart.py"]
-    prepare += ["--config.data.name=manifest", f"--config.data.root={root}"]
-    prepare += [f"--config.data.clip_seconds={seconds}", f"--config.data.cache={folder}/cache"]
-    prepare += ["--config.data.window_seconds=0.5", f"--config.features.sample_rate={RATE}"]
-    prepare += [f"--shards={shards}"]
+    prepare += [f"--config.{field}={value}" for field, value in config.items()]
     runs = [_watch([*prepare, f"--shard={i}/{num_shards}"]) for i in range(num_shards)]
     again, check = _watch([*prepare, f"--shard=0/{num_shards}"]), _watch([*prepare, "--check"])
     start = [sys.executable, "-m", "experiments.benchmarks.shards", str(shards), str(seconds)]
     done = subprocess.run(start, check=True, capture_output=True, text=True)
+    elapsed, used, peaks = zip(*runs, strict=True)
     return {
         "case": f"{size} tracks of {seconds:g} s",
         "tracks": size,
         "shards": num_shards,
-        "prepare_s": sum(seconds for seconds, _, _ in runs),
-        "processor_s": sum(used for _, used, _ in runs),
-        "slowest_s": max(seconds for seconds, _, _ in runs),
-        "prepare_rss_mb": max(peak for _, _, peak in runs),
+        "prepare_s": sum(elapsed),
+        "processor_s": sum(used),
+        "slowest_s": max(elapsed),
+        "prepare_rss_mb": max(peaks),
         "again_s": again[0],
         "check_s": check[0],
         "check_rss_mb": check[2],
@@ -164,7 +156,7 @@ def _watch(command: list[str]) -> tuple[float, float, float]:
 
     The last two include the processes that it starts.
     """
-    began, used, peak = time.perf_counter(), _processor_seconds(), 0.0
+    began, before, peak = time.perf_counter(), os.times(), 0.0
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         while process.poll() is None:
@@ -174,13 +166,8 @@ def _watch(command: list[str]) -> tuple[float, float, float]:
         if process.returncode:
             log.seek(0)
             raise RuntimeError(f"{' '.join(command)}: {log.read()}")
-    return took, _processor_seconds() - used, peak
-
-
-def _processor_seconds() -> float:
-    """Return the processor seconds of all ended children of this process."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    user, system = np.subtract(os.times(), before)[2:4]  # Of children that have ended.
+    return took, float(user + system), peak
 
 
 def _resident(pid: int) -> float:
@@ -200,12 +187,10 @@ def start(root: str, seconds: float) -> dict[str, Any]:
     import jax
 
     from mgr_jax import parallel
-    from mgr_jax.data import batches
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.training import network as network_lib
 
-    config = get_config(root)
-    config.data.name, config.data.clip_seconds = "shards", seconds
+    config = _config(root, seconds)
     jax.devices()
     stages = {"import_s": time.perf_counter() - began, "import_mb": _resident(pid)}
     began, used = time.perf_counter(), time.process_time()
@@ -213,15 +198,8 @@ def start(root: str, seconds: float) -> dict[str, Any]:
     stages |= {"open_s": time.perf_counter() - began, "open_mb": _resident(pid)}
     stages["open_processor_s"] = time.process_time() - used
     began = time.perf_counter()
-    source = batches.train_batches(
-        dataset.parts["train"],
-        batch_size=config.train.batch_size,
-        window=config_lib.window_length(config),
-        seed=0,
-        start_step=0,
-        num_steps=1 + _STEPS,
-    )
-    with contextlib.closing(source):
+    sizes = {"batch_size": config.train.batch_size, "window": config_lib.window_length(config)}
+    with pipeline.read(dataset.parts["train"], num_steps=1 + _STEPS, **sizes) as source:
         batch = next(source)
         stages["first_batch_s"] = time.perf_counter() - began
         began = time.perf_counter()

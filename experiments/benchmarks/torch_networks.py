@@ -4,6 +4,8 @@ Layers carry the names of ours, so that weights can be copied across; padding, e
 are those of Keras. Nothing here imports JAX: the memory of the process is PyTorch's own.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -45,13 +47,9 @@ class BroadcastModule(nn.Module):
         self.unit_pool = Unit(channels, width, 1, momentum)
 
     def forward(self, x):
-        branches = (
-            self.unit_1x1(x),
-            self.unit_3x3(self.reduce_3x3(x)),
-            self.unit_5x5(self.reduce_5x5(x)),
-            self.unit_pool(F.max_pool2d(x, 3, stride=1, padding=1)),
-        )
-        return torch.cat((x, *branches), 1)
+        pooled = F.max_pool2d(x, 3, stride=1, padding=1)
+        middle, wide = self.unit_3x3(self.reduce_3x3(x)), self.unit_5x5(self.reduce_5x5(x))
+        return torch.cat((x, self.unit_1x1(x), middle, wide, self.unit_pool(pooled)), 1)
 
 
 class BBNN(nn.Module):
@@ -79,10 +77,7 @@ class SameConv(nn.Conv2d):
     """A convolution with the padding `same`, which can differ between the two ends of an axis."""
 
     def forward(self, x):
-        rows, columns = (
-            same_padding(size, kernel, stride)
-            for size, kernel, stride in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
-        )
+        rows, columns = map(same_padding, x.shape[2:], self.kernel_size, self.stride)
         return super().forward(F.pad(x, (*columns, *rows)))
 
 
@@ -94,8 +89,7 @@ class Convolutions(nn.Module):
         self.num_pairs, self.dropout = len(pairs), nn.Dropout(model.dropout)
         for i, (features, kernel, stride) in enumerate(pairs):
             features = _scaled(features, model)
-            first = SameConv(channels, features, kernel, stride)
-            self.add_module(f"conv2d_{2 * i + 1}", first)
+            self.add_module(f"conv2d_{2 * i + 1}", SameConv(channels, features, kernel, stride))
             self.add_module(f"conv2d_{2 * i + 2}", nn.Conv2d(features, features, kernel, stride))
             channels = features
 
@@ -176,10 +170,11 @@ class RNN(nn.Module):
         channels = shape[1]
         self.input_norm = nn.BatchNorm1d(channels, eps=1e-3, momentum=1 - model.batch_norm_momentum)
         self.names = [f"{model.cell}_{i + 1}" for i in range(model.num_layers)]
-        make = GRU if model.cell == "gru" and not built_in else None
+        make = functools.partial(_built_in, model.cell)
+        if model.cell == "gru" and not built_in:
+            make = GRU
         for name in self.names:
-            layer = (make or _layer_of(model.cell))(channels, model.hidden_size)
-            self.add_module(name, layer)
+            self.add_module(name, make(channels, model.hidden_size))
             channels = model.hidden_size
         self.dropout = nn.Dropout(model.dropout)
         self.dense_1 = nn.Linear(channels, num_classes)
@@ -198,15 +193,10 @@ def _scaled(units: int, model: config_lib.Model) -> int:
 
 def _built_in(cell: str, channels: int, size: int) -> nn.RNNBase:
     """Return PyTorch's layer with one bias vector: the other stays zero and is not trained."""
-    layer = {"simple": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell](
-        channels, size, batch_first=True
-    )
+    kind = {"simple": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
+    layer = kind(channels, size, batch_first=True)
     layer.bias_hh_l0.requires_grad_(False).zero_()
     return layer
-
-
-def _layer_of(cell: str):
-    return lambda channels, size: _built_in(cell, channels, size)
 
 
 def make_network(

@@ -33,11 +33,8 @@ def settings(config: config_lib.Config, *, compile: bool) -> list[str]:
     return ["eager", ONE_THREAD, *[torch_networks.BUILT_IN_GRU] * (config.model.cell == "gru")]
 
 
-_NAMES = {
-    "scale": "weight",
-    "mean": "running_mean",
-    "var": "running_var",
-}
+_NAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+_RECURRENT = {"kernel": "weight_ih_l0", "recurrent_kernel": "weight_hh_l0", "bias": "bias_ih_l0"}
 
 
 def copy_weights(network: nn.Module, variables: Mapping[str, Any]) -> None:
@@ -49,14 +46,10 @@ def copy_weights(network: nn.Module, variables: Mapping[str, Any]) -> None:
     state, seen = network.state_dict(), set()
     for path, value in _leaves(variables["params"]) + _leaves(variables["batch_stats"]):
         *layer, name = path
-        if network.get_submodule(".".join(layer)).__class__.__name__ in ("RNN", "LSTM", "GRU"):
-            name = {"kernel": "weight_ih_l0", "recurrent_kernel": "weight_hh_l0"}.get(
-                name, "bias_ih_l0"
-            )
-        elif name == "kernel":
-            name = "weight"
+        kind = network.get_submodule(".".join(layer))
+        recurrent = isinstance(kind, (nn.RNNBase, torch_networks.GRU))
         value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
-        key = ".".join([*layer, _NAMES.get(name, name)])
+        key = ".".join([*layer, (_RECURRENT if recurrent else _NAMES).get(name, name)])
         if key not in state or state[key].shape != value.shape:
             raise ValueError(f"{'/'.join(path)} {value.shape} has no counterpart in the peer")
         state[key].copy_(torch.from_numpy(np.array(value)))

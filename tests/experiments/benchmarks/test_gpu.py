@@ -33,12 +33,8 @@ def test_network_and_h2d_write_a_row_at_once(args, monkeypatch):
     for _ in gpu_rows.network(args, "ours", "gru"):
         pass
     (row,) = _rows(args)
-    assert (row["side"], row["net"], row["mode"], row["precision"]) == (
-        "ours",
-        "gru",
-        "infer",
-        "tf32",
-    )
+    expected = {"side": "ours", "net": "gru", "mode": "infer", "precision": "tf32"}
+    assert expected.items() <= row.items()
     assert 0 < row["ms_min"] <= row["ms"] <= row["ms_max"] and row["t"] > 0
     assert row["per_s"] == pytest.approx(2e3 / row["ms"], rel=0.1) and row["peak_mb"] > 0
     steps = gpu_rows.h2d(args)

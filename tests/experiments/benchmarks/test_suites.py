@@ -35,15 +35,7 @@ def test_features_beside_librosa_are_the_same():
 
 def test_exponents_are_the_powers_of_growth(tmp_path):
     rows = [
-        {
-            "quantity": "batch",
-            "work": "work",
-            "size": size,
-            "seconds": 0.1 * size**0.5,
-            "spread": 0.0,
-            "memory_mb": 3.0 * size**2,
-        }
-        for size in (1, 2, 4)
+        growth._row("batch", "work", size, [0.1 * size**0.5], 3.0 * size**2) for size in (1, 2, 4)
     ]
     ((work, points, powers),) = growth.exponents(rows)
     assert (work, points) == ("work", rows)
@@ -98,8 +90,8 @@ def test_pipeline_measures_wait_and_memory(monkeypatch):
     case = "RNN (rnn.py:fast)"
     config = pipeline.cases()[case]
     config.data.window_seconds, config.model.hidden_size = 0.5, 4
-    monkeypatch.setattr(pipeline, "cases", lambda: {case: config, "left out": None})
-    memory, row = pipeline.run(clips=1000, samples=150_000, steps=2, turns=2, networks=[case])
+    monkeypatch.setattr(pipeline, "cases", lambda: {case: config})
+    memory, row = pipeline.run(clips=1000, samples=150_000, steps=2, turns=2)
     assert row["case"] == case and row["steps"] == 4
     assert 0 <= row["data_wait_fraction"] <= row["worst"] < 1
     assert row["steps_per_second"] > 0 and row["reader_steps_per_second"] > 0
