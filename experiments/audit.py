@@ -41,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
     config = command.read_config(_CONFIG)
     command.set_up_jax()
 
+    from mgr_jax.data import split_file
     from mgr_jax.evaluation import evidence
     from mgr_jax.evaluation.reports import audit_text
 
@@ -52,7 +53,14 @@ def main(argv: Sequence[str]) -> int:
     if _JSON.value:
         pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if _SAVE.value:
-        _save_split(config, known, _SAVE.value)
+        text = split_file.to_text(
+            known.readable,
+            path=_SAVE.value,
+            protocol=config.data.protocol,
+            num_folds=config.data.num_folds,
+            seed=config.data.seed + config.data.repeat,
+        )
+        pathlib.Path(_SAVE.value).write_text(text, encoding="utf-8")
     return 1 if _STRICT.value and report["leaks"] else 0
 
 
@@ -87,33 +95,20 @@ def _audit(config: "config_lib.Config", known: "Evidence") -> dict[str, Any]:
     return report
 
 
-def _save_split(config: "config_lib.Config", known: "Evidence", path: str) -> None:
-    from mgr_jax.data import split_file
-
-    text = split_file.to_text(
-        known.readable,
-        path=path,
-        protocol=config.data.protocol,
-        num_folds=config.data.num_folds,
-        seed=config.data.seed + config.data.repeat,
-    )
-    pathlib.Path(path).write_text(text, encoding="utf-8")
-
-
 def _average_over_seeds(config: "config_lib.Config", known: "Evidence") -> dict[str, Any]:
     """Return the mean and the sample standard deviation of the overlaps over seeds."""
     from mgr_jax.data import split_file
     from mgr_jax.evaluation import audit, evidence
 
     track_of = {track.id: track for track in known.catalog.tracks}
-    values = {"artist": [], "recording": []}
     first = config.data.seed + config.data.repeat
-    for seed in range(first, first + _SEEDS.value):
-        assignment = split_file.of_split(evidence.make_split(known, config, seed=seed))
-        for field, shares in values.items():
-            shares.append(audit.overlap(track_of, assignment, field))
+    assignments = [
+        split_file.of_split(evidence.make_split(known, config, seed=seed))
+        for seed in range(first, first + _SEEDS.value)
+    ]
     averages: dict[str, Any] = {"num_seeds": _SEEDS.value}
-    for field, shares in values.items():
+    for field in ("artist", "recording"):
+        shares = [audit.overlap(track_of, assignment, field) for assignment in assignments]
         averages[f"{field}_overlap"] = statistics.fmean(shares)
         averages[f"{field}_overlap_sd"] = statistics.stdev(shares)
     return averages

@@ -7,6 +7,7 @@ network, topology and batch. `--topology=cuda` only lowers the step, since there
 compiler here: it reports the program before it is optimised.
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -22,12 +23,8 @@ from experiments import command
 from mgr_jax import config as config_lib
 
 _CONFIG = command.define_config()
-_TOPOLOGY = flags.DEFINE_list(
-    "topology",
-    None,
-    "Chips and their grid: v5e:2x4, v5p:2x2x2, v6e:2x4, ...; or cuda.",
-    required=True,
-)
+_GRIDS = "Chips and their grid: v5e:2x4, v5p:2x2x2, v6e:2x4, ...; or cuda."
+_TOPOLOGY = flags.DEFINE_list("topology", None, _GRIDS, required=True)
 _CLIPS = flags.DEFINE_list("clips_per_device", ["8"], "Rows of the batch on each device.")
 _CLASSES = flags.DEFINE_integer("num_classes", 10, "Genres to tell apart.", lower_bound=2)
 _JSON = flags.DEFINE_string("json", None, "File for the table as JSON.")
@@ -44,15 +41,13 @@ def main(argv: Sequence[str]) -> int:
     _check(config)
     records = []
     for name in _TOPOLOGY.value:
-        if name == "cuda":
-            new = [_lower_for_cuda(config, clips) for clips in map(int, _CLIPS.value)]
-            records += new
-            _show(new)
-            continue
-        devices = _devices(name)
+        devices = [] if name == "cuda" else _devices(name)
         for clips in sorted(map(int, _CLIPS.value)):
-            records.append(_compile_or_search(config, name, devices, clips))
-            _show(records[-1:])
+            if name == "cuda":
+                records.append(_lower_for_cuda(config, clips))
+            else:
+                records.append(_compile_or_search(config, name, devices, clips))
+            _show(records[-1])
     if _JSON.value:
         pathlib.Path(_JSON.value).write_text(json.dumps(records, indent=1), encoding="utf-8")
     for record in records:
@@ -141,9 +136,8 @@ def _compile_or_search(
         return record
     compile_clips = functools.partial(_compile, config, name, devices)
     largest = program.largest_batch(compile_clips, clips, record)
-    if not largest:
-        return record | {"largest": 0}
-    return record | {"largest": largest["clips_per_device"], "facts_of_largest": largest}
+    facts = {"facts_of_largest": largest} if largest else {}
+    return record | {"largest": largest["clips_per_device"] if largest else 0} | facts
 
 
 def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips: int) -> dict:
@@ -178,21 +172,17 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
         }
     program = program_lib.describe(compiled)
     seconds, bound = program_lib.lower_bound(program, chip, len(devices))
-    return record | {
+    counts = dataclasses.asdict(program)
+    counts["loops_counted_once"] = counts.pop("num_loops")
+    rates = {
         "compile_seconds": round(time.monotonic() - began, 1),
-        "flops": program.flops,
-        "bytes_accessed": program.bytes_accessed,
-        "hbm_bytes": program.hbm_bytes,
         "hbm_bytes_per_clip": program.hbm_bytes / clips,
-        "peak_memory": program.peak_memory,
-        "collectives": program.collectives,
-        "collective_bytes": program.collective_bytes,
-        "loops_counted_once": program.num_loops,
         "lower_bound_seconds": seconds,
         "bound": bound,
         "scaling_efficiency": program_lib.scaling_efficiency(program, chip, len(devices)),
         "clips_per_second_at_most": clips * len(devices) / seconds,
     }
+    return record | counts | rates
 
 
 def _lower_for_cuda(config: config_lib.Config, clips: int) -> dict:
@@ -220,42 +210,39 @@ def _lower_for_cuda(config: config_lib.Config, clips: int) -> dict:
     }
 
 
-def _show(records: Sequence[dict]) -> None:
-    for record in records:
-        head = f"{record['topology']}  {record['devices']} device(s), batch {record['batch_size']}"
-        lines = [f"{head}, {record['clips_per_device']} clip(s) a device"]
-        if "error" in record:
-            lines.append(
-                f"  memory       {_binary(record['peak_memory'])} needed of"
-                f" {_binary(record['memory'])}: does not fit; {record['largest']} clip(s) do"
-            )
-        else:
-            lines.append(f"  work         {record['flops'] / 1e9:.1f} GFLOP a device and step")
-        if "bytes_before_fusion" in record:
-            lines.append(
-                f"  traffic      {record['bytes_before_fusion'] / 1e9:.2f} GB before fusion"
-            )
-            counts = ", ".join(f"{n} {name}" for name, n in record["operations"].items())
-            lines.append(f"  operations   {counts}")
-        if "hbm_bytes" in record:
-            kinds = ", ".join(f"{n} {kind}" for kind, n in record["collectives"].items()) or "none"
-            lines += [
-                f"  HBM traffic  {record['hbm_bytes'] / 1e9:.2f} GB a step,"
-                f" {record['hbm_bytes_per_clip'] / 1e9:.2f} GB a clip",
-                f"  memory       {_binary(record['peak_memory'])} of {_binary(record['memory'])}",
-                f"  collectives  {kinds}; {record['collective_bytes'] / 1e6:.3f} MB",
-                f"  step         at least {1e3 * record['lower_bound_seconds']:.2f} ms, bound by"
-                f" {record['bound']}; at most {record['clips_per_second_at_most']:.0f} clips/s",
-                f"  scaling      {100 * record['scaling_efficiency']:.2f} % of one device, by the"
-                " peaks, without latency",
-                f"  compiled in  {record['compile_seconds']} s",
-            ]
-        if record.get("loops_counted_once"):
-            lines.append(
-                f"  note         {record['loops_counted_once']} loop(s): all counts take their"
-                " bodies once"
-            )
-        print("\n".join(lines), flush=True)
+def _show(record: dict) -> None:
+    head = f"{record['topology']}  {record['devices']} device(s), batch {record['batch_size']}"
+    lines = [f"{head}, {record['clips_per_device']} clip(s) a device"]
+    if "error" in record:
+        lines.append(
+            f"  memory       {_binary(record['peak_memory'])} needed of"
+            f" {_binary(record['memory'])}: does not fit; {record['largest']} clip(s) do"
+        )
+    else:
+        lines.append(f"  work         {record['flops'] / 1e9:.1f} GFLOP a device and step")
+    if "bytes_before_fusion" in record:
+        counts = ", ".join(f"{n} {name}" for name, n in record["operations"].items())
+        lines += [
+            f"  traffic      {record['bytes_before_fusion'] / 1e9:.2f} GB before fusion",
+            f"  operations   {counts}",
+        ]
+    if "hbm_bytes" in record:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in record["collectives"].items()) or "none"
+        lines += [
+            f"  HBM traffic  {record['hbm_bytes'] / 1e9:.2f} GB a step,"
+            f" {record['hbm_bytes_per_clip'] / 1e9:.2f} GB a clip",
+            f"  memory       {_binary(record['peak_memory'])} of {_binary(record['memory'])}",
+            f"  collectives  {kinds}; {record['collective_bytes'] / 1e6:.3f} MB",
+            f"  step         at least {1e3 * record['lower_bound_seconds']:.2f} ms, bound by"
+            f" {record['bound']}; at most {record['clips_per_second_at_most']:.0f} clips/s",
+            f"  scaling      {100 * record['scaling_efficiency']:.2f} % of one device, by the"
+            " peaks, without latency",
+            f"  compiled in  {record['compile_seconds']} s",
+        ]
+    if record.get("loops_counted_once"):
+        loops = record["loops_counted_once"]
+        lines.append(f"  note         {loops} loop(s): all counts take their bodies once")
+    print("\n".join(lines), flush=True)
 
 
 def _binary(count: float) -> str:

@@ -11,6 +11,7 @@ folds of a network are trained as one program.
 
 import copy
 import dataclasses
+import itertools
 import json
 import pathlib
 import shutil
@@ -58,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.evaluation import cross_validation
     from mgr_jax.evaluation.reports import cross_validation_text
+    from mgr_jax.files import write_whole
     from mgr_jax.training import preemption
     from mgr_jax.training.folds import loop as folds_lib
 
@@ -88,28 +90,31 @@ def main(argv: Sequence[str]) -> int:
     )
     record = workdir.load(str(jobs[0].path)).record
     report |= {name: record[name] for name in ("data_hash", "versions", "git_commit")}
-    _write(report, cross_validation_text.to_markdown(report))
+    folder = pathlib.Path(_WORKDIR.value)
+    write_whole(folder / "report.md", cross_validation_text.to_markdown(report))
+    write_whole(folder / "report.json", json.dumps(report, indent=1))
+    if _JSON.value:
+        shutil.copyfile(folder / "report.json", _JSON.value)
     print("\n" + cross_validation_text.to_text(report))
-    print(f"report    {pathlib.Path(_WORKDIR.value) / 'report.md'}")
+    print(f"report    {folder / 'report.md'}")
     return 0
 
 
 def _check(config: config_lib.Config) -> None:
     """Raise `UserError` for flags that contradict one another, before any file is read."""
+    choices = f"give {' or '.join(_PROTOCOLS)}, or both"
     if not _PROTOCOL.value:
-        raise command.UserError(f"--protocols is empty; give {' or '.join(_PROTOCOLS)}, or both")
+        raise command.UserError(f"--protocols is empty; {choices}")
     for name in _PROTOCOL.value:
         if name not in _PROTOCOLS:
-            raise command.UserError(
-                f"--protocols: {name!r} has no folds; give {' or '.join(_PROTOCOLS)}, or both"
-            )
+            raise command.UserError(f"--protocols: {name!r} has no folds; {choices}")
     if len(set(_PROTOCOL.value)) < len(_PROTOCOL.value):
         raise command.UserError("--protocols names one protocol twice; name each once")
     for field in ("fold", "repeat"):
-        if getattr(config.data, field):
+        value = getattr(config.data, field)
+        if value:
             raise command.UserError(
-                f"data.{field} is {getattr(config.data, field)}; all are trained here, so leave it"
-                " out"
+                f"data.{field} is {value}; all are trained here, so leave it out"
             )
     if _WORKDIR.value and (pathlib.Path(_WORKDIR.value) / "config.json").exists():
         raise command.UserError(
@@ -122,14 +127,13 @@ def _check(config: config_lib.Config) -> None:
 def _jobs(config: config_lib.Config) -> list[_Job]:
     """Return all folds of all seeds and protocols, in the order of their training."""
     jobs = []
-    for protocol in _PROTOCOL.value:
-        for seed in range(_SEEDS.value):
-            for fold in range(config.data.num_folds):
-                own = copy.deepcopy(config)
-                own.data.protocol, own.data.fold, own.data.repeat = protocol, fold, seed
-                own.train.seed += seed
-                path = pathlib.Path(_WORKDIR.value, protocol, f"seed{seed}", f"fold{fold}")
-                jobs.append(_Job(protocol, seed, fold, path, own))
+    choices = itertools.product(_PROTOCOL.value, range(_SEEDS.value), range(config.data.num_folds))
+    for protocol, seed, fold in choices:
+        own = copy.deepcopy(config)
+        own.data.protocol, own.data.fold, own.data.repeat = protocol, fold, seed
+        own.train.seed += seed
+        path = pathlib.Path(_WORKDIR.value, protocol, f"seed{seed}", f"fold{fold}")
+        jobs.append(_Job(protocol, seed, fold, path, own))
     return jobs
 
 
@@ -175,16 +179,6 @@ def _evaluate(run: Any, dataset: Any) -> None:
     values = report.write_report(run, dataset, "test", scores, checkpoint_step=predictor.step)
     described = stats.describe_accuracy(values["num_correct"], values["n"], values["protocol"])
     print(f"accuracy  {described}", flush=True)
-
-
-def _write(report: dict[str, Any], page: str) -> None:
-    from mgr_jax.files import write_whole
-
-    folder = pathlib.Path(_WORKDIR.value)
-    write_whole(folder / "report.md", page)
-    write_whole(folder / "report.json", json.dumps(report, indent=1))
-    if _JSON.value:
-        shutil.copyfile(folder / "report.json", _JSON.value)
 
 
 if __name__ == "__main__":

@@ -19,21 +19,16 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     """Define `--distributed` and the flags that go with it, for the command that calls this."""
     flags.DEFINE_bool("distributed", False, "This is one of several processes.")
-    flags.DEFINE_string(
-        "coordinator_address", None, "HOST:PORT of process 0; else $JAX_COORDINATOR_ADDRESS."
-    )
+    address = "HOST:PORT of process 0; else $JAX_COORDINATOR_ADDRESS."
+    flags.DEFINE_string("coordinator_address", None, address)
     flags.DEFINE_integer(
         "num_processes", None, "Number of processes; else $JAX_NUM_PROCESSES.", lower_bound=1
     )
     flags.DEFINE_integer(
         "process_id", None, "Number of this one, from 0; else $JAX_PROCESS_ID.", lower_bound=0
     )
-    flags.DEFINE_integer(
-        "heartbeat_timeout_seconds",
-        100,
-        "Silence after which a process counts as dead and the others end.",
-        lower_bound=1,
-    )
+    silence = "Silence after which a process counts as dead and the others end."
+    flags.DEFINE_integer("heartbeat_timeout_seconds", 100, silence, lower_bound=1)
 
 
 def join() -> None:

@@ -40,29 +40,25 @@ def main(argv: Sequence[str]) -> int:
             " experiments/onnx_env.sh DIR` and give DIR"
         )
 
-    from mgr_jax import predictor
-    from mgr_jax import system as system_lib
+    from mgr_jax import hearing, predictor
+    from mgr_jax.export import bundle, card, stablehlo
 
     system = predictor.load_system(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
-    system_lib.check_takes_audio(system)
+    hearing.check(system.config)
+    if system.config.data.name == "arrays" and _FORMAT.value in ("stablehlo", "onnx"):
+        raise command.UserError(
+            f"--format {_FORMAT.value}: the model takes spectrograms, which are drawn in SciPy; use"
+            " --format=bundle"
+        )
+    writers = {"bundle": bundle.write, "stablehlo": stablehlo.write, "onnx": _write_onnx}
     try:
-        if _FORMAT.value == "bundle":
-            from mgr_jax.export import bundle
-
-            bundle.write(output, system)
-        elif _FORMAT.value == "stablehlo":
-            from mgr_jax.export import stablehlo
-
-            stablehlo.write(output, system)
-        elif _FORMAT.value == "onnx":
-            _write_onnx(output, system)
-        else:
-            from mgr_jax.export import card
-
+        if _FORMAT.value == "card":
             if output.is_dir():
                 output /= "README.md"
             name = _NAME.value or f"{system.config.model.name}-{system.config.data.name}"
             output.write_text(card.make_card(system, name=name), encoding="utf-8")
+        else:
+            writers[_FORMAT.value](output, system)
     except OSError as error:
         raise command.UserError(
             f"--output {output}: cannot be written ({error.strerror or error}); choose another"
@@ -79,14 +75,9 @@ def _write_onnx(output: pathlib.Path, system) -> None:
         path = os.path.join(folder, "model.safetensors")
         bundle.write(path, system)
         root = str(pathlib.Path(__file__).parents[1])
+        arguments = ["-m", "mgr_jax.export.onnx", path, os.path.abspath(output)]
         done = subprocess.run(
-            [
-                os.path.abspath(_python()),
-                "-m",
-                "mgr_jax.export.onnx",
-                path,
-                os.path.abspath(output),
-            ],
+            [os.path.abspath(_python()), *arguments],
             env=os.environ | {"PYTHONPATH": root, "JAX_PLATFORMS": "cpu"},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

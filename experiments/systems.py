@@ -10,7 +10,6 @@ import json
 import pathlib
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
@@ -30,26 +29,26 @@ SYSTEMS = (
     ("SVM on PCA", "svm.py", "60 %"),
     ("logistic regression", "logistic.py", "78 %"),
 )
+_HEAD = "system", "parameters", "time per epoch", "accuracy, 95 % interval", "presentation, GTZAN"
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the commands one after the other and print the table; return the exit code."""
     command.refuse_arguments(argv)
+
+    from mgr_jax.evaluation.reports import markdown
+
     values = command.override_values(_OVERRIDES)
     overrides = [f"--config.{name}={value}" for name, value in values.items()]
-    lines = [
-        "| system | parameters | time per epoch | accuracy, 95 % interval | presentation, GTZAN |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for name, config, presented in SYSTEMS:
         workdir = pathlib.Path(_WORKDIR.value) / config.replace(".py", "").replace(":", "_")
         file = pathlib.Path(__file__).parent / "configs" / config
         command.run_other("train", f"--config={file}", f"--workdir={workdir}", *overrides)
         if not (workdir / "eval" / "test" / "report.json").exists():
             command.run_other("evaluate", f"--workdir={workdir}")
-        lines.append(f"| {name} | {_parameters(workdir)} | {_time(workdir)} | {_score(workdir)} |")
-        lines[-1] += f" {presented} |"
-    table = "\n".join(lines)
+        rows.append((name, _parameters(workdir), _time(workdir), _score(workdir), presented))
+    table = "\n".join(markdown.table(_HEAD, rows))
     print(table)
     if _TABLE.value:
         words = [f"--workdir={_WORKDIR.value}", f"--table={_TABLE.value}", *overrides]
@@ -72,7 +71,9 @@ def _parameters(workdir: pathlib.Path) -> str:
 
 
 def _time(workdir: pathlib.Path) -> str:
-    seconds = [record["seconds"] for record in _records(workdir) if "seconds" in record]
+    from mgr_jax.workdir import read_metrics
+
+    seconds = [record["seconds"] for record in read_metrics(workdir) if "seconds" in record]
     # The first epoch compiles.
     return f"{statistics.median(seconds[1:]):.1f} s" if seconds[1:] else "fitted in one call"
 
@@ -82,12 +83,6 @@ def _score(workdir: pathlib.Path) -> str:
 
     report = json.loads((workdir / "eval" / "test" / "report.json").read_text())
     return stats.describe_accuracy(report["num_correct"], report["n"], report["protocol"])
-
-
-def _records(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    from mgr_jax.workdir import read_metrics
-
-    return read_metrics(workdir)
 
 
 if __name__ == "__main__":
