@@ -120,7 +120,7 @@ def make_log_probabilities(config: config_lib.Config, *, num_classes: int) -> st
     from mgr_jax.classical import logistic
 
     return lambda variables, batch: logistic.log_probabilities(
-        variables, frontend(batch["waveform"])
+        variables, frontend(batch["waveform"], None, batch["num_samples"])
     )
 
 
@@ -129,7 +129,7 @@ def abstract_variables(config: config_lib.Config, *, num_classes: int) -> dict[s
 
     def init() -> dict[str, Any]:
         waveform = jnp.zeros((1, *config_lib.window_shape(config)))
-        normalizer = fit_normalizer(config.features, [waveform])
+        normalizer = fit_normalizer(config.features, [(waveform, None)])
         inputs = make_frontend(config.features)(waveform, normalizer)
         variables = make_model(config.model, num_classes=num_classes).init(
             jax.random.key(0), inputs

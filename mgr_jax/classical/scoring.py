@@ -52,8 +52,15 @@ def make_features(
     """Return the compiled front end, from a batch of windows to feature vectors [B, D]."""
     mesh = parallel.make_mesh()
     frontend = make_frontend(config.features)
-    step = parallel.jit_predict_step(lambda _, batch: frontend(batch["waveform"]), mesh)
-    return lambda batch: np.asarray(step({}, parallel.shard({"waveform": batch["waveform"]}, mesh)))
+    step = parallel.jit_predict_step(
+        lambda _, batch: frontend(batch["waveform"], None, batch["num_samples"]), mesh
+    )
+
+    def extract(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        inputs = {name: batch[name] for name in ("waveform", "num_samples")}
+        return np.asarray(step({}, parallel.shard(inputs, mesh)))
+
+    return extract
 
 
 def log_probabilities(config: config_lib.Config) -> Callable[[Params, np.ndarray], np.ndarray]:

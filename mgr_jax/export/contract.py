@@ -18,12 +18,12 @@ _SCRIPT = pathlib.Path(__file__).with_name("run_exported.py")
 
 
 def inputs(config: config_lib.Config, batch: Any) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return the arguments for `batch` windows; an RNN also needs the length of the audio."""
+    """Return the arguments for `batch` windows: the audio, and how many of its samples are real."""
     window = config_lib.window_length(config)
-    arguments = {"waveform": jax.ShapeDtypeStruct((batch, window), jnp.float32)}
-    if config.model.name == "rnn":
-        arguments["num_samples"] = jax.ShapeDtypeStruct((batch,), jnp.int32)
-    return arguments
+    return {
+        "waveform": jax.ShapeDtypeStruct((batch, window), jnp.float32),
+        "num_samples": jax.ShapeDtypeStruct((batch,), jnp.int32),
+    }
 
 
 def write(folder: pathlib.Path, system: System, form: str, blob: bytes, more: dict[str, Any]):

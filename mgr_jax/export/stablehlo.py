@@ -18,7 +18,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def make_function(system: System):
-    """Return the pure function from the inputs of `contract.inputs` to probabilities [B, C].
+    """Return the pure function from `contract.inputs` to calibrated probabilities [B, C].
 
     Raises:
       UserError: if the system is not computed in JAX.
@@ -27,12 +27,11 @@ def make_function(system: System):
     function = make_log_probabilities(system.config, num_classes=len(system.labels))
 
     def probabilities(waveform: jax.Array, num_samples: jax.Array | None = None) -> jax.Array:
-        # Only recurrent networks read `num_samples`.
-        batch = {
-            "waveform": waveform,
-            "num_samples": window if num_samples is None else num_samples,
-        }
-        return jnp.exp(function(system.variables, batch)).astype(jnp.float32)
+        if num_samples is None:
+            num_samples = jnp.full(waveform.shape[0], window)
+        batch = {"waveform": waveform, "num_samples": num_samples}
+        scores = function(system.variables, batch) / (system.temperature or 1.0)
+        return jax.nn.softmax(scores).astype(jnp.float32)
 
     return probabilities
 

@@ -33,10 +33,17 @@ Count = TypeVar("Count", int, jax.Array)
 
 
 class Frontend(Protocol):
-    """A pure function of waveforms `[B, T]` and, if fitted, a normaliser; returns model input."""
+    """A pure function of waveforms `[B, T]`, which returns model input.
+
+    `normalizer` is needed if `features.normalize` is fitted; `num_samples` `[B]` are the samples of
+    each waveform that are audio, not padding. None: all are.
+    """
 
     def __call__(
-        self, waveform: ArrayLike, normalizer: normalize.Normalizer | None = None
+        self,
+        waveform: ArrayLike,
+        normalizer: normalize.Normalizer | None = None,
+        num_samples: ArrayLike | None = None,
     ) -> jax.Array: ...
 
 
@@ -58,6 +65,10 @@ def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) 
     With `features.normalize` `global` or `bin` the function also needs the `normalizer` of
     `fit_normalizer`, and raises ValueError without it.
 
+    Padding does not count, if `num_samples` is given: `mfcc_stats` and the normaliser `clip` take
+    the frames of the audio alone. The other kinds made from audio repeat it in place of the
+    padding, if that is more than 1 % of the window; less stays as it is (zeros).
+
     Args:
       features: the fields of the config.
       mesh: devices over all axes of which the batch is sharded; each then works on its own clips
@@ -71,7 +82,7 @@ def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) 
         raise UserError(
             f"features.kind is {features.kind!r}; it must be one of {', '.join(FRONTENDS)}"
         )
-    empty = features.kind not in ("spectrogram", "embedding") and int(
+    empty = features.kind not in _FROM_ARRAYS and int(
         (filters.mel_filter_bank(**_bank(features)).max(axis=1) == 0).sum()
     )
     if empty:
@@ -79,23 +90,34 @@ def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) 
             f"features.n_mels {features.n_mels} leaves {empty} bands without an FFT bin at"
             f" features.n_fft {features.n_fft}; use fewer bands or a longer frame"
         )
-    function = functools.partial(FRONTENDS[features.kind], features=features)
+    function = functools.partial(_model_input, features=features)
     if mesh is not None:
         rows = jax.sharding.PartitionSpec(mesh.axis_names)
         function = jax.shard_map(function, mesh=mesh, in_specs=rows, out_specs=rows)
 
-    def frontend(waveform: ArrayLike, normalizer: normalize.Normalizer | None = None) -> jax.Array:
-        x = function(framing.checked(waveform))
-        return normalize.apply(normalizer, x, kind=features.normalize)
+    def frontend(
+        waveform: ArrayLike,
+        normalizer: normalize.Normalizer | None = None,
+        num_samples: ArrayLike | None = None,
+    ) -> jax.Array:
+        lengths = None if num_samples is None else jnp.asarray(num_samples)
+        x = function(framing.checked(waveform), lengths)
+        valid = None
+        if lengths is not None and features.normalize == "clip":
+            valid = _valid(features, x, lengths)
+        return normalize.apply(normalizer, x, kind=features.normalize, valid=valid)
 
     return frontend
 
 
-def fit_normalizer(features: Features, batches: Iterable[ArrayLike]) -> normalize.Normalizer | None:
+def fit_normalizer(
+    features: Features, batches: Iterable[tuple[ArrayLike, ArrayLike | None]]
+) -> normalize.Normalizer | None:
     """Return the normaliser of `features.normalize`, None for a kind that is not fitted.
 
     Args:
-      batches: waveforms `[B, T]` of the training part only.
+      batches: waveforms `[B, T]` of the training part only, with their `num_samples` `[B]`; rows
+        without samples and frames of padding are left out. None: all is audio.
 
     Raises:
       ValueError: there is no batch.
@@ -105,12 +127,14 @@ def fit_normalizer(features: Features, batches: Iterable[ArrayLike]) -> normaliz
     frontend = make_frontend(dataclasses.replace(features, normalize="none"))
 
     @jax.jit
-    def add(moments, waveform):
-        return normalize.accumulate(moments, frontend(waveform), kind=features.normalize)
+    def add(moments, waveform, num_samples):
+        x = frontend(waveform, None, num_samples)
+        valid = None if num_samples is None else _valid(features, x, jnp.asarray(num_samples))
+        return normalize.accumulate(moments, x, kind=features.normalize, valid=valid)
 
     moments = None
-    for waveform in batches:
-        moments = add(moments, waveform)
+    for waveform, num_samples in batches:
+        moments = add(moments, waveform, num_samples)
     if moments is None:
         raise ValueError("batches is empty; a normalizer is fitted on the training part")
     return normalize.finish(moments)
@@ -131,9 +155,14 @@ def num_frames(features: Features, num_samples: Count) -> Count:
     return 1 + inside // features.hop_length
 
 
-def log_mel(waveform: jax.Array, features: Features) -> jax.Array:
-    """Return the log-mel spectrogram in decibels, `[..., T] -> [..., F, M]`."""
+def log_mel(waveform: jax.Array, features: Features, frames: jax.Array | None = None) -> jax.Array:
+    """Return the log-mel spectrogram in decibels, `[..., T] -> [..., F, M]`.
+
+    Only the first `frames` `[...]` frames count for the loudest value; None: all do.
+    """
     power = spectral.mel_spectrogram(waveform, hop_length=features.hop_length, **_bank(features))
+    if frames is not None:
+        power = jnp.where(framing.mask(frames, power.shape[-2])[..., None], power, 0.0)
     return decibels.power_to_db(power, top_db=features.top_db)
 
 
@@ -147,9 +176,19 @@ def mfcc(waveform: jax.Array, features: Features) -> jax.Array:
     return spectral.cepstrum(log_mel(waveform, features), n_mfcc=features.n_mfcc)
 
 
-def mfcc_stats(waveform: jax.Array, features: Features) -> jax.Array:
-    """Return mean and covariance of the MFCCs, `[..., T] -> [..., D]`."""
-    return summary.mean_covariance(mfcc(waveform, features))
+def mfcc_stats(
+    waveform: jax.Array, features: Features, num_samples: jax.Array | None = None
+) -> jax.Array:
+    """Return mean and covariance of the MFCCs, `[..., T] -> [..., D]`.
+
+    They are those of the first `num_samples` `[...]` samples, as without the padding.
+    """
+    if num_samples is None:
+        return summary.mean_covariance(mfcc(waveform, features))
+    waveform = framing.fill(waveform, num_samples, repeat=False)
+    frames = num_frames(features, num_samples)
+    cepstra = spectral.cepstrum(log_mel(waveform, features, frames), n_mfcc=features.n_mfcc)
+    return summary.mean_covariance(cepstra, frames)
 
 
 def flattened(waveform: jax.Array, features: Features) -> jax.Array:
@@ -193,6 +232,8 @@ def embedding(windows: jax.Array, features: Features) -> jax.Array:
     return windows[:, 0]
 
 
+_FROM_ARRAYS = ("spectrogram", "embedding")
+_SEQUENCES = ("logmel", "mfcc")
 FRONTENDS = {
     "logmel": log_mel,
     "mel_image": mel_image,
@@ -203,6 +244,26 @@ FRONTENDS = {
     "musicnn": musicnn_windows,
     "embedding": embedding,
 }
+
+
+def _model_input(
+    waveform: jax.Array, num_samples: jax.Array | None, features: Features
+) -> jax.Array:
+    """Return the model's input before normalisation, in which padding does not count."""
+    if num_samples is not None and features.kind == "mfcc_stats":
+        return mfcc_stats(waveform, features, num_samples)
+    if num_samples is not None and features.kind not in _FROM_ARRAYS:
+        waveform = framing.fill(waveform, num_samples, repeat=True)
+    return FRONTENDS[features.kind](waveform, features)
+
+
+def _valid(features: Features, x: jax.Array, num_samples: jax.Array) -> jax.Array:
+    """Return which frames `[B, F]` of model input are of audio, or which rows `[B]` have any."""
+    if features.kind not in _SEQUENCES:
+        return num_samples > 0
+    return framing.mask(
+        jnp.where(num_samples > 0, num_frames(features, num_samples), 0), x.shape[1]
+    )
 
 
 def _image(waveform: jax.Array, features: Features, height: int, width: int) -> jax.Array:

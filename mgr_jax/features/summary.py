@@ -25,20 +25,32 @@ KAGGLE_COLUMNS = tuple(
 )
 
 
-def mean_covariance(frames: ArrayLike) -> jax.Array:
+def mean_covariance(frames: ArrayLike, num_frames: ArrayLike | None = None) -> jax.Array:
     """Return mean vector and covariance of the frames, `[..., F, K] -> [..., K + K (K + 1) / 2]`.
 
     The K means, then the upper triangle of the covariance (`numpy.cov`, F - 1 in the
     denominator) row by row. 14 MFCCs give 14 + 105 = 119 values.
 
+    Args:
+      num_frames: `[...]`, how many frames count, from the first; None: all do. The covariance of a
+        single one is 0.
+
     Raises:
       ValueError: there are fewer than two frames.
     """
     frames = _checked(frames, fewest=2)
-    mean, centred = _centred(frames)
+    if num_frames is None:
+        mean, centred = _centred(frames)
+        degrees = frames.shape[-2] - 1
+    else:
+        valid = framing.mask(num_frames, frames.shape[-2])[..., None]
+        count = jnp.maximum(jnp.asarray(num_frames), 1)[..., None]
+        mean = jnp.sum(jnp.where(valid, frames, 0.0), axis=-2) / count
+        centred = jnp.where(valid, frames - mean[..., None, :], 0.0)
+        degrees = jnp.maximum(count - 1, 1)
     products = jnp.einsum("...fi,...fj->...ij", centred, centred, precision="highest")
     rows, columns = np.triu_indices(frames.shape[-1])
-    return jnp.concatenate([mean, products[..., rows, columns] / (frames.shape[-2] - 1)], axis=-1)
+    return jnp.concatenate([mean, products[..., rows, columns] / degrees], axis=-1)
 
 
 def mean(frames: ArrayLike) -> jax.Array:

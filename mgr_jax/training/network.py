@@ -79,7 +79,7 @@ def make_network(
         # Split, since the steps fold their number into the same key.
         key, _ = jax.random.split(jax.random.key(config.train.seed))
         # Fitted to silence, for its shape; training replaces it by the real one.
-        normalizer = fit_normalizer(config.features, [waveform])
+        normalizer = fit_normalizer(config.features, [(waveform, None)])
         inputs = make_frontend(config.features)(waveform, normalizer)
         averaged = config.optim.ema_decay > 0
         # Without the axis, which exists inside the compiled steps alone.
@@ -134,8 +134,9 @@ def fitted_normalizer(config: config_lib.Config, part: batches.Part) -> Any:
     windows = batches.eval_batches(
         part, batch_size=config.train.batch_size, window=config_lib.window_length(config)
     )
-    waveforms = (batch["waveform"][batch["mask"] > 0] for batch in windows)
-    return fit_normalizer(config.features, waveforms)
+    return fit_normalizer(
+        config.features, ((batch["waveform"], batch["num_samples"]) for batch in windows)
+    )
 
 
 def predictor(network: Network, state: TrainState) -> tracks_lib.Predict:
@@ -171,7 +172,7 @@ def count_parameters(config: config_lib.Config, *, num_classes: int) -> int:
 def _summary(config: config_lib.Config, num_classes: int) -> table.Summary:
     def inputs() -> jax.Array:
         waveform = jnp.zeros((1, *config_lib.window_shape(config)))
-        normalizer = fit_normalizer(config.features, [waveform])
+        normalizer = fit_normalizer(config.features, [(waveform, None)])
         return make_frontend(config.features)(waveform, normalizer)
 
     textbook = dataclasses.replace(config.model, implementation="reference")

@@ -60,7 +60,7 @@ def make_train_step(
             rows=batch["row"],
             axis_name=axis_name,
         )
-        inputs = frontend(waveform, state.normalizer)
+        inputs = frontend(waveform, state.normalizer, batch["num_samples"])
 
         def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
             logits, updates = model.apply(
@@ -128,7 +128,7 @@ def make_predict_step(
     def predict_step(variables: Any, batch: dict[str, jax.Array]) -> jax.Array:
         logits: Any = model.apply(
             {name: variables[name] for name in ("params", "batch_stats")},
-            frontend(batch["waveform"], variables["normalizer"]),
+            frontend(batch["waveform"], variables["normalizer"], batch["num_samples"]),
             train=False,
             num_frames=num_frames(features, batch["num_samples"]),
         )

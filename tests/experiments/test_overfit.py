@@ -48,7 +48,7 @@ def test_fast_network_memorises_twenty_clips(config, num_steps):
     config.optim.schedule = "constant"
     batch = twenty_clips(config)
     frontend = make_frontend(config.features)
-    normalizer = fit_normalizer(config.features, [batch["waveform"]])
+    normalizer = fit_normalizer(config.features, [(batch["waveform"], batch["num_samples"])])
     model = make_model(config.model, num_classes=10)
     tx = optimizer.make_optimizer(config.optim, num_steps=num_steps, steps_per_epoch=1)
     inputs = frontend(batch["waveform"][:1], normalizer)

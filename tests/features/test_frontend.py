@@ -131,7 +131,7 @@ def test_gradient_at_silence_is_finite(kind):
 @pytest.mark.parametrize("kind", ["global", "bin"])
 def test_fit_normalizer_standardises_the_training_part(kind):
     features = dataclasses.replace(SMALL, normalize=kind)
-    normalizer = frontend.fit_normalizer(features, [NOISE[:2], NOISE[2:]])
+    normalizer = frontend.fit_normalizer(features, [(NOISE[:2], None), (NOISE[2:], None)])
     out = np.asarray(jax.jit(frontend.make_frontend(features))(NOISE, normalizer))
     assert out.mean() == pytest.approx(0, abs=1e-4) and out.std() == pytest.approx(1, abs=1e-3)
     with pytest.raises(ValueError, match="training part"):

@@ -74,10 +74,10 @@ def test_train_fits_the_normaliser_on_the_training_part_alone(tiny_config, tmp_p
     parts = dataset_lib.open_dataset(config).parts
     part = parts["train"]
     windows = [part.clips.waveform(row, start, 4000) for row in part.rows for start in (0, 4000)]
-    expected = fit_normalizer(config.features, [np.stack(windows)])
+    expected = fit_normalizer(config.features, [(np.stack(windows), None)])
     for name in ("mean", "scale"):
         np.testing.assert_allclose(normalizer[name], expected[name], rtol=1e-4)
-    other = fit_normalizer(config.features, [parts["test"].clips.waveform(0)[None]])
+    other = fit_normalizer(config.features, [(parts["test"].clips.waveform(0)[None], None)])
     assert not np.allclose(normalizer["mean"], other["mean"], rtol=1e-2)
 
 
