@@ -1,5 +1,6 @@
-"""Serve a web page for a trained system: `python -m experiments.app --workdir=DIR`.
+"""Serve a web page for a trained system: `python -m experiments.app [--workdir=DIR]`.
 
+Without a workdir the GTZAN model of the package answers.
 Needs the extra `app` (`pip install -e '.[app]'`). Ctrl-C ends it.
 """
 
@@ -16,7 +17,10 @@ from absl import flags
 
 from experiments import command
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, or a bundle.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a bundle.")
+_MODEL = flags.DEFINE_string(
+    "model", "gtzan", "gtzan, which comes with the package, or the folder of a run or a bundle."
+)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest or a step.")
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 is all.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port; 0 takes a free one.", 0, 65535)
@@ -36,7 +40,10 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax import predictor as predictor_lib
 
     command.set_up_jax()
-    predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
+    predictor = predictor_lib.load(
+        _MODEL.value if _WORKDIR.value is None else _WORKDIR.value,
+        checkpoint_name=_CHECKPOINT.value,
+    )
     with tempfile.TemporaryDirectory(prefix="mgr_jax_app_") as folder:
         # Gradio reads settings from the environment that would expose more than the page.
         for name in [name for name in os.environ if name.startswith("GRADIO_")]:

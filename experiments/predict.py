@@ -139,6 +139,7 @@ def _table(path: str, prediction: Any, predictor: Any, picture: str | None) -> I
     words = [path]
     if prediction.note:
         words.append(f"({prediction.note})")
+    words.extend(f"({caution})" for caution in prediction.cautions)
     if prediction.uncertain:
         suffix = "" if predictor.calibrated else ", uncalibrated"
         words.append(f"uncertain (confidence {prediction.confidence:.2f}{suffix})")
@@ -169,6 +170,8 @@ def _json(path: str, result: Any, predictor: Any, picture: str | None) -> Iterab
     }
     if result.note:
         values["note"] = result.note
+    if result.cautions:
+        values["cautions"] = result.cautions
     if picture is not None:
         values["timeline"] = {
             "start_seconds": result.window_starts_seconds.tolist(),
@@ -187,12 +190,13 @@ def _csv(path: str, result: Any, predictor: Any, picture: str | None) -> Iterabl
         yield csv_line([path, *empty, str(result)])
         return
     confidence = [f"{result.confidence:.6f}", str(result.uncertain).lower()]
+    note = "; ".join(filter(None, (result.note, *result.cautions)))
     if picture is None:
         values = [f"{result.probabilities[label]:.6f}" for label in labels]
-        yield csv_line([path, result.label, *confidence, *values, result.note, ""])
+        yield csv_line([path, result.label, *confidence, *values, note, ""])
         return
     for start, row in zip(result.window_starts_seconds, result.windows, strict=True):
-        values = [*confidence, *(f"{value:.6f}" for value in row), result.note, ""]
+        values = [*confidence, *(f"{value:.6f}" for value in row), note, ""]
         yield csv_line([path, f"{start:.3f}", labels[row.argmax()], *values])
 
 

@@ -14,10 +14,11 @@ __version__ = VERSION
 
 
 def load(path: str, checkpoint_name: str = "best") -> "Predictor":
-    """Load a trained system: `mgr_jax.load("runs/bbnn").predict("song.mp3")`.
+    """Load a trained system: `mgr_jax.load("gtzan").predict("song.mp3")`.
 
     Args:
-      path: the workdir of a training, or the bundle that `experiments.export` made of one.
+      path: `gtzan`, the model that comes with the package, the workdir of a training, or the
+        bundle that `experiments.export` made of one. MusiCNN's tags: `mgr_jax.tagger.load()`.
       checkpoint_name: of a workdir: `best` (on the validation part), `latest` or a step.
 
     Raises:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from mgr_jax import config as config_lib
-from mgr_jax import parallel, workdir
+from mgr_jax import hearing, parallel, workdir
 from mgr_jax import system as system_lib
 from mgr_jax.data import audio, windows
 from mgr_jax.data.decoders import Blocks, Decoders
@@ -30,13 +30,16 @@ class Predictor:
 
     Attributes:
       system: config, labels, weights and results.
-      predict_windows: batch of windows -> log-probabilities [B, C].
+      predict_windows: batch of windows of the data that it was trained on -> log-probabilities
+        [B, C].
+      score_audio: batch of windows of audio -> their scores.
       batch_size: B.
       decoders: the processes that read files.
     """
 
     system: system_lib.System
     predict_windows: Callable[[dict[str, np.ndarray]], np.ndarray]
+    score_audio: hearing.Score
     batch_size: int
     decoders: Decoders
 
@@ -57,7 +60,7 @@ class Predictor:
 
     @property
     def calibrated(self) -> bool:
-        """Whether `Prediction.confidence` is calibrated."""
+        """Whether the probabilities of predictions are calibrated."""
         return self.system.temperature is not None
 
     @property
@@ -98,7 +101,7 @@ class Predictor:
           UserError: if the system was trained on arrays, not on audio.
           ValueError: for a waveform without `sample_rate` or of a wrong shape, or a bad `overlap`.
         """
-        system_lib.check_takes_audio(self.system)
+        hearing.check(self.config)
         if isinstance(source, str | os.PathLike):
             if sample_rate is not None:
                 raise ValueError("sample_rate is for a waveform; a file knows its own")
@@ -127,7 +130,7 @@ class Predictor:
         Windows of several files share a batch, and the next files are decoded meanwhile. A file
         that cannot be read yields an `AudioError` instead of a prediction.
         """
-        system_lib.check_takes_audio(self.system)
+        hearing.check(self.config)
         windows.hop_length(1, overlap)  # Checked now, not when the first result is requested.
         return self._predict(self._read(paths), overlap, threshold, max_seconds)
 
@@ -163,7 +166,7 @@ class Predictor:
         threshold: float,
         max_seconds: float | None,
     ) -> Iterator[tuple[str, Prediction | audio.AudioError]]:
-        window = config_lib.window_length(self.config)
+        window = hearing.window_length(self.config)
         hop = windows.hop_length(window, overlap)
         longest = np.inf if max_seconds is None else max_seconds * self.config.features.sample_rate
         tracks: collections.deque[_Track] = collections.deque()
@@ -172,7 +175,9 @@ class Predictor:
             track = _Track(path)
             tracks.append(track)
             try:
-                for start, piece, num_samples in track.read(blocks, window, hop):
+                for start, piece, num_samples in track.read(
+                    blocks, window, hop, hearing.least_new(self.config)
+                ):
                     if start + num_samples > longest:
                         raise audio.AudioError(f"is longer than {max_seconds:g} s")
                     track.starts.append(start)
@@ -200,34 +205,44 @@ class Predictor:
             "waveform": np.pad(np.stack(pieces), (padding, (0, 0))),
             "num_samples": np.pad(np.array(num_samples, np.int32), padding),
         }
-        scores = np.asarray(self.predict_windows(batch), np.float64)
-        for track, score in zip(tracks, scores, strict=False):
-            track.scores.append(score)
+        scores, strangeness = self.score_audio(batch)
+        for i, track in enumerate(tracks):
+            track.scores.append(scores[i])
+            track.strangeness.append(0.0 if strangeness is None else float(strangeness[i]))
 
     def _result(
         self, track: "_Track", window: int, threshold: float
     ) -> tuple[str, Prediction | audio.AudioError]:
         if track.error is not None:
             return track.path, track.error
-        scores = np.stack(track.scores)
-        total = scores_lib.normalize(scores.mean(axis=0))
-        probabilities = np.exp(total)
+        # One temperature for the track and its windows, so that all that is shown agrees.
+        scores = np.stack(track.scores) / (self.system.temperature or 1.0)
+        probabilities = np.exp(scores_lib.normalize(scores.mean(axis=0)))
         if not np.isfinite(probabilities).all():
             return track.path, audio.AudioError("gives probabilities that are not finite")
         order = np.argsort(-probabilities, kind="stable")
-        calibrated = np.exp(scores_lib.normalize(total / (self.system.temperature or 1.0)))
-        confidence = float(calibrated[order[0]])
-        rate = self.config.features.sample_rate
+        confidence = float(probabilities[order[0]])
+        strangeness, rate = np.array(track.strangeness), self.config.features.sample_rate
+        cautions = []
+        if track.length < window:
+            cautions.append(f"heard {track.length / rate:.1f} s, less than {window / rate:g} s")
+        is_unlike = bool(strangeness.mean() > 1)
+        if is_unlike:
+            cautions.append("unlike the music that the model was trained on")
+        if self.config.data.name == "band":
+            cautions.append("the model has heard synthetic music only")
         return track.path, Prediction(
             label=self.labels[order[0]],
             probabilities={self.labels[i]: float(probabilities[i]) for i in order},
             windows=np.exp(scores_lib.normalize(scores)),
+            unlike=strangeness > 1,
             window_starts_seconds=np.array(track.starts) / rate,
             window_seconds=window / rate,
             duration_seconds=track.length / rate,
             note=track.note,
+            cautions=tuple(cautions),
             confidence=confidence,
-            uncertain=confidence < threshold,
+            uncertain=confidence < threshold or is_unlike,
         )
 
 
@@ -254,10 +269,22 @@ def load_system(path: str | os.PathLike, *, checkpoint_name: str = "best") -> sy
 
 
 def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> Predictor:
-    """Load the system at `path` for prediction; see `load_system` for arguments and errors."""
+    """Load the system at `path` for prediction; see `load_system` for arguments and errors.
+
+    The path `gtzan` is the model that comes with the package.
+    """
     readers = Decoders()
     readers.warm_up()
     try:
+        if path == "gtzan":
+            from mgr_jax import shipped  # Imported here, since it takes long.
+
+            system, score_audio = shipped.load_gtzan()
+
+            def predict_windows(batch: dict[str, np.ndarray]) -> np.ndarray:
+                return score_audio(batch).log_probabilities
+
+            return Predictor(system, predict_windows, score_audio, _MAX_BATCH_SIZE, readers)
         return make_predictor(load_system(path, checkpoint_name=checkpoint_name), readers)
     except UserError:
         readers.close()
@@ -268,16 +295,19 @@ def make_predictor(system: system_lib.System, readers: Decoders | None = None) -
     """Return the predictor of a loaded system; `readers` decode its files."""
     batch_size = min(system.config.train.batch_size, _MAX_BATCH_SIZE)
     batch_size = parallel.padded_batch_size(batch_size, parallel.make_mesh())
-    return Predictor(system, system_lib.compiled(system), batch_size, readers or Decoders())
+    predict_windows = system_lib.compiled(system)
+    score_audio = hearing.make_score(system.config, predict_windows)
+    return Predictor(system, predict_windows, score_audio, batch_size, readers or Decoders())
 
 
 @dataclasses.dataclass(eq=False)
 class _Track:
-    """A track in progress: first samples and log-probabilities [C] of its windows so far."""
+    """A track in progress: first samples and scores of its windows so far."""
 
     path: str
     starts: list[int] = dataclasses.field(default_factory=list)
     scores: list[np.ndarray] = dataclasses.field(default_factory=list)
+    strangeness: list[float] = dataclasses.field(default_factory=list)
     length: int = 0
     note: str = ""
     error: audio.AudioError | None = None
@@ -288,9 +318,9 @@ class _Track:
         scored = self.length > 0 and len(self.scores) == len(self.starts)
         return self.error is not None or scored
 
-    def read(self, blocks: Blocks, window: int, hop: int) -> Iterator[windows.Window]:
+    def read(self, blocks: Blocks, window: int, hop: int, least: int) -> Iterator[windows.Window]:
         """Yield the windows of `windows.cut`; at the end, `length` and `note` are known."""
-        self.length, self.note = yield from windows.cut(blocks, window=window, hop=hop)
+        self.length, self.note = yield from windows.cut(blocks, window=window, hop=hop, least=least)
 
 
 def _as_block(waveform: np.ndarray) -> Blocks:

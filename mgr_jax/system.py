@@ -37,6 +37,7 @@ class System:
       report: `report.json` of the test part for this checkpoint; None if not evaluated.
       temperature: divisor that calibrates log-probabilities; None if not fitted.
       run: the workdir; None for a bundle.
+      title: name of a system that comes with the package; else empty.
     """
 
     path: str
@@ -48,16 +49,21 @@ class System:
     report: dict[str, Any] | None
     temperature: float | None
     run: workdir.Run | None
+    title: str = ""
 
     def describe(self) -> str:
         """Return one line with model, data, and the accuracy with n, interval and protocol."""
         from mgr_jax.evaluation import stats  # Imported here, since it takes long.
 
-        system = f"{self.config.model.name} trained on {self.config.data.name}"
+        system = self.title or f"{self.config.model.name} trained on {self.config.data.name}"
         if self.report is None:
             return f"{system}, protocol {self.facts['protocol']}: not evaluated"
         correct, n, protocol = (self.report[name] for name in ("num_correct", "n", "protocol"))
-        return f"{system}: accuracy {stats.describe_accuracy(correct, n, protocol)}"
+        accuracy = f"{system}: accuracy {stats.describe_accuracy(correct, n, protocol)}"
+        if "ci95_by_artist" not in self.report:
+            return accuracy
+        low, high = (100 * value for value in self.report["ci95_by_artist"])
+        return f"{accuracy}; by artist [{low:.1f}, {high:.1f}]"
 
 
 def public_config(config: config_lib.Config) -> dict[str, Any]:
@@ -90,15 +96,6 @@ def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> System:
         temperature=_temperature(run, step),
         run=run,
     )
-
-
-def check_takes_audio(system: System) -> None:
-    """Raise `UserError` if the system was trained on arrays, which cannot be made from audio."""
-    if system.config.data.name == "arrays":
-        raise UserError(
-            "data.name 'arrays': the model takes spectrograms of an array file, not audio; score"
-            " such a file with experiments.evaluate --config.data.root=FILE.npz"
-        )
 
 
 def make_log_probabilities(config: config_lib.Config, *, num_classes: int) -> steps.PredictStep:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.webpage import spectrogram
-from mgr_jax import config as config_lib
+from mgr_jax import hearing
 from mgr_jax.data import splits
 from mgr_jax.evaluation import stats
 from mgr_jax.predictor import Prediction, Predictor
@@ -31,6 +31,7 @@ _MODELS = {
     "rnn": "recurrent network (rnn)",
     "logistic": "logistic regression",
     "svm": "support vector machine",
+    "ensemble": "ensemble of discriminants",
 }
 _INPUTS = {
     "logmel": "log-mel spectrogram",
@@ -38,12 +39,14 @@ _INPUTS = {
     "mfcc": "MFCCs over time",
     "mfcc_stats": "mean and covariance of the MFCCs",
     "flattened": "picture of the mel spectrogram",
+    "spectrogram": "spectrogram",
 }
 _DATA = {
     "band": "the embedded band, which is music made by a program",
     "gtzan": "GTZAN",
     "folder": "a folder of songs",
     "manifest": "a list of songs",
+    "arrays": "a file of spectrograms",
 }
 
 
@@ -55,7 +58,7 @@ def escape(text: object) -> str:
 
 def hero(predictor: Predictor) -> str:
     """Return the head of the page."""
-    seconds = config_lib.window_length(predictor.config) / predictor.config.features.sample_rate
+    seconds = hearing.window_length(predictor.config) / predictor.config.features.sample_rate
     return (
         '<header class="hero"><h1>What does it sound like?</h1>'
         f"<p>Drop in a song. A model hears all of it, {seconds:g} seconds at a time, and says"
@@ -108,7 +111,9 @@ def _verdict(name: str, prediction: Prediction, calibrated: bool) -> str:
     origin = "calibrated on music that the model had not learned from"
     if not calibrated:
         origin = "its own estimate, not calibrated"
-    note = f'<p class="note">The file is {escape(prediction.note)}.</p>' if prediction.note else ""
+    notes = [f"The file is {prediction.note}."] if prediction.note else []
+    notes += [f"{caution[0].upper()}{caution[1:]}." for caution in prediction.cautions]
+    note = "".join(f'<p class="note">{escape(text)}</p>' for text in notes)
     length = _clock(prediction.duration_seconds, prediction.duration_seconds)
     return (
         f'<p class="name">{escape(name)} · {length}</p>'
@@ -130,7 +135,7 @@ def _bars(probabilities: dict[str, float]) -> str:
 
 def _over_time(prediction: Prediction, waveform: np.ndarray, predictor: Predictor) -> str:
     """Return the spectrogram and the genres, one above the other, on one axis of time."""
-    features = predictor.config.features
+    features = spectrogram.features_of(predictor.config)
     picture = spectrogram.to_png(spectrogram.decibels(waveform, features))
     ticks = "".join(
         f'<span style="bottom:{100 * height:.1f}%">{_pitch(frequency)}</span>'
@@ -183,6 +188,8 @@ def behind(predictor: Predictor) -> str:
         "Model": f"{_MODELS.get(name, name)}, from the {_INPUTS.get(kind, kind)}",
         "Learned from": _DATA.get(data, data),
     }
+    if predictor.system.title:
+        rows = {"Model": predictor.system.title, "Learned from": "GTZAN, its tracks without faults"}
     if report is None:
         protocol = predictor.system.facts["protocol"]
         rows["Accuracy"] = "not evaluated: nobody has measured how often it is right"
@@ -190,6 +197,9 @@ def behind(predictor: Predictor) -> str:
         protocol = report["protocol"]
         described = stats.describe_accuracy(report["num_correct"], report["n"], protocol)
         rows["Accuracy"] = f"{described}; 95 % interval in brackets"
+        if "ci95_by_artist" in report:
+            low, high = (100 * value for value in report["ci95_by_artist"])
+            rows["Accuracy"] += f", by artist [{low:.1f}, {high:.1f}]"
     rows["Protocol"] = f"{protocol}: {_PROTOCOLS.get(protocol, 'see the README')}"
     if report is not None and (report.get("shared_artists") or report.get("shared_recordings")):
         rows["Warning"] = (

@@ -7,7 +7,7 @@ import gradio
 import numpy as np
 
 from experiments.webpage import answer, spectrogram
-from mgr_jax import config as config_lib
+from mgr_jax import hearing
 from mgr_jax.data.audio import AudioError
 from mgr_jax.predictor import Predictor
 
@@ -86,8 +86,8 @@ def _read(predictor: Predictor, path: str, max_seconds: float) -> tuple[np.ndarr
 def warm_up(predictor: Predictor) -> None:
     """Compile the programs for songs of one and of many windows, before the first visitor comes."""
     rate = predictor.config.features.sample_rate
-    window = config_lib.window_length(predictor.config)
+    window = hearing.window_length(predictor.config)
     noise = np.random.default_rng(0).normal(size=2 * window).astype(np.float32)
     for waveform in (noise[:window], noise):
         predictor.predict(0.1 * waveform, rate)
-    spectrogram.decibels(noise, predictor.config.features)
+    spectrogram.decibels(noise, spectrogram.features_of(predictor.config))

@@ -15,6 +15,11 @@ _TOP_DB = 80.0
 _BLOCK_FRAMES = 512  # All blocks have one shape, so that one compiled program serves all songs.
 
 
+def features_of(config: config_lib.Config) -> config_lib.Features:
+    """Return the front end to draw: that of the model, or the default if it has no mel bands."""
+    return config_lib.Features() if config.features.kind == "spectrogram" else config.features
+
+
 def decibels(waveform: np.ndarray, features: config_lib.Features) -> np.ndarray:
     """Return the mel spectrogram [F, M] of a waveform [T] in dB below its loudest value.
 

@@ -24,14 +24,15 @@ def hop_length(window: int, overlap: float) -> int:
 
 
 def cut(
-    blocks: Generator[np.ndarray, None, str], *, window: int, hop: int
+    blocks: Generator[np.ndarray, None, str], *, window: int, hop: int, least: int = 1
 ) -> Generator[Window, None, tuple[int, str]]:
     """Yield windows of the joined `blocks` `[T]`: first sample, float32 `[window]`, valid samples.
 
     They start every `hop` samples; the last one ends at the end of the audio, so that every sample
     is in a window. Audio shorter than a window gives one window, padded with zeros. With `hop` =
     `window` these are the windows of `batches.window_starts`, which evaluation uses. No more than
-    a window and a block are held at a time.
+    a window and a block are held at a time. The last window is left out if it is not the only one
+    and brings fewer than `least` samples that no other has.
 
     Returns:
       The number of samples, and the note that `blocks` returns.
@@ -50,7 +51,8 @@ def cut(
             start += hop
         kept = max(base, min(start, length - window))
         held, base = held[kept - base :], kept
-    if length:
+    covered = start - hop + window if start else 0
+    if length - covered >= least or (not start and length):
         last = max(0, length - window)
         yield last, audio.fit(held[last - base :], window), min(window, length)
     return length, note

@@ -51,3 +51,11 @@ def test_hop_length_refuses_an_overlap_out_of_range(overlap):
 def test_hop_length_is_at_least_a_sample():
     assert windows.hop_length(10, 0.999) == 1
     assert windows.hop_length(100, 0.25) == 75
+
+
+@pytest.mark.parametrize(("length", "starts"), [(60, [0]), (119, [0]), (120, [0, 20]), (0, [])])
+def test_cut_leaves_out_a_last_window_with_too_little_that_is_new(length, starts):
+    waveform = np.arange(length, dtype=np.float32)
+    blocks = _blocks(waveform, np.random.default_rng(0))
+    cuts, (counted, _) = _collect(windows.cut(blocks, window=100, hop=100, least=20))
+    assert [start for start, _, _ in cuts] == starts and counted == length

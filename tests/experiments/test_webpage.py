@@ -22,7 +22,7 @@ def predictor(report=None, *, calibrated=False, labels=("blues", EVIL)):
         labels=labels,
         config=config_lib.Config(),
         calibrated=calibrated,
-        system=types.SimpleNamespace(report=report, facts={"protocol": "holdout"}),
+        system=types.SimpleNamespace(report=report, facts={"protocol": "holdout"}, title=""),
     )
 
 
@@ -32,10 +32,12 @@ def prediction(num_windows=3, *, uncertain=False):
         label=EVIL,
         probabilities={EVIL: 0.75, "blues": 0.25},
         windows=np.stack([1 - rising, rising], axis=1),
+        unlike=np.zeros(num_windows, bool),
         window_starts_seconds=np.arange(num_windows) * 2.0,
         window_seconds=2.0,
         duration_seconds=2.0 * num_windows,
         note="truncated",
+        cautions=("heard 1.0 s, less than 2 s", EVIL),
         confidence=0.75,
         uncertain=uncertain,
     )

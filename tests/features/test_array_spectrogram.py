@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mgr_jax.features.array_spectrogram import array_spectrogram
+from mgr_jax.features.array_spectrogram import array_spectrogram, persistence
 
 # Folder with `data/gtzan_logspec_trainvalid.npz` and `data/gtzan_mini/<genre>/*.wav`.
 _SHARED = pathlib.Path(os.environ.get("MGR_JAX_SHARED", "absent"))
@@ -93,3 +93,18 @@ def test_array_spectrogram_gives_the_published_arrays():
     assert np.median(within) > 0.99
     assert np.mean(within) > 0.88
     assert np.mean(difference) < 0.0125
+
+
+def test_persistence_is_the_correlation_of_neighbouring_frames():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(400, 128))
+    assert abs(persistence(noise)) < 0.01
+    # A first-order filter over time: the correlation of neighbours is its coefficient.
+    slow = noise.copy()
+    for i in range(1, len(slow)):
+        slow[i] = 0.8 * slow[i - 1] + noise[i]
+    assert persistence(slow) == pytest.approx(0.8, abs=0.02)
+    # Neither a constant colour nor a level that goes up and down together counts.
+    moved = slow + rng.normal(size=128) + 10 * rng.normal(size=(400, 1))
+    assert persistence(moved) == pytest.approx(persistence(slow), abs=1e-9)
+    assert persistence(np.zeros((400, 128))) == 0
