@@ -87,7 +87,7 @@ def _examples(batch: int, window: int, names: tuple[str, ...]) -> dict[str, np.n
     waveform = 0.3 * tones + 0.05 * generator.normal(size=(batch, window))
     inputs = {
         "waveform": waveform.astype(np.float32),
-        "num_samples": np.full(batch, window, np.int32),
+        "num_samples": np.linspace(window, window // 3, batch).astype(np.int32),
     }
     return {name: inputs[name] for name in names}
 
