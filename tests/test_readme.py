@@ -46,6 +46,7 @@ def _folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("number", range(len(blocks())))
 def test_example_of_the_readme_runs(folder, number, tmp_path, monkeypatch, capsys):
     script = tmp_path / "example.py"

@@ -1,11 +1,8 @@
 """The GTZAN model of the package hears audio as its two parts do, and says when it should not."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
-import soundfile
 import soxr
 
 import mgr_jax
@@ -13,7 +10,6 @@ from mgr_jax import pretrained
 from mgr_jax.classical import fusion, tag_head
 from mgr_jax.features import array_spectrogram, musicnn
 from mgr_jax.pretrained import gtzan
-from tests.experiments import commands
 
 RATE = 22050
 
@@ -39,9 +35,9 @@ def _song(seconds, seed=0):
 def _expected(waveform):
     """Log-probabilities [10] of 30 s by the parts, one after the other."""
     model = gtzan.load()
-    module, variables, _ = pretrained.load_musicnn(implementation="reference")
+    module, variables, _ = pretrained.load_musicnn()
     windows = musicnn.windows(soxr.resample(waveform, RATE, 16000, quality="HQ"))
-    tags = jax.nn.sigmoid(module.apply(variables, windows).logits)
+    tags = jax.nn.sigmoid(jax.jit(module.apply)(variables, windows).logits)
     frames = array_spectrogram.array_spectrogram(waveform)[None]
     summary = tag_head.summarize([np.asarray(tags)])
     return fusion.log_probabilities(model.params, frames, summary)[0]
@@ -99,12 +95,3 @@ def test_describe_has_n_intervals_and_protocol(model):
     text = model.describe()
     assert f"accuracy {100 * facts['num_correct'] / facts['n']:.1f} % [" in text
     assert f"(n = {facts['n']}, artist_kfold); by artist [{low:.1f}, {high:.1f}]" in text
-
-
-def test_predict_command_needs_no_workdir(cache, model, tmp_path):
-    soundfile.write(tmp_path / "a.wav", _song(31.0), RATE)
-    out, _ = commands.run(cache, "predict", "--format=json", tmp_path / "a.wav")
-    values, expected = json.loads(out), model.predict(tmp_path / "a.wav")
-    assert values["label"] == expected.label
-    assert values["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
-    assert sum(values["probabilities"].values()) == pytest.approx(1, abs=1e-6)

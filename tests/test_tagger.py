@@ -22,6 +22,7 @@ def _noise(seconds, seed=0):
     return 0.1 * generator.normal(size=round(seconds * 16000)).astype(np.float32)
 
 
+@pytest.mark.e2e
 def test_tag_equals_the_network_on_the_windows_of_the_whole_track(model):
     waveform = _noise(33.0)
     tags = model.tag(waveform, 16000)

@@ -174,6 +174,7 @@ def test_an_outlier_does_not_disturb_the_fold_that_leaves_it_out(folds):
     np.testing.assert_allclose(path["loss"][0], alone["loss"], rtol=1e-4)
 
 
+@pytest.mark.e2e
 def test_folds_of_fewer_rows_than_features_equal_fits_of_the_folds():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(24, 50)), np.arange(24) % NUM_CLASSES
@@ -182,6 +183,7 @@ def test_folds_of_fewer_rows_than_features_equal_fits_of_the_folds():
         _assert_folds_equal_fits(x, y, weight, 1e-6)
 
 
+@pytest.mark.e2e
 def test_fit_without_weight_equals_fit_without_rows(data):
     x, y = data
     weight = np.ones(len(y), np.float32)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import mgr_jax
 from tests.experiments import commands
 
 
@@ -118,3 +119,15 @@ def test_predict_names_bad_flags(cache, trained, songs):
         cache, "predict", f"--workdir={trained}", "--timeline", "--output=/none", song
     )
     assert "--output /none" in line
+
+
+def test_predict_needs_no_workdir(cache, songs):
+    song = songs / "c.mp3"
+    out, _ = commands.run(cache, "predict", "--format=json", song)
+    values, expected = json.loads(out), mgr_jax.load("gtzan").predict(song)
+    assert values["label"] == expected.label
+    assert values["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
+    assert sum(values["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+    assert (
+        values["cautions"] == list(expected.cautions) and "less than 30 s" in values["cautions"][0]
+    )

@@ -106,6 +106,7 @@ def test_musicnn_of_other_sizes_and_lengths_equals_numpy(frames):
     _assert_close(jax.jit(pruned.module.apply)(pruned.variables, x), expected)
 
 
+@pytest.mark.e2e
 def test_constant_filters_are_left_out_and_their_values_kept():
     tensors = checkpoints.tiny_musicnn()
     for kernel, filters in {"conv2d": [0, 2], "conv2d_3": [0, 1], "conv2d_4": [1]}.items():

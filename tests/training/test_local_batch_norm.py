@@ -78,6 +78,7 @@ def test_local_batch_norm_averages_are_those_written_out():
     assert (whole["var"] > local["var"] + 1e-3).any()
 
 
+@pytest.mark.e2e
 def test_local_batch_norm_changes_nothing_on_one_device():
     left, right = (step(make_network(local, num_devices=1)) for local in (False, True))
     jax.tree.map(np.testing.assert_array_equal, left, right)

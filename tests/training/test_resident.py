@@ -106,6 +106,7 @@ def test_on_device_is_refused_where_there_are_no_clips(section, field, value):
         config_lib.validate(config)
 
 
+@pytest.mark.e2e
 def test_training_on_device_is_bitwise_that_by_the_host(tiny_config, tmp_path):
     assert_same_on_device(tiny_config, tmp_path, train__num_epochs=1)
 

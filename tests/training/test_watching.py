@@ -12,6 +12,8 @@ from mgr_jax.workdir import read_metrics
 from tests.training import tiny
 from tests.training.test_writer import read_events
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(name="watched", scope="module")
 def _watched(tiny_config, tmp_path_factory):

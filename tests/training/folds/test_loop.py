@@ -124,6 +124,7 @@ def test_train_ends_every_fold_of_an_rnn_as_if_alone(together, tmp_path):
     assert_same(opened, train_alone(opened, tmp_path), tolerance=1e-5)
 
 
+@pytest.mark.e2e
 def test_train_interrupted_within_an_epoch_resumes_bitwise(together, tmp_path, monkeypatch):
     opened, _, config = together
     # Epochs have 5 and 6 steps: the first fold has finished one, the other has not.
