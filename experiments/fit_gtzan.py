@@ -139,7 +139,7 @@ def read(arrays: str, taggrams: str) -> Data:
 
 def has_tags(data: Data) -> np.ndarray:
     """Return whether each track has tags, bool [N]."""
-    return ~np.isnan(data.tags).any(axis=1)
+    return np.logical_not(np.isnan(data.tags).any(axis=1))
 
 
 def make_folds(data: Data, *, seed: int) -> np.ndarray:

@@ -3,6 +3,8 @@
 It hears 30 s at a time, as a spectrogram and as MusiCNN's tags over time (`classical.fusion`).
 """
 
+from typing import Any
+
 import jax
 import numpy as np
 import soxr
@@ -55,7 +57,8 @@ def _make_score(model: gtzan.GtzanModel) -> hearing.Score:
     @jax.jit
     def tag(waveform: jax.Array) -> jax.Array:
         """Return the probabilities [W, K] of the tags of a waveform [T] at 16 kHz."""
-        return jax.nn.sigmoid(network.apply(variables, musicnn.windows(waveform)).logits)
+        outputs: Any = network.apply(variables, musicnn.windows(waveform))
+        return jax.nn.sigmoid(outputs.logits)
 
     def score(batch: dict[str, np.ndarray]) -> hearing.Scores:
         count = len(batch["waveform"])

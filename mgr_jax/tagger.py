@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -135,7 +136,7 @@ def load(name: str | os.PathLike = "musicnn") -> Tagger:
     @jax.jit
     def apply(chunk: jax.Array) -> tuple[jax.Array, jax.Array]:
         x = musicnn.cut_windows(musicnn.log_mel(chunk, center=False))
-        outputs = module.apply(variables, x)
+        outputs: Any = module.apply(variables, x)
         return jax.nn.sigmoid(outputs.logits), outputs.embedding
 
     return Tagger(labels, apply, readers)

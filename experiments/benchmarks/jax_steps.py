@@ -27,9 +27,9 @@ def make_programs(
     single = make_model(config.model, num_classes=NUM_CLASSES)
     tx = optimizer.make_optimizer(config.optim, num_steps=100, steps_per_epoch=100)
 
-    def frontend(features: Any, normalizer: Any = None) -> jax.Array:
-        del normalizer
-        return features
+    def frontend(waveform: Any, normalizer: Any = None, num_samples: Any = None) -> jax.Array:
+        del normalizer, num_samples
+        return waveform
 
     def init() -> TrainState:
         return create_state(jax.random.key(0), single, tx, jnp.zeros((1, *shape), jnp.float32))

@@ -169,10 +169,10 @@ def _cases(
     `theirs`, by default librosa's function of that name, is called as `theirs(y=clip, ...)` and
     gives [K, F], of which a single row becomes [F].
     """
-    theirs = theirs or operator.attrgetter(librosa_name)(librosa)
+    peer: Callable = theirs or operator.attrgetter(librosa_name)(librosa)
 
     def reference(y, options):
-        values = np.asarray(theirs(y=y, **options)).T
+        values = np.asarray(peer(y=y, **options)).T
         return values[..., 0] if values.shape[-1:] == (1,) else values
 
     for options in choices:

@@ -64,7 +64,7 @@ def fit(
       UserError: if the spectrograms are too few or too small for a view.
       ValueError: if a row of a fold has no tags.
     """
-    scored, has_tags = folds >= 0, ~np.isnan(tags).any(axis=1)
+    scored, has_tags = folds >= 0, np.isfinite(tags).all(axis=1)
     if (scored & ~has_tags).any():
         raise ValueError("tags: a row of a fold has NaN; give it fold -1")
     spectrogram, choice = ensemble.fit(
@@ -76,11 +76,11 @@ def fit(
         seed=seed,
         listed=library.LINEAR,
     )
-    artists = np.asarray(artists)
+    owners = np.asarray(artists)
     tag_scores, distances = np.zeros((len(y), num_classes)), np.zeros(len(y))
     for fold in np.unique(folds[scored]):
         held_out, rows = folds == fold, has_tags & (folds != fold)
-        head = tag_head.fit(tags[rows], y[rows], artists[rows].tolist(), num_classes=num_classes)
+        head = tag_head.fit(tags[rows], y[rows], owners[rows].tolist(), num_classes=num_classes)
         tag_scores[held_out] = _finite(tag_head.scores(head, tags[held_out]))
         distances[held_out] = tag_head.distances(head, tags[held_out])
     held_out_scores = np.stack([choice.held_out, tag_scores])[:, scored]
@@ -88,12 +88,12 @@ def fit(
     weights = stacking.fit_weights(held_out_scores, truth)
     both = stacking.cross_validated(held_out_scores, truth, folds[scored])
     head = tag_head.fit(
-        tags[has_tags], y[has_tags], artists[has_tags].tolist(), num_classes=num_classes
+        tags[has_tags], y[has_tags], owners[has_tags].tolist(), num_classes=num_classes
     )
     params = {f"spectrogram/{name}": value for name, value in spectrogram.items()}
     params |= {f"tags/{name}": value for name, value in head.items()}
     params["weights"] = weights
-    params["threshold"] = np.quantile(distances[scored], _QUANTILE)
+    params["threshold"] = np.asarray(np.quantile(distances[scored], _QUANTILE))
     shares = weights * np.std(held_out_scores, axis=2).mean(axis=1)
     names = ("spectrogram", "tags", "both")
     right = [scores.argmax(axis=1) == truth for scores in (*held_out_scores, both)]

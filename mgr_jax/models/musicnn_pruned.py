@@ -145,7 +145,7 @@ def prune(variables: dict[str, Any]) -> Pruned:
     num_filters = tuple(len(values) for values in constants)
     params["constants"] = np.concatenate(constants).astype(np.float32)
     params["middle_1"] = _with_ones(
-        params["middle_1"], params["constants"], flat(kept, num_filters)
+        params["middle_1"], params["constants"], flat(tuple(kept), num_filters)
     )
     module = PrunedMusiCNN(
         kept=tuple(kept),

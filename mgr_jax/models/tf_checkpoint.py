@@ -7,6 +7,7 @@ what they share with the key before. Its values are protocol buffers (`BundleEnt
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def _handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:
     return (offset, size), position
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
     """Yield number and value of each field of a protocol buffer."""
     position = 0
     while position < len(message):
