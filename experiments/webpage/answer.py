@@ -40,6 +40,7 @@ _INPUTS = {
     "mfcc_stats": "mean and covariance of the MFCCs",
     "flattened": "picture of the mel spectrogram",
     "spectrogram": "spectrogram",
+    "musicnn": "embedding of MusiCNN, a network that has learned to tag other music",
 }
 _DATA = {
     "band": "the embedded band, which is music made by a program",
@@ -118,7 +119,7 @@ def _verdict(name: str, prediction: Prediction, calibrated: bool) -> str:
     return (
         f'<p class="name">{escape(name)} · {length}</p>'
         f'<h2 class="lead">{lead}</h2>'
-        f'<p class="sure">The model is {100 * prediction.confidence:.0f} % sure ({origin}).</p>'
+        f'<p class="sure">The model is {100 * prediction.confidence:.1f} % sure ({origin}).</p>'
         f"{note}"
     )
 
