@@ -121,12 +121,9 @@ def _read(folder: pathlib.Path, groups: dict[str, str]) -> dict[str, bool]:
     """Return track id -> whether its fold's model is right; add the artists to `groups`."""
     from mgr_jax.evaluation import compare
 
-    correct = {}
-    for fold in range(_FOLDS.value):
-        evaluation = compare.read(str(folder / "artist_kfold" / "seed0" / f"fold{fold}"), "test")
-        correct |= dict(zip(evaluation.ids, evaluation.correct.tolist(), strict=True))
-        groups |= dict(zip(evaluation.ids, evaluation.groups, strict=True))
-    return correct
+    evaluation = compare.read_folds(str(folder / "artist_kfold" / "seed0"), "test")
+    groups |= dict(zip(evaluation.ids, evaluation.groups, strict=True))
+    return dict(zip(evaluation.ids, evaluation.correct.tolist(), strict=True))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Test whether systems differ: `python -m experiments.compare --workdirs=W1,W2[,W3]`.
 
 Takes workdirs that `evaluate` has evaluated on the same tracks, and refuses others. A CSV file of
-predictions (`track_id,predicted`) by any other program can stand for a workdir. Prints each
-accuracy with its n, interval and protocol, and for each pair the tests and a verdict in words.
+predictions (`track_id,predicted`) by any other program can stand for a workdir, and so can a folder
+of `cross_validate`, `DIR/<protocol>/seed<k>`: its folds are taken together. Prints each accuracy
+with its n, interval and protocol, and for each pair the tests and a verdict in words.
 """
 
 import json

@@ -50,6 +50,11 @@ def main(argv: Sequence[str]) -> int:
             f"--format {_FORMAT.value}: the model takes spectrograms, which are drawn in SciPy; use"
             " --format=bundle"
         )
+    if system.config.features.kind == "musicnn" and _FORMAT.value == "onnx":
+        raise command.UserError(
+            "--format onnx: ONNX Runtime does not run the converted loop over MusiCNN's windows; use"
+            " --format=bundle or --format=stablehlo"
+        )
     writers = {"bundle": bundle.write, "stablehlo": stablehlo.write, "onnx": _write_onnx}
     try:
         if _FORMAT.value == "card":

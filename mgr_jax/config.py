@@ -163,7 +163,7 @@ def _model_reads_features(config: Config) -> Iterator[str]:
     if model.name == "ensemble":
         readable = ["spectrogram"]
     elif model.name not in NETWORKS:
-        readable = [*VECTOR_KINDS, "spectrogram"]
+        readable = [*VECTOR_KINDS, "spectrogram", "musicnn"]
     elif model.name == "rnn":
         readable.remove("mel_image")
     if features.kind not in readable:
@@ -244,6 +244,11 @@ def _musicnn(config: Config) -> Iterator[str]:
                 f"features.{name} is {getattr(features, name)}; features.kind 'musicnn' needs"
                 f" {value}, as its weights were trained"
             )
+    if features.normalize != "none":
+        yield (
+            f"features.normalize is {features.normalize!r}; features.kind 'musicnn' needs 'none',"
+            " as its weights were trained"
+        )
     if window_length(config) < MUSICNN_SAMPLES:
         yield (
             f"data.window_seconds or data.clip_seconds gives {window_length(config)} samples;"

@@ -19,7 +19,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from mgr_jax import config as config_lib
-from mgr_jax import predictor, workdir
+from mgr_jax import named_configs, predictor, workdir
 from mgr_jax.classical import fitting
 from mgr_jax.data import batches, splits
 from mgr_jax.data import dataset as dataset_lib
@@ -42,8 +42,10 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
     decoded in subprocesses.
 
     Args:
-      config: a `mgr_jax.config.Config`; its `data.name`, `data.root` and `data.protocol` are
-        replaced. None means logistic regression on mean and covariance of 14 MFCCs.
+      config: a `mgr_jax.config.Config`, whose `data.name`, `data.root` and `data.protocol` are
+        replaced, or a name: `musicnn` (also `musicnn:svm`, `musicnn:lda`) learns from the embedding
+        of a pretrained network, `logistic` and `svm` from mean and covariance of 14 MFCCs. None
+        means `logistic`.
       workdir: folder to train in, which `mgr_jax.load` can read afterwards. An interrupted `fit`
         with the same arguments resumes there; other files or another config are refused. None
         means a temporary folder that is deleted with the classifier, as for cross-validation.
@@ -60,7 +62,7 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        config: config_lib.Config | None = None,
+        config: config_lib.Config | str | None = None,
         *,
         workdir: str | os.PathLike | None = None,
         validation_fraction: float = 0.2,
@@ -164,14 +166,11 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         return pathlib.Path(folder)
 
     def _config(self, folder: pathlib.Path) -> config_lib.Config:
-        """Return the user's config, or the default one, for the manifest in `folder`."""
-        if self.config is None:
-            config = config_lib.Config()
-            config.features.kind = "mfcc_stats"
-            config.features.hop_length = 256
-            config.model.name = "logistic"
-        elif isinstance(self.config, config_lib.Config):
+        """Return the user's config, or the one of a name, for the manifest in `folder`."""
+        if isinstance(self.config, config_lib.Config):
             config = copy.deepcopy(self.config)
+        elif self.config is None or isinstance(self.config, str):
+            config = named_configs.get(self.config or "logistic")
         else:
             raise TypeError(f"config is a {type(self.config).__name__}; give a mgr_jax Config")
         config.data.name, config.data.root = "manifest", str(folder / _MANIFEST)

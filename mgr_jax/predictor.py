@@ -149,7 +149,12 @@ class Predictor:
 
     def score_tracks(self, part) -> np.ndarray:
         """Return the log-probabilities [N, C] of the tracks of a `data.batches.Part`."""
-        from mgr_jax.evaluation import tracks  # Imported here, since it imports grain.
+        # Imported here, since they import grain.
+        if self.config.features.kind == "musicnn":
+            from mgr_jax.classical import fitting
+
+            return fitting.score_tracks(self.config, self.system.variables, part)
+        from mgr_jax.evaluation import tracks
 
         batch_size = parallel.padded_batch_size(self.config.train.batch_size, parallel.make_mesh())
         window = config_lib.window_length(self.config)

@@ -106,18 +106,18 @@ def make_log_probabilities(config: config_lib.Config, *, num_classes: int) -> st
     Raises:
       UserError: if the model is computed in NumPy, as support vector machines are.
     """
-    frontend = make_frontend(config.features)
     if config.model.name in config_lib.NETWORKS:
         model = make_model(config.model, num_classes=num_classes)
-        return steps.make_predict_step(frontend, config.features, model)
+        return steps.make_predict_step(make_frontend(config.features), config.features, model)
     if config.model.name != "logistic":
         raise UserError(
             f"model.name {config.model.name}: is computed in NumPy, not in JAX; export a bundle"
         )
-    from mgr_jax.classical import logistic
+    from mgr_jax.classical import logistic, transfer
 
+    vectors = transfer.make_vectors(config.features)
     return lambda variables, batch: logistic.log_probabilities(
-        variables, frontend(batch["waveform"], None, batch["num_samples"])
+        variables, vectors(batch["waveform"], None, batch["num_samples"])
     )
 
 

@@ -192,8 +192,11 @@ def test_validate_requires_the_front_end_that_musicnn_was_trained_on():
     assert "gives 32000 samples; features.kind 'musicnn' needs 47616" in _refused(
         **{**fields, "data.window_seconds": 2.0}
     )
-    for model in ("bbnn", "svm"):
+    assert "needs 'none'" in _refused(**{**fields, "features.normalize": "bin"})
+    for model in ("bbnn", "ensemble"):
         assert "cannot read" in _refused(**{**fields, "model.name": model})
+    for model in ("logistic", "svm", "lda"):
+        config_lib.validate(config_with(**{**fields, "model.name": model}))
 
 
 def test_validate_refuses_a_grey_flattened_image():

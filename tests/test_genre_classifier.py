@@ -175,8 +175,18 @@ def test_fit_refuses_bad_arguments(paths, labels, message):
 def test_fit_refuses_bad_parameters(songs):
     with pytest.raises(ValueError, match=r"validation_fraction is 1\.5"):
         GenreClassifier(tiny_config(), validation_fraction=1.5).fit(*songs)
-    with pytest.raises(TypeError, match="config is a str"):
-        GenreClassifier("logistic").fit(*songs)
+    with pytest.raises(TypeError, match="config is a int"):
+        GenreClassifier(3).fit(*songs)
+    with pytest.raises(ValueError, match="config 'mert' is unknown; give a Config or logistic,"):
+        GenreClassifier("mert").fit(*songs)
+
+
+@pytest.mark.e2e
+def test_fit_takes_the_name_of_a_config(songs):
+    named = GenreClassifier("musicnn").fit(*songs)
+    assert named.predictor_.config.features.kind == "musicnn"
+    assert (named.predict(songs[0]) == songs[1]).all()
+    assert GenreClassifier(named.config).get_params() == clone(named).get_params()
 
 
 # The checks of scikit-learn that need no table of numbers. `check_estimator` itself skips all

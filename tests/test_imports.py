@@ -15,6 +15,7 @@ LAYERS = (
     ("schema",),
     ("config_sections",),
     ("config",),
+    ("named_configs",),
     ("data", "features"),
     ("models",),
     ("pretrained",),

@@ -16,11 +16,12 @@ import numpy as np
 from mgr_jax import config as config_lib
 from mgr_jax import cores, parallel
 from mgr_jax import workdir as workdir_lib
-from mgr_jax.classical import layers, lda, logistic, scoring, svm
+from mgr_jax.classical import layers, lda, logistic, scoring, svm, vector_cache
 from mgr_jax.data import batches, folds
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
+from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.files import write_whole
 
 _FILE = "model/params.npz"
@@ -187,7 +188,7 @@ def _fit_best_layer(
         own, log_p = x[:, layer], np.empty((len(y), num_classes))
         for fold in np.unique(fold_of[scored]):
             held_out = fold_of == fold
-            params = lda.fit(own, y, num_classes=num_classes, rows=~held_out)
+            params = jax.device_get(lda.fit(own, y, num_classes=num_classes, rows=~held_out))
             log_p[held_out] = predict(params, own[held_out])
         return *_fit_lda(config, num_classes, own, y), log_p[scored]
 
@@ -254,14 +255,39 @@ _FITS = {"logistic": _fit_logistic, "svm": _fit_svm, "lda": _fit_lda}
 
 
 def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features [W, D] and labels [W] of all windows of a part."""
+    """Return the features [W, D] and labels [W] of all windows of a part.
+
+    With `features.kind` `musicnn` the features are kept in a cache (`vector_cache.cached`).
+    """
     features, window = scoring.make_features(config), config_lib.window_length(config)
+    if config.features.kind != "musicnn":
+        return _extract(config, features, part)
+    x = vector_cache.cached(part, lambda part: _extract(config, features, part)[0], window=window)
+    return x, part.labels[batches.windows_of(part, window)[:, 0]]
+
+
+def score_tracks(config: config_lib.Config, params: Params, part: batches.Part) -> np.ndarray:
+    """Return the log-probabilities of the tracks of a part [N, C], from its cached features."""
+    x, _ = extract(config, part)
+    windows = batches.windows_of(part, config_lib.window_length(config))
+    scores = np.asarray(scoring.log_probabilities(config)(params, x))
+    return tracks_lib.pool_windows(scores, windows[:, 0])
+
+
+def _extract(
+    config: config_lib.Config, features: scoring.Extract, part: batches.Part
+) -> tuple[np.ndarray, np.ndarray]:
+    window = config_lib.window_length(config)
     mesh = parallel.make_mesh()
     batch_size = parallel.padded_batch_size(config.train.batch_size, mesh)
     # XLA's Fourier transform on CPU uses one core, so that each core computes a batch of its own.
     # Several devices would deadlock, since two programs could wait for each other.
     single = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
-    num_threads = cores.count() if single and config.data.name not in config_lib.ARRAY_NAMES else 1
+    # Arrays have no transform, and a network computes on all cores by itself.
+    transforms = (
+        config.features.kind != "musicnn" and config.data.name not in config_lib.ARRAY_NAMES
+    )
+    num_threads = cores.count() if single and transforms else 1
     rows, labels = [], []
     windows = batches.eval_batches(part, batch_size=batch_size, window=window)
     for batch, values in _map_in_threads(features, windows, num_threads):

@@ -7,10 +7,12 @@ import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import parallel
+from mgr_jax.classical import transfer
 from mgr_jax.errors import UserError
-from mgr_jax.features.frontend import make_frontend
 
 Params = Mapping[str, np.ndarray]
+# A batch of windows -> feature vectors [B, D].
+Extract = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 def make_predict(
@@ -46,14 +48,12 @@ def select_layer(params: Params, x: np.ndarray) -> np.ndarray:
     return x if layer is None else x[:, int(layer)]
 
 
-def make_features(
-    config: config_lib.Config,
-) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+def make_features(config: config_lib.Config) -> Extract:
     """Return the compiled front end, from a batch of windows to feature vectors [B, D]."""
     mesh = parallel.make_mesh()
-    frontend = make_frontend(config.features)
+    vectors = transfer.make_vectors(config.features)
     step = parallel.jit_predict_step(
-        lambda _, batch: frontend(batch["waveform"], None, batch["num_samples"]), mesh
+        lambda _, batch: vectors(batch["waveform"], None, batch["num_samples"]), mesh
     )
 
     def extract(batch: Mapping[str, np.ndarray]) -> np.ndarray:

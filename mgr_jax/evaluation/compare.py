@@ -12,6 +12,7 @@ import numpy as np
 
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import bootstrap, stats
+from mgr_jax.evaluation.results import count
 
 _ALPHA = 0.05
 # Protocol of predictions that somebody else made, see `predictions_file`.
@@ -75,6 +76,35 @@ def read(workdir: str, part: str) -> Evaluation:
         )
     groups = tuple(group_of.get(name, name) for name in ids)
     return Evaluation(workdir, report, ids, labels, correct, groups)
+
+
+def has_folds(path: str) -> bool:
+    """Return whether the folder has the folds of `experiments.cross_validate`."""
+    return next(pathlib.Path(path).glob("fold*/eval"), None) is not None
+
+
+def read_folds(path: str, part: str) -> Evaluation:
+    """Read all folds of a folder DIR/<protocol>/seed<k> of a cross-validation as one evaluation.
+
+    Raises:
+      UserError: if a fold was not evaluated, or a file is damaged; if a track is in two.
+    """
+    folders = sorted(pathlib.Path(path).glob("fold*"))
+    folds = [read(str(folder), part) for folder in folders]
+    rows = [
+        row
+        for fold in folds
+        for row in zip(fold.ids, fold.labels, fold.correct, fold.groups, strict=True)
+    ]
+    ids, labels, correct, groups = zip(*sorted(rows), strict=True)
+    if len(set(ids)) < len(ids):
+        raise UserError(f"--workdirs: {path} has tracks in two folds of part {part!r}")
+    reports = [fold.report for fold in folds]
+    report = reports[0] | count(sum(map(int, correct)), len(ids))
+    report["split_hash"] = " ".join(report["split_hash"] for report in reports)
+    for name in ("shared_artists", "shared_recordings"):
+        report[name] = sorted({x for fold in reports for x in fold[name]})
+    return Evaluation(path, report, ids, labels, np.array(correct, bool), groups)
 
 
 def compare(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ Row = Mapping[str, str]
 
 
 def read_all(paths: Sequence[str], names: Sequence[str], part: str) -> list[compare.Evaluation]:
-    """Read the sides of a comparison: workdirs, and CSV files of predictions on the same tracks.
+    """Read the sides of a comparison: workdirs, folders of folds, CSV files of predictions.
 
     Args:
       paths: the workdirs and files. names: a name for each. part: part of the workdirs.
@@ -33,7 +33,11 @@ def read_all(paths: Sequence[str], names: Sequence[str], part: str) -> list[comp
       UserError: see `compare.read` and `read`; and if no path is a workdir, which has the truth.
     """
     is_file = [os.path.isfile(path) or path.lower().endswith(".csv") for path in paths]
-    runs = {path: compare.read(path, part) for path, f in zip(paths, is_file, strict=True) if not f}
+    runs = {
+        path: (compare.read_folds if compare.has_folds(path) else compare.read)(path, part)
+        for path, f in zip(paths, is_file, strict=True)
+        if not f
+    }
     if not runs:
         raise UserError("--workdirs: only files; give a workdir too, which has the true labels")
     known = names[is_file.index(False)], next(iter(runs.values()))

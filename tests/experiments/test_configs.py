@@ -2,8 +2,19 @@
 
 import pytest
 
-from experiments.configs import bbnn, cnn, cnn_lstm, embeddings, logistic, quickstart, rnn, svm
+from experiments.configs import (
+    bbnn,
+    cnn,
+    cnn_lstm,
+    embeddings,
+    logistic,
+    musicnn,
+    quickstart,
+    rnn,
+    svm,
+)
 from mgr_jax import config as config_lib
+from mgr_jax import named_configs
 from mgr_jax.errors import UserError
 from mgr_jax.training import network
 
@@ -41,6 +52,20 @@ def test_get_config_of_embeddings_needs_a_file():
         assert config_lib.validate(config).model.name == name
     with pytest.raises(UserError, match="variant 'knn' is unknown"):
         embeddings.get_config("knn")
+
+
+def test_get_config_of_musicnn_is_a_classical_system():
+    for name in ("logistic", "svm", "lda"):
+        assert config_lib.validate(musicnn.get_config(name)).model.name == name
+    with pytest.raises(UserError, match="variant 'cnn' is unknown; use logistic, svm or lda"):
+        musicnn.get_config("cnn")
+
+
+def test_named_configs_are_those_of_the_files():
+    assert named_configs.get("logistic") == logistic.get_config()
+    assert named_configs.get("svm") == svm.get_config()
+    for name in ("musicnn", "musicnn:svm", "musicnn:lda"):
+        assert named_configs.get(name) == musicnn.get_config(*name.split(":")[1:])
 
 
 @pytest.mark.parametrize("module", WITH_FAST)
