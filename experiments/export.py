@@ -52,8 +52,8 @@ def main(argv: Sequence[str]) -> int:
         )
     if system.config.features.kind == "musicnn" and _FORMAT.value == "onnx":
         raise command.UserError(
-            "--format onnx: ONNX Runtime does not run the converted loop over MusiCNN's windows; use"
-            " --format=bundle or --format=stablehlo"
+            "--format onnx: ONNX Runtime does not run the converted loop over MusiCNN's windows;"
+            " use --format=bundle or --format=stablehlo"
         )
     writers = {"bundle": bundle.write, "stablehlo": stablehlo.write, "onnx": _write_onnx}
     try:

@@ -116,7 +116,7 @@ class Features:
         of 203x200x3 as one vector), `spectrogram` (`data.name=arrays`: log spectrograms that
         were computed elsewhere, [F, K]), `embedding` (`data.name=embeddings`: its vectors as they
         are) or `musicnn` (windows of `features.musicnn`, [W, 187, 96], which fixes `sample_rate` to
-        `fmax` below).
+        `fmax` below; classical systems read MusiCNN's embedding of them, see `classical.transfer`).
       sample_rate: rate in Hz that every track is resampled to.
       n_fft: samples of a frame. hop_length: samples between frames.
       n_mels: mel bands. fmin, fmax: their range in Hz; `fmax` 0 means half the sample rate.
