@@ -4,11 +4,15 @@ A clip is described by the mean and the standard deviation of the 200 values of 
 embedding over its windows of 3 s, one about every second: 400 values, for audio of any length.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from numpy.typing import ArrayLike
 
 from mgr_jax import pretrained
 from mgr_jax.config import Features
+from mgr_jax.features import normalize
 from mgr_jax.features.frontend import Frontend, make_frontend
 
 
@@ -23,10 +27,18 @@ def make_vectors(features: Features) -> Frontend:
     module, variables, _ = pretrained.load_musicnn()
 
     def describe(windows: jax.Array) -> jax.Array:
-        return mean_and_deviation(module.apply(variables, windows).embedding)
+        outputs: Any = module.apply(variables, windows)
+        return mean_and_deviation(outputs.embedding)
 
-    # One clip at a time, since the first layer has many more values than its input.
-    return lambda *inputs: jax.lax.map(describe, frontend(*inputs))
+    def vectors(
+        waveform: ArrayLike,
+        normalizer: normalize.Normalizer | None = None,
+        num_samples: ArrayLike | None = None,
+    ) -> jax.Array:
+        # One clip at a time, since the first layer has many more values than its input.
+        return jax.lax.map(describe, frontend(waveform, normalizer, num_samples))
+
+    return vectors
 
 
 def mean_and_deviation(embeddings: jax.Array) -> jax.Array:

@@ -58,10 +58,11 @@ def cached(
 
 def _cache_file(part: batches.Part, window: int) -> pathlib.Path | None:
     """Return the file for this window, network and code, or None if the part has no clip store."""
-    if not isinstance(part.clips.samples, np.memmap):
+    store = part.clips
+    if not isinstance(store, clips.Clips) or not isinstance(store.samples, np.memmap):
         return None
     key = hashlib.sha256(f"{window} {_version()}".encode()).hexdigest()[:20]
-    return part.clips.folder / f"musicnn-{key}.npz"
+    return store.folder / f"musicnn-{key}.npz"
 
 
 @functools.cache
