@@ -286,8 +286,9 @@ def _card(model: "GtzanModel") -> str:
 - **Calibration**: the weights are those of least cross entropy on held-out tracks; there is no
   further temperature.
 - **Unlike the training music**: distance of the tags to the nearest genre above that of 99 of 100
-  held-out tracks (`relative_distances` above 1). Music of a genre that is not in the list is
-  mostly *not* recognised so.
+  held-out tracks (`relative_distances` above 1), or, where audio is heard, neighbouring frames of
+  the spectrogram as little alike as those of noise (`mgr_jax/shipped.py`). Music of a genre that is
+  not in the list is mostly *not* recognised so.
 - **Limits**: GTZAN is 1000 excerpts from around 2000, with few artists a genre (blues 9, reggae
   mostly Bob Marley); its labels are disputed. MusiCNN was trained on the Million Song Dataset,
   which may have some of its recordings.

@@ -10,9 +10,11 @@ bytes every time. Without `--out` it writes `mgr_jax/pretrained/musicnn`, as com
 
 import ast
 import fnmatch
+import lzma
 import pathlib
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 from absl import flags
@@ -61,6 +63,18 @@ outputs = module.apply(variables, windows)  # logits, embedding, pooled
 ```
 """
 
+# Exceptions of archives that are cut off or garbled.
+_DAMAGED = (
+    ValueError,
+    SyntaxError,
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+)
+
 _MODEL = flags.DEFINE_enum("model", "MSD_musicnn", sorted(_MODELS), "Which weights.")
 _OUT = flags.DEFINE_string("out", None, "Folder to write; the one in the package by default.")
 
@@ -95,7 +109,7 @@ def main(argv: Sequence[str]) -> int:
         module = musicnn_weights.make_module(variables)
         if len(labels) != module.num_tags:
             raise ValueError(f"{len(labels)} labels for {module.num_tags} outputs")
-    except (ValueError, SyntaxError, OSError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except _DAMAGED as error:
         raise command.UserError(
             f"{source}: {model} cannot be read ({error}); get it with"
             " pip download --no-deps musicnn==0.1.0"
@@ -136,8 +150,8 @@ def _read(source: pathlib.Path, patterns: Sequence[str]) -> list[bytes]:
     if not tarfile.is_tarfile(source):
         raise ValueError("it is no wheel, no source archive and no folder")
     with tarfile.open(source) as archive:
-        matches = [_match(pattern, archive.getnames()) for pattern in patterns]
-        return [archive.extractfile(name).read() for name in matches]
+        files = [member.name for member in archive.getmembers() if member.isfile()]
+        return [archive.extractfile(_match(pattern, files)).read() for pattern in patterns]
 
 
 def _match(pattern: str, names: Sequence[str]) -> str:

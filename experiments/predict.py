@@ -47,7 +47,7 @@ _OUTPUT = flags.DEFINE_string("output", ".", "Folder for the pictures of --timel
 # Files that often lie beside music; they are no error in a folder of songs.
 _COMPANIONS = re.compile(
     r"\.(csv|tsv|txt|jsonl?|md|rst|xml|html|pdf|log|nfo|cue|m3u8?|pls|lrc|ini|ya?ml|db|md5|sha256"
-    r"|jpe?g|png|gif|bmp|webp|svg|py|np[yz])$",
+    r"|jpe?g|png|gif|bmp|webp|svg|py|sh|np[yz])$",
     re.IGNORECASE,
 )
 
@@ -67,7 +67,14 @@ def main(argv: Sequence[str]) -> int:
     # Names of files are bytes, and need not be valid UTF-8.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")
+    if _WORKDIR.value is not None and flags.FLAGS["model"].present:
+        raise command.UserError("--model and --workdir: give one of them")
     if _WORKDIR.value is None and tags.is_tagger(_MODEL.value):
+        for name in ("timeline", "overlap", "threshold", "checkpoint"):
+            if flags.FLAGS[name].present:
+                raise command.UserError(
+                    f"--{name}: is for genres; --model=musicnn always shows its tags over time"
+                )
         failed = tags.run(
             _MODEL.value, files, style=_FORMAT.value, top_k=_TOP_K.value, keep=_EMBEDDINGS.value
         )
@@ -76,6 +83,11 @@ def main(argv: Sequence[str]) -> int:
     else:
         from mgr_jax import predictor as predictor_lib
 
+        if _WORKDIR.value is None and _MODEL.value != "gtzan" and not os.path.exists(_MODEL.value):
+            raise command.UserError(
+                f"--model {_MODEL.value or '(empty)'}: no such folder or file; give gtzan, musicnn,"
+                " the folder of a run or a bundle"
+            )
         name = _WORKDIR.value if _WORKDIR.value is not None else _MODEL.value
         predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
         failed = _predict(predictor, files)

@@ -2,6 +2,7 @@
 
 import typing
 
+from mgr_jax.errors import UserError
 from mgr_jax.version import VERSION
 
 if typing.TYPE_CHECKING:
@@ -27,6 +28,8 @@ def load(path: str, checkpoint_name: str = "best") -> "Predictor":
     # Imported here, so that `import mgr_jax` is fast and starts no backend.
     from mgr_jax import predictor
 
+    if path == "musicnn":
+        raise UserError("load('musicnn'): gives tags, not genres; use mgr_jax.tagger.load()")
     return predictor.load(path, checkpoint_name=checkpoint_name)
 
 

@@ -140,6 +140,8 @@ class Predictor:
         Raises:
           audio.AudioError: for the first file that cannot be read.
         """
+        if isinstance(paths, str | bytes):
+            raise ValueError("paths is one path; give a list of them")
         rows = []
         for path, result in self.predict_files(paths):
             if isinstance(result, audio.AudioError):
@@ -230,7 +232,7 @@ class Predictor:
         strangeness, rate = np.array(track.strangeness), self.config.features.sample_rate
         cautions = []
         if track.length < window:
-            cautions.append(f"heard {track.length / rate:.1f} s, less than {window / rate:g} s")
+            cautions.append(f"heard {track.length / rate:.3g} s, less than {window / rate:g} s")
         is_unlike = bool(strangeness.mean() > 1)
         if is_unlike:
             cautions.append("unlike the music that the model was trained on")
@@ -276,15 +278,16 @@ def load_system(path: str | os.PathLike, *, checkpoint_name: str = "best") -> sy
 def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> Predictor:
     """Load the system at `path` for prediction; see `load_system` for arguments and errors.
 
-    The path `gtzan` is the model that comes with the package.
+    The path `gtzan` is the model that comes with the package; a folder of `experiments.fit_gtzan`
+    is another one.
     """
     readers = Decoders()
     readers.warm_up()
     try:
-        if path == "gtzan":
+        if path == "gtzan" or os.path.isfile(os.path.join(path, "weights.safetensors")):
             from mgr_jax import shipped  # Imported here, since it takes long.
 
-            system, score_audio = shipped.load_gtzan()
+            system, score_audio = shipped.load_gtzan(None if path == "gtzan" else path)
 
             def predict_windows(batch: dict[str, np.ndarray]) -> np.ndarray:
                 return score_audio(batch).log_probabilities

@@ -3,6 +3,7 @@
 It hears 30 s at a time, as a spectrogram and as MusiCNN's tags over time (`classical.fusion`).
 """
 
+import os
 from typing import Any
 
 import jax
@@ -21,12 +22,14 @@ from mgr_jax.system import System
 _LEAST_PERSISTENCE = 0.02
 
 
-def load_gtzan() -> tuple[System, hearing.Score]:
+def load_gtzan(folder: str | os.PathLike | None = None) -> tuple[System, hearing.Score]:
     """Return the model as a system, and the function that scores batches of windows of audio.
+
+    `folder` is one of `experiments.fit_gtzan`, by default that of the package.
 
     Its report is that of the nested cross-validation over the tracks that it was fitted to.
     """
-    model = gtzan.load()
+    model = gtzan.load(folder or gtzan.FOLDER)
     config = config_lib.Config()
     config.data.name = "arrays"
     config.data.protocol = model.facts["protocol"]
@@ -37,7 +40,7 @@ def load_gtzan() -> tuple[System, hearing.Score]:
     config.train.batch_size = 16
     report = {name: model.facts[name] for name in ("num_correct", "n", "protocol")}
     system = System(
-        path="gtzan",
+        path=str(folder or "gtzan"),
         config=config,
         labels=model.labels,
         step=0,

@@ -8,6 +8,7 @@ import soxr
 import mgr_jax
 from mgr_jax import pretrained
 from mgr_jax.classical import fusion, tag_head
+from mgr_jax.errors import UserError
 from mgr_jax.features import array_spectrogram, musicnn
 from mgr_jax.pretrained import gtzan
 
@@ -69,7 +70,7 @@ def test_predict_repeats_short_audio_and_says_so(model):
     result = model.predict(short, RATE)
     again = model.predict(np.resize(short, 30 * RATE), RATE)
     assert result.probabilities == pytest.approx(again.probabilities, abs=1e-5)
-    assert result.cautions == ("heard 10.0 s, less than 30 s",) and not again.cautions
+    assert result.cautions == ("heard 10 s, less than 30 s",) and not again.cautions
 
 
 @pytest.mark.parametrize("kind", ["white", "pink", "brown", "bursts", "clicks"])
@@ -87,6 +88,17 @@ def test_predict_marks_noise_as_unlike_its_training_music(model, kind):
     result = model.predict(0.2 * noise / np.abs(noise).max(), RATE)
     assert result.unlike.all() and result.uncertain
     assert "unlike the music that the model was trained on" in result.cautions
+
+
+def test_load_reads_a_folder_of_fit_gtzan(model, tmp_path):
+    gtzan.write(tmp_path, gtzan.load())
+    other = mgr_jax.load(str(tmp_path))
+    song = _song(30.0)
+    assert other.predict(song, RATE).probabilities == model.predict(song, RATE).probabilities
+    with pytest.raises(UserError, match=r"gives tags, not genres; use mgr_jax.tagger.load"):
+        mgr_jax.load("musicnn")
+    with pytest.raises(ValueError, match="paths is one path"):
+        model.predict_proba("song.mp3")
 
 
 def test_describe_has_n_intervals_and_protocol(model):

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import command
 from mgr_jax.errors import UserError
 
 _MIN_SECONDS = 0.2  # Shorter work is repeated within a turn.
@@ -28,9 +29,14 @@ class Side:
     """A process that holds one object, whose methods are called from here; ends with `with`."""
 
     def __init__(self, name: str, *args: Any, **settings: Any):
-        """Start a process with an object of the class of this dotted name."""
+        """Start a process with an object of the class of this dotted name.
+
+        It has the memory settings of the commands, whatever library the object computes with.
+        """
         context = multiprocessing.get_context("spawn")
-        self._process = concurrent.futures.ProcessPoolExecutor(1, context)
+        self._process = concurrent.futures.ProcessPoolExecutor(
+            1, context, initializer=command.keep_freed_memory
+        )
         self._made = self._process.submit(_make, name, args, settings)
 
     def __enter__(self) -> "Side":

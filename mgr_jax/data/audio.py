@@ -23,6 +23,8 @@ _MIN_RATE, _MAX_RATE = 1000, 1_000_000
 # libsndfile shortens `frames` of a damaged file without an error; only its log of the headers
 # reports it, for WAV, AU and AIFF, and for the Ogg formats.
 _SIGNS_OF_DAMAGE = ("(should be ", "lacks an end-of-stream bit", "Corrupted bitstream")
+# More columns than rows, and than this, are samples and not channels.
+_MAX_CHANNELS = 64
 # Float files of integer samples reach 2**31; squares of much more overflow float32.
 _LOUDEST = 2.0**31
 # Half a step of 16 bits: anything below is silence in the clip store, too.
@@ -121,6 +123,11 @@ def convert(waveform: np.ndarray, source_rate: float, *, sample_rate: int) -> np
         raise ValueError(
             f"waveform is {waveform.dtype} {list(waveform.shape)}; it must hold numbers,"
             " [T] or [T, channels]"
+        )
+    if waveform.ndim == 2 and waveform.shape[1] > max(waveform.shape[0], _MAX_CHANNELS):
+        raise ValueError(
+            f"waveform is {list(waveform.shape)}, which is {waveform.shape[1]} channels; it must be"
+            " [T, channels]: transpose it"
         )
     if not _MIN_RATE <= source_rate <= _MAX_RATE:
         raise ValueError(f"source_rate is {source_rate}; it must be {_MIN_RATE} to {_MAX_RATE} Hz")

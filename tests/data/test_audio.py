@@ -160,3 +160,8 @@ def test_convert_scales_integers_to_full_scale():
     np.testing.assert_array_equal(audio.convert(steps, 8000, sample_rate=8000), expected)
     offset = (steps.astype(np.int16) + 128).astype(np.uint8)
     np.testing.assert_array_equal(audio.convert(offset, 8000, sample_rate=8000), expected)
+
+
+def test_convert_refuses_channels_first():
+    with pytest.raises(ValueError, match=r"is 1000 channels; it must be \[T, channels\]"):
+        audio.convert(np.ones((2, 1000), np.float32), 22050, sample_rate=22050)

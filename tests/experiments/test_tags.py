@@ -66,4 +66,12 @@ def test_embeddings_are_refused_without_musicnn(cache, songs):
     line = commands.fails(
         cache, "predict", "--model=musicnn", "--embeddings=none/e.npz", songs / "a.wav"
     )
-    assert "--embeddings none/e.npz: cannot be written" in line
+    assert "--embeddings none/e.npz: give a file that ends in .npz, in a folder" in line
+    line = commands.fails(cache, "predict", "--model=musicnn", "--embeddings=", songs / "a.wav")
+    assert "--embeddings (empty): give a file that ends in .npz" in line
+    line = commands.fails(cache, "predict", "--model=musicnn", "--workdir=w", songs / "a.wav")
+    assert "--model and --workdir: give one of them" in line
+    line = commands.fails(cache, "predict", "--model=musicnn", "--timeline", songs / "a.wav")
+    assert "--timeline: is for genres; --model=musicnn always shows its tags over time" in line
+    line = commands.fails(cache, "predict", "--model=MERT", songs / "a.wav")
+    assert "--model MERT: no such folder or file; give gtzan, musicnn," in line
