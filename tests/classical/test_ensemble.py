@@ -128,6 +128,7 @@ def test_log_probabilities_do_not_depend_on_the_other_rows(data, fitted):
     np.testing.assert_allclose(ensemble.log_probabilities(fitted[0], x[5:6]), whole[5:6], atol=1e-4)
 
 
+@pytest.mark.e2e
 def test_words_are_those_of_the_training_rows_alone_and_of_the_seed(data):
     x, _ = data
     view = SMALL["words"]

@@ -132,6 +132,7 @@ def test_fit_without_penalty_reaches_scikit_learns_loss_of_inseparable_classes()
     assert float(path["loss"][0]) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.e2e
 def test_fit_folds_equals_fits_of_the_folds(folds):
     x, y, weight = folds
     path = logistic.fit_folds(x, y, num_classes=NUM_CLASSES, l2=L2, sample_weight=weight)

@@ -79,7 +79,9 @@ def _loaded(implementation):
     return pretrained.load_musicnn(implementation=implementation)
 
 
-@pytest.mark.parametrize("implementation", ["auto", "reference"])
+@pytest.mark.parametrize(
+    "implementation", ["reference", pytest.param("auto", marks=pytest.mark.e2e)]
+)
 def test_musicnn_with_its_weights_equals_numpy(implementation):
     module, variables, labels = _loaded(implementation)
     x = _windows(2)

@@ -53,6 +53,7 @@ def test_gradient_of_moments_is_that_of_autodiff():
         np.testing.assert_allclose(*results, rtol=1e-10)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("size", "channels"), [((3, 3), 1), ((2, 5), 3)])
 def test_moments_of_convolution_equal_those_of_its_output(size, channels):
     with jax.enable_x64(True):

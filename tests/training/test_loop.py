@@ -55,6 +55,7 @@ def test_early_stopping_follows_keras():
     assert num_stopped > 10
 
 
+@pytest.mark.e2e
 def test_train_stops_early_and_stays_stopped(tiny_config, tmp_path):
     config = tiny_config(early_stop_patience=1, early_stop_min_delta=100.0)
     out = tiny.train(config, tmp_path)
