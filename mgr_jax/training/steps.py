@@ -60,7 +60,9 @@ def make_train_step(
             rows=batch["row"],
             axis_name=axis_name,
         )
-        inputs = frontend(waveform, state.normalizer, batch["num_samples"])
+        # A mixture sounds to the end of its longer clip, so that nothing of it is padding.
+        num_samples = None if config.train.mixup_alpha else batch["num_samples"]
+        inputs = frontend(waveform, state.normalizer, num_samples)
 
         def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
             logits, updates = model.apply(

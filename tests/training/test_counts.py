@@ -17,7 +17,7 @@ def compile_step(model, config, shape=SHAPE):
     """Return the compiled train step on 8 examples of `shape` on one device."""
     tx = optimizer.make_optimizer(config.optim, num_steps=9, steps_per_epoch=3)
 
-    def frontend(inputs, normalizer=None):
+    def frontend(inputs, normalizer=None, num_samples=None):
         return inputs
 
     def init():
