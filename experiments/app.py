@@ -35,15 +35,13 @@ def main(argv: Sequence[str]) -> int:
     command.refuse_arguments(argv)
     if importlib.util.find_spec("gradio") is None:
         raise command.UserError("the page needs Gradio; pip install -e '.[app]'")
+    name = command.model_path(_WORKDIR.value, _MODEL.value, ("gtzan",))
     port = _free_port(_HOST.value, _PORT.value)
 
     from mgr_jax import predictor as predictor_lib
 
     command.set_up_jax()
-    predictor = predictor_lib.load(
-        _MODEL.value if _WORKDIR.value is None else _WORKDIR.value,
-        checkpoint_name=_CHECKPOINT.value,
-    )
+    predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
     with tempfile.TemporaryDirectory(prefix="mgr_jax_app_") as folder:
         # Gradio reads settings from the environment that would expose more than the page.
         for name in [name for name in os.environ if name.startswith("GRADIO_")]:

@@ -47,6 +47,28 @@ def refuse_arguments(argv: Sequence[str]) -> None:
         raise UserError(f"unexpected argument {argv[1]!r}; see --help")
 
 
+def model_path(workdir: str | None, model: str, packaged: Sequence[str]) -> str:
+    """Return the model of the flags `--workdir` and `--model`, of which one at most is given.
+
+    Args:
+      workdir, model: values of the flags.
+      packaged: names of `--model` that come with the package; others are paths.
+
+    Raises:
+      UserError: if both are given, or `--model` is no such name and no path.
+    """
+    if workdir is not None:
+        if flags.FLAGS["model"].present:
+            raise UserError("--model and --workdir: give one of them")
+        return workdir
+    if model not in packaged and not os.path.exists(model):
+        raise UserError(
+            f"--model {model or '(empty)'}: no such folder or file; give {', '.join(packaged)}, the"
+            " folder of a run or a bundle"
+        )
+    return model
+
+
 def run_other(name: str, *arguments: str) -> None:
     """Run `python -m experiments.<name>` on this terminal and wait for it.
 

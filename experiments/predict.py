@@ -58,8 +58,9 @@ def main(argv: Sequence[str]) -> int:
         raise command.UserError("no audio file given; put files or folders after the flags")
     if not _OVERLAP.value < 1:
         raise command.UserError(f"--overlap is {_OVERLAP.value}; it must be below 1")
+    name = command.model_path(_WORKDIR.value, _MODEL.value, ("gtzan", "musicnn"))
     skipped: collections.Counter[str] = collections.Counter()
-    files = [str(file) for name in argv[1:] for file in _files(pathlib.Path(name), skipped)]
+    files = [str(file) for path in argv[1:] for file in _files(pathlib.Path(path), skipped)]
     if _TIMELINE.value and not os.access(_OUTPUT.value, os.W_OK | os.X_OK):
         raise command.UserError(f"--output {_OUTPUT.value}: is no folder that can be written to")
 
@@ -67,28 +68,20 @@ def main(argv: Sequence[str]) -> int:
     # Names of files are bytes, and need not be valid UTF-8.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")
-    if _WORKDIR.value is not None and flags.FLAGS["model"].present:
-        raise command.UserError("--model and --workdir: give one of them")
-    if _WORKDIR.value is None and tags.is_tagger(_MODEL.value):
-        for name in ("timeline", "overlap", "threshold", "checkpoint"):
-            if flags.FLAGS[name].present:
+    if _WORKDIR.value is None and tags.is_tagger(name):
+        for flag in ("timeline", "overlap", "threshold", "checkpoint"):
+            if flags.FLAGS[flag].present:
                 raise command.UserError(
-                    f"--{name}: is for genres; --model=musicnn always shows its tags over time"
+                    f"--{flag}: is for genres; --model=musicnn always shows its tags over time"
                 )
         failed = tags.run(
-            _MODEL.value, files, style=_FORMAT.value, top_k=_TOP_K.value, keep=_EMBEDDINGS.value
+            name, files, style=_FORMAT.value, top_k=_TOP_K.value, keep=_EMBEDDINGS.value
         )
     elif _EMBEDDINGS.value is not None:
         raise command.UserError("--embeddings: only MusiCNN has them; add --model=musicnn")
     else:
         from mgr_jax import predictor as predictor_lib
 
-        if _WORKDIR.value is None and _MODEL.value != "gtzan" and not os.path.exists(_MODEL.value):
-            raise command.UserError(
-                f"--model {_MODEL.value or '(empty)'}: no such folder or file; give gtzan, musicnn,"
-                " the folder of a run or a bundle"
-            )
-        name = _WORKDIR.value if _WORKDIR.value is not None else _MODEL.value
         predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
         failed = _predict(predictor, files)
     if skipped:

@@ -35,7 +35,7 @@ Score = Callable[[dict[str, np.ndarray]], Scores]
 def window_length(config: config_lib.Config) -> int:
     """Return the samples of audio that a system of `config` hears at once."""
     if config.data.name == "arrays":
-        return round(array_spectrogram.CLIP_SECONDS * array_spectrogram.SAMPLE_RATE)
+        return array_spectrogram.NUM_SAMPLES
     return config_lib.window_length(config)
 
 

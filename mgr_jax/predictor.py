@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from mgr_jax import config as config_lib
-from mgr_jax import hearing, parallel, workdir
+from mgr_jax import hearing, parallel, pretrained, workdir
 from mgr_jax import system as system_lib
 from mgr_jax.data import audio, windows
 from mgr_jax.data.decoders import Blocks, Decoders
@@ -102,16 +102,8 @@ class Predictor:
           ValueError: for a waveform without `sample_rate` or of a wrong shape, or a bad `overlap`.
         """
         hearing.check(self.config)
-        if isinstance(source, str | os.PathLike):
-            if sample_rate is not None:
-                raise ValueError("sample_rate is for a waveform; a file knows its own")
-            sources = self._read([source])
-        else:
-            if sample_rate is None:
-                raise ValueError("sample_rate is None; give the rate of the waveform in Hz")
-            rate = self.config.features.sample_rate
-            waveform = audio.convert(source, sample_rate, sample_rate=rate)
-            sources = iter([("", _as_block(waveform))])
+        rate = self.config.features.sample_rate
+        sources = self.decoders.read_source(source, sample_rate, sample_rate=rate)
         ((_, result),) = self._predict(sources, overlap, threshold, max_seconds)
         if isinstance(result, audio.AudioError):
             raise result
@@ -284,7 +276,7 @@ def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> Predictor
     readers = Decoders()
     readers.warm_up()
     try:
-        if path == "gtzan" or os.path.isfile(os.path.join(path, "weights.safetensors")):
+        if path == "gtzan" or os.path.isfile(os.path.join(path, pretrained.WEIGHTS)):
             from mgr_jax import shipped  # Imported here, since it takes long.
 
             system, score_audio = shipped.load_gtzan(None if path == "gtzan" else path)
@@ -329,8 +321,3 @@ class _Track:
     def read(self, blocks: Blocks, window: int, hop: int, least: int) -> Iterator[windows.Window]:
         """Yield the windows of `windows.cut`; at the end, `length` and `note` are known."""
         self.length, self.note = yield from windows.cut(blocks, window=window, hop=hop, least=least)
-
-
-def _as_block(waveform: np.ndarray) -> Blocks:
-    yield waveform
-    return ""

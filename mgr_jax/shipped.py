@@ -25,9 +25,8 @@ _LEAST_PERSISTENCE = 0.02
 def load_gtzan(folder: str | os.PathLike | None = None) -> tuple[System, hearing.Score]:
     """Return the model as a system, and the function that scores batches of windows of audio.
 
-    `folder` is one of `experiments.fit_gtzan`, by default that of the package.
-
-    Its report is that of the nested cross-validation over the tracks that it was fitted to.
+    `folder` is one of `experiments.fit_gtzan`, by default that of the package. The report is that
+    of the nested cross-validation over the tracks that it was fitted to.
     """
     model = gtzan.load(folder or gtzan.FOLDER)
     config = config_lib.Config()
@@ -35,9 +34,10 @@ def load_gtzan(folder: str | os.PathLike | None = None) -> tuple[System, hearing
     config.data.protocol = model.facts["protocol"]
     config.features.kind = "spectrogram"
     config.features.n_fft = array_spectrogram.N_FFT
-    config.features.hop_length = 1334
+    # Samples from one column of the picture to the next.
+    hop_length = round(array_spectrogram.NUM_SAMPLES / array_spectrogram.NUM_FRAMES)
+    config.features.hop_length = hop_length
     config.model.name = "ensemble"
-    config.train.batch_size = 16
     report = {name: model.facts[name] for name in ("num_correct", "n", "protocol")}
     system = System(
         path=str(folder or "gtzan"),

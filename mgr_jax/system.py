@@ -62,8 +62,8 @@ class System:
         accuracy = f"{system}: accuracy {stats.describe_accuracy(correct, n, protocol)}"
         if "ci95_by_artist" not in self.report:
             return accuracy
-        low, high = (100 * value for value in self.report["ci95_by_artist"])
-        return f"{accuracy}; by artist [{low:.1f}, {high:.1f}]"
+        by_artist = stats.describe_interval(self.report["ci95_by_artist"])
+        return f"{accuracy}; by artist {by_artist}"
 
 
 def public_config(config: config_lib.Config) -> dict[str, Any]:

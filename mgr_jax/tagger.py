@@ -13,9 +13,6 @@ from mgr_jax.data import audio
 from mgr_jax.data.decoders import Blocks, Decoders
 from mgr_jax.features import musicnn
 
-# Windows of a batch: those of a track of 30 s.
-_CHUNK = 28
-
 
 @dataclasses.dataclass(frozen=True)
 class Tags:
@@ -72,17 +69,12 @@ class Tagger:
           audio.AudioError: if the audio cannot be read, is empty or silent.
           ValueError: for a waveform without `sample_rate` or of a wrong shape.
         """
-        if isinstance(source, str | os.PathLike):
-            if sample_rate is not None:
-                raise ValueError("sample_rate is for a waveform; a file knows its own")
-            ((_, result),) = self.tag_files([source])
-            if isinstance(result, audio.AudioError):
-                raise result
-            return result
-        if sample_rate is None:
-            raise ValueError("sample_rate is None; give the rate of the waveform in Hz")
-        waveform = audio.convert(source, sample_rate, sample_rate=musicnn.SAMPLE_RATE)
-        return self._tag(_one_block(waveform))
+        rate = musicnn.SAMPLE_RATE
+        ((_, tags),) = (
+            (path, self._tag(blocks))
+            for path, blocks in self.decoders.read_source(source, sample_rate, sample_rate=rate)
+        )
+        return tags
 
     def tag_files(
         self, paths: Iterable[str | os.PathLike]
@@ -96,7 +88,7 @@ class Tagger:
                 yield path, error
 
     def _tag(self, blocks: Blocks) -> Tags:
-        chunks = musicnn.chunks(blocks, size=_CHUNK)
+        chunks = musicnn.chunks(blocks)
         outputs: list[tuple[np.ndarray, np.ndarray]] = []
         while True:
             try:
@@ -140,8 +132,3 @@ def load(name: str | os.PathLike = "musicnn") -> Tagger:
         return jax.nn.sigmoid(outputs.logits), outputs.embedding
 
     return Tagger(labels, apply, readers)
-
-
-def _one_block(waveform: np.ndarray) -> Blocks:
-    yield waveform
-    return ""

@@ -199,8 +199,8 @@ def behind(predictor: Predictor) -> str:
         described = stats.describe_accuracy(report["num_correct"], report["n"], protocol)
         rows["Accuracy"] = f"{described}; 95 % interval in brackets"
         if "ci95_by_artist" in report:
-            low, high = (100 * value for value in report["ci95_by_artist"])
-            rows["Accuracy"] += f", by artist [{low:.1f}, {high:.1f}]"
+            by_artist = stats.describe_interval(report["ci95_by_artist"])
+            rows["Accuracy"] += f", by artist {by_artist}"
     rows["Protocol"] = f"{protocol}: {_PROTOCOLS.get(protocol, 'see the README')}"
     if report is not None and (report.get("shared_artists") or report.get("shared_recordings")):
         rows["Warning"] = (

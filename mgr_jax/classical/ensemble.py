@@ -177,10 +177,13 @@ def _fit_one(
 
 def _score(kind: str, model: Params, x: np.ndarray) -> np.ndarray:
     """Return scores [N, C] that sum to 0 in each row."""
-    scores = np.asarray(_SCORES[kind](model, x), np.float64)
-    # A class without a training row has -inf, which would make the means infinite.
-    scores = np.maximum(scores, -1e4)
+    scores = finite(np.asarray(_SCORES[kind](model, x), np.float64))
     return scores - scores.mean(axis=-1, keepdims=True)
+
+
+def finite(scores: np.ndarray) -> np.ndarray:
+    """Return scores without the -inf of a class without a training row, which no sum survives."""
+    return np.maximum(scores, -1e4)
 
 
 def subtree(params: Params, name: str) -> dict[str, np.ndarray]:

@@ -81,7 +81,7 @@ def fit(
     for fold in np.unique(folds[scored]):
         held_out, rows = folds == fold, has_tags & (folds != fold)
         head = tag_head.fit(tags[rows], y[rows], owners[rows].tolist(), num_classes=num_classes)
-        tag_scores[held_out] = _finite(tag_head.scores(head, tags[held_out]))
+        tag_scores[held_out] = ensemble.finite(tag_head.scores(head, tags[held_out]))
         distances[held_out] = tag_head.distances(head, tags[held_out])
     held_out_scores = np.stack([choice.held_out, tag_scores])[:, scored]
     truth = y[scored]
@@ -113,14 +113,9 @@ def log_probabilities(params: Params, x: np.ndarray, tags: np.ndarray) -> np.nda
 def part_scores(params: Params, x: np.ndarray, tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores [N, C] of the spectrograms and those of the tags, before their weights."""
     spectrogram = ensemble.log_probabilities(ensemble.subtree(params, "spectrogram"), x)
-    return spectrogram, _finite(tag_head.scores(ensemble.subtree(params, "tags"), tags))
+    return spectrogram, ensemble.finite(tag_head.scores(ensemble.subtree(params, "tags"), tags))
 
 
 def relative_distances(params: Params, tags: np.ndarray) -> np.ndarray:
     """Return how far vectors [N, T] are from the training tracks: above 1, they are unlike them."""
     return tag_head.distances(ensemble.subtree(params, "tags"), tags) / params["threshold"]
-
-
-def _finite(scores: np.ndarray) -> np.ndarray:
-    # A class without a training row has -inf, which would make every sum of scores infinite.
-    return np.maximum(scores, -1e4)

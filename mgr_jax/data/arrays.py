@@ -27,7 +27,7 @@ from mgr_jax.errors import UserError
 TEXTS = ("track_id", "label", "split", "artist", "recording")
 Fields = dict[str, np.ndarray | None]
 # Exceptions of NumPy and zipfile for damaged bytes.
-_DAMAGED = (
+DAMAGED = (
     OSError, ValueError, TypeError, EOFError, KeyError, SyntaxError, OverflowError, MemoryError,
     RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -208,11 +208,16 @@ def read_fields(path: pathlib.Path, names: Sequence[str], *, bare: str = "") -> 
                 )
             known = loaded.dtype.names
             return {name: np.array(loaded[name]) if name in known else None for name in names}
-    except _DAMAGED as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+    except DAMAGED as error:
+        reason = reason_of(error)
         raise UserError(
             f"data.root {path}: cannot be read ({reason}); give a .npz or .npy file without objects"
         ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Return what a damaged file has raised as one short line."""
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def decode(path: pathlib.Path, name: str, values: np.ndarray) -> list[str]:

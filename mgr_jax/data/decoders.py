@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mgr_jax import cores
+from mgr_jax.data import audio
 from mgr_jax.data.audio import AudioError
 from mgr_jax.data.decoder import BLOCK, FRAME, NOTE
 
@@ -67,6 +68,33 @@ class Decoders:
             for lane in lanes:
                 lane.close()
 
+    def read_source(
+        self,
+        source: str | os.PathLike | np.ndarray,
+        source_rate: float | None,
+        *,
+        sample_rate: int,
+    ) -> Iterator[tuple[str, Blocks]]:
+        """Return what `read` yields for one file, or for a waveform in memory, whose path is empty.
+
+        Args:
+          source: path of a file, or the waveform of `audio.convert`.
+          source_rate: rate of the waveform in Hz; None for a file.
+          sample_rate: rate in Hz to resample to.
+
+        Raises:
+          AudioError: if a waveform is empty or silent, or holds NaN or Inf.
+          ValueError: if `source_rate` is missing, or given for a file; or for a bad waveform.
+        """
+        if isinstance(source, str | os.PathLike):
+            if source_rate is not None:
+                raise ValueError("sample_rate is for a waveform; a file knows its own")
+            return self.read([os.fspath(source)], sample_rate=sample_rate)
+        if source_rate is None:
+            raise ValueError("sample_rate is None; give the rate of the waveform in Hz")
+        waveform = audio.convert(source, source_rate, sample_rate=sample_rate)
+        return iter([("", _one_block(waveform))])
+
     def close(self) -> None:
         """End the idle processes."""
         with self._lock:
@@ -88,6 +116,11 @@ class Decoders:
                 self._idle.append(process)
                 return
         process.kill()
+
+
+def _one_block(waveform: np.ndarray) -> Blocks:
+    yield waveform
+    return ""
 
 
 class _Lane:

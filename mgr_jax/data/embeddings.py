@@ -169,7 +169,7 @@ def _read(path: pathlib.Path, names: tuple[str, ...]) -> arrays.Fields:
             for name, column in columns.items()
         }
     except (OSError, ValueError, TypeError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = arrays.reason_of(error)
         raise UserError(f"data.root {path}: cannot be read ({reason})") from error
     return dict.fromkeys(names) | values
 

@@ -6,16 +6,13 @@ The file holds `taggram` float `[R, K]`, one row a window, the probabilities of 
 
 import os
 import pathlib
-import zipfile
-import zlib
 
 import numpy as np
 
+from mgr_jax.data import arrays
 from mgr_jax.errors import UserError
 
 _FIELDS = ("taggram", "track_id", "window")
-# Exceptions of NumPy and zipfile for damaged bytes.
-_DAMAGED = (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 def read(path: str, *, num_tags: int) -> dict[str, np.ndarray]:
@@ -29,13 +26,13 @@ def read(path: str, *, num_tags: int) -> dict[str, np.ndarray]:
     if not path or not file.is_file():
         raise UserError(f"taggrams {path or '(empty)'}: no such file; give a .npz file")
     try:
-        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            missing = [name for name in _FIELDS if name not in arrays.files]
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as loaded:
+            missing = [name for name in _FIELDS if name not in loaded.files]
             if missing:
                 raise UserError(f"taggrams {file}: array {missing[0]!r} is missing; add it")
-            taggram, ids, windows = (arrays[name] for name in _FIELDS)
-    except _DAMAGED as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+            taggram, ids, windows = (loaded[name] for name in _FIELDS)
+    except arrays.DAMAGED as error:
+        reason = arrays.reason_of(error)
         raise UserError(
             f"taggrams {file}: cannot be read ({reason}); give a .npz file without objects"
         ) from error

@@ -37,8 +37,14 @@ def wilson_interval(successes: int, n: int, *, z: float = 1.959963984540054) -> 
 
 def describe_accuracy(successes: int, n: int, protocol: str) -> str:
     """Format an accuracy with interval, n and protocol: `78.3 % [66.4, 86.9] (n = 60, listed)`."""
-    low, high = wilson_interval(successes, n)
-    return f"{100 * successes / n:.1f} % [{100 * low:.1f}, {100 * high:.1f}] (n = {n}, {protocol})"
+    interval = describe_interval(wilson_interval(successes, n))
+    return f"{100 * successes / n:.1f} % {interval} (n = {n}, {protocol})"
+
+
+def describe_interval(interval: Sequence[float]) -> str:
+    """Format the ends of an interval of a share in percent: `[66.4, 86.9]`."""
+    low, high = interval
+    return f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:

@@ -23,10 +23,11 @@ import safetensors.numpy
 
 from mgr_jax.errors import UserError
 from mgr_jax.files import write_whole
+from mgr_jax.pretrained import WEIGHTS
 
 FOLDER = pathlib.Path(__file__).parent / "gtzan"
 NUM_TAGS = 50  # of MusiCNN
-_WEIGHTS, _MODEL = "weights.safetensors", "model.json"
+_MODEL = "model.json"
 _TEXTS = ("spectrogram/views", "spectrogram/members")
 _DAMAGED = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError)
 
@@ -68,7 +69,7 @@ def write(folder: str | os.PathLike, model: GtzanModel) -> None:
         "facts": dict(model.facts),
         "texts": {name: model.params[name].tolist() for name in _TEXTS},
     }
-    write_whole(path / _WEIGHTS, safetensors.numpy.save(tensors))
+    write_whole(path / WEIGHTS, safetensors.numpy.save(tensors))
     write_whole(path / _MODEL, json.dumps(values, indent=1, sort_keys=True) + "\n")
 
 
@@ -81,7 +82,7 @@ def load(folder: str | os.PathLike = FOLDER) -> GtzanModel:
     """
     path = pathlib.Path(folder)
     try:
-        with safetensors.safe_open(path / _WEIGHTS, framework="numpy") as file:
+        with safetensors.safe_open(path / WEIGHTS, framework="numpy") as file:
             params = {name: _restored(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
         values = json.loads((path / _MODEL).read_text(encoding="utf-8"))
         params |= {name: np.asarray(values["texts"][name]) for name in _TEXTS}

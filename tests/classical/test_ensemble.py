@@ -8,6 +8,7 @@ import pytest
 from mgr_jax.classical import ensemble, lda, library, stacking, svm, views
 from mgr_jax.config import Features
 from mgr_jax.errors import UserError
+from tests.classical import spectrograms
 
 FEATURES = Features(sample_rate=22050, n_fft=256)
 SMALL = {
@@ -19,14 +20,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def data():
-    """Three classes, which differ in how fast noise changes."""
-    random = np.random.default_rng(0)
-    y = np.arange(36) % 3
-    x = random.normal(size=(36, 140, 128)).astype(np.float32)
-    for i, label in enumerate(y):
-        kernel = np.ones(1 + 2 * label) / np.sqrt(1 + 2 * label)
-        x[i] = np.apply_along_axis(np.convolve, 0, x[i], kernel, "same")
-    return x, y
+    return spectrograms.classes_of_noise(np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")

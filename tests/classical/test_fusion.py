@@ -5,6 +5,7 @@ import pytest
 
 from mgr_jax.classical import ensemble, fusion, library, tag_head, views
 from mgr_jax.config import Features
+from tests.classical import spectrograms
 
 FEATURES = Features(sample_rate=22050, n_fft=256)
 FOLDS = np.where(np.arange(36) < 30, np.arange(36) // 3 % 2, -1)
@@ -15,11 +16,7 @@ ARTISTS = [f"artist {i // 3}" for i in range(36)]
 def data():
     """Three classes, which differ in how fast noise changes, and in their tags."""
     random = np.random.default_rng(0)
-    y = np.arange(36) % 3
-    x = random.normal(size=(36, 140, 128)).astype(np.float32)
-    for i, label in enumerate(y):
-        kernel = np.ones(1 + 2 * label) / np.sqrt(1 + 2 * label)
-        x[i] = np.apply_along_axis(np.convolve, 0, x[i], kernel, "same")
+    x, y = spectrograms.classes_of_noise(random)
     tags = random.normal(size=(36, 5)) + 2 * np.eye(3, 5)[y]
     tags[30:] = np.nan
     return x, tags, y
