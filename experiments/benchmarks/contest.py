@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments import command
 from mgr_jax.errors import UserError
 
 _MIN_SECONDS = 0.2  # Shorter work is repeated within a turn.
@@ -35,7 +34,7 @@ class Side:
         """
         context = multiprocessing.get_context("spawn")
         self._process = concurrent.futures.ProcessPoolExecutor(
-            1, context, initializer=command.keep_freed_memory
+            1, context, initializer=_keep_freed_memory
         )
         self._made = self._process.submit(_make, name, args, settings)
 
@@ -65,6 +64,13 @@ class Side:
     def _apply(self, function: Callable[..., Any], *args: Any) -> Any:
         self._made.result()  # Raises what the constructor raised.
         return self._process.submit(_call, function, *args).result()
+
+
+def _keep_freed_memory() -> None:
+    # Imported here, since the rows of the GPU are made where its packages may be missing.
+    from experiments import command
+
+    command.keep_freed_memory()
 
 
 _held: list[Any] = []  # The object of this process.
