@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import gc
 import json
 import logging as std_logging
 import os
@@ -172,15 +171,20 @@ def _restore(
         state=ocp.args.StandardRestore(abstract_state), progress=ocp.args.JsonRestore()
     )
     # For a damaged checkpoint, C++ threads print a traceback for every read that fails, some of
-    # them late. The first error is raised here; the pause lets the others end while unseen.
+    # them late: the pause lets them end while unseen. Orbax abandons the futures of those reads,
+    # and asyncio logs a traceback for each when it is freed, at any time later.
+    std_logging.getLogger("asyncio").addFilter(_is_not_an_abandoned_read)
     with _discarded_stderr():
         try:
             restored = manager.restore(step, args=args)
         except _READ_ERRORS:
-            gc.collect()
             time.sleep(0.5)
             raise
     return restored["state"], restored["progress"]
+
+
+def _is_not_an_abandoned_read(record: std_logging.LogRecord) -> bool:
+    return "tensorstore_spec" not in record.getMessage()
 
 
 def _move_to_damaged(
@@ -220,13 +224,8 @@ def _discarded_stderr() -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     """Silence Orbax's log, which would break the progress bar; errors are raised all the same."""
     verbosity = logging.get_verbosity()
-    # Orbax abandons the futures of a failed restore, and asyncio logs a traceback for each.
-    asyncio_log = std_logging.getLogger("asyncio")
-    level = asyncio_log.level
     logging.set_verbosity(logging.FATAL)
-    asyncio_log.setLevel(std_logging.CRITICAL + 1)
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        asyncio_log.setLevel(level)
