@@ -7,7 +7,7 @@ usage() {
 usage: launch/local.sh [--dry-run] [--processes=N] --config=FILE --workdir=DIR [flags of experiments.train]
 
 One process drives all devices of the host, which is what you want unless you test --distributed.
-  --processes=N  N processes on this host, each with its share: GPU i for process i, else CPU devices.
+  --processes=N  N processes on this host, each with its share of the GPUs, else with CPU devices.
   --dry-run      print the commands, run nothing.
 The exit code is that of the training: 75 means preempted, the same command goes on.
 TEXT
@@ -57,9 +57,16 @@ fi
 
 # A port of this host that nobody listens on, for the processes to find each other.
 port=${MGR_JAX_PORT:-$("${PYTHON:-python}" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
-gpus=$(command -v nvidia-smi >/dev/null && nvidia-smi --list-gpus 2>/dev/null | wc -l || true)
-if ((gpus > 0 && gpus < processes)); then
-  fail "--processes is $processes, but the host has $gpus GPU(s); use at most $gpus"
+# The GPUs that the user, or Slurm, leaves to this script; all of the host by default.
+gpus=()
+if [[ -v CUDA_VISIBLE_DEVICES ]]; then
+  [[ "$CUDA_VISIBLE_DEVICES" == NoDevFiles ]] || IFS=, read -r -a gpus <<<"$CUDA_VISIBLE_DEVICES"
+elif command -v nvidia-smi >/dev/null; then
+  mapfile -t gpus < <(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null | grep -x '[0-9]*')
+fi
+share=$((${#gpus[@]} / processes))
+if ((${#gpus[@]} != share * processes)); then
+  fail "--processes is $processes, which cannot share ${#gpus[@]} GPU(s) evenly; give a number that divides them"
 fi
 command+=(--distributed "--coordinator_address=127.0.0.1:$port" "--num_processes=$processes")
 pids=()
@@ -71,7 +78,9 @@ trap 'stop TERM' TERM
 trap 'stop INT' INT
 for ((i = 0; i < processes; i++)); do
   process=(env)
-  ((gpus > 0)) && process+=("CUDA_VISIBLE_DEVICES=$i")
+  if ((share)); then
+    process+=("CUDA_VISIBLE_DEVICES=$(IFS=,; echo "${gpus[*]:i * share:share}")")
+  fi
   process+=("${command[@]}" "--process_id=$i")
   if "$dry_run"; then
     printf '%q ' "${process[@]}"

@@ -1,11 +1,13 @@
 """Several processes as one program: start-up, barriers, work of the first process alone."""
 
+import os
 from collections.abc import Callable
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from mgr_jax import gpus
 from mgr_jax.errors import UserError
 
 # A process may have to decode a data set that the others have in their cache.
@@ -22,7 +24,7 @@ def initialize(
     """Join this process to the others; to be called before anything touches a device.
 
     What is None is read from the environment, or detected by JAX (Cloud TPU, Slurm, Open MPI,
-    Kubernetes).
+    Kubernetes). Of its GPUs it takes those of `gpus.local_ids`.
 
     Args:
       coordinator_address: `host:port` of the first process.
@@ -30,13 +32,15 @@ def initialize(
       heartbeat_timeout_seconds: silence after which a process counts as dead, and ends the others.
 
     Raises:
-      UserError: if the processes do not find each other.
+      UserError: if the processes do not find each other, or cannot share the GPUs of a node.
     """
+    local_ids = gpus.local_ids(os.environ, gpus.count_visible(os.environ))
     try:
         jax.distributed.initialize(
             coordinator_address,
             num_processes,
             process_id,
+            local_ids,
             heartbeat_timeout_seconds=heartbeat_timeout_seconds,
             shutdown_timeout_seconds=heartbeat_timeout_seconds,
         )

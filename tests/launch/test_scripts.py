@@ -60,6 +60,50 @@ def test_local_dry_run_gives_every_process_its_number():
         assert "--coordinator_address=127.0.0.1:4321" in command
 
 
+def _nvidia_smi(folder, count):
+    """Write an `nvidia-smi` of a host with so many GPUs; return the search path with it."""
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\nseq 0 {count - 1}\n")
+    tool.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(
+    ("processes", "chosen", "shares"),
+    [
+        (4, None, ["0", "1", "2", "3"]),
+        (2, None, ["0,1", "2,3"]),
+        (2, "2,3", ["2", "3"]),  # As in half a node of Slurm.
+        (2, "GPU-a,GPU-b,GPU-c,GPU-d", ["GPU-a,GPU-b", "GPU-c,GPU-d"]),
+    ],
+)
+def test_local_divides_the_gpus_among_the_processes(tmp_path, processes, chosen, shares):
+    variables = {"PATH": _nvidia_smi(tmp_path, 4), "MGR_JAX_PORT": "1"}
+    if chosen:
+        variables["CUDA_VISIBLE_DEVICES"] = chosen
+    commands = _commands(
+        _run("local.sh", "--dry-run", f"--processes={processes}", *TRAIN, **variables)
+    )
+    assert [command[1] for command in commands] == [f"CUDA_VISIBLE_DEVICES={s}" for s in shares]
+
+
+@pytest.mark.parametrize("processes", [3, 5])
+def test_local_refuses_processes_that_cannot_share_the_gpus(tmp_path, processes):
+    variables = {"PATH": _nvidia_smi(tmp_path, 4), "MGR_JAX_PORT": "1"}
+    done = _run("local.sh", "--dry-run", f"--processes={processes}", *TRAIN, **variables)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"--processes is {processes}" in done.stderr and "4 GPU(s)" in done.stderr
+
+
+def test_local_without_gpus_leaves_the_devices_to_jax():
+    for chosen in ("", "NoDevFiles"):
+        done = _run(
+            "local.sh", "--dry-run", "--processes=2", *TRAIN, MGR_JAX_PORT="1",
+            CUDA_VISIBLE_DEVICES=chosen,
+        )  # fmt: skip
+        assert "CUDA_VISIBLE_DEVICES=" not in done.stdout and len(_commands(done)) == 2
+
+
 def test_local_exports_the_memory_settings_of_the_commands(tmp_path):
     python = tmp_path / "python"
     python.write_text("#!/bin/bash\nenv | grep ^MALLOC_\n")
@@ -76,6 +120,17 @@ def test_slurm_dry_run_follows_the_number_of_tasks():
     assert one == ["srun", "--kill-on-bad-exit=1", "python", "-m", "experiments.train", *TRAIN]
     (two,) = _commands(_run("slurm.sbatch", "--dry-run", *TRAIN, SLURM_NTASKS="2"))
     assert two == [*one, "--distributed"]
+
+
+def test_slurm_requests_gpus_and_passes_the_cpus_on(tmp_path):
+    text = (LAUNCH / "slurm.sbatch").read_text()
+    assert "\n#SBATCH --gpus-per-node=1\n" in text
+    (tmp_path / "srun").write_text("#!/bin/sh\necho cpus $SRUN_CPUS_PER_TASK\n")
+    (tmp_path / "srun").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    job = {"SLURM_SUBMIT_DIR": str(LAUNCH.parent), "SLURM_CPUS_PER_TASK": "8"}
+    done = _run("slurm.sbatch", *TRAIN, PATH=path, **job)
+    assert done.returncode == 0 and "cpus 8\n" in done.stdout, done.stderr
 
 
 def test_tpu_vm_dry_run_creates_sets_up_runs_and_deletes():
