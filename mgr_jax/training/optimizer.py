@@ -4,6 +4,7 @@ A step reads one batch; an update changes the parameters. With `optim.accumulate
 takes the mean gradient of k steps, and schedules count updates.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -15,6 +16,9 @@ from mgr_jax.errors import UserError
 
 # Keras's ReduceLROnPlateau, which the BBNN authors used, calls this `min_delta`.
 _PLATEAU_MIN_DELTA = 1e-4
+
+# Parameters that `optim.weight_decay` leaves out.
+_NOT_DECAYED = ("bias", "scale")
 
 # Where folds are trained together, counts of steps are traced.
 Count = int | jax.Array
@@ -53,18 +57,36 @@ def make_optimizer(
 def _make_named(
     optim: config_lib.Optim, rate: optax.Schedule
 ) -> optax.GradientTransformationExtraArgs:
-    decay, momentum = optim.weight_decay, optim.momentum
+    momentum, decays = optim.momentum, _add_decayed_weights(optim.weight_decay)
+    scale_by_rate = optax.scale_by_learning_rate(rate)
     return {
         "adam": lambda: optax.adam(rate, eps=1e-7),  # Keras's epsilon
-        "adamw": lambda: optax.adamw(rate, weight_decay=decay),
+        "adamw": lambda: optax.chain(optax.scale_by_adam(), decays, scale_by_rate),
         "nadam": lambda: optax.nadam(rate),
         "sgd": lambda: optax.sgd(rate, momentum=momentum or None),
         "rmsprop": lambda: optax.rmsprop(rate, momentum=momentum or None),
         "adagrad": lambda: optax.adagrad(rate),
         "adafactor": lambda: optax.adafactor(rate),
-        "lamb": lambda: optax.lamb(rate, weight_decay=decay),
-        "lion": lambda: optax.lion(rate, weight_decay=decay),
+        "lamb": lambda: optax.chain(
+            optax.scale_by_adam(eps=1e-6), decays, optax.scale_by_trust_ratio(), scale_by_rate
+        ),
+        "lion": lambda: optax.chain(optax.scale_by_lion(b2=0.99), decays, scale_by_rate),
     }[optim.name]()
+
+
+def _add_decayed_weights(decay: float) -> optax.GradientTransformation:
+    """Return a transformation that adds `decay` times each parameter to its update.
+
+    Biases and the scales of normalisations are left out (Goyal et al. 2017, section 5.3).
+    `optax.add_decayed_weights` with a mask does the same, but its state is another tree than that
+    of the checkpoints that were written without the mask.
+    """
+
+    def add(path: tuple[Any, ...], update: jax.Array, param: jax.Array) -> jax.Array:
+        name = getattr(path[-1], "key", "") if path else ""
+        return update if name in _NOT_DECAYED else update + decay * param
+
+    return optax.stateless(lambda updates, params: jax.tree.map_with_path(add, updates, params))
 
 
 def make_schedule(
@@ -106,16 +128,20 @@ def learning_rate(
     return rate
 
 
-def average(optim: config_lib.Optim, params: Any, previous: Any, *, step: jax.Array) -> Any:
-    """Return the moving average of the parameters after `step` steps; None without `ema_decay`.
+def average(optim: config_lib.Optim, variables: Any, previous: Any, *, step: jax.Array) -> Any:
+    """Return the moving average of `variables` after `step` steps; None without `ema_decay`.
 
-    It changes at updates only, so that accumulated batches count as the one large batch that they
-    stand for.
+    It is debiased (Kingma and Ba 2015, section 3), as `optax.ema` does it: the first update gets a
+    weight of 1, so that the initial values are forgotten at once. It changes at updates only, so
+    that accumulated batches count as the one large batch that they stand for.
     """
     if not optim.ema_decay:
         return None
-    updated = step % optim.accumulate_steps == 0
-    return optax.incremental_update(params, previous, jnp.where(updated, 1 - optim.ema_decay, 0.0))
+    num_updates = jnp.maximum(1, step // optim.accumulate_steps)
+    # 1 - decay ** num_updates, which would lose its digits in float32.
+    correction = -jnp.expm1(num_updates * math.log(optim.ema_decay))
+    updated, weight = step % optim.accumulate_steps == 0, (1 - optim.ema_decay) / correction
+    return optax.incremental_update(variables, previous, jnp.where(updated, weight, 0.0))
 
 
 def check_updates(optim: config_lib.Optim, *, num_steps: int) -> None:

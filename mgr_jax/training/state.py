@@ -19,7 +19,8 @@ class TrainState(flax.struct.PyTreeNode):
     Attributes:
       step: int32, steps taken so far.
       params, batch_stats: variables of the model.
-      average: moving average of `params`; None without `optim.ema_decay`.
+      average: moving averages of `params` and `batch_stats`, a dict of both; None without
+        `optim.ema_decay`.
       opt_state: state of the optimiser, including that of its schedule.
       normalizer: statistics that normalise the features, fitted on the training part before the
         first step; None without `features.normalize`.
@@ -38,13 +39,9 @@ class TrainState(flax.struct.PyTreeNode):
     fault: jax.Array
 
     def variables(self) -> dict[str, Any]:
-        """Return the variables for evaluation; `params` are their average, if there is one."""
-        params = self.params if self.average is None else self.average
-        return {
-            "params": params,
-            "batch_stats": self.batch_stats,
-            "normalizer": self.normalizer,
-        }
+        """Return the variables for evaluation: the moving averages, if there are any."""
+        current = {"params": self.params, "batch_stats": self.batch_stats}
+        return {**(self.average or current), "normalizer": self.normalizer}
 
 
 def zero_metrics() -> dict[str, jax.Array]:
@@ -63,13 +60,15 @@ def create_state(
 ) -> TrainState:
     """Return the state before the first step, for features `inputs` `[B, ...]`."""
     variables = model.init(key, inputs)
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
+    # A copy: a donated state must not hold one buffer twice.
+    average = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats})
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        params=variables["params"],
-        batch_stats=variables.get("batch_stats", {}),
-        # A copy: a donated state must not hold one buffer twice.
-        average=jax.tree.map(jnp.copy, variables["params"]) if averaged else None,
-        opt_state=optimizer.init(variables["params"]),
+        params=params,
+        batch_stats=batch_stats,
+        average=average if averaged else None,
+        opt_state=optimizer.init(params),
         normalizer=normalizer,
         metrics=zero_metrics(),
         fault=faults.no_fault(),

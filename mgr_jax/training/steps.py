@@ -90,7 +90,7 @@ def make_train_step(
             count = count * jax.lax.axis_size(axis_name)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params, value=loss)
         params = optax.apply_updates(state.params, updates)
-        step = state.step + 1
+        step, variables = state.step + 1, {"params": params, "batch_stats": batch_stats}
         sums = {
             "loss": loss * count,
             "correct": correct,
@@ -101,7 +101,7 @@ def make_train_step(
         return state.replace(
             step=step,
             params=params,
-            average=optimizer_lib.average(config.optim, params, state.average, step=step),
+            average=optimizer_lib.average(config.optim, variables, state.average, step=step),
             batch_stats=batch_stats,
             opt_state=opt_state,
             metrics=jax.tree.map(jnp.add, state.metrics, sums),

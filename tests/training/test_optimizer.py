@@ -8,7 +8,9 @@ import pytest
 
 from mgr_jax.config_sections import OPTIMIZERS, Optim
 from mgr_jax.errors import UserError
+from mgr_jax.models import make_model
 from mgr_jax.training import optimizer
+from tests.training import tiny
 
 
 def keras_plateau(losses, *, rate, factor, patience, min_delta=1e-4):
@@ -112,6 +114,59 @@ def test_sgd_and_adamw_apply_rate_and_decay():
         # AdamW's first step has length one, and decays the parameter by rate * decay.
         target = expected if expected is not None else 1.0 - 0.1 * (1.0 + decay * 1.0)
         np.testing.assert_allclose(params + updates, target, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adamw", "lamb", "lion"])
+def test_weight_decay_is_that_of_optax_with_biases_and_scales_masked(name):
+    params = {
+        "conv": {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 4.0)},
+        "norm": {"scale": jnp.full(2, 5.0), "bias": jnp.full(2, -6.0)},
+    }
+    mask = {"conv": {"kernel": True, "bias": False}, "norm": {"scale": False, "bias": False}}
+    optim = Optim(name=name, learning_rate=0.1, weight_decay=0.3)
+    ours = optimizer.make_optimizer(optim, num_steps=4, steps_per_epoch=1)
+    theirs = getattr(optax, name)(lambda count: 0.1, weight_decay=0.3, mask=mask)
+    # Checkpoints of versions without the mask have this tree.
+    before = getattr(optax, name)(lambda count: 0.1, weight_decay=0.3).init(params)
+    assert jax.tree.structure(ours.init(params)) == jax.tree.structure(before)
+    trees, states = [params, params], [ours.init(params), theirs.init(params)]
+    for number in range(3):
+        gradients = jax.tree.map(lambda p, n=number: jnp.cos(p + n), params)
+        for i, tx in enumerate((ours, theirs)):
+            updates, states[i] = tx.update(gradients, states[i], trees[i])
+            trees[i] = optax.apply_updates(trees[i], updates)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), *trees)
+
+
+@pytest.mark.parametrize("network", ["bbnn", "cnn_lstm", "rnn"])
+def test_weight_decay_applies_to_the_kernels_of_every_network(network):
+    model = make_model(tiny.config(network).model, num_classes=3)
+    shape = jax.ShapeDtypeStruct((1, 64, 48), jnp.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), shape)["params"]
+    ones = jax.tree.map(lambda p: jnp.ones(p.shape), params)
+    optim = Optim(name="adamw", learning_rate=1.0, weight_decay=1.0)
+    tx = optimizer.make_optimizer(optim, num_steps=1, steps_per_epoch=1)
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, ones), tx.init(ones), ones)
+    for update in jax.tree.leaves(updates):
+        np.testing.assert_array_equal(update, -1.0 if update.ndim > 1 else 0.0)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("decay", [0.5, 0.9, 0.9999])
+def test_average_is_the_debiased_one_of_optax(decay, every):
+    values = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    optim, peer = Optim(ema_decay=decay, accumulate_steps=every), optax.ema(decay, debias=True)
+    average, state = jnp.full(3, 9.0), peer.init(jnp.zeros(3))
+    for step, value in enumerate(values, start=1):
+        average = optimizer.average(optim, jnp.asarray(value), average, step=jnp.int32(step))
+        if step % every == 0:
+            expected, state = peer.update(jnp.asarray(value), state)
+            np.testing.assert_allclose(average, expected, rtol=1e-4, atol=1e-4)
+            if step == every:  # The initial value is forgotten.
+                np.testing.assert_allclose(average, value, rtol=1e-5, atol=1e-5)
+    weights = decay ** np.arange(12 // every - 1, -1, -1)
+    written_out = weights @ values[every - 1 :: every].astype(float) / weights.sum()
+    np.testing.assert_allclose(average, written_out, rtol=1e-4, atol=1e-5)
 
 
 def values_of(optim, *, num_steps, per_epoch):

@@ -79,16 +79,21 @@ def test_predict_step_gives_log_probabilities_row_by_row():
     np.testing.assert_allclose(scores[:1], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_train_step_keeps_the_moving_average_of_the_parameters():
+def test_train_step_keeps_the_moving_averages_of_parameters_and_statistics():
     step, state = tiny.train_step(sgd_config(ema_decay=0.75))
-    average = state.params
+    total = jax.tree.map(np.zeros_like, {"params": state.params, "batch_stats": state.batch_stats})
     for number in range(3):
         state = step(state, tiny.batch(number))
-        average = jax.tree.map(lambda a, p: 0.75 * a + 0.25 * p, average, state.params)
+        latest = {"params": state.params, "batch_stats": state.batch_stats}
+        total = jax.tree.map(lambda a, p: 0.75 * a + 0.25 * p, total, latest)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state.average, average
+        lambda a, b: np.testing.assert_allclose(a, b / (1 - 0.75**3), rtol=1e-4, atol=1e-6),
+        state.average,
+        total,
     )
-    assert state.variables()["params"] is state.average
+    for name in ("params", "batch_stats"):
+        assert state.variables()[name] is state.average[name]
+        assert jax.tree.leaves(state.average[name])
 
 
 @pytest.mark.e2e
