@@ -10,7 +10,7 @@ the first six epochs.
 
     python -m experiments.train --config=experiments/configs/cnn.py:fast --workdir=runs/cnn
 
-Measured: 0.3 s an epoch and 35.0 % [24.2, 47.6] (n = 60, listed) on the band; see
+Measured: 0.4 s an epoch and 30.0 % [19.9, 42.5] (n = 60, listed) on the band; see
 `experiments/results/systems.md`.
 """
 

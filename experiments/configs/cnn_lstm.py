@@ -9,7 +9,7 @@ channels and units, which trains in minutes on two CPU cores:
 
     python -m experiments.train --config=experiments/configs/cnn_lstm.py:fast --workdir=runs/cl
 
-Measured along frequency: 0.5 s an epoch and 30.0 % [19.9, 42.5] (n = 60, listed) on the band; see
+Measured along frequency: 0.6 s an epoch and 33.3 % [22.7, 45.9] (n = 60, listed) on the band; see
 `experiments/results/systems.md`.
 """
 

@@ -83,6 +83,7 @@ def _network(config: Config, name: str) -> None:
         config.optim.learning_rate = 0.004
     elif name == "rnn":
         config.model.cell = "gru"
+        config.model.batch_norm_momentum = 0.99  # The inputs are normalised already.
     else:
         config.model.width_multiplier = 0.25
         config.model.dropout = 0.1

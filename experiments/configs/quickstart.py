@@ -1,12 +1,12 @@
 """The exact BBNN on 3-second windows of the embedded band: the main job, small.
 
 Only the window and the schedule differ from `bbnn.py`: a track is scored by the mean over its ten
-windows, and the momentum of BatchNorm is 0.9, since running statistics with 0.99 would not settle
-within the few steps of this run.
+windows, and the momentum of batch normalisation is 0.9, since running averages with 0.99 would not
+settle within the 204 steps of this run.
 
     python -m experiments.train --config=experiments/configs/quickstart.py --workdir=runs/quickstart
 
-Measured on 2 CPU cores: 65.0 % [52.4, 75.8] (n = 60, listed) on the band; see the README.
+Measured on 2 CPU cores: 63.3 % [50.7, 74.4] (n = 60, listed) on the band; see the README.
 """
 
 from mgr_jax.config import Config

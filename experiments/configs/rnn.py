@@ -26,6 +26,7 @@ def get_config(variant: str = "") -> Config:
     config.features.normalize = "bin"
     config.model.name = "rnn"
     config.model.cell = "simple"
+    config.model.batch_norm_momentum = 0.99  # The inputs are normalised already.
     config.optim.learning_rate = 1e-3
     config.train.num_epochs = 100
     config.train.batch_size = 8

@@ -1,5 +1,8 @@
 """Every config file gives a valid config of the system that it is named after."""
 
+import pathlib
+import re
+
 import pytest
 
 from experiments.configs import (
@@ -92,3 +95,33 @@ def test_get_config_gives_the_rnn_2584_frames_of_14_mfccs():
     assert config_lib.window_length(config) == 661_500
     # 14 x 128 + 128 x 128 + 128 for the cell: the sequence has 14 values a frame.
     assert f"{14 * 128 + 128 * 128 + 128:,}" in network.describe(config, num_classes=10)
+
+
+RESULTS = pathlib.Path(__file__).parents[2] / "experiments" / "results"
+FIGURE = re.compile(r"\d+\.\d %\s\[\d+\.\d, \d+\.\d\]|\d+\.\d s an epoch")
+
+
+@pytest.mark.parametrize(
+    ("module", "page", "row"),
+    [
+        (quickstart, "systems.md", "BBNN"),
+        (cnn, "systems.md", "CNN"),
+        (cnn_lstm, "systems.md", "CNN-LSTM"),
+        (rnn, "systems.md", "RNN (GRU)"),
+        (svm, "systems.md", "SVM on PCA"),
+        (logistic, "systems.md", "logistic regression"),
+        (musicnn, "transfer.md", ""),
+    ],
+)
+def test_docstrings_state_the_measured_results(module, page, row):
+    lines = (RESULTS / page).read_text(encoding="utf-8").splitlines()
+    measured = "\n".join(line for line in lines if line.startswith(f"| {row}{' |' * bool(row)}"))
+    figures = [" ".join(figure.split()) for figure in FIGURE.findall(module.__doc__)]
+    assert figures
+    for figure in figures:
+        assert figure.removesuffix(" an epoch") in measured
+
+
+def test_docstrings_without_a_results_page_state_no_results():
+    for module in (bbnn, embeddings):
+        assert not FIGURE.search(module.__doc__)
