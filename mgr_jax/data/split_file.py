@@ -5,28 +5,19 @@ A CSV has a line `track_id,part` or `track_id,fold` per track. A JSON file has t
 """
 
 import collections
-import csv
 import dataclasses
 import json
-import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mgr_jax.data import folds as folds_lib
-from mgr_jax.data import splits
-from mgr_jax.data.catalog import PARTS, Catalog, Track
+from mgr_jax.data import splits, tables
+from mgr_jax.data.catalog import PART_NAMES, PARTS, Catalog, Track
 from mgr_jax.data.sources import AUDIO_SUFFIXES
 from mgr_jax.errors import UserError
 from mgr_jax.files import csv_text
 
-# Names of the parts in a line.
-_PART_NAMES = {
-    **dict.fromkeys(("train", "training", "tr", "trn"), "train"),
-    **dict.fromkeys(("valid", "validation", "val", "dev", "va"), "valid"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation", "te", "tst"), "test"),
-    **dict.fromkeys(("", "-", "none", "nan", "unused", "excluded", "left_out", "skip"), ""),
-}
 ID_COLUMNS = ("track_id", "track", "filename", "file_name", "file", "path", "name", "song", "id")
 _PART_COLUMNS = ("part", "fold", "split", "subset", "set", "partition", "folds")
 # A file of features may represent its track.
@@ -72,7 +63,7 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
     """Read a split file in any of the forms below, CSV or JSON.
 
     A CSV needs no header; with one, the columns may be in any order (`track_id`, `file`, ...; then
-    `part`, `fold`, `split`, ...). Commas, semicolons, tabs or white space separate the columns.
+    `part`, `fold`, `split`, ...). Columns are separated as in `data.tables`, or by white space.
     Tracks are matched leniently: `blues.00000`, `blues.00000.wav`, `blues/blues.00000.au` and
     `/any/where/blues/blues.00000.wav` are the same track.
 
@@ -80,26 +71,25 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
       UserError: if the file cannot be read, has fewer than two parts or folds, or names no track.
     """
     try:
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
-        rows = _json_rows(text) if path.lower().endswith(".json") else _csv_rows(text)
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        rows = _json_rows(path) if path.lower().endswith(".json") else _csv_rows(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
             f"--split_file {path}: cannot be read ({reason}); give a CSV with lines track_id,part"
             " or track_id,fold"
         ) from error
     values = {value.strip().lower() for _, value in rows}
-    named = {value for value in values if _PART_NAMES.get(value)}
+    named = {value for value in values if PART_NAMES.get(value)}
     has_folds = not named
-    if named and values - _PART_NAMES.keys():
+    if named and values - PART_NAMES.keys():
         raise UserError(
-            f"--split_file {path}: {min(values - _PART_NAMES.keys())!r} is no part; give train,"
+            f"--split_file {path}: {min(values - PART_NAMES.keys())!r} is no part; give train,"
             " valid or test, or nothing but folds"
         )
     match = matcher(tracks)
     parts, unknown = collections.defaultdict(set), []
     for name, value in rows:
-        part = _fold_name(value) if has_folds else _PART_NAMES[value.strip().lower()]
+        part = _fold_name(value) if has_folds else PART_NAMES[value.strip().lower()]
         track_id = match(name)
         if track_id is None:
             unknown.append(name)
@@ -121,7 +111,7 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
 def _fold_name(value: str) -> str:
     """Return the fold of a value: `1.0`, as spreadsheets write it, is fold 1."""
     value = value.strip()
-    return "" if value.lower() in _PART_NAMES else re.sub(r"^(\d+)\.0*$", r"\1", value)
+    return "" if value.lower() in PART_NAMES else re.sub(r"^(\d+)\.0*$", r"\1", value)
 
 
 def _fold_order(name: str) -> list[tuple[int, str]]:
@@ -129,15 +119,13 @@ def _fold_order(name: str) -> list[tuple[int, str]]:
     return [(int(p), "") if p.isdecimal() else (-1, p) for p in re.findall(r"\d+|\D+", name)]
 
 
-def _csv_rows(text: str) -> list[tuple[str, str]]:
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if not lines:
+def _csv_rows(path: str) -> list[tuple[str, str]]:
+    with tables.open_rows(path, known=(*ID_COLUMNS, *_PART_COLUMNS)) as (lines, delimiter):
+        rows = [cells for _, cells in lines if not cells[0].startswith("#")]
+    if not rows:
         raise ValueError("it is empty")
-    delimiter = next((d for d in "\t;," if d in lines[0]), None)
-    if delimiter:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
-    else:
-        rows = [line.rsplit(None, 1) for line in lines]
+    if all(len(row) == 1 for row in rows):
+        rows = [row[0].rsplit(None, 1) for row in rows]
     head = [cell.lower() for cell in rows[0]]
     name_column, part_column = (
         next((head.index(name) for name in names if name in head), None)
@@ -145,26 +133,36 @@ def _csv_rows(text: str) -> list[tuple[str, str]]:
     )
     if name_column is not None and part_column is not None:
         rows = rows[1:]
+    elif len(head) > 2:
+        raise ValueError(
+            f"no column is a known part or fold; {tables.describe(rows[0], delimiter)}"
+        )
     else:
         name_column, part_column = 0, 1
         # A header with other names: no line below has such a part.
         below = {row[1].lower() for row in rows[1:] if len(row) > 1}
         if len(below) > 1 and head[1:] and not re.search(r"\d", head[1]):
-            rows = rows if head[1] in below | _PART_NAMES.keys() else rows[1:]
+            rows = rows if head[1] in below | PART_NAMES.keys() else rows[1:]
+    long = next((row for row in rows if any(row[len(head) :])), None)
+    if long is not None:
+        raise ValueError(
+            f"line {','.join(long)[:60]!r} has {len(long)} cells, the first {len(head)}"
+        )
     short = next((row for row in rows if len(row) <= max(name_column, part_column)), None)
     if short is not None:
         raise ValueError(f"line {','.join(short)[:60]!r} has no part")
     return [(row[name_column], row[part_column]) for row in rows]
 
 
-def _json_rows(text: str) -> list[tuple[str, str]]:
-    values = json.loads(text)
+def _json_rows(path: str) -> list[tuple[str, str]]:
+    with tables.open_text(path) as file:
+        values = json.load(file)
     if not isinstance(values, dict):
         raise ValueError("it is no JSON object")
     if "folds" in values:
         tests = [fold["test"] if isinstance(fold, dict) else fold for fold in values["folds"]]
         return [(str(name), str(fold)) for fold, names in enumerate(tests) for name in names]
-    listed = {k: v for k, v in values.items() if k.lower() in _PART_NAMES and isinstance(v, list)}
+    listed = {k: v for k, v in values.items() if k.lower() in PART_NAMES and isinstance(v, list)}
     if listed:
         return [(str(name), part) for part, names in listed.items() for name in names]
     return [(name, str(part)) for name, part in values.items()]
@@ -197,7 +195,7 @@ def matcher(tracks: Sequence[Track]) -> Callable[[str], str | None]:
 
 def _pieces(name: str) -> tuple[str, ...]:
     """Return folders and name in lower case, without the suffix of a file."""
-    pieces = [piece for piece in re.split(r"[/\\]+", name.strip().casefold()) if piece != "."]
+    pieces = [p for p in re.split(r"[/\\]+", name.strip().casefold()) if p != "."] or [""]
     stem, dot, suffix = pieces[-1].rpartition(".")
     if stem and f"{dot}{suffix}" in _SUFFIXES:
         pieces[-1] = stem

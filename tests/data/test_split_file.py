@@ -30,9 +30,12 @@ def _read(tmp_path, text, tracks=GTZAN.tracks, name="split.csv"):
         "\ufeffpart;file\r\nTrain;blues.00000.wav\r\nTEST;rock.00001.au\r\n",
         "blues/blues.00000.au,training\nrock/rock.00001.au,eval\n",
         "blues.00000 train\nrock.00001 test\n",
+        "./blues.00000.wav,train\n././x/../rock.00001.wav,test\n",
+        ".\\blues.00000.wav train\n./rock/rock.00001.wav test\n",
         "# a comment\n/any/where/Data/blues/blues.00000.wav\ttr\nC:\\x\\rock.00001.WAV\ttest\n\n",
         "which one,for what\nblues.00000,train\nrock.00001,test\n",
         "id,label,split\nblues.00000.npy,blues,train\nrock.00001,rock,test\njazz.00002,jazz,\n",
+        "sep=;\nTrack_ID; Part\nblues.00000; TRAINING\nrock.00001; eval\n",
     ],
 )
 def test_read_split_file_takes_any_spelling(tmp_path, text):
@@ -76,13 +79,13 @@ def test_read_split_file_keeps_a_track_of_two_parts_and_names_the_unknown(tmp_pa
 
 def test_read_split_file_takes_no_name_for_one_that_it_is_not(tmp_path):
     """`one` is ambiguous, and `jazz/blues` is not `blues/blues`."""
-    text = "one,test\njazz/blues.wav,test\nblues/two,train\nrock,test\nold/rock/one.mp3,test\n"
+    text = "one,test\n.,test\n./one.wav,test\njazz/blues.wav,test\nblues/two,train\nrock,test\nold/rock/one.mp3,test\n"
     assignment = _read(tmp_path, text, FOLDER)
     assert assignment.parts == {
         "train": ("blues/two.wav",),
         "test": ("rock/one.wav", "rock/rock.wav"),
     }
-    assert assignment.unknown == ("one", "jazz/blues.wav")
+    assert assignment.unknown == ("one", ".", "./one.wav", "jazz/blues.wav")
 
 
 def test_read_split_file_finds_the_files_of_a_manifest(tmp_path):
@@ -102,6 +105,8 @@ def test_read_split_file_finds_the_files_of_a_manifest(tmp_path):
         ("blues.00000,train\nblues.00001,other\n", "split.csv", "'other' is no part"),
         ("a,train\nb,test\n", "split.csv", "none of its 2 line(s) names a track"),
         ("blues.00000,test\nblues.00001,test\n", "split.csv", "only one part ('test')"),
+        ("a;b;c\nblues.00000;x;train\n", "split.csv", "separated by semicolons, are 'a', 'b', 'c'"),
+        ("track_id,fold\na, b.wav,1\n", "split.csv", "line 'a,b.wav,1' has 3 cells, the first 2"),
     ],
 )
 def test_read_split_file_refuses_in_one_line(tmp_path, text, name, reason):
@@ -110,6 +115,16 @@ def test_read_split_file_refuses_in_one_line(tmp_path, text, name, reason):
     assert str(caught.value).startswith(f"--split_file {tmp_path / name}: ")
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_read_split_file_reads_utf_16(tmp_path):
+    for name, text in (
+        ("split.csv", "track_id\tfold\nblues.00000\t1\nblues.00001\t2\n"),
+        ("split.json", '{"blues.00000": "1", "blues.00001": "2"}'),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-16")
+        assignment = split_file.read_split_file(str(tmp_path / name), GTZAN.tracks)
+        assert assignment.parts == {"1": ("blues.00000",), "2": ("blues.00001",)}
 
 
 def test_read_split_file_refuses_what_is_no_text(tmp_path):
