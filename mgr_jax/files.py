@@ -1,28 +1,52 @@
 """Contents of files, and atomic writing, which stays safe when the program is killed."""
 
+import contextlib
 import csv
 import io
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+from mgr_jax.escape import restore_cell, spreadsheet_cell
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
     """Write `content` (text as UTF-8) to a file beside `path`, and rename it to `path`.
 
     Raises:
-      OSError: if it cannot be written.
+      OSError: if it cannot be written; its `filename` is `path`.
     """
     partial = pathlib.Path(f"{os.fspath(path)}.partial")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(partial, path)
+    with naming_file(path):
+        try:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+            os.replace(partial, path)
+        except OSError:
+            with contextlib.suppress(OSError):  # It may have filled the disk.
+                partial.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def naming_file(path: str | os.PathLike) -> Iterator[None]:
+    """Name `path` in an `OSError` of the block: errors of writing do not name their file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # Else its text is all that it shows.
+            error.filename = os.fspath(path)
+        raise
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return the content of a CSV file with the column names `head`."""
+    """Return the content of a CSV file with the column names `head`.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    cells = (map(spreadsheet_cell, row) for row in (head, *rows))
+    csv.writer(text, lineterminator="\n").writerows(cells)
     return text.getvalue()
 
 
@@ -32,25 +56,18 @@ def csv_line(values: Sequence[Any]) -> str:
 
 
 def read_csv(path: str | os.PathLike) -> list[dict[str, str]]:
-    """Return the rows of a CSV file by column, without surrounding white space.
+    """Return the rows of a file of `csv_text` by column; of columns of one name, the first.
 
-    Commas, semicolons or tabs separate the columns, whose names are in lower case.
+    `data.tables` reads the tables of others.
 
     Raises:
       OSError: if it cannot be read.
-      ValueError: if it is not UTF-8, has no rows, or a row has not as many cells as the header.
+      ValueError: if it is damaged.
     """
-    text = pathlib.Path(path).read_text(encoding="utf-8-sig")
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        head, *lines = [line for line in reader if line] or [[]]
-    except csv.Error as error:
-        raise ValueError(str(error)) from error
-    if not lines:
-        raise ValueError("it has no rows")
-    names = [name.strip().lower() for name in head]
-    for number, line in enumerate(lines, 1):
-        if len(line) != len(names):
-            raise ValueError(f"row {number} has {len(line)} cells, the header {len(names)}")
-    return [dict(zip(names, map(str.strip, line), strict=True)) for line in lines]
+    with open(path, encoding="utf-8", newline="") as file:
+        try:
+            rows = [[restore_cell(cell) for cell in row] for row in csv.reader(file, strict=True)]
+            head = rows.pop(0)
+            return [dict(zip(head[::-1], row[::-1], strict=True)) for row in rows]
+        except (csv.Error, IndexError) as error:
+            raise ValueError(str(error)) from error

@@ -1,5 +1,7 @@
 """Files that are whole or not there."""
 
+import pathlib
+
 import pytest
 
 from mgr_jax import files
@@ -26,16 +28,33 @@ def test_write_whole_keeps_the_old_file_if_it_fails_on_the_way(tmp_path, monkeyp
     assert path.read_text() == "old"
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_read_csv_takes_the_delimiter_of_the_header(tmp_path, delimiter):
-    path = tmp_path / "table.csv"
-    path.write_text(f'\ufeff A{delimiter}b\n"x{delimiter}y"{delimiter} 1 \n\n', "utf-8")
-    assert files.read_csv(path) == [{"a": f"x{delimiter}y", "b": "1"}]
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="needs /dev/full")
+def test_write_whole_names_the_file_on_a_full_disk_and_leaves_no_part(tmp_path):
+    path = tmp_path / "file"
+    files.write_whole(path, "old")
+    (tmp_path / "file.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as error:
+        files.write_whole(path, "new")
+    assert error.value.filename == str(path)
+    assert path.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n", 'a,b\n"x', "a,b\n1,2,3\n", b"a,b\n\xff,1\n"])
-def test_read_csv_refuses_what_is_no_table(tmp_path, text):
-    path = tmp_path / "table.csv"
+def test_read_csv_inverts_csv_text(tmp_path):
+    rows = [["=a", "x,y", '"q"', -1.5], ["'=b", " @c", "line\nbreak", "-2"]]
+    path = tmp_path / "own.csv"
+    # A class may have the name of a column.
+    path.write_text(files.csv_text(["id", "label", "=t", "label"], rows), "utf-8")
+    assert files.read_csv(path) == [
+        {"id": "=a", "label": "x,y", "=t": '"q"'},
+        {"id": "'=b", "label": " @c", "=t": "line\nbreak"},
+    ]
+    assert files.csv_line(["=1+1", "-1", -1]) == "'=1+1,-1,-1"
+
+
+@pytest.mark.parametrize("text", ["", 'a,b\n"x', "a,b\n1,2,3\n", b"a,b\n\xff,1\n"])
+def test_read_csv_refuses_what_is_damaged(tmp_path, text):
+    path = tmp_path / "own.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(ValueError, match=r"rows|unexpected end|cells|utf-8"):
+    with pytest.raises(ValueError, match=r"empty|unexpected end|zip|utf-8"):
         files.read_csv(path)

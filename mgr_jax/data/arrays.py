@@ -1,36 +1,28 @@
 """Arrays: spectrograms that were computed elsewhere, in one `.npz` or `.npy` file.
 
 A file holds `spectrogram` `[N, frames, bins]`, `label` and `track_id` `[N]` and, where known,
-`split` (`train`, `valid`, `test` or empty), `artist` and `recording` `[N]`. Values are floats, or
-uint8 with the scalars `scale` and `offset`: `uint8 * scale + offset`. A `.npy` file is a structured
-array of N rows with these fields. If all ids are GTZAN's, fields that the file lacks are taken from
-`gtzan.facts`.
+`split` (`train`, `valid`, `test`, empty, or another of `catalog.PART_NAMES`), `artist` and
+`recording` `[N]`. Values are floats, or uint8 with the scalars `scale` and `offset`: `uint8 * scale +
+offset`. A `.npy` file is a structured array of N rows with these fields. If all ids are GTZAN's,
+fields that the file lacks are taken from `gtzan.facts`.
 """
 
 import dataclasses
 import functools
 import os
 import pathlib
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
+from mgr_jax import array_file
 from mgr_jax.data import gtzan
-from mgr_jax.data.catalog import PARTS, Track
+from mgr_jax.data.catalog import PART_NAMES, Track
 from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
 
 TEXTS = ("track_id", "label", "split", "artist", "recording")
 Fields = dict[str, np.ndarray | None]
-# Exceptions of NumPy and zipfile for damaged bytes.
-DAMAGED = (
-    OSError, ValueError, TypeError, EOFError, KeyError, SyntaxError, OverflowError, MemoryError,
-    RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +103,8 @@ def make_tracks(path: pathlib.Path, values: dict[str, list[str]]) -> tuple[Track
         "the file has no track": not ids,
         "a track_id or a label is empty": "" in ids or "" in values["label"],
         "a track_id is there twice": len(set(ids)) < len(ids),
-        "a split is not train, valid, test or empty": {*values.get("split", ())} - {"", *PARTS},
+        "a split is not train, valid, test or empty": {v.lower() for v in values.get("split", ())}
+        - PART_NAMES.keys(),
         "a track_id or a label has a line break": any(
             not v.isprintable() for v in (*ids, *values["label"])
         ),
@@ -123,7 +116,8 @@ def make_tracks(path: pathlib.Path, values: dict[str, list[str]]) -> tuple[Track
     known = [facts.get(name, gtzan.Facts("", "", "")) for name in ids]
     artists = values.get("artist", [fact.artist for fact in known])
     recordings = values.get("recording", [fact.recording for fact in known])
-    parts = values.get("split", [fact.part for fact in known])
+    parts = [PART_NAMES[part.lower()] for part in values.get("split", ())]
+    parts = parts or [fact.part for fact in known]
     columns = zip(ids, values["label"], artists, recordings, parts, strict=True)
     return tuple(Track(name, str(path), *row) for name, *row in columns)
 
@@ -195,29 +189,24 @@ def read_fields(path: pathlib.Path, names: Sequence[str], *, bare: str = "") -> 
     An array without fields has the name `bare`, and is refused if that is empty.
     """
     try:
-        with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if not isinstance(loaded, np.ndarray):
-                return {name: loaded[name] if name in loaded.files else None for name in names}
-            if bare and loaded.dtype.names is None:
-                return {name: loaded if name == bare else None for name in names}
-            if loaded.dtype.names is None or loaded.ndim != 1:
-                raise UserError(
-                    f"data.root {path}: one bare array; give a .npz with spectrogram, label"
-                    " and track_id, or a structured array of these fields"
-                )
-            known = loaded.dtype.names
-            return {name: np.array(loaded[name]) if name in known else None for name in names}
-    except DAMAGED as error:
-        reason = reason_of(error)
+        loaded = array_file.read(path, names)
+    except (OSError, ValueError) as error:
+        reason = array_file.reason_of(error)
         raise UserError(
             f"data.root {path}: cannot be read ({reason}); give a .npz or .npy file without objects"
         ) from error
-
-
-def reason_of(error: Exception) -> str:
-    """Return what a damaged file has raised as one short line."""
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    rows = loaded.get("")
+    if rows is None:
+        return {name: loaded.get(name) for name in names}
+    if bare and rows.dtype.names is None:
+        return {name: rows if name == bare else None for name in names}
+    if rows.dtype.names is None or rows.ndim != 1:
+        raise UserError(
+            f"data.root {path}: one bare array; give a .npz with spectrogram, label and track_id,"
+            " or a structured array of these fields"
+        )
+    known = rows.dtype.names
+    return {name: np.array(rows[name]) if name in known else None for name in names}
 
 
 def decode(path: pathlib.Path, name: str, values: np.ndarray) -> list[str]:

@@ -1,12 +1,25 @@
 """Tracks and catalogs: the recordings of a data set, as values."""
 
+import collections
 import dataclasses
 import hashlib
 import json
 import pathlib
+import unicodedata
 from collections.abc import Iterable, Mapping
 
+from mgr_jax.escape import printable
+
 PARTS = ("train", "valid", "test")
+# Names of the parts in tables and folders, in lower case; "" is a track in no part.
+PART_NAMES = {
+    **dict.fromkeys(("train", "training", "tr", "trn"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "va"), "valid"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation", "te", "tst"), "test"),
+    **dict.fromkeys(("", "-", "none", "nan", "unused", "excluded", "left_out", "skip"), ""),
+}
+# What pandas and spreadsheets write for a missing value.
+_MISSING = frozenset({"", "nan", "<na>", "na", "n/a", "#n/a", "none", "null", "nat"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,21 +53,64 @@ class Catalog:
     """Tracks sorted by id and labels sorted by name; a track's class is its label's index.
 
     `skipped` counts, by reason, what is not a track (`._*` files, other formats, empty folders).
+    `content` has the hash of a track's file, once it is decoded.
     """
 
     name: str
     tracks: tuple[Track, ...]
     labels: tuple[str, ...]
     skipped: tuple[tuple[str, int], ...] = ()
+    content: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
     def hash(self) -> str:
-        """Return the SHA-256 of the labels and of all fields of the tracks but their paths."""
+        """Return the SHA-256 of labels, files and all fields of the tracks but their paths."""
         facts = [[t.id, t.label, t.artist, t.recording, t.part] for t in self.tracks]
-        return hashlib.sha256(json.dumps([self.labels, facts]).encode()).hexdigest()
+        content = [sorted(self.content.items())] if self.content else []
+        return hashlib.sha256(json.dumps([self.labels, facts, *content]).encode()).hexdigest()
 
 
 def from_tracks(name: str, tracks: Iterable[Track], skipped: Mapping[str, int]) -> Catalog:
-    """Return the catalog of `tracks`, sorted; `skipped` counts what was left out, by reason."""
-    tracks = tuple(sorted(tracks, key=lambda track: track.id))
+    """Return the catalog of `tracks`, sorted; `skipped` counts what was left out, by reason.
+
+    Ids, labels, artists and recordings are printable. Labels that are the same text in another
+    Unicode form or with other spaces are one; an artist or recording like `nan` is unknown.
+    """
+    tracks = tuple(sorted(map(_clean, tracks), key=lambda track: track.id))
     labels = tuple(sorted({track.label for track in tracks}))
     return Catalog(name, tracks, labels, tuple(sorted(skipped.items())))
+
+
+def _clean(track: Track) -> Track:
+    clean = {
+        "id": printable(track.id),
+        "label": clean_label(track.label),
+        "artist": _known(track.artist),
+        "recording": _known(track.recording),
+    }
+    if all(getattr(track, name) == text for name, text in clean.items()):
+        return track
+    return dataclasses.replace(track, **clean)
+
+
+def clean_label(label: str) -> str:
+    """Return `label` in composed Unicode (NFC), printable, with single spaces between words."""
+    return printable(" ".join(unicodedata.normalize("NFC", label).split()))
+
+
+def _known(name: str) -> str:
+    return "" if name.strip().lower() in _MISSING else printable(name)
+
+
+def check_labels(labels: Iterable[str]) -> None:
+    """Raise `ValueError` for a label that is a missing value, or two that differ in case alone."""
+    spellings = collections.defaultdict(list)
+    for label in sorted(labels):
+        if label.lower() in _MISSING:
+            raise ValueError(f"label {label!r} is a missing value; name the class of each track")
+        spellings[unicodedata.normalize("NFKC", label).casefold()].append(label)
+    for names in spellings.values():
+        if len(names) > 1:
+            raise ValueError(
+                f"labels {' and '.join(map(ascii, names))} differ in case or in the form of their"
+                " letters alone; spell each class in one way"
+            )

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from mgr_jax.data import arrays, gtzan
+from mgr_jax import array_file
+from mgr_jax.data import arrays, gtzan, tables
 from mgr_jax.data.catalog import Track
 from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
-from mgr_jax.files import read_csv
 
 _VECTORS = ("embedding", "embeddings")
 _GTZAN_FILE = re.compile(r"(?:.*[/\\])?([a-z]+\.\d{5})(?:\.\w+)?")
@@ -132,12 +132,18 @@ def _read_texts(path: pathlib.Path) -> dict[str, list[str]]:
 def _read_beside(path: pathlib.Path, table: pathlib.Path, fields: arrays.Fields) -> arrays.Fields:
     """Return the fields that the CSV `table` has and the file lacks, in the order of its rows."""
     try:
-        rows = read_csv(table)
+        rows = tables.read_table(table, known=arrays.TEXTS).rows
+        if not rows:
+            raise ValueError("it has no rows")
     except (OSError, ValueError) as error:
         raise UserError(f"data.root {path}: {table.name} cannot be read ({error})") from error
     if fields["track_id"] is not None:
         ids = arrays.decode(path, "track_id", fields["track_id"])
         by_id = {row.get("track_id"): row for row in rows}
+        if any(by_id[row.get("track_id")] != row for row in rows):
+            raise UserError(
+                f"data.root {path}: {table.name} has two different lines of one track_id; keep one"
+            )
         missing = sorted(set(ids) - by_id.keys())
         if missing:
             raise UserError(
@@ -160,6 +166,7 @@ def _read(path: pathlib.Path, names: tuple[str, ...]) -> arrays.Fields:
         ) from error
     try:
         known = [name for name in names if name in parquet.read_schema(path).names]
+        _check_size(path, parquet.read_metadata(path))
         table = parquet.read_table(path, columns=known)
         columns = {name: table[name].combine_chunks() for name in known}
         values = {
@@ -169,9 +176,16 @@ def _read(path: pathlib.Path, names: tuple[str, ...]) -> arrays.Fields:
             for name, column in columns.items()
         }
     except (OSError, ValueError, TypeError, NotImplementedError) as error:
-        reason = arrays.reason_of(error)
+        reason = array_file.reason_of(error)
         raise UserError(f"data.root {path}: cannot be read ({reason})") from error
     return dict.fromkeys(names) | values
+
+
+def _check_size(path: pathlib.Path, metadata: Any) -> None:
+    """Raise `ValueError` if the columns of a Parquet file would fill the memory."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    values = sum(g.column(i).num_values for g in groups for i in range(metadata.num_columns))
+    array_file.check_unpacked("the file", num_bytes=4 * values, in_file=path.stat().st_size)
 
 
 def _to_numpy(column: Any) -> np.ndarray:

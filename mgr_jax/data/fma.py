@@ -5,12 +5,14 @@ is the official one, which keeps every artist in one part.
 """
 
 import collections
+import contextlib
 import csv
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 from mgr_jax.config_sections import FMA_SUBSETS
+from mgr_jax.data import tables
 from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 
@@ -68,28 +70,48 @@ def _rows(path: pathlib.Path) -> Iterator[dict]:
     """Yield rows of `tracks.csv`; its first two lines name the group and field of each column."""
     if not path.is_file():
         raise UserError(f"data.root: {path} is missing; unpack fma_metadata.zip there")
-    limit = csv.field_size_limit(_WIDEST)
+    known = {name for column in _COLUMNS.values() for name in column}
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = csv.reader(file)
-            groups, fields, _ = next(lines, []), next(lines, []), next(lines, [])
-            header = list(zip(groups, fields, strict=False))
-            missing = [name for name in _COLUMNS.values() if name not in header]
-            if missing:
-                raise UserError(f"{path}: column {'/'.join(missing[0])} is missing; restore it")
-            columns = {name: header.index(column) for name, column in _COLUMNS.items()}
-            for line in lines:
+        with _long_cells(), tables.open_rows(path, known=known) as (lines, _):
+            columns, ids = _header(path, lines), set()
+            for number, line in lines:
                 try:
                     row: dict[str, Any] = {name: line[column] for name, column in columns.items()}
                     row["id"] = int(line[0])
                     if row["split"] not in _PARTS:
                         raise ValueError(f"split {row['split']!r}")
+                    if row["id"] in ids:
+                        raise ValueError(f"track {row['id']} is there twice")
                 except (ValueError, IndexError) as error:
                     raise UserError(
-                        f"{path}: line {lines.line_num} is damaged ({error}); restore the file"
+                        f"{path}: line {number} is damaged ({error}); restore the file"
                     ) from error
+                ids.add(row["id"])
                 yield row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); restore it") from error
+
+
+def _header(path: pathlib.Path, lines: Iterator[tables.Row]) -> dict[str, int]:
+    """Read the three lines of the header; return the place of each of `_COLUMNS`."""
+    groups, fields, index = (next(lines, (0, []))[1] for _ in range(3))
+    header = list(zip(groups, fields, strict=False))
+    missing = [name for name in _COLUMNS.values() if name not in header]
+    if missing:
+        raise UserError(f"{path}: column {'/'.join(missing[0])} is missing; restore it")
+    if index[:1] != ["track_id"] or any(index[1:]):
+        start = ", ".join(index[:3])[:60]
+        raise UserError(
+            f"{path}: its third line is {start!r}, not 'track_id' alone; restore the file as it was"
+            " published, with three lines of header"
+        )
+    return {name: header.index(column) for name, column in _COLUMNS.items()}
+
+
+@contextlib.contextmanager
+def _long_cells() -> Iterator[None]:
+    limit = csv.field_size_limit(_WIDEST)
+    try:
+        yield
     finally:
         csv.field_size_limit(limit)

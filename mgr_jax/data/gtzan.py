@@ -15,6 +15,7 @@ import functools
 import importlib.resources
 from typing import NamedTuple
 
+from mgr_jax.data import tables
 from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 
@@ -87,15 +88,14 @@ def read_checksums(path: str) -> dict[str, str]:
 
 def _read_rows(path: str, required: set[str]) -> dict[str, dict[str, str]]:
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            names = rows.fieldnames or ()
-            missing = required - set(names)
-            if missing:
-                raise UserError(f"data.facts {path}: column {min(missing)!r} is missing; add it")
-            return {
-                row["track_id"].strip(): {name: (row[name] or "").strip() for name in names}
-                for row in rows
-            }
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table = tables.read_table(path, known={*required, "artist", "recording", "md5"})
+    except (OSError, ValueError) as error:
         raise UserError(f"data.facts {path}: cannot be read ({error}); give a CSV file") from error
+    try:
+        table.require(*required)
+    except ValueError as error:
+        raise UserError(f"data.facts {path}: {error}; add it") from error
+    rows = {row["track_id"]: row for row in table.rows}
+    if len(rows) < len(table.rows):
+        raise UserError(f"data.facts {path}: a track_id is there twice; keep one line each")
+    return rows

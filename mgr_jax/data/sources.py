@@ -1,18 +1,18 @@
 """Data sets by name: reads the catalog of tracks with their labels, artists and recordings."""
 
 import collections
-import csv
+import dataclasses
 import os
 import pathlib
-import unicodedata
 from collections.abc import Mapping, Sequence
 
 import soundfile
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import arrays, ballroom, embeddings, fma, gtzan
-from mgr_jax.data.catalog import PARTS, Catalog, Track, from_tracks
+from mgr_jax.data import arrays, ballroom, csv_manifest, embeddings, fma, gtzan, layouts, same_file
+from mgr_jax.data.catalog import Catalog, Track, check_labels, from_tracks
 from mgr_jax.errors import UserError
+from mgr_jax.escape import printable
 
 # The formats of libsndfile, with common other suffixes; all else in a data set is not audio. RAW
 # has no header that gives its rate.
@@ -36,7 +36,14 @@ def make_catalog(data: config_lib.Data) -> Catalog:
 
         catalog = shards.read_catalog(data.root)
     else:
-        catalog = from_tracks(data.name, *_READERS[data.name](data))
+        tracks, skipped = _READERS[data.name](data)
+        if data.name in _FOLDERS:
+            tracks, skipped = _one_label_a_file(tracks, skipped)
+        catalog = from_tracks(data.name, tracks, skipped)
+    try:
+        check_labels(catalog.labels)
+    except ValueError as error:
+        raise UserError(f"data.root {data.root}: {error}") from error
     if len(catalog.labels) < 2:
         raise UserError(
             f"data.root {data.root}: only one class ({', '.join(catalog.labels)}); a classifier"
@@ -55,10 +62,11 @@ def _band(data: config_lib.Data) -> Tracks:
 
 
 def _folder(data: config_lib.Data) -> Tracks:
-    """Read `root/<class>/**/*.{wav,au,...}`: the label is the folder below the root."""
+    """Read `root/<class>/**/*.{wav,au,...}`, or another of `layouts.classes`."""
     root = _existing_folder(data.root)
     skipped = collections.Counter()
-    classes, files = [], []
+    classes: list[pathlib.Path] = []
+    files: list[pathlib.Path] = []
     for path in root.iterdir():
         if _is_hidden(path.name):
             continue
@@ -69,20 +77,40 @@ def _folder(data: config_lib.Data) -> Tracks:
         elif _is_audio(path.name):
             skipped["audio outside of a class folder"] += 1
     for folder in classes:
-        files += [(folder.name, path) for path in _audio_files(folder, skipped)]
+        files += _audio_files(folder, skipped)
     if not files:
         raise UserError(
             f"data.root {root}: no audio file in {len(classes)} class folder(s); expected"
             " root/<class>/*.wav (or au, flac, ogg, mp3)"
         )
     # Files that differ only in their suffix are taken for one recording, encoded twice.
-    stems = collections.Counter(path.with_suffix("") for _, path in files)
+    stems = collections.Counter(path.with_suffix("") for path in files)
+    names = [path.relative_to(root) for path in files]
+    try:
+        places = layouts.classes(names)
+    except ValueError as error:
+        raise UserError(f"data.root {root}: {error}") from error
     tracks = []
-    for label, path in files:
-        name, stem = path.relative_to(root), path.with_suffix("")
-        recording = _text(stem.relative_to(root).as_posix()) if stems[stem] > 1 else ""
-        tracks.append(Track(_text(name.as_posix()), str(path), _text(label), recording=recording))
+    for path, name, (label, part) in zip(files, names, places, strict=True):
+        recording = name.with_suffix("").as_posix() if stems[path.with_suffix("")] > 1 else ""
+        tracks.append(Track(name.as_posix(), str(path), label, recording=recording, part=part))
     return tracks, skipped
+
+
+def _one_label_a_file(tracks: Sequence[Track], skipped: Mapping[str, int]) -> Tracks:
+    """Leave out the tracks of a file that links put in two classes; others are one recording."""
+    changed: dict[str, Track | None] = {}
+    skipped = collections.Counter(skipped)
+    for members in same_file.groups(tracks):
+        if len({track.label for track in members}) > 1:
+            names = " = ".join(printable(track.id) for track in members[:3])
+            skipped[f"the same file under two labels ({names})"] += len(members)
+            changed |= {track.id: None for track in members}
+        else:
+            recording = members[0].recording or members[0].id
+            changed |= {t.id: dataclasses.replace(t, recording=recording) for t in members}
+    kept = [changed.get(track.id, track) for track in tracks]
+    return [track for track in kept if track is not None], skipped
 
 
 def _gtzan(data: config_lib.Data) -> Tracks:
@@ -117,57 +145,10 @@ def _gtzan(data: config_lib.Data) -> Tracks:
 
 
 def _manifest(data: config_lib.Data) -> Tracks:
-    """Read a CSV with `path,label` and, where known, `id,artist,recording,split`.
-
-    Paths are relative to the CSV. Every wrong row is listed, not only the first.
-    """
     root = pathlib.Path(os.path.expanduser(data.root))
     if not root.is_file():
         raise UserError(f"data.root {root}: no such file; data.name 'manifest' needs a CSV file")
-    tracks: list[Track] = []
-    wrong: list[str] = []
-    try:
-        with open(root, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            missing = {"path", "label"} - set(rows.fieldnames or ())
-            if missing:
-                raise UserError(f"data.root {root}: column {min(missing)!r} is missing; add it")
-            ids, paths = set(), set()
-            for row in rows:
-                value = {name: (row[name] or "").strip() for name in rows.fieldnames or ()}
-                track = _manifest_track(value, root.parent)
-                faults = {
-                    "has no path or no label": not value["path"] or not track.label,
-                    "has a path with a null character": "\0" in value["path"],
-                    f"repeats id {track.id!r}": track.id in ids,
-                    # Under another id it could be in two parts.
-                    f"repeats path {value['path']!r}": track.path in paths and track.id not in ids,
-                    f"has split {track.part!r}": track.part not in ("", *PARTS),
-                }
-                wrong += [
-                    f"line {rows.line_num} {fault}" for fault, is_so in faults.items() if is_so
-                ]
-                ids.add(track.id)
-                paths.add(track.path)
-                tracks.append(track)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"data.root {root}: not a readable CSV ({error})") from error
-    if wrong:
-        raise UserError(f"data.root {root}: {_some(wrong)}; correct these rows")
-    if not tracks:
-        raise UserError(f"data.root {root}: the CSV has no rows; add one per track")
-    return tracks, {}
-
-
-def _manifest_track(value: dict[str, str], folder: pathlib.Path) -> Track:
-    return Track(
-        id=_text(value.get("id") or value["path"]),
-        path=str(folder / value["path"]),
-        label=_text(value["label"]),
-        artist=value.get("artist", ""),
-        recording=value.get("recording", ""),
-        part=value.get("split", ""),
-    )
+    return csv_manifest.read(root), {}
 
 
 def _existing_folder(root: str) -> pathlib.Path:
@@ -188,7 +169,7 @@ def _audio_files(folder: pathlib.Path, skipped: collections.Counter) -> list[pat
     files = []
 
     def refuse(error: OSError) -> None:
-        skipped[f"folder that cannot be read ({_text(error.filename)}: {error.strerror})"] += 1
+        skipped[f"folder that cannot be read ({printable(error.filename)}: {error.strerror})"] += 1
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
         for name in folders:
@@ -201,18 +182,11 @@ def _audio_files(folder: pathlib.Path, skipped: collections.Counter) -> list[pat
             elif _is_audio(name):
                 files.append(pathlib.Path(parent, name))
             else:
-                suffix = _text(pathlib.Path(name).suffix.lower())
+                suffix = printable(pathlib.Path(name).suffix.lower())
                 skipped[f"not audio ({suffix or 'no suffix'})"] += 1
     if not files:
-        skipped[f"folder without audio ({_text(folder.name)})"] += 1
+        skipped[f"folder without audio ({printable(folder.name)})"] += 1
     return sorted(files)
-
-
-def _text(name: str) -> str:
-    """Return `name` as one printable line: line breaks and invalid bytes are escaped."""
-    name = name.encode("utf-8", "backslashreplace").decode("utf-8")
-    breaks = {c for c in name if unicodedata.category(c) in ("Cc", "Zl", "Zp")}
-    return name.translate({ord(c): c.encode("unicode_escape").decode() for c in breaks})
 
 
 def _some(items: list[str]) -> str:
@@ -228,6 +202,8 @@ def _is_audio(name: str) -> bool:
     return pathlib.Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
+# Data sets whose files are found by looking into folders.
+_FOLDERS = ("folder", "gtzan", "ballroom")
 _READERS = {
     "band": _band,
     "gtzan": _gtzan,

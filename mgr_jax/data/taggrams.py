@@ -9,7 +9,7 @@ import pathlib
 
 import numpy as np
 
-from mgr_jax.data import arrays
+from mgr_jax import array_file
 from mgr_jax.errors import UserError
 
 _FIELDS = ("taggram", "track_id", "window")
@@ -26,16 +26,16 @@ def read(path: str, *, num_tags: int) -> dict[str, np.ndarray]:
     if not path or not file.is_file():
         raise UserError(f"taggrams {path or '(empty)'}: no such file; give a .npz file")
     try:
-        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as loaded:
-            missing = [name for name in _FIELDS if name not in loaded.files]
-            if missing:
-                raise UserError(f"taggrams {file}: array {missing[0]!r} is missing; add it")
-            taggram, ids, windows = (loaded[name] for name in _FIELDS)
-    except arrays.DAMAGED as error:
-        reason = arrays.reason_of(error)
+        loaded = array_file.read(file, _FIELDS)
+    except (OSError, ValueError) as error:
+        reason = array_file.reason_of(error)
         raise UserError(
             f"taggrams {file}: cannot be read ({reason}); give a .npz file without objects"
         ) from error
+    missing = [name for name in _FIELDS if name not in loaded]
+    if missing:
+        raise UserError(f"taggrams {file}: array {missing[0]!r} is missing; add it")
+    taggram, ids, windows = (loaded[name] for name in _FIELDS)
     rows = len(ids) if ids.ndim == 1 else 0
     if not rows or taggram.shape != (rows, num_tags) or windows.shape != (rows,):
         raise UserError(

@@ -29,6 +29,10 @@ WEIGHTS = {  # name in Keras -> (collection, name here)
 }
 
 
+# A file may claim any shape without holding its values; the BBNN has below 1 MB.
+_MOST_BYTES = 1 << 28
+
+
 class Imported(NamedTuple):
     """The variables in a file, and the size of the network that they fit."""
 
@@ -56,7 +60,7 @@ def read(path: str | os.PathLike) -> Imported:
         with h5py.File(path, "r") as file:
             root: Any = file.get("model_weights", file)
             layers = _layers(root)
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} cannot be read as an HDF5 file: {error}") from error
     convolutions = len(layers["conv2d"])
     num_modules = (convolutions - 2) // len(UNITS)
@@ -89,11 +93,20 @@ def read(path: str | os.PathLike) -> Imported:
 def _layers(root: h5py.Group) -> dict[str, list[tuple[str, dict[str, np.ndarray]]]]:
     """Return the layers with weights, by kind, in the order of their numbers."""
     layers: dict[str, list] = {kind: [] for kind in KINDS}
+    left = _MOST_BYTES
     for name, group in root.items():
         weights = {}
 
-        def collect(key: str, item: Any, weights: dict = weights) -> None:
+        def collect(key: str, item: Any, weights: dict = weights, layer: str = name) -> None:
+            nonlocal left
             if isinstance(item, h5py.Dataset):
+                left -= item.nbytes if item.shape is not None else 0
+                if item.dtype.kind not in "fiu" or item.shape is None or left < 0:
+                    raise ValueError(
+                        f"{root.file.filename}: layer {layer}: {key.rsplit('/', 1)[-1]} claims"
+                        f" {item.shape} values of {item.dtype}; a BBNN has below"
+                        f" {_MOST_BYTES >> 20} MiB of numbers"
+                    )
                 weights[key.rsplit("/", 1)[-1].split(":")[0]] = item[()]
 
         if not isinstance(group, h5py.Group) or name == "optimizer_weights":

@@ -83,7 +83,7 @@ def test_a_csv_beside_the_file_gives_labels_by_track_id(tmp_path):
     with pytest.raises(UserError, match=r"file\.csv has no line for 2 of its tracks \('a'\)"):
         embeddings.read_tracks(root)
     table.write_text("track_id,label\nc\n")
-    with pytest.raises(UserError, match="row 1 has 1 cells, the header 2"):
+    with pytest.raises(UserError, match="line 2 has 1 cells, the header 2"):
         embeddings.read_tracks(root)
 
 

@@ -22,12 +22,15 @@ ROWS = [
 ]
 
 
-def _write(root, rows=ROWS, fields=FIELDS, subset="small"):
+INDEX = ["track_id", *[""] * 7]
+
+
+def _write(root, rows=ROWS, fields=FIELDS, subset="small", index=INDEX, encoding="utf-8", **form):
     (root / "fma_metadata").mkdir(parents=True)
     (root / f"fma_{subset}").mkdir()
-    with open(root / "fma_metadata" / "tracks.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerows([GROUPS, fields, ["track_id", *[""] * 7], *rows])
+    with open(root / "fma_metadata" / "tracks.csv", "w", newline="", encoding=encoding) as file:
+        writer = csv.writer(file, **form)
+        writer.writerows([GROUPS, fields, index, *rows])
     return root
 
 
@@ -96,6 +99,24 @@ def test_fma_damaged_row_is_named(tmp_path, bad):
 def test_fma_column_missing_is_named(tmp_path):
     with pytest.raises(UserError, match="track/genre_top"):
         _catalog(_write(tmp_path, fields=[*FIELDS[:6], "genres", "title"]))
+
+
+def test_fma_header_of_other_than_three_lines_is_refused(tmp_path):
+    for folder, index in (("two", ROWS[0]), ("four", ["", *FIELDS[1:]])):
+        _write(tmp_path / folder, index=index)
+        with pytest.raises(UserError, match=r"its third line is .*, not 'track_id' alone"):
+            _catalog(tmp_path / folder)
+
+
+def test_fma_reads_a_table_that_a_spreadsheet_has_saved(tmp_path):
+    expected = _catalog(_write(tmp_path / "a"))
+    actual = _catalog(_write(tmp_path / "b", encoding="utf-16", delimiter=";"))
+    assert actual.hash() == expected.hash()
+
+
+def test_fma_track_that_is_there_twice_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"line \d+ is damaged \(track 2 is there twice\)"):
+        _catalog(_write(tmp_path, [*ROWS, ROWS[0]]))
 
 
 def test_fma_without_a_track_of_the_subset_is_refused(tmp_path):

@@ -148,6 +148,28 @@ def test_folder_takes_files_that_differ_in_suffix_for_one_recording(tmp_path):
     assert recordings == {"a/1.wav": "a/1", "a/1.mp3": "a/1", "a/2.wav": "", "b/1.wav": ""}
 
 
+def test_folder_of_parts_is_a_split_of_the_classes_below(tmp_path):
+    _touch(tmp_path, *(f"{p}/{c}/{i}.wav" for p in ("train", "test") for c in "ab" for i in (0, 1)))
+    catalog = _make(tmp_path)
+    assert catalog.labels == ("a", "b")
+    assert {(t.id.partition("/")[0], t.part) for t in catalog.tracks} == {
+        ("train", "train"), ("test", "test")
+    }  # fmt: skip
+    _touch(tmp_path, "folk/1.wav")
+    assert "'folk' is none" in _refused(tmp_path)
+
+
+def test_folder_leaves_out_a_file_that_links_put_in_two_classes(tmp_path):
+    _touch(tmp_path, "a/1.wav", "a/2.wav", "b/3.wav")
+    (tmp_path / "b" / "link.wav").symlink_to("../a/1.wav")
+    os.link(tmp_path / "a" / "2.wav", tmp_path / "a" / "hard.wav")
+    catalog = _make(tmp_path)
+    assert _ids(catalog) == ["a/2.wav", "a/hard.wav", "b/3.wav"]
+    assert catalog.skipped == (("the same file under two labels (a/1.wav = b/link.wav)", 2),)
+    # In one class, both are one recording.
+    assert len({track.recording for track in catalog.tracks[:2]} - {""}) == 1
+
+
 def test_folder_takes_any_name(tmp_path):
     _touch(tmp_path, "drum, bass/ä: 音.wav", 'rock "n" roll/a\nb.wav')
     raw = os.path.join(os.fsencode(tmp_path), b"drum, bass", b"\xe9t\xe9.wav")
@@ -262,15 +284,18 @@ def test_manifest_reads_all_columns(tmp_path):
 
 
 def test_manifest_needs_two_columns_only(tmp_path):
-    path = _manifest(tmp_path, 'path,label\n" b, c.wav ", rock \na.wav,jazz,surplus\n')
+    path = _manifest(tmp_path, 'path,label\n" b, c.wav ", rock \na.wav,jazz,\n')
     catalog = _make(path, "manifest")
     assert [(t.id, t.label) for t in catalog.tracks] == [("a.wav", "jazz"), ("b, c.wav", "rock")]
+    # Which cell is the label?
+    path = _manifest(tmp_path, "path,label\na, b.wav,rock\nc.wav,jazz\n")
+    assert "line 2 has 3 cells, the header 2" in _refused(path, "manifest")
 
 
 def test_manifest_lists_every_wrong_row(tmp_path):
     path = _manifest(
         tmp_path,
-        "path,label,split\na.wav,rock,\na.wav,jazz,\n,rock,\n  ,rock,\nb.wav\nc.wav,rock,testing\n",
+        "path,label,split\na.wav,rock,\na.wav,jazz,\n,rock,\n  ,rock,\nb.wav\nc.wav,rock,tset\n",
     )
     message = _refused(path, "manifest")
     for fault in (
@@ -281,14 +306,66 @@ def test_manifest_lists_every_wrong_row(tmp_path):
         "; and ",
     ):
         assert fault in message
-    path = _manifest(tmp_path, "path,label,split\na.wav,rock,testing\nb\0.wav,jazz,\n")
+    path = _manifest(tmp_path, "path,label,split\na.wav,rock,practice\nb\0.wav,jazz,\n")
     message = _refused(path, "manifest")
-    assert "line 2 has split 'testing'; line 3 has a path with a null character" in message
+    assert "line 2 has split 'practice' (give train, valid, test or nothing); line 3 has" in message
+    assert "line 3 has a path with a null character" in message
 
 
 def test_manifest_refuses_one_file_under_two_ids(tmp_path):
     path = _manifest(tmp_path, "id,path,label\n1,a.wav,rock\n2,a.wav,rock\n3,b.wav,jazz\n")
     assert "line 3 repeats path 'a.wav'" in _refused(path, "manifest")
+
+
+@pytest.mark.parametrize("other", ["./a.wav", "sub/../a.wav", "link.wav", "hard.wav", "ABSOLUTE"])
+def test_manifest_refuses_one_file_however_its_path_is_spelled(tmp_path, other):
+    _touch(tmp_path, "a.wav", "b.wav", "sub/c.wav")
+    (tmp_path / "link.wav").symlink_to("a.wav")
+    os.link(tmp_path / "a.wav", tmp_path / "hard.wav")
+    other = other.replace("ABSOLUTE", str(tmp_path / "a.wav"))
+    path = _manifest(tmp_path, f"path,label\na.wav,rock\nb.wav,jazz\n{other},jazz\n")
+    assert f"line 4 repeats path {other!r} of line 2" in _refused(path, "manifest")
+    # Whether or not there is a file.
+    path = _manifest(tmp_path, "path,label\nx/y.wav,rock\nx/./y.wav,jazz\n")
+    assert "line 3 repeats path 'x/./y.wav' of line 2" in _refused(path, "manifest")
+
+
+@pytest.mark.parametrize("column", ["split", "Part"])
+def test_manifest_takes_the_usual_names_of_the_parts(tmp_path, column):
+    names = ("train", "TRAINING", "val", "dev", "validation", "Test", "eval", "", "nan")
+    rows = "".join(f"{i}.wav;{'ab'[i % 2]};{name}\n" for i, name in enumerate(names))
+    catalog = _make(_manifest(tmp_path, f"path;label;{column}\n{rows}"), "manifest")
+    assert [track.part for track in catalog.tracks] == [
+        "train", "train", "valid", "valid", "valid", "test", "test", "", ""
+    ]  # fmt: skip
+    path = _manifest(tmp_path, "path,label,split,part\na,x,train,test\n")
+    assert "columns 'split' and 'part' say the same" in _refused(path, "manifest")
+
+
+def test_manifest_labels_in_another_unicode_form_or_with_spaces_are_one_class(tmp_path):
+    rows = "a,Mu\u0308sik\nb,M\u00fcsik\nc, M\u00fcsik\u00a0\nd,rock  'n'  roll\ne,rock 'n' roll\n"
+    catalog = _make(_manifest(tmp_path, f"path,label\n{rows}"), "manifest")
+    assert catalog.labels == ("M\u00fcsik", "rock 'n' roll")
+
+
+@pytest.mark.parametrize("other", ["rock", "ROCK", "\uff32ock"])
+def test_labels_that_differ_in_case_alone_are_refused(tmp_path, other):
+    path = _manifest(tmp_path, f"path,label\na,Rock\nb,{other}\nc,jazz\n")
+    assert "differ in case or in the form of their letters alone" in _refused(path, "manifest")
+    _touch(tmp_path / "root", "Rock/a.wav", f"{other}/b.wav")
+    assert "differ in case" in _refused(tmp_path / "root")
+
+
+@pytest.mark.parametrize("label", ["nan", "NaN", "None", "N/A", "null", "<NA>"])
+def test_labels_that_are_missing_values_are_refused(tmp_path, label):
+    path = _manifest(tmp_path, f"path,label\na,{label}\nb,rock\n")
+    assert f"label {label!r} is a missing value" in _refused(path, "manifest")
+
+
+def test_artists_that_are_missing_values_are_unknown(tmp_path):
+    rows = "a,x,nan,None\nb,y,Ann,NaN\n"
+    catalog = _make(_manifest(tmp_path, f"path,label,artist,recording\n{rows}"), "manifest")
+    assert [(t.artist, t.recording) for t in catalog.tracks] == [("", ""), ("Ann", "")]
 
 
 @pytest.mark.parametrize(
