@@ -4,27 +4,37 @@ Heavy imports stay inside the commands' functions, so that `--help` and a mistyp
 once.
 """
 
+import contextlib
 import ctypes
+import glob
+import io
 import os
+import pathlib
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from experiments import flag_errors
 from mgr_jax import config as config_lib
-from mgr_jax import schema
 from mgr_jax.errors import UserError
+from mgr_jax.escape import printable
 
 # Exit codes beside 0 and 1, in the convention of shells where there is one.
 INTERRUPTED = 130  # 128 + SIGINT
 CLOSED_PIPE = 141  # 128 + SIGPIPE
 PREEMPTED = 75  # EX_TEMPFAIL: run it again; a cluster would take 0 for done.
 
-_NOT_LOADED = "Configuration is not available because of an earlier failure to load:"
+_CACHE_WARNING = re.compile(
+    r"Error (reading|writing) persistent compilation cache entry for '([^']+)': (.*)", re.DOTALL
+)
 
 # Environment variable -> parameter of `mallopt` with the same effect, and our value. A BBNN train
 # step of the quickstart takes 0.11 s and no page faults with both (2 cores, median of two turns).
@@ -82,9 +92,17 @@ def run_other(name: str, *arguments: str) -> None:
 
 def define_config() -> flags.FlagHolder:
     """Define the required flag `--config=FILE.py`, with overrides like `--config.data.root=DIR`."""
-    holder = config_flags.DEFINE_config_file("config", None, "Config file with get_config().")
+    holder = config_flags.DEFINE_config_file(
+        "config", None, "Python file with get_config(); --config.SECTION.FIELD=VALUE overrides it."
+    )
     flags.mark_flag_as_required("config")
+    _show_in_help("config")
     return holder
+
+
+def _show_in_help(name: str) -> None:
+    """Let `--help` list the flag, which is defined here, as one of the command."""
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
 
 def read_config(holder: flags.FlagHolder) -> config_lib.Config:
@@ -98,17 +116,37 @@ def read_config(holder: flags.FlagHolder) -> config_lib.Config:
         try:
             reason = f"get_config() returned {type(value.data).__name__}"
         except Exception as error:  # The user's file may raise anything.
-            reason = " ".join(str(error).split()).removeprefix(_NOT_LOADED).strip()
+            reason = flag_errors.loading_error(error)
         raise UserError(f"--config: {reason}; give a file whose get_config() returns a Config")
-    return config_lib.validate(config_lib.from_json(config_lib.to_json(value)))
+    values = config_lib.to_json(value)
+    _choose_length(values["data"], override_values(holder))
+    return config_lib.validate(config_lib.from_json(values))
+
+
+def _choose_length(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Let `data.clip_seconds` of the command line replace the `clip_samples` of a config file.
+
+    Raises:
+      UserError: if both are given.
+    """
+    seconds, samples = (f"data.{name}" in overrides for name in ("clip_seconds", "clip_samples"))
+    if seconds and not samples:
+        data["clip_samples"] = 0
+    elif data["clip_samples"] and data["clip_seconds"] != config_lib.Data.clip_seconds:
+        raise UserError(
+            f"data.clip_seconds is {data['clip_seconds']}, and data.clip_samples"
+            f" {data['clip_samples']}; give the length of a clip by one of them"
+        )
 
 
 def define_overrides() -> flags.FlagHolder:
     """Define the flags `--config.data.FIELD=VALUE`, which override the config of a workdir."""
     try:
-        return config_flags.DEFINE_config_dataclass("config", config_lib.Config())
+        holder = config_flags.DEFINE_config_dataclass("config", config_lib.Config())
+        _show_in_help("config")
+        return holder
     except KeyError as error:
-        _fail(f"a flag --config...: {_unknown_field(error)}")
+        _fail(flag_errors.unknown_field(error))
 
 
 def override_values(holder: flags.FlagHolder) -> dict[str, Any]:
@@ -122,8 +160,8 @@ def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> conf
     Raises:
       UserError: for a field outside `data`: the rest belongs to the trained model.
     """
-    values = config_lib.to_json(config)
-    for name, value in override_values(holder).items():
+    values, overrides = config_lib.to_json(config), override_values(holder)
+    for name, value in overrides.items():
         section, _, field = name.partition(".")
         if section != "data" or not field:
             raise UserError(
@@ -131,13 +169,21 @@ def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> conf
                 " --config.data.* can"
             )
         values["data"][field] = value
+    if {"data.clip_seconds", "data.clip_samples"} & overrides.keys():
+        _choose_length(values["data"], overrides)
     return config_lib.validate(config_lib.from_json(values))
 
 
-def set_up_jax() -> None:
-    """Set what the commands need beyond JAX's defaults; call it before JAX starts a backend."""
+def set_up_jax(*, deterministic: bool = False) -> None:
+    """Set what the commands need beyond JAX's defaults; call it before JAX starts a backend.
+
+    `deterministic` lets XLA choose kernels for GPUs that add in the same order at every run.
+    """
     keep_freed_memory()
     keep_compiled_programs()
+    if deterministic:
+        given = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true".strip()
 
 
 def keep_freed_memory() -> None:
@@ -170,40 +216,89 @@ def keep_compiled_programs() -> None:
 
     from mgr_jax.data.clips import cache_folder
 
-    if not jax.config.values["jax_compilation_cache_dir"]:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder("") / "xla"))
+    folder = jax.config.values["jax_compilation_cache_dir"]
+    if not folder:
+        folder = str(cache_folder("") / "xla")
+        jax.config.update("jax_compilation_cache_dir", folder)
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    _remove_damaged_programs(pathlib.Path(jax.config.values["jax_compilation_cache_dir"]))
+
+
+def _remove_damaged_programs(folder: pathlib.Path) -> None:
+    """Let JAX's warnings of damaged programs in its cache remove them, and fill one line each.
+
+    JAX never replaces an entry, so that it would compile and warn at every start.
+    """
+    show = warnings.showwarning
+
+    def show_or_remove(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        match = _CACHE_WARNING.match(str(message))
+        if not match:
+            show(message, *args, **kwargs)
+            return
+        verb, name, reason = match.groups()
+        for path in folder.glob(f"{glob.escape(name)}-*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        reason = " ".join(reason.split())[:200]
+        print(f"warning: {verb} the compiled {name} in {folder}: {reason}", file=sys.stderr)
+
+    warnings.showwarning = show_or_remove
+
+
+def _report_thread(args: threading.ExceptHookArgs) -> None:
+    """Print the failure of a background thread as one line; the command goes on without it."""
+    if args.exc_type is not SystemExit:
+        name = args.thread.name if args.thread else "a thread"
+        reason = " ".join(f"{args.exc_type.__name__}: {args.exc_value}".split())[:200]
+        print(f"warning: {name} has ended: {reason}", file=sys.stderr)
+    _remove_damaged_programs(pathlib.Path(folder))
+
+
+def _remove_damaged_programs(folder: pathlib.Path) -> None:
+    """Let JAX's warnings of damaged programs in its cache remove them, and fill one line each.
+
+    JAX never replaces an entry, so that it would compile and warn at every start.
+    """
+    show = warnings.showwarning
+
+    def show_or_remove(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        match = _CACHE_WARNING.match(str(message))
+        if not match:
+            show(message, *args, **kwargs)
+            return
+        verb, name, reason = match.groups()
+        for path in folder.glob(f"{glob.escape(name)}-*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        reason = " ".join(reason.split())[:200]
+        print(f"warning: {verb} the compiled {name} in {folder}: {reason}", file=sys.stderr)
+
+    warnings.showwarning = show_or_remove
+
+
+def _report_thread(args: threading.ExceptHookArgs) -> None:
+    """Print the failure of a background thread as one line; the command goes on without it."""
+    if args.exc_type is not SystemExit:
+        name = args.thread.name if args.thread else "a thread"
+        reason = " ".join(f"{args.exc_type.__name__}: {args.exc_value}".split())[:200]
+        print(f"warning: {name} has ended: {reason}", file=sys.stderr)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
-    except KeyError as error:
-        _fail(f"a flag --config...: {_unknown_field(error)}")
-    except (flags.Error, ValueError, TypeError, OSError) as error:
-        # A config file that cannot be loaded raises OSError, with the reason at the end.
-        reason = " ".join(str(error).split()).removeprefix(_NOT_LOADED).strip()
-        _fail(reason.rstrip(".") + "; see --help")
-
-
-def _unknown_field(error: KeyError) -> str:
-    """Name the field of the bare KeyError that ml_collections raises for one it does not know."""
-    text = str(error.args[0])
-    words = text.replace("'", " ").split()
-    if text.startswith("Field "):
-        section, name = text.rpartition(".")[2].rstrip("'>").lower(), words[1]
-        names = vars(getattr(config_lib.Config(), section, config_lib.Config()))
-        problem = f"{section} has no field {name!r}{schema.did_you_mean(name, names)}"
-    else:
-        name = text.rpartition("lookup: ")[2]
-        sections = vars(config_lib.Config())
-        problem = f"no config field {name!r}{schema.did_you_mean(name.split('.')[0], sections)}"
-    return f"{problem}; see mgr_jax/config_sections.py for the fields"
+    except (KeyError, flags.Error, ValueError, TypeError, OSError) as error:
+        _fail(flag_errors.describe(error))
 
 
 def _run_guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
     logging.set_verbosity(logging.WARNING)  # JAX reports every backend that it does not find.
+    for stream in (sys.stdout, sys.stderr):  # A terminal may lack a character.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    report_thread, threading.excepthook = threading.excepthook, _report_thread
     try:
         return main(argv) or 0
     except UserError as error:
@@ -217,8 +312,12 @@ def _run_guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str
         return CLOSED_PIPE
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}; free the path or the disk")
+    finally:
+        threading.excepthook = report_thread
+    finally:
+        threading.excepthook = report_thread
 
 
 def _fail(message: str) -> NoReturn:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + printable(" ".join(message.split())), file=sys.stderr)
     sys.exit(1)

@@ -9,6 +9,7 @@ kill goes on with what is missing. The report is DIR/report.md, and .json. `trai
 folds of a network are trained as one program.
 """
 
+import contextlib
 import copy
 import dataclasses
 import itertools
@@ -21,7 +22,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import command
+from experiments import command, devices
 from mgr_jax import config as config_lib
 
 _PROTOCOLS = ("kfold", "artist_kfold")
@@ -57,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
 
     from mgr_jax import workdir
     from mgr_jax.data import dataset as dataset_lib
+    from mgr_jax.data.folds import group_ids
     from mgr_jax.evaluation import cross_validation
     from mgr_jax.evaluation.reports import cross_validation_text
     from mgr_jax.files import write_whole
@@ -65,19 +67,25 @@ def main(argv: Sequence[str]) -> int:
 
     if config.train.folds_at_once:
         folds_lib.check(config)
-    command.set_up_jax()
+    command.set_up_jax(deterministic=config.train.deterministic)
     for job in jobs:
         workdir.reserve(str(job.path), job.config)
     catalog, store = dataset_lib.open_catalog(config)
     # Before any training, so that a protocol that the data do not allow is refused at once.
     datasets = [dataset_lib.split_dataset(job.config, catalog, store) for job in jobs]
     print(dataset_lib.describe_clips(catalog, store), flush=True)
+    print(devices.describe(), flush=True)
+    if len(set(group_ids(catalog.tracks).values())) == len(catalog.tracks):
+        print(f"note      {cross_validation_text.NO_GAP}", flush=True)
     try:
         # The same folds always go together, whether or not some of them are done.
         at_once = config.train.folds_at_once or 1
         for first in range(0, len(jobs), at_once):
             chosen = slice(first, first + at_once)
-            _train_and_evaluate(jobs[chosen], datasets[chosen], total=len(jobs), first=first)
+            with contextlib.ExitStack() as stack:
+                for job in jobs[chosen]:
+                    stack.enter_context(workdir.hold(str(job.path)))
+                _train_and_evaluate(jobs[chosen], datasets[chosen], total=len(jobs), first=first)
     except preemption.Interrupted as interrupt:
         print(interrupt)
         return command.PREEMPTED if interrupt.signal == signal.SIGTERM else command.INTERRUPTED
@@ -177,8 +185,7 @@ def _evaluate(run: Any, dataset: Any) -> None:
     predictor = predictor_lib.load(str(run.path))
     scores = predictor.score_tracks(dataset.parts["test"])
     values = report.write_report(run, dataset, "test", scores, checkpoint_step=predictor.step)
-    described = stats.describe_accuracy(values["num_correct"], values["n"], values["protocol"])
-    print(f"accuracy  {described}", flush=True)
+    print(f"accuracy  {stats.describe(values, values['protocol'])}", flush=True)
 
 
 if __name__ == "__main__":

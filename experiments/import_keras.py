@@ -54,14 +54,15 @@ def main(argv: Sequence[str]) -> int:
     config.model.width, config.model.num_modules = imported.width, imported.num_modules
     command.set_up_jax()
     split = splits.Split(splits.IMPORTED, (), (), ())
-    run = workdir.create(_WORKDIR.value, config, Catalog("imported", (), labels), split)
-    network = network_lib.make_network(config, num_classes=len(labels))
-    state = parallel.jit_init(network.init, network.mesh).replace(
-        **parallel.replicate(imported.variables, network.mesh)
-    )
-    with checkpoint.open_checkpoints(run.path, print) as manager:
-        checkpoint.save(manager, state, dict(stopping.START), None)
-    workdir.set_status(run.path, "done")
+    with workdir.hold(_WORKDIR.value):
+        run = workdir.create(_WORKDIR.value, config, Catalog("imported", (), labels), split)
+        network = network_lib.make_network(config, num_classes=len(labels))
+        state = parallel.jit_init(network.init, network.mesh).replace(
+            **parallel.replicate(imported.variables, network.mesh)
+        )
+        with checkpoint.open_checkpoints(run.path, print) as manager:
+            checkpoint.save(manager, state, dict(stopping.START), None)
+        workdir.set_status(run.path, "done")
     print(f"imported  {argv[1]} into {run.path}: {len(labels)} classes ({', '.join(labels)})")
     return 0
 

@@ -9,8 +9,12 @@ The same command again does nothing more, and goes on after a kill. `--check` na
 is missing, damaged or made from other files than there are now. Training reads the shards, without
 the files that they were made from, with `data.name=shards` and `data.root=DIR`.
 
-`--verify` compares the files with the checksums of `data.facts`; `--wav=DIR` writes the clips as
-WAV files in class folders, which `data.name=folder` reads: so the embedded band can be heard.
+`--check` without shards compares every file and clip with the hashes of the decoding: one that was
+replaced or damaged is named. `--verify` compares the files with the checksums of `data.facts`;
+`--wav=DIR` writes the clips as WAV files in class folders, which `data.name=folder` reads: so the embedded band can be heard.
+
+`--clean` only removes from the cache folder what was used least recently, decoded clips of changed
+files among it, until `--clean_gb` are left; stop commands that are reading clips first.
 """
 
 import hashlib
@@ -27,14 +31,21 @@ _VERIFY = flags.DEFINE_bool("verify", False, "Compare files with the checksums o
 _WAV = flags.DEFINE_string("wav", None, "Folder to write the clips to, as <class>/<id>.wav.")
 _SHARDS = flags.DEFINE_string("shards", None, "Folder of shards, to write to or to check.")
 _SHARD = flags.DEFINE_string("shard", None, "I/N: write shard I, 0 to N - 1, of N.")
-_CHECK = flags.DEFINE_bool("check", False, "Check that all shards are the whole collection.")
+_CHECK = flags.DEFINE_bool(
+    "check", False, "Check that all shards are the whole collection, or clips and files unchanged."
+)
+_CLEAN = flags.DEFINE_bool("clean", False, "Make the cache folder smaller, and do nothing else.")
+_CLEAN_GB = flags.DEFINE_float("clean_gb", 20.0, "Gigabytes that --clean leaves.", 0.0)
 
 
 def main(argv: Sequence[str]) -> int:
     """Return 1 if `--verify` finds a file that is not the published one, or `--check` a fault."""
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
-    if _SHARDS.value is not None or _SHARD.value is not None or _CHECK.value:
+    if _CLEAN.value:
+        return _clean(config.data.cache)
+    is_sharded = config.data.name == "shards"
+    if _SHARDS.value is not None or _SHARD.value is not None or (_CHECK.value and is_sharded):
         return _prepare_shards(config)
 
     from mgr_jax.data import dataset as dataset_lib
@@ -49,9 +60,15 @@ def main(argv: Sequence[str]) -> int:
     print(f"store     {folder} ({clips.samples.nbytes / 1e6:.0f} MB)")
     if _WAV.value:
         _write_wavs(catalog, clips, pathlib.Path(_WAV.value))
+    if _CHECK.value:
+        faults = clips.find_faults(catalog) if hasattr(clips, "find_faults") else []
+        for fault in faults:
+            print(f"fault     {fault}")
+        print(f"check     {len(catalog.tracks)} file(s) and clips, {len(faults)} fault(s)")
+        if faults or not _VERIFY.value:
+            return 1 if faults else 0
     if not _VERIFY.value:
         return 0
-    is_sharded = config.data.name == "shards"
     sums = shards.read_checksums(config.data.root) if is_sharded else _checksums(catalog.tracks)
     return _verify(catalog.tracks, known, sums)
 
@@ -104,6 +121,23 @@ def _prepare_shards(config) -> int:
             print(f"          {record.id}: {record.error}")
     state = "written" if written else "was there already"
     print(f"shard     {_SHARD.value} in {folder} {state}: {shard_writer.describe([manifest])}")
+    return 0
+
+
+def _clean(folder: str) -> int:
+    """Remove what was used least recently from `data.cache` and the user's cache folder."""
+    from mgr_jax.data import cache
+    from mgr_jax.data.clips import cache_folder
+
+    # Clips may lie elsewhere; compiled programs and copies of checkpoints are always in the latter.
+    folders = {cache_folder(folder), cache_folder("")}
+    removed, left = cache.clean(folders, max_bytes=int(_CLEAN_GB.value * 1e9))
+    for entry in removed:
+        if entry.path.is_dir():
+            print(f"removed   {entry.path} ({entry.num_bytes / 1e9:.3f} GB)")
+    freed = sum(entry.num_bytes for entry in removed) / 1e9
+    where = " and ".join(map(str, sorted(folders)))
+    print(f"clean     {len(removed)} removed ({freed:.3f} GB), {left / 1e9:.3f} GB left in {where}")
     return 0
 
 

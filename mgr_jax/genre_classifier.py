@@ -102,16 +102,17 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         _check_counts(counts, "different")
 
         folder = self._folder()
-        _write_manifest(folder / _MANIFEST, label_of)
-        dataset = self._dataset(self._config(folder), names)
-        run = workdir.create(str(folder), self._config(folder), dataset.catalog, dataset.split)
-        train = loop.train if run.config.model.name in config_lib.NETWORKS else fitting.train
-        quiet = contextlib.redirect_stdout(io.StringIO())
-        try:
-            with contextlib.nullcontext() if self.verbose else quiet:
-                train(run.config, dataset, run)
-        except preemption.Interrupted as error:
-            raise KeyboardInterrupt(str(error)) from error
+        with workdir.hold(str(folder)):
+            _write_manifest(folder / _MANIFEST, label_of)
+            dataset = self._dataset(self._config(folder), names)
+            run = workdir.create(str(folder), self._config(folder), dataset.catalog, dataset.split)
+            train = loop.train if run.config.model.name in config_lib.NETWORKS else fitting.train
+            quiet = contextlib.redirect_stdout(io.StringIO())
+            try:
+                with contextlib.nullcontext() if self.verbose else quiet:
+                    train(run.config, dataset, run)
+            except preemption.Interrupted as error:
+                raise KeyboardInterrupt(str(error)) from error
         self.predictor_ = predictor.load(str(folder))
         self.classes_ = classes
         self.workdir_ = str(folder)

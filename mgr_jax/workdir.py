@@ -4,14 +4,21 @@
 `done`, `preempted` or `diverged`. A workdir belongs to one config; any other is refused.
 """
 
+import contextlib
 import dataclasses
+import datetime
+import errno
 import importlib.metadata
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from typing import Any
+
+import filelock
 
 from mgr_jax import config as config_lib
 from mgr_jax.data import learned, splits
@@ -21,6 +28,8 @@ from mgr_jax.files import write_whole
 from mgr_jax.version import VERSION
 
 METRICS = "metrics.jsonl"
+# Hash of the file of each track.
+_CONTENT = "content.json"
 
 # Where the data lie, how they are read and when a run is saved change no number; which operations
 # a network calls, and how a step is spread over devices, change rounding alone.
@@ -34,10 +43,13 @@ _FREE_FIELDS = (
     "data.on_device",
     "model.implementation",
     "train.parallelism",
+    "train.deterministic",
     "train.folds_at_once",
     "train.checkpoint_every_steps",
     "train.keep_checkpoints",
 )
+# Errors of file systems that have no locks, such as NFS without its lock service.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "librosa")
 
 
@@ -73,6 +85,12 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
         record["learned"] = learned.names(catalog, split)
     if (folder / "config.json").exists():
         run = load(path)
+        if changed := changed_tracks(run, catalog):
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise UserError(
+                f"--workdir {run.path}: the audio of {', '.join(changed[:3])}{more} was another when"
+                " it was made; use another workdir, or restore the files"
+            )
         for name, field in (("data_hash", "data.root"), ("split_hash", "data.protocol")):
             if run.record[name] != record[name]:
                 raise UserError(
@@ -83,12 +101,10 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
     try:
         write_whole(folder / "split.csv", splits.to_csv(split))
         write_whole(folder / "split.json", json.dumps(splits.to_json(split), indent=1))
+        write_whole(folder / _CONTENT, json.dumps(dict(catalog.content), indent=1))
         write_whole(folder / "config.json", json.dumps(record, indent=1))
     except OSError as error:
-        raise UserError(
-            f"--workdir {path}: cannot be written ({error.strerror or error}); choose another"
-            " folder"
-        ) from error
+        raise _not_writable(path, error) from error
     return load(path)
 
 
@@ -106,10 +122,7 @@ def reserve(path: str, config: config_lib.Config) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError(
-            f"--workdir {path}: cannot be written ({error.strerror or error}); choose another"
-            " folder"
-        ) from error
+        raise _not_writable(path, error) from error
     if not (folder / "config.json").exists():
         return
     ours, theirs = config_lib.to_json(config), config_lib.to_json(load(path).config)
@@ -153,9 +166,67 @@ def load(path: str) -> Run:
     )
 
 
+@contextlib.contextmanager
+def hold(path: str) -> Iterator[None]:
+    """Keep other processes from training in the folder `path`, which is created.
+
+    The operating system ends the lock with this process, however it ends. `holder.json` says who
+    holds it. A file system without locks is used as it is.
+
+    Raises:
+      UserError: if another process holds the folder, or it cannot be written.
+    """
+    folder = _folder(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except (NotImplementedError, OSError) as error:
+            if getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
+                raise
+        now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
+        write_whole(folder / "holder.json", json.dumps(holder))
+    except filelock.Timeout as error:
+        raise UserError(
+            f"--workdir {path}: {_describe_holder(folder)} is training in it; wait for it or stop"
+            " it, or use another workdir"
+        ) from error
+    except OSError as error:
+        raise _not_writable(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _describe_holder(folder: pathlib.Path) -> str:
+    """Return `process 123 on host, since 2026-01-31 12:00:00+00:00,`."""
+    try:
+        holder = _read_json(folder / "holder.json")
+        return f"process {holder['pid']} on {holder['host']}, since {holder['since']},"
+    except (UserError, KeyError):  # It has only just begun.
+        return "another process"
+
+
+def changed_tracks(run: Run, catalog: Catalog) -> list[str]:
+    """Return the tracks whose files have other content than when the run was made."""
+    try:
+        known = _read_json(run.path / _CONTENT)
+    except UserError:  # A run of an earlier version.
+        return []
+    return [name for name, now in catalog.content.items() if known.get(name, now) != now]
+
+
 def set_status(path: pathlib.Path, status: str) -> None:
     """Write `STATUS`."""
     write_whole(path / "STATUS", status + "\n")
+
+
+def _not_writable(path: str, error: OSError) -> UserError:
+    reason = error.strerror or error
+    return UserError(f"--workdir {path}: cannot be written ({reason}); choose another folder")
 
 
 def _folder(path: str) -> pathlib.Path:

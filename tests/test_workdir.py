@@ -1,10 +1,12 @@
 """The workdir: its files, the configs that it refuses, and errors without a traceback."""
 
 import dataclasses
+import errno
 import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -226,6 +228,36 @@ def test_create_names_a_folder_that_is_not_ours(tmp_path_factory):
     assert [line.split("run: ")[1] for line in done.stdout.splitlines()] == [
         "cannot be written (Permission denied); choose another folder"
     ] * 2
+
+
+def test_hold_names_the_holder_until_it_lets_go(tmp_path):
+    path = str(tmp_path / "deep" / "run")
+    with workdir.hold(path):
+        message = _refused(workdir.hold(path).__enter__)
+        assert message.startswith(
+            f"--workdir {path}: process {os.getpid()} on {socket.gethostname()}, since 2"
+        )
+        assert "is training in it; wait for it or stop it, or use another workdir" in message
+        (tmp_path / "deep/run/holder.json").write_text("")
+        assert "another process is training in it" in _refused(workdir.hold(path).__enter__)
+    with workdir.hold(path):
+        pass
+
+
+@pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOLCK, "No locks")])
+def test_hold_goes_on_without_locks_where_there_are_none(tmp_path, error, monkeypatch):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(workdir.filelock.FileLock, "acquire", fail)
+    with workdir.hold(str(tmp_path)):
+        assert json.loads((tmp_path / "holder.json").read_text())["pid"] == os.getpid()
+
+
+def test_hold_names_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    message = _refused(workdir.hold(str(tmp_path / "file")).__enter__)
+    assert "cannot be written (File exists); choose another folder" in message
 
 
 def test_set_status_writes_one_word(path):

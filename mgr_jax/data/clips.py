@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import json
@@ -12,6 +11,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import filelock
 import numpy as np
 import tqdm
 
@@ -31,6 +31,7 @@ class Clips:
     records: tuple[Record, ...]
     sample_rate: int
     folder: pathlib.Path
+    _intact: set[int] = dataclasses.field(default_factory=set, compare=False, repr=False)
 
     @functools.cached_property
     def row(self) -> dict[str, int]:
@@ -51,8 +52,54 @@ class Clips:
         """Return track id -> what is odd about it, for tracks that were read."""
         return {r.id: r.note for r in self.records if r.note and not r.error}
 
+    def content(self) -> dict[str, str]:
+        """Return track id -> hash of the file that it was decoded from, where there is one."""
+        return {r.id: r.source for r in self.records if r.source and not r.error}
+
+    def check(self, row: int) -> None:
+        """Compare a row with the digest of its decoding, once.
+
+        Raises:
+          UserError: if it is another one: the store is damaged.
+        """
+        record = self.records[row]
+        if row in self._intact or not record.digest:
+            return
+        if clip_writer.row_digest(record, self.samples[row]) != record.digest:
+            raise UserError(
+                f"data.cache {self.folder}: the clip of {record.id} is damaged; delete this folder,"
+                " and the tracks are decoded again"
+            )
+        self._intact.add(row)
+
+    def check_all(self) -> None:
+        """Call `check` for each row that could be read."""
+        for row in self.row.values():
+            self.check(row)
+
+    def find_faults(self, catalog: Catalog) -> list[str]:
+        """Return a line for each clip that is damaged, or whose file has changed since.
+
+        Size and date of the files decide which store is opened; here all their bytes are read.
+        """
+        faults = []
+        for row, (track, record) in enumerate(zip(catalog.tracks, self.records, strict=True)):
+            if record.source and clip_writer.file_hash(track.path) != record.source:
+                faults.append(f"{track.path}: has other content than when it was decoded")
+            try:
+                if not record.error:
+                    self.check(row)
+            except UserError:
+                faults.append(f"{record.id}: its clip in {self.folder} is damaged")
+        return faults
+
     def waveform(self, row: int, start: int = 0, length: int | None = None) -> np.ndarray:
-        """Return samples `start:start + length` of a row, float32 `[length]`, zero-padded."""
+        """Return samples `start:start + length` of a row, float32 `[length]`, zero-padded.
+
+        Raises:
+          UserError: if the row is damaged.
+        """
+        self.check(row)
         size = self.samples.shape[1] - start if length is None else length
         piece = self.samples[row, start : start + size]
         scale = np.float32(self.records[row].scale / FULL_SCALE)
@@ -94,7 +141,7 @@ def open_clips(
         # A worker imports a script without a main guard, and would wait for its own parent.
         raise RuntimeError("open_clips: call it below `if __name__ == '__main__':`")
     key = hashlib.sha256(
-        json.dumps([sample_rate, clip_samples, source_version("audio.py")]).encode()
+        json.dumps([sample_rate, clip_samples, source_version(*audio.SOURCES)]).encode()
     )
     for track in catalog.tracks:
         key.update(json.dumps([track.id, *_signature(track.path)]).encode())
@@ -104,7 +151,7 @@ def open_clips(
     try:
         if store is None:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder / "lock"):
+            with filelock.FileLock(folder / "lock"):
                 # Another process may have decoded it by now.
                 store = _open_store(folder, shape, sample_rate)
                 if store is None:
@@ -150,16 +197,15 @@ def _open_store(folder: pathlib.Path, shape: tuple[int, int], sample_rate: int) 
         values = json.loads((folder / "store.json").read_text(encoding="utf-8"))
         records = tuple(Record(**record) for record in values["records"])
         samples = _map(folder / "clips.int16", shape)
+        if values["sha256"] != _digest(values["records"]) or len(records) != shape[0]:
+            return None
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return Clips(samples, records, sample_rate, folder) if len(records) == shape[0] else None
+    return Clips(samples, records, sample_rate, folder)
 
 
-@contextlib.contextmanager
-def _locked(path: pathlib.Path) -> Iterator[None]:
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _digest(records: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(records).encode()).hexdigest()
 
 
 def _fill(
@@ -200,6 +246,7 @@ def _fill(
         "clip_samples": shape[1],
         "records": [dataclasses.asdict(record) for record in records],
     }
+    values["sha256"] = _digest(values["records"])
     write_whole(folder / "store.json", json.dumps(values, indent=1))
     log.unlink()
     samples = _map(target, shape)

@@ -11,14 +11,19 @@ text.
 import json
 import os
 import queue
-import resource
 import struct
 import sys
 import threading
+import time
 
 import numpy as np
 
 from mgr_jax.data import audio
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits.
+    resource = None
 
 FRAME = struct.Struct("<cI")
 BLOCK, NOTE, ERROR = b"B", b"N", b"E"
@@ -37,10 +42,9 @@ def main() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):  # A decoder must not print between the frames.
         os.dup2(null, descriptor)
-    for limit, value in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CORE, 0)):
-        _, hard = resource.getrlimit(limit)
-        if hard == resource.RLIM_INFINITY or value <= hard:
-            resource.setrlimit(limit, (value, hard))
+    _limit("RLIMIT_CORE", 0)
+    if not _limit("RLIMIT_AS", _MEMORY):
+        threading.Thread(target=_end_at_memory_limit, daemon=True).start()
     frames: queue.Queue[tuple[bytes, bytes]] = queue.Queue(_AHEAD // (4 * _FRAME_SAMPLES))
     threading.Thread(target=_write, args=(answers, frames), daemon=True).start()
     for line in sys.stdin.buffer:
@@ -73,12 +77,30 @@ def _answer(path: str, sample_rate: int, max_samples: int | None):
         yield ERROR, b"takes too much memory to decode"
 
 
+def _limit(name: str, value: int) -> bool:
+    """Set a limit of this process; return False where the system does not have it."""
+    try:
+        limit = getattr(resource, name)
+        _, hard = resource.getrlimit(limit)
+        if hard == resource.RLIM_INFINITY or value <= hard:
+            resource.setrlimit(limit, (value, hard))
+        return True
+    except (AttributeError, ValueError, OSError):  # macOS refuses RLIMIT_AS.
+        return False
+
+
+def _end_at_memory_limit() -> None:
+    import psutil  # Here, since Linux does not need it.
+
+    process = psutil.Process()
+    while process.memory_info().rss < _MEMORY:
+        time.sleep(0.05)
+    os._exit(1)
+
+
 def _extend_cpu_limit() -> None:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    soft = int(used.ru_utime + used.ru_stime) + _TIMEOUT
-    if hard == resource.RLIM_INFINITY or soft <= hard:
-        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+    """Allow `_TIMEOUT` more seconds; without the limit, the reader ends this process."""
+    _limit("RLIMIT_CPU", int(time.process_time()) + _TIMEOUT)
 
 
 def _write(descriptor: int, frames: queue.Queue) -> None:

@@ -4,13 +4,14 @@ import contextlib
 import json
 import os
 import pathlib
-import select
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import weakref
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class Decoders:
 
     def read_source(
         self,
-        source: str | os.PathLike | np.ndarray,
+        source: str | os.PathLike | BinaryIO | np.ndarray,
         source_rate: float | None,
         *,
         sample_rate: int,
@@ -78,7 +79,7 @@ class Decoders:
         """Return what `read` yields for one file, or for a waveform in memory, whose path is empty.
 
         Args:
-          source: path of a file, or the waveform of `audio.convert`.
+          source: path of a file, an open binary file, or the waveform of `audio.convert`.
           source_rate: rate of the waveform in Hz; None for a file.
           sample_rate: rate in Hz to resample to.
 
@@ -86,14 +87,27 @@ class Decoders:
           AudioError: if a waveform is empty or silent, or holds NaN or Inf.
           ValueError: if `source_rate` is missing, or given for a file; or for a bad waveform.
         """
-        if isinstance(source, str | os.PathLike):
+        is_file = hasattr(source, "read")
+        if is_file or isinstance(source, str | os.PathLike):
             if source_rate is not None:
                 raise ValueError("sample_rate is for a waveform; a file knows its own")
+            if is_file:
+                return self._read_copy(source, sample_rate)
             return self.read([os.fspath(source)], sample_rate=sample_rate)
         if source_rate is None:
             raise ValueError("sample_rate is None; give the rate of the waveform in Hz")
-        waveform = audio.convert(source, source_rate, sample_rate=sample_rate)
-        return iter([("", _one_block(waveform))])
+        waveform, note = audio.convert_noted(source, source_rate, sample_rate=sample_rate)
+        return iter([("", _one_block(waveform, note))])
+
+    def _read_copy(self, source: BinaryIO, sample_rate: int) -> Iterator[tuple[str, Blocks]]:
+        if not isinstance(source.read(0), bytes):
+            raise ValueError("the file is open as text; open it as binary ('rb')")
+        # The processes open files by their names.
+        with tempfile.NamedTemporaryFile(prefix="mgr_jax_") as copy:
+            shutil.copyfileobj(source, copy)
+            copy.flush()
+            for _, blocks in self.read([copy.name], sample_rate=sample_rate):
+                yield "", blocks
 
     def close(self) -> None:
         """End the idle processes."""
@@ -118,9 +132,9 @@ class Decoders:
         process.kill()
 
 
-def _one_block(waveform: np.ndarray) -> Blocks:
+def _one_block(waveform: np.ndarray, note: str) -> Blocks:
     yield waveform
-    return ""
+    return note
 
 
 class _Lane:
@@ -208,8 +222,6 @@ class _Process:
             start_new_session=True,  # Ctrl-C goes to the program, which then ends this process.
         )
         self._stdout: Any = self._popen.stdout
-        self._ready = select.poll()
-        self._ready.register(self._stdout, select.POLLIN)
         weakref.finalize(self, _end, self._popen)
 
     def alive(self) -> bool:
@@ -227,8 +239,20 @@ class _Process:
           EOFError: the process has ended.
           TimeoutError: no frame arrived in time.
         """
-        kind, length = FRAME.unpack(self._exactly(FRAME.size))
-        return kind, self._exactly(length)
+        # Windows cannot wait for a pipe with a timeout: the end of the process ends the reading.
+        timed_out = threading.Event()
+        timer = threading.Timer(_TIMEOUT, lambda: (timed_out.set(), self._popen.kill()))
+        timer.daemon = True
+        timer.start()
+        try:
+            kind, length = FRAME.unpack(self._exactly(FRAME.size))
+            return kind, self._exactly(length)
+        except EOFError:
+            if timed_out.is_set():
+                raise TimeoutError from None
+            raise
+        finally:
+            timer.cancel()
 
     def kill(self) -> None:
         _end(self._popen)
@@ -237,8 +261,6 @@ class _Process:
         data = bytearray(length)
         rest = memoryview(data)
         while rest:
-            if not self._ready.poll(1000 * _TIMEOUT):
-                raise TimeoutError
             count = self._stdout.readinto(rest)
             if not count:
                 raise EOFError

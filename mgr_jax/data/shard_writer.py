@@ -7,7 +7,6 @@ Records are not compressed: compression would save a few percent and make readin
 import concurrent.futures
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import os
 import pathlib
@@ -16,14 +15,21 @@ import socket
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 
+import filelock
 import soundfile
-from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from mgr_jax.data import clips, manifests, shard_faults
+from mgr_jax.data import audio, clips, manifests, shard_faults
 from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.data.manifests import Collection, Manifest, Source
 from mgr_jax.errors import UserError
 from mgr_jax.files import write_whole
+
+try:
+    from array_record.python import (
+        array_record_module,  # pyright: ignore[reportAttributeAccessIssue]
+    )
+except ImportError:  # There is none for Windows.
+    array_record_module = None
 
 # Samples of a record: 3 s at 22 050 Hz.
 PIECE_SAMPLES = 1 << 16
@@ -57,9 +63,11 @@ def write_shard(
       The manifest of the shard, and whether the shard had to be written.
 
     Raises:
-      UserError: if `shard` is out of range, the folder has shards of another number, rate or
-        length or cannot be written, or a file changes during the write.
+      UserError: if ArrayRecord is missing, `shard` is out of range, the folder has shards of
+        another number, rate or length or cannot be written, or a file changes during the write.
     """
+    if array_record_module is None:
+        raise UserError("--shards: needs array_record, which exists for Linux and macOS; use those")
     _check_range(catalog, shard, num_shards)
     root = pathlib.Path(os.path.expanduser(folder))
     common = _collection(catalog, sample_rate, clip_samples)
@@ -120,7 +128,7 @@ def _check_range(catalog: Catalog, shard: int, num_shards: int) -> None:
 
 
 def _collection(catalog: Catalog, sample_rate: int, clip_samples: int) -> Collection:
-    sources = ["audio.py"] + ["band/**/*.py"] * (catalog.name == "band")
+    sources = [*audio.SOURCES] + ["band/**/*.py"] * (catalog.name == "band")
     decoder = {
         "code": clips.source_version(*sources),
         "libsndfile": soundfile.__libsndfile_version__,
@@ -199,15 +207,17 @@ def _only_one(work: pathlib.Path) -> Iterator[None]:
     """Lock the folder: of two processes on this machine that write one shard, the second waits."""
     try:
         work.mkdir(parents=True, exist_ok=True)
-        file = open(work / "lock", "w")  # noqa: SIM115
+        lock = filelock.FileLock(work / "lock")
+        lock.acquire()
     except OSError as error:
         raise UserError(
             f"data.cache {work}: cannot be written ({error.strerror}); set data.cache to a folder"
             " with room"
         ) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _write(root: pathlib.Path, manifest: Manifest, store: clips.Clips) -> Manifest:

@@ -1,6 +1,12 @@
-"""Checkpoints: the latest and the best, asynchronous and atomic. The only file that knows Orbax."""
+"""Checkpoints: the latest and the best, asynchronous and atomic. The only file that knows Orbax.
+
+A checkpoint holds the checksums of its files, which are written before it gets its final name: it
+is never without them, whenever the process is killed. All files are compared with them before Orbax
+opens any. Checkpoints of versions that wrote no checksums are read as they are.
+"""
 
 import contextlib
+import errno
 import functools
 import json
 import logging as std_logging
@@ -17,11 +23,14 @@ from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from mgr_jax.errors import UserError
-from mgr_jax.training import processes
+from mgr_jax.training import checksums, processes
 from mgr_jax.training.state import TrainState
 
-# What Orbax raises on reading a damaged checkpoint; tensorstore's errors are ValueErrors.
-_READ_ERRORS = (OSError, ValueError, KeyError, TypeError)
+# Orbax writes these after the checksums; no value of a state is read from them.
+_NOT_CHECKED = ("_CHECKPOINT_METADATA", "commit_success.txt")
+# Errors of reading that say nothing about the files: no memory, no permission, too many files open.
+_NOT_DAMAGE = (errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+_NOT_DAMAGE_WORDS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "Too many open files")
 
 
 def rank(metrics: dict[str, float]) -> tuple[float, float]:
@@ -41,13 +50,19 @@ def open_checkpoints(
 ) -> Iterator[ocp.CheckpointManager]:
     """Open the checkpoints of a workdir for writing; on exit, wait until all are written.
 
-    The latest `keep` and the best are kept. A checkpoint whose metrics cannot be read is moved to
-    `damaged/` and named in a call of `warn`.
+    The latest `keep` and the best are kept. A checkpoint that is damaged is moved to `damaged/` and
+    named in a call of `warn`.
 
     Raises:
-      UserError: if the folder cannot be written.
+      UserError: if a file cannot be written, or a checkpoint cannot be read for another reason.
     """
     best_by: Any = rank  # Orbax declares a float; it only compares the values.
+    folder = _folder(workdir)
+
+    def write_checksums() -> None:  # Of the one that is being saved, in the first process.
+        for path in folder.glob("*.orbax-checkpoint-tmp"):
+            checksums.write(path, path.name.partition(".")[0], ignored=_NOT_CHECKED)
+
     options = ocp.CheckpointManagerOptions(
         preservation_policy=preservation_policy.AnyPreservationPolicy(
             [
@@ -60,25 +75,32 @@ def open_checkpoints(
         best_fn=best_by,  # Without it, Orbax does not write the metrics down.
         cleanup_tmp_directories=True,
         enable_async_checkpointing=True,
+        # Orbax calls it when all other files are written, before the folder is renamed.
+        async_options=ocp.AsyncOptions(post_finalization_callback=write_checksums),
     )
 
-    def check_metrics() -> None:
-        for metrics in sorted(_folder(workdir).glob("*/metrics/metrics")):
+    def set_damaged_aside() -> None:
+        for path in sorted(folder.glob("*")):
+            if not path.name.isdecimal():
+                continue
             try:
-                rank(json.loads(metrics.read_text()))
-            except _READ_ERRORS as error:
-                _move_to_damaged(workdir, metrics.parents[1].name, error, warn)
+                checksums.verify(path)
+                if (path / "metrics").exists():
+                    rank(json.loads((path / "metrics" / "metrics").read_bytes()))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                if not _is_damage(error):
+                    raise _not_read(workdir, path.name, error) from error
+                _move_to_damaged(workdir, path.name, error, warn)
 
-    processes.run_on_first("check_checkpoints", check_metrics)
+    processes.run_on_first("set_damaged_aside", set_damaged_aside)
     with _quiet():
+        with _one_line_of_write_errors(folder):
+            manager = ocp.CheckpointManager(folder, options=options)
         try:
-            manager = ocp.CheckpointManager(_folder(workdir), options=options)
-        except OSError as error:
-            raise UserError(
-                f"{_folder(workdir)}: cannot be written ({error.strerror}); choose another workdir"
-            ) from error
-        with contextlib.closing(manager):
             yield manager
+        finally:
+            with _one_line_of_write_errors(folder):
+                manager.close()
 
 
 def save(
@@ -91,11 +113,15 @@ def save(
 
     `metrics` rank the checkpoint; within an epoch there are none. `progress` is that of
     `stopping`.
+
+    Raises:
+      UserError: if this checkpoint or the previous one cannot be written.
     """
     args = ocp.args.Composite(
         state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress)
     )
-    manager.save(int(state.step), args=args, metrics=metrics, force=True)
+    with _one_line_of_write_errors(manager.directory):
+        manager.save(int(state.step), args=args, metrics=metrics, force=True)
 
 
 def restore_latest(
@@ -108,16 +134,21 @@ def restore_latest(
 
     A checkpoint that cannot be read is moved to `damaged/` and named in a call of `warn`, so that
     the same command can always resume.
+
+    Raises:
+      UserError: if one cannot be read although it is not damaged, for lack of memory for example.
     """
     for step in sorted(manager.all_steps(), reverse=True):
         restored, read_error = None, None
         try:
             restored = _restore(manager, step, abstract_state)
-        except _READ_ERRORS as error:
+        except Exception as error:  # Orbax raises bare ones, too.
             read_error = error
         if processes.all_agree(read_error is None):
             return restored
         read_error = read_error or OSError("in another process")
+        if not processes.all_agree(_is_damage(read_error)):
+            raise _not_read(workdir, str(step), read_error) from read_error
         move = functools.partial(_move_to_damaged, workdir, str(step), read_error, warn)
         processes.run_on_first(f"move_to_damaged_{step}", move)
         manager.reload()
@@ -132,20 +163,29 @@ def restore(
     Raises:
       UserError: if there is no such checkpoint, or it cannot be read.
     """
-    if not _folder(workdir).is_dir():
+    folder = _folder(workdir)
+    if not folder.is_dir():
         raise UserError(f"--workdir {workdir}: no checkpoint in it yet; train first")
-    options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0, create=False)
+    options = ocp.CheckpointManagerOptions(
+        read_only=True, save_interval_steps=0, create=False, lightweight_initialize=True
+    )
+    step: int | str = which
     try:
         with (
             _quiet(),
-            contextlib.closing(ocp.CheckpointManager(_folder(workdir), options=options)) as manager,
+            contextlib.closing(ocp.CheckpointManager(folder, options=options)) as manager,
         ):
             step = _choose_step(manager, workdir, which)
+            checksums.verify(folder / str(step))
             return step, _restore(manager, step, abstract_state)[0]
-    except _READ_ERRORS as error:
+    except UserError:
+        raise
+    except Exception as error:  # Orbax raises bare ones, too.
+        if not _is_damage(error):
+            raise _not_read(workdir, str(step), error) from error
         raise UserError(
-            f"{_folder(workdir)}: checkpoint {which} cannot be read ({_first_line(error)}); run"
-            " the training again to repair it, or choose another --checkpoint"
+            f"{folder}: checkpoint {step} cannot be read ({_first_line(error)}); run the training"
+            " again to repair it, or choose another --checkpoint"
         ) from error
 
 
@@ -156,6 +196,8 @@ def _choose_step(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: s
     if which == "latest":
         return steps[-1]
     if which == "best":
+        for step in steps:
+            checksums.verify(_folder(workdir) / str(step), under="metrics/")
         ranked = [(rank(metrics), step) for step in steps if (metrics := manager.metrics(step))]
         return max(ranked)[1] if ranked else steps[-1]
     if which.isdecimal() and int(which) in steps:
@@ -170,21 +212,53 @@ def _restore(
     args = ocp.args.Composite(
         state=ocp.args.StandardRestore(abstract_state), progress=ocp.args.JsonRestore()
     )
-    # For a damaged checkpoint, C++ threads print a traceback for every read that fails, some of
-    # them late: the pause lets them end while unseen. Orbax abandons the futures of those reads,
-    # and asyncio logs a traceback for each when it is freed, at any time later.
-    std_logging.getLogger("asyncio").addFilter(_is_not_an_abandoned_read)
-    with _discarded_stderr():
-        try:
-            restored = manager.restore(step, args=args)
-        except _READ_ERRORS:
-            time.sleep(0.5)
-            raise
+    is_verified = (manager.directory / str(step) / checksums.NAME).exists()
+    with contextlib.nullcontext() if is_verified else _hidden_read_errors():
+        restored = manager.restore(step, args=args)
     return restored["state"], restored["progress"]
+
+
+@contextlib.contextmanager
+def _hidden_read_errors() -> Iterator[None]:
+    """Hide what reading a damaged checkpoint without checksums prints besides its exception.
+
+    C++ threads print a traceback for every read that fails, some of them late: the pause lets them
+    end while unseen. Orbax abandons the futures of those reads, and asyncio logs a traceback for
+    each when it is freed, at any time later.
+    """
+    std_logging.getLogger("asyncio").addFilter(_is_not_an_abandoned_read)
+    sys.stderr.flush()
+    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
+    try:
+        yield
+    except Exception:
+        time.sleep(0.5)
+        raise
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
 
 
 def _is_not_an_abandoned_read(record: std_logging.LogRecord) -> bool:
     return "tensorstore_spec" not in record.getMessage()
+
+
+def _is_damage(error: Exception) -> bool:
+    """Return whether an error of reading a checkpoint lies in its files."""
+    return not (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno in _NOT_DAMAGE)
+        or any(word in str(error) for word in _NOT_DAMAGE_WORDS)
+    )
+
+
+def _not_read(workdir: pathlib.Path, step: str, error: Exception) -> UserError:
+    return UserError(
+        f"{_folder(workdir)}: checkpoint {step} cannot be read now ({_first_line(error)}); it is"
+        " kept: free memory, or make it readable, and run the same command again"
+    )
 
 
 def _move_to_damaged(
@@ -207,17 +281,16 @@ def _first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _discarded_stderr() -> Iterator[None]:
-    """Discard what the process writes to stderr, C++ threads included."""
-    sys.stderr.flush()
-    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 2)
+def _one_line_of_write_errors(folder: Any) -> Iterator[None]:
+    """Turn what Orbax raises on a full disk, or later for one, into a `UserError`."""
     try:
         yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(devnull)
+    except (OSError, ValueError) as error:  # Those of tensorstore are ValueErrors.
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise UserError(
+            f"{folder}: a checkpoint cannot be written ({reason}); make room, or make the folder"
+            " writable, and the same command goes on from the newest one"
+        ) from error
 
 
 @contextlib.contextmanager

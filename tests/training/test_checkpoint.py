@@ -1,5 +1,9 @@
 """Checkpoints: exact, the best and the newest are kept, damaged ones are passed over."""
 
+import errno
+import random
+import shutil
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,8 +13,9 @@ import pytest
 
 from mgr_jax import parallel
 from mgr_jax.errors import UserError
-from mgr_jax.training import checkpoint
+from mgr_jax.training import checkpoint, checksums
 from mgr_jax.training.state import create_state
+from tests.training.test_checksums import flip, flip_any
 
 # Orbax leaves the futures of a failed restore to the garbage collector.
 failed_restore = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -86,19 +91,28 @@ def test_restore_without_checkpoints_says_so(tmp_path, state):
         checkpoint.restore(tmp_path, "best", parallel.abstract(state, parallel.make_mesh()))
 
 
+def files_of(folder):
+    return [path for path in sorted(folder.rglob("*"), reverse=True) if path.is_file()]
+
+
 @failed_restore
 @pytest.mark.parametrize("damage", ["emptied", "cut", "no_state", "no_data"])
-def test_restore_latest_passes_over_a_damaged_checkpoint(tmp_path, state, damage, capfd):
+@pytest.mark.parametrize("has_checksums", [True, pytest.param(False, marks=pytest.mark.e2e)])
+def test_restore_latest_passes_over_a_damaged_checkpoint(
+    tmp_path, state, damage, has_checksums, capfd
+):
     abstract = save_all(tmp_path, state, [(1, 0.9, 1.0), (2, 0.2, 1.0)])
     newest = tmp_path / "checkpoints" / "2"
-    for path in sorted(newest.rglob("*"), reverse=True):
-        if damage == "emptied" and path.is_file():
+    if not has_checksums:  # As before there were any.
+        (newest / checksums.NAME).unlink()
+    for path in files_of(newest):
+        if damage == "emptied":
             path.write_bytes(b"")
-        if damage == "cut" and path.is_file() and "/d/" in str(path):
+        if damage == "cut" and "/d/" in str(path):
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        if damage == "no_data" and path.is_file() and "/d/" in str(path):
+        if damage == "no_data" and "/d/" in str(path):
             path.unlink()
-        if damage == "no_state" and "state" in path.parts and path.is_file():
+        if damage == "no_state" and "state" in path.parts:
             path.unlink()
     (restored, _), warnings = latest(tmp_path, abstract)
     assert int(restored.step) == 1
@@ -109,12 +123,136 @@ def test_restore_latest_passes_over_a_damaged_checkpoint(tmp_path, state, damage
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.fixture(name="saved", scope="module")
+def _saved(state, tmp_path_factory):
+    """A workdir with two checkpoints, 1 the best and 2 the latest, and the abstract state."""
+    workdir = tmp_path_factory.mktemp("saved")
+    return workdir, save_all(workdir, state, [(1, 0.9, 1.0), (2, 0.2, 1.0)])
+
+
+def test_save_writes_checksums_of_all_files_that_are_read(saved):
+    workdir, _ = saved
+    for step in (1, 2):
+        assert checksums.verify(workdir / "checkpoints" / str(step))
+        text = (workdir / "checkpoints" / str(step) / checksums.NAME).read_text()
+        for name in ("state/manifest.ocdbt", "progress/metadata", "metrics/metrics"):
+            assert f'"{name}"' in text
+
+
+def test_restore_refuses_each_of_200_flipped_bits(saved):
+    workdir, abstract = saved
+    generator = random.Random(1)
+    folder = workdir / "checkpoints" / "2"
+    for number in range(200):
+        path, bit = flip_any(folder, generator, ignored=checkpoint._NOT_CHECKED)
+        with pytest.raises(ValueError, match=r"^2"):
+            checksums.verify(folder)
+        if number % 40 == 0:  # Opening takes longer than all the rest.
+            with pytest.raises(UserError, match="checkpoint 2 cannot be read") as error:
+                checkpoint.restore(workdir, "2", abstract)
+            assert "\n" not in str(error.value)
+        flip(path, bit)
+    assert checkpoint.restore(workdir, "2", abstract)[0] == 2
+
+
+def test_restore_best_does_not_trust_damaged_metrics(saved, tmp_path):
+    workdir, abstract = saved
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "checkpoints/2/metrics/metrics"
+    path.write_text(path.read_text().replace("0.2", "0.99"))
+    with pytest.raises(UserError, match=r"2/metrics/metrics has other bytes"):
+        checkpoint.restore(tmp_path, "best", abstract)
+    assert checkpoint.restore(tmp_path, "1", abstract)[0] == 1
+
+
+def test_restore_best_needs_only_the_best_intact(saved, tmp_path):
+    workdir, abstract = saved
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "checkpoints/2/state/manifest.ocdbt").write_bytes(b"")
+    assert checkpoint.restore(tmp_path, "best", abstract)[0] == 1
+
+
+def test_open_checkpoints_sets_every_damaged_one_aside(saved, tmp_path):
+    workdir, abstract = saved
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "checkpoints/1").rename(tmp_path / "other")
+    (tmp_path / "checkpoints/2").rename(tmp_path / "checkpoints/1")
+    (tmp_path / "other").rename(tmp_path / "checkpoints/2")
+    restored, warnings = latest(tmp_path, abstract)
+    assert restored is None
+    assert ["is a copy of" in line for line in warnings] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.EMFILE, "Too many open files"),
+        PermissionError(errno.EACCES, "Permission denied"),
+        ValueError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes"),
+    ],
+)
+def test_restore_latest_keeps_a_checkpoint_that_cannot_be_read_now(
+    saved, tmp_path, error, monkeypatch
+):
+    workdir, abstract = saved
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(checkpoint, "_restore", fail)
+    with pytest.raises(UserError, match="checkpoint 2 cannot be read now"):
+        latest(tmp_path, abstract)
+    with pytest.raises(UserError, match="checkpoint 2 cannot be read now"):
+        checkpoint.restore(tmp_path, "2", abstract)
+    assert kept(tmp_path) == [1, 2]
+
+
+def test_restore_latest_takes_a_bare_exception_for_damage(saved, tmp_path, monkeypatch):
+    workdir, abstract = saved
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    restore = checkpoint._restore
+
+    def fail_once(manager, step, abstract):
+        if step == 2:
+            raise Exception("Error opening 'zarr' driver")
+        return restore(manager, step, abstract)
+
+    monkeypatch.setattr(checkpoint, "_restore", fail_once)
+    (restored, _), warnings = latest(tmp_path, abstract)
+    assert int(restored.step) == 1
+    assert len(warnings) == 1
+
+
+def test_save_on_a_full_disk_is_one_line_and_keeps_the_last_good_one(
+    saved, tmp_path, state, monkeypatch, capfd
+):
+    workdir, abstract = saved
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+
+    def fail(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checksums, "write", fail)
+    with (
+        pytest.raises(UserError, match=r"a checkpoint cannot be written \(No space") as error,
+        checkpoint.open_checkpoints(tmp_path, print) as manager,
+    ):
+        checkpoint.save(manager, at_step(state, 3), PROGRESS, None)
+    assert "\n" not in str(error.value)
+    monkeypatch.undo()
+    (restored, _), warnings = latest(tmp_path, abstract)
+    assert int(restored.step) == 2
+    assert not warnings
+    assert capfd.readouterr().err == ""
+
+
 @failed_restore
 def test_restore_of_a_damaged_checkpoint_is_one_line(tmp_path, state):
     abstract = save_all(tmp_path, state, [(1, 0.9, 1.0)])
-    for path in (tmp_path / "checkpoints" / "1").rglob("*"):
-        if path.is_file():
-            path.write_bytes(b"")
+    for path in files_of(tmp_path / "checkpoints" / "1"):
+        path.write_bytes(b"")
     with pytest.raises(UserError, match="cannot be read") as error:
         checkpoint.restore(tmp_path, "1", abstract)
     assert "\n" not in str(error.value)

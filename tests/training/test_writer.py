@@ -2,12 +2,15 @@
 
 import contextlib
 import io
+import pathlib
 import struct
 
 import numpy as np
+import pytest
 from matplotlib import image
 from tensorboardX.proto.event_pb2 import Event
 
+from mgr_jax.training import writer as writer_lib
 from mgr_jax.training.writer import MetricsWriter
 from mgr_jax.workdir import read_metrics
 
@@ -86,3 +89,34 @@ def test_read_metrics_leaves_out_what_is_no_record(tmp_path):
 
 def test_read_metrics_of_a_new_workdir_is_empty(tmp_path):
     assert read_metrics(tmp_path) == []
+
+
+full_disk = pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="needs /dev/full")
+
+
+@full_disk
+def test_metrics_writer_names_the_metrics_that_fill_the_disk(tmp_path):
+    with contextlib.closing(MetricsWriter(tmp_path, step=0)) as writer:
+        (tmp_path / "metrics.jsonl").unlink()
+        (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+        with pytest.raises(OSError, match="No space left") as error:
+            writer.write({"step": 1})
+    assert error.value.filename == str(tmp_path / "metrics.jsonl")
+
+
+@full_disk
+def test_metrics_writer_names_the_events_that_fill_the_disk(tmp_path, monkeypatch):
+    class FullDisk(writer_lib.RecordWriter):
+        def __init__(self, path):
+            super().__init__("/dev/full")
+            self.path = path
+
+    monkeypatch.setattr(writer_lib, "RecordWriter", FullDisk)
+    writer = MetricsWriter(tmp_path, step=0)
+    with pytest.raises(OSError, match="No space left") as error:
+        for step in range(1000):
+            writer.write({"step": step, "loss": 1.0})
+    assert error.value.filename.startswith(str(tmp_path / "tensorboard" / "events.out.tfevents."))
+    with pytest.raises(OSError, match="No space left"):
+        writer.close()
+    assert len(read_metrics(tmp_path)) >= 10  # All before the one that did not fit.

@@ -1,5 +1,6 @@
 """Figures of a report, as PNG files."""
 
+import io
 import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from mgr_jax.files import write_whole
 
 _INK = "#222222"
 _MAX_NUMBERED = 40
@@ -71,7 +74,7 @@ def learning_curves(path: pathlib.Path, records: Sequence[dict[str, Any]], title
             values = [scale * record[f"{part}_{quantity}"] for record in records]
             axes.plot(epochs, values, color=color, marker=".", label=name)
         axes.set_xlabel("epoch")
-        axes.set_ylabel("cross entropy (nats)" if quantity == "loss" else "accuracy (%)")
+        axes.set_ylabel("cross entropy (nats)" if quantity == "loss" else "correct (%)")
         axes.set_xlim(0, epochs[-1] + max(0.5, 0.02 * epochs[-1]))
         axes.xaxis.get_major_locator().set_params(integer=True)
         _plain(axes)
@@ -100,7 +103,7 @@ def regularisation_path(path: pathlib.Path, records: Sequence[dict[str, Any]], t
         axes.set_xscale("symlog", linthresh=smallest)
         axes.set_xlim(-0.2 * smallest, 2 * max(*penalties, smallest))
     axes.set_xlabel("L2 penalty")
-    axes.set_ylabel("accuracy of windows (%)")
+    axes.set_ylabel("windows correct (%)")
     axes.set_ylim(0, 102)
     _plain(axes)
     figure.legend(frameon=False, loc="outside lower center", ncols=3)
@@ -113,6 +116,8 @@ def f1_bars(
     per_class: Mapping[str, dict[str, float]],
     intervals: Mapping[str, Sequence[float] | None],
     title: str,
+    *,
+    method: str = "by track",
 ) -> None:
     """Draw bars of F1 by class and of the macro average, with intervals where defined."""
     names = [name for name in per_class if name != "weighted avg"]
@@ -131,7 +136,7 @@ def f1_bars(
     axes.invert_yaxis()
     axes.margins(y=0.01)
     axes.set_xlim(0, 1)
-    axes.set_xlabel("F1 (line: 95 % bootstrap interval; in brackets: tracks)")
+    axes.set_xlabel(f"F1 (line: 95 % interval {method}; in brackets: tracks)")
     _plain(axes, grid="x")
     axes.set_axisbelow(True)
     axes.set_title(title, size=10, parse_math=False)
@@ -176,8 +181,9 @@ def abstention(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], title: str
     accuracy = [100 * row["accuracy"] for row in rows]
     figure = Figure(figsize=(5.4, 3.9), layout="constrained")
     axes = figure.add_subplot()
-    low, high = np.array([row["ci95"] for row in rows]).T * 100
-    axes.fill_between(coverage, low, high, color=_TRAIN, alpha=0.18, label="95 % interval")
+    low, high = 100 * np.array([row["ci95"] or (np.nan, np.nan) for row in rows]).T
+    label = f"95 % interval by {rows[0]['grouped_by']}"
+    axes.fill_between(coverage, low, high, color=_TRAIN, alpha=0.18, label=label)
     axes.plot(coverage, accuracy, color=_TRAIN, marker="o", label="accuracy")
     last = np.inf
     for row, x, y in zip(rows, coverage, accuracy, strict=True):
@@ -203,15 +209,16 @@ def accuracies(path: pathlib.Path, systems: Sequence[Mapping[str, Any]], title: 
     figure = Figure(figsize=(6.4, min(1.5 + 0.42 * len(systems), 40)), layout="constrained")
     axes = figure.add_subplot()
     for position, system in zip(positions, systems, strict=True):
-        ends = [100 * end for end in system["ci95"]]
-        axes.plot(ends, [position, position], color=_TRAIN, linewidth=5, alpha=0.35)
+        if system["ci95"]:
+            ends = [100 * end for end in system["ci95"]]
+            axes.plot(ends, [position, position], color=_TRAIN, linewidth=5, alpha=0.35)
         axes.plot(100 * system["accuracy"], position, color=_TRAIN, marker="o")
     names = [f"{_short(s['name'])} (n = {s['n']}, {s['protocol']})" for s in systems]
     axes.set_yticks(positions, names, size=9, parse_math=False)
     axes.invert_yaxis()
     axes.margins(y=0.2)
     axes.set_xlim(0, 100)
-    axes.set_xlabel("accuracy (%), with 95 % Wilson interval")
+    axes.set_xlabel(f"accuracy (%), with 95 % interval by {systems[0]['grouped_by']}")
     _plain(axes, grid="x")
     axes.set_title(title, size=10, parse_math=False)
     _save(figure, path)
@@ -233,4 +240,8 @@ def _save(figure: Figure, path: pathlib.Path | BinaryIO) -> None:
         warnings.filterwarnings(
             "ignore", message="Glyph .* missing from font", category=UserWarning
         )
-        FigureCanvasAgg(figure).print_figure(path, dpi=120)
+        FigureCanvasAgg(figure).print_figure(content := io.BytesIO(), dpi=120)
+    if isinstance(path, pathlib.Path):
+        write_whole(path, content.getvalue())
+    else:
+        path.write(content.getvalue())

@@ -2,14 +2,18 @@
 
 import contextlib
 import datetime
-import fcntl
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import filelock
 import jax
 
 from mgr_jax import config as config_lib
 from mgr_jax import workdir as workdir_lib
+from mgr_jax.data import learned
+from mgr_jax.data.dataset import Dataset
+from mgr_jax.files import naming_file
 from mgr_jax.workdir import read_metrics
 
 _LOG = "evaluations.jsonl"
@@ -27,7 +31,7 @@ def describe(run: workdir_lib.Run, *, seconds: float | None) -> dict[str, Any]:
     return {
         "config": config_lib.to_json(run.config),
         "seed": run.config.train.seed,
-        "split_seed": run.config.data.seed,
+        "split_seed": config_lib.split_seed(run.config.data),
         "data_hash": run.record["data_hash"],
         "split_hash": run.record["split_hash"],
         "trained_with": {
@@ -46,28 +50,51 @@ def describe(run: workdir_lib.Run, *, seconds: float | None) -> dict[str, Any]:
     }
 
 
-def count_evaluation(run: workdir_lib.Run, part: str, *, checkpoint_step: int) -> int:
-    """Record an evaluation of `part` and return the number of evaluations including this one.
+def known_artists(run: workdir_lib.Run, dataset: Dataset, part: str) -> dict[str, int]:
+    """Return how many scored tracks can be compared with the training by their artists.
 
-    Under a lock, a line is appended to `evaluations.jsonl`. The report of the part has the count
-    as well, and the larger one is continued, so that deleting one file does not reset it. The
-    count is a reminder and offers no protection: deleting both files resets it.
+    `artists_known` counts the tracks of `part` whose artist is known; it is 0 if none is known of
+    the tracks that the model learned from. `learned_artists_unknown` counts the others of these.
+    """
+    track_of = {track.id: track for track in dataset.catalog.tracks}
+    known = sum(bool(track_of[name].artist) for name in dataset.parts[part].ids)
+    if getattr(dataset.split, part) != getattr(run.split, part):  # Those of another array file.
+        comparable = learned.knows_artists(run.record.get("learned", {}), run.split)
+        return {"artists_known": known if comparable else 0, "learned_artists_unknown": 0}
+    ids = {*run.split.train, *run.split.valid} - set(getattr(run.split, part))
+    artists = [track_of[name].artist for name in ids if name in track_of]
+    return {
+        "artists_known": known if any(artists) else 0,
+        "learned_artists_unknown": artists.count(""),
+    }
+
+
+@contextlib.contextmanager
+def counted_evaluation(run: workdir_lib.Run, part: str, *, checkpoint_step: int) -> Iterator[int]:
+    """Yield the number of evaluations of `part` including this one, which the block reports.
+
+    At the end of the block a line is appended to `evaluations.jsonl`, so that an evaluation that
+    was killed before it was reported does not count. The report of the part has the count as well,
+    and the larger one is continued, so that deleting one file does not reset it. The count is a
+    reminder and offers no protection: deleting both files resets it. Under a lock, several
+    evaluations at once get different numbers.
 
     Raises:
       OSError: if the file cannot be written.
     """
-    with open(run.path / _LOG, "a+", encoding="utf-8", errors="replace") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        records = file.read().splitlines()
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            report = run.path / "eval" / part / "report.json"
-            records.append(report.read_text(encoding="utf-8"))
+    log = run.path / _LOG
+    with filelock.FileLock(log.with_suffix(".lock"), poll_interval=0.01):
+        records = []
+        for path in (log, run.path / "eval" / part / "report.json"):
+            with contextlib.suppress(OSError):
+                text = path.read_text(encoding="utf-8", errors="replace")
+                records += [text, *text.splitlines()]
         number = max((_count(record, part) for record in records), default=0) + 1
+        yield number
         record = {"part": part, "times_evaluated": number, "checkpoint_step": checkpoint_step}
         record["at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        file.write(json.dumps(record) + "\n")
-    return number
+        with naming_file(log), open(log, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
 
 
 def _count(text: str, part: str) -> int:

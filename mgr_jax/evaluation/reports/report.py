@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mgr_jax.data import folds, learned
+from mgr_jax.data import folds
 from mgr_jax.data.catalog import Track
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
+from mgr_jax.escape import printable
 from mgr_jax.evaluation import calibration, results
 from mgr_jax.evaluation.reports import html, markdown, plots, provenance, wording
 from mgr_jax.files import csv_text, write_whole
@@ -54,16 +55,16 @@ def write_report(
     folder = run.path / "eval" / part
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        number = provenance.count_evaluation(run, part, checkpoint_step=checkpoint_step)
-        report = make_report(
-            run, dataset, part, scores, checkpoint_step=checkpoint_step, seconds=seconds
-        )
-        report["times_evaluated"] = number
-        return _write(folder, run, dataset, report, scores)
+        with provenance.counted_evaluation(run, part, checkpoint_step=checkpoint_step) as number:
+            report = make_report(
+                run, dataset, part, scores, checkpoint_step=checkpoint_step, seconds=seconds
+            )
+            report["times_evaluated"] = number
+            return _write(folder, run, dataset, report, scores)
     except OSError as error:
         raise UserError(
-            f"--workdir {run.path}: {folder} cannot be written ({error.strerror or error}); make"
-            " it writable"
+            f"--workdir {run.path}: {error.filename or folder} cannot be written"
+            f" ({error.strerror or error}); make room, or make it writable"
         ) from error
 
 
@@ -84,19 +85,21 @@ def make_report(
     tracks = _tracks(dataset, part)
     truth = true_classes(run, dataset, part)
     # If another array file is scored, its split replaces that of the run.
-    wanted, names = getattr(dataset.split, part), run.record.get("learned", {})
+    wanted = getattr(dataset.split, part)
     is_other = wanted != getattr(run.split, part)
-    comparable = not is_other or learned.knows_artists(names, run.split)
     errors = dataset.clips.errors()
     group_of = folds.group_ids(tracks)
+    groups = [group_of[track.id] for track in tracks]
     temperature = calibration.load_temperature(run.path, checkpoint_step=checkpoint_step)
     measured = results.measure(
         scores,
         truth,
         run.labels,
-        groups=[group_of[track.id] for track in tracks],
+        groups=groups,
+        grouped_by="artist" if any(track.artist for track in tracks) else "recording",
         temperature=temperature,
     )
+    shown = scores if temperature is None else calibration.scale(scores, temperature)
     return {
         "system": run.config.model.name,
         "data": dataset.catalog.name,
@@ -104,11 +107,11 @@ def make_report(
         "protocol": run.split.protocol,
         **measured,
         "without_faulty": results.without_faulty(
-            [track.id for track in tracks], scores.argmax(axis=1) == truth
+            [track.id for track in tracks], scores.argmax(axis=1) == truth, groups
         ),
-        "mistakes": _mistakes(tracks, truth, scores, run.labels),
+        "mistakes": _mistakes(tracks, truth, shown, run.labels),
         "checkpoint_step": checkpoint_step,
-        "artists_known": sum(bool(track.artist) for track in tracks) if comparable else 0,
+        **provenance.known_artists(run, dataset, part),
         "shared_artists": list(dataset.split.shared_artists),
         "shared_recordings": list(dataset.split.shared_recordings),
         "skipped": {name: errors[name] for name in wanted if name in errors},
@@ -144,15 +147,15 @@ def _write(
         for track, row in zip(tracks, scores, strict=True)
     ]
     head = ["track_id", "label", "predicted", *run.labels]
-    (folder / "predictions.csv").write_text(csv_text(head, predictions), encoding="utf-8")
+    write_whole(folder / "predictions.csv", csv_text(head, predictions))
     group_of = folds.group_ids(tracks)
     head = ["track_id", "group", "artist", "recording"]
     rows = [(t.id, group_of[t.id], t.artist, t.recording) for t in tracks]
-    (folder / "tracks.csv").write_text(csv_text(head, rows), encoding="utf-8")
+    write_whole(folder / "tracks.csv", csv_text(head, rows))
     records = [r for r in read_metrics(run.path) if "layer" not in r]
     report["figures"] = _draw(folder, report, records)
-    (folder / "report.md").write_text(markdown.to_markdown(report), encoding="utf-8")
-    (folder / "report.html").write_text(html.to_html(report, folder), encoding="utf-8")
+    write_whole(folder / "report.md", markdown.to_markdown(report))
+    write_whole(folder / "report.html", html.to_html(report, folder))
     # Written last and atomically, so that a report exists only if it is complete.
     write_whole(folder / "report.json", json.dumps(report, indent=1, allow_nan=False))
     return report
@@ -169,15 +172,21 @@ def _draw(
     plots.confusion_matrix(
         folder / "confusion_matrix_normalised.png", matrix, labels, described, normalised=True
     )
-    plots.f1_bars(folder / "f1.png", report["per_class"], report["f1_ci95"], described)
+    plots.f1_bars(
+        folder / "f1.png",
+        report["per_class"],
+        report["f1_ci95"],
+        described,
+        method=wording.method(report),
+    )
     plots.reliability(folder / "reliability.png", report, described)
     plots.abstention(folder / "abstention.png", report["abstention"], described)
     figures = {
         "confusion_matrix.png": "confusion matrix",
         "confusion_matrix_normalised.png": "confusion matrix, each row in per cent of its class",
-        "f1.png": "F1 by class, with 95 % bootstrap intervals",
+        "f1.png": f"F1 by class, with 95 % intervals {wording.method(report)}",
         "reliability.png": "reliability: confidence and how often it was right",
-        "abstention.png": "abstention: accuracy of what is still answered",
+        "abstention.png": "abstention: accuracy of what is still answered, with 95 % intervals",
     }
     curves = _curves(records)
     if curves:
@@ -205,7 +214,7 @@ def _mistakes(
     return [
         {
             "id": tracks[i].id,
-            "file": tracks[i].file_name,
+            "file": printable(tracks[i].file_name),
             "true": labels[int(truth[i])],
             "predicted": labels[int(predicted[i])],
             "probability": float(np.exp(scores[i, predicted[i]])),

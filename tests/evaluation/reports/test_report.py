@@ -1,6 +1,7 @@
 """The report: every field of the contract, in every file, for a workdir made by hand."""
 
 import concurrent.futures
+import copy
 import csv
 import dataclasses
 import html.parser
@@ -16,7 +17,7 @@ from mgr_jax import config as config_lib
 from mgr_jax import workdir
 from mgr_jax.data import batches, catalog, clips, dataset, gtzan, splits
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import bootstrap, calibration, stats
+from mgr_jax.evaluation import calibration, intervals, stats
 from mgr_jax.evaluation import scores as scores_lib
 from mgr_jax.evaluation.reports import provenance, report, wording
 from tests.evaluation.reports import evaluated
@@ -40,7 +41,7 @@ def test_write_report_gives_every_field_of_the_contract(run, data):
     assert values["n"] == n
     assert values["num_correct"] == hits
     assert values["accuracy"] == hits / n
-    assert values["ci95"] == list(stats.wilson_interval(hits, n))
+    assert values["ci95_wilson"] == list(stats.wilson_interval(hits, n))
     assert values["protocol"] == "listed"
     assert values["part"] == "test"
     assert values["labels"] == list(evaluated.LABELS)
@@ -72,7 +73,9 @@ def test_make_report_of_another_file_names_artists_shared_with_the_training(run,
     values = make(["Ann"]) | {"times_evaluated": 1}
     assert values["missing"] == [] and values["scored_data_hash"] == data.catalog.hash()
     assert values["shared_artists"] == ["Ann"] and values["artists_known"] == len(split.test)
-    assert "this split leaks: 1 artist(s)" in wording.to_text(values)
+    assert "this split leaks: 1 artist and 0 recordings are on both sides" in wording.to_text(
+        values
+    )
     assert "scored on another file, hash" in dict(wording.provenance(values))["data"]
     # Unknown without the artists of the training tracks.
     assert make([])["artists_known"] == 0
@@ -81,10 +84,12 @@ def test_make_report_of_another_file_names_artists_shared_with_the_training(run,
 def test_write_report_writes_a_page_that_carries_n_interval_and_protocol(run, data):
     values, _ = evaluated.write(run, data)
     text = (run.path / "eval/test/report.md").read_text()
-    described = stats.describe_accuracy(values["num_correct"], 12, "listed")
-    assert f"**accuracy {described}; 95 % Wilson interval; chance 33 %**" in text
+    described = stats.describe(values, "listed")
+    assert "] by artist (n = 12, 9 artists, listed; Wilson by track [" in described
+    assert f"**accuracy {described}; 95 % intervals; chance 33 %**" in text
+    assert wording.methods(values) in text and "from a jackknife over 9 artists" in text
     assert "| checkpoint | of step 40 |" in text
-    assert "this split leaks: 6 artist(s) and 0 recording(s)" in text
+    assert "this split leaks: 6 artists and 0 recordings are on both sides" in text
     assert "![confusion matrix](confusion_matrix.png)" in text
     assert "learning_curves" not in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
@@ -113,6 +118,7 @@ def test_write_report_lists_the_most_confident_mistakes_first(run, data):
     truth = data.parts["test"].labels
     wrong = np.exp(scores.max(axis=1))[scores.argmax(axis=1) != truth]
     np.testing.assert_allclose(shown, np.sort(wrong)[::-1][:10], atol=0.0051)
+    assert "| probability, not calibrated |" in section
 
 
 def test_write_report_counts_the_evaluations_of_a_part(run, data):
@@ -159,8 +165,8 @@ def test_write_report_names_what_was_skipped_and_what_is_missing(run, data):
     assert values["n"] == 10
     assert values["skipped"] == {broken: "is silent"}
     assert values["missing"] == [gone]
-    assert f"1 track(s) cannot be read: {broken}" in wording.to_text(values)
-    assert f"1 track(s) missing from the data: {gone}" in wording.to_text(values)
+    assert f"1 track cannot be read: {broken}" in wording.to_text(values)
+    assert f"1 track missing from the data: {gone}" in wording.to_text(values)
 
 
 def test_write_report_numbers_the_classes_as_the_model_does(run):
@@ -189,8 +195,8 @@ def test_write_report_takes_artists_that_repeat_as_one(run, data):
     assert values["num_groups"] == len(set(artists)) < values["n"]
     assert values["artists_known"] == values["n"]
     correct = scores.argmax(axis=1) == data.parts["test"].labels
-    expected = bootstrap.mean_interval(correct, groups=artists)
-    assert values["ci95_bootstrap"] == pytest.approx(expected, abs=0.02)
+    assert values["ci95"] == list(intervals.accuracy_interval(correct, artists))
+    assert values["grouped_by"] == "artist"
     rows = _read_csv(run.path / "eval/test/tracks.csv")
     assert [row["track_id"] for row in rows] == list(data.parts["test"].ids)
     assert len({row["group"] for row in rows}) == values["num_groups"]
@@ -224,7 +230,7 @@ def test_write_report_is_json_without_nan_whatever_the_model_says(run, data):
         text = (run.path / "eval/test/report.json").read_text()
         assert "NaN" not in text and "Infinity" not in text
         values = json.loads(text)
-        for field in ("log_loss", "ci95_bootstrap"):
+        for field in ("log_loss", "ci95"):
             assert (values[field] is None) == (field in values["undefined"])
     assert values["accuracy"] == 1 / 3
 
@@ -279,8 +285,7 @@ def test_write_report_makes_a_self_contained_page(run, data):
     assert len(reader.links) == 5
     assert all(link.startswith("data:image/png;base64,") for link in reader.links)
     assert "http" not in text
-    described = stats.describe_accuracy(values["num_correct"], 12, "listed")
-    assert described in text
+    assert stats.describe(values, "listed") in text
     assert "&lt;b&gt;.wav" in text and "/home/x" not in text
 
 
@@ -306,10 +311,50 @@ def test_write_report_of_a_thousand_tracks_takes_less_than_20_seconds(tmp_path, 
     assert (run.path / "eval/test/f1.png").stat().st_size > 10_000
 
 
-def test_count_evaluation_loses_none_of_several_at_once(run):
+def test_counted_evaluation_loses_none_of_several_at_once(run):
+    def count(_):
+        with provenance.counted_evaluation(run, "test", checkpoint_step=0) as number:
+            return number
+
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        jobs = [
-            pool.submit(provenance.count_evaluation, run, "test", checkpoint_step=0)
-            for _ in range(40)
-        ]
-    assert sorted(job.result() for job in jobs) == list(range(1, 41))
+        assert sorted(pool.map(count, range(40))) == list(range(1, 41))
+
+
+def test_counted_evaluation_does_not_count_one_that_was_killed(run):
+    for _ in range(2):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            provenance.counted_evaluation(run, "test", checkpoint_step=0) as number,
+        ):
+            raise KeyboardInterrupt
+        assert number == 1
+
+
+def test_known_artists_need_names_on_both_sides(run, data):
+    everyone = [*data.split.train, *data.split.valid, *data.split.test]
+
+    def known(unnamed):
+        tracks = tuple(
+            dataclasses.replace(track, artist="" if track.id in unnamed else track.artist)
+            for track in data.catalog.tracks
+        )
+        catalog = dataclasses.replace(data.catalog, tracks=tracks)
+        values = provenance.known_artists(
+            run, dataclasses.replace(data, catalog=catalog), part="test"
+        )
+        return values["artists_known"], values["learned_artists_unknown"]
+
+    assert known([]) == (12, 0)
+    assert known(data.split.test[:2]) == (10, 0)
+    assert known(data.split.train[:2]) == (12, 2)
+    assert known(data.split.test) == (0, 0)
+    # Whether the artists of the test part are among those of the training is not known.
+    assert known([*data.split.train, *data.split.valid]) == (0, 12)
+    assert known(everyone) == (0, 12)
+
+
+def test_provenance_gives_the_seed_that_drew_the_split(run, data):
+    config = copy.deepcopy(run.config)
+    config.data.seed, config.data.repeat = 3, 2
+    values = provenance.describe(dataclasses.replace(run, config=config), seconds=None)
+    assert values["split_seed"] == 5

@@ -1,0 +1,65 @@
+"""Checksums of the files of a folder, which show damage before anything is read from them."""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Collection
+
+from mgr_jax.files import write_whole
+
+NAME = "checksums.json"
+
+
+def write(folder: pathlib.Path, name: str, *, ignored: Collection[str] = ()) -> None:
+    """Write the SHA-256 of all files below `folder`, except those `ignored`, into the folder.
+
+    Args:
+      folder: the folder, which may still have a temporary name.
+      name: its final name; `verify` notices if two folders were exchanged.
+      ignored: paths relative to the folder.
+
+    Raises:
+      OSError: if a file cannot be read or written.
+    """
+    files = {
+        relative: _sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and (relative := path.relative_to(folder).as_posix()) not in ignored
+    }
+    write_whole(folder / NAME, json.dumps({"name": name, "sha256": files}, indent=0))
+
+
+def verify(folder: pathlib.Path, *, under: str = "") -> bool:
+    """Compare the files of `folder` with their checksums; return False if it has none.
+
+    Args:
+      folder: the folder.
+      under: compare only files whose relative path begins with this.
+
+    Raises:
+      ValueError: if a file is missing or changed, or the folder has another name.
+      OSError: if a file cannot be read.
+    """
+    try:
+        values = json.loads((folder / NAME).read_bytes())
+        name, files = values["name"], dict(values["sha256"])
+    except FileNotFoundError:
+        return False
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder.name}/{NAME} is damaged") from error
+    if name != folder.name:
+        raise ValueError(f"{folder.name} is a copy of {name}")
+    for relative, expected in files.items():
+        if relative.startswith(under):
+            try:
+                actual = _sha256(folder / relative)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                raise ValueError(f"{folder.name}/{relative} is missing") from error
+            if actual != expected:
+                raise ValueError(f"{folder.name}/{relative} has other bytes than were saved")
+    return True
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
