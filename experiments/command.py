@@ -222,37 +222,6 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", folder)
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    _remove_damaged_programs(pathlib.Path(jax.config.values["jax_compilation_cache_dir"]))
-
-
-def _remove_damaged_programs(folder: pathlib.Path) -> None:
-    """Let JAX's warnings of damaged programs in its cache remove them, and fill one line each.
-
-    JAX never replaces an entry, so that it would compile and warn at every start.
-    """
-    show = warnings.showwarning
-
-    def show_or_remove(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-        match = _CACHE_WARNING.match(str(message))
-        if not match:
-            show(message, *args, **kwargs)
-            return
-        verb, name, reason = match.groups()
-        for path in folder.glob(f"{glob.escape(name)}-*"):
-            with contextlib.suppress(OSError):
-                path.unlink()
-        reason = " ".join(reason.split())[:200]
-        print(f"warning: {verb} the compiled {name} in {folder}: {reason}", file=sys.stderr)
-
-    warnings.showwarning = show_or_remove
-
-
-def _report_thread(args: threading.ExceptHookArgs) -> None:
-    """Print the failure of a background thread as one line; the command goes on without it."""
-    if args.exc_type is not SystemExit:
-        name = args.thread.name if args.thread else "a thread"
-        reason = " ".join(f"{args.exc_type.__name__}: {args.exc_value}".split())[:200]
-        print(f"warning: {name} has ended: {reason}", file=sys.stderr)
     _remove_damaged_programs(pathlib.Path(folder))
 
 
@@ -312,8 +281,6 @@ def _run_guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str
         return CLOSED_PIPE
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}; free the path or the disk")
-    finally:
-        threading.excepthook = report_thread
     finally:
         threading.excepthook = report_thread
 
