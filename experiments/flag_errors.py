@@ -1,0 +1,81 @@
+"""Mistakes in flags and `--config.*` overrides, in one plain line each."""
+
+import dataclasses
+import re
+
+from absl import flags
+
+from mgr_jax import config as config_lib
+from mgr_jax import schema
+
+_NOT_LOADED = "Configuration is not available because of an earlier failure to load:"
+_MISSING = re.compile(r"flag --([\w.]+)=None: Flag --\S+ must have a value other than None")
+_ORDER = re.compile(r"Found (--\S+) in argv before a value for --config was specified")
+
+
+def describe(error: Exception) -> str:
+    """Return what is wrong with the flags that absl and ml_collections have refused."""
+    if isinstance(error, flags.UnrecognizedFlagError):
+        return _unknown_flag(error.flagname)
+    if isinstance(error, KeyError):
+        return unknown_field(error)
+    # A config file that cannot be loaded raises OSError, with the reason at the end.
+    reason = loading_error(error).rstrip(".")
+    missing, order = _MISSING.fullmatch(reason), _ORDER.match(reason)
+    if missing:
+        return f"--{missing[1]} is missing: {flags.FLAGS[missing[1]].help} See --help"
+    if order:
+        return f"--config=FILE is missing before {order[1].partition('=')[0]}; give it first"
+    return f"{reason}; see --help"
+
+
+def loading_error(error: Exception) -> str:
+    """Return why a config file cannot be loaded: the last line of a traceback, if it is one."""
+    text = str(error).removeprefix(_NOT_LOADED).strip()
+    if "Traceback (most recent call last)" in text:
+        text = text.splitlines()[-1]
+    return " ".join(text.split())
+
+
+def unknown_field(error: KeyError) -> str:
+    """Name the field of the bare KeyError that ml_collections raises for one it does not know."""
+    text = str(error.args[0])
+    words = text.replace("'", " ").split()
+    if text.startswith("Field "):
+        section, name = text.rpartition(".")[2].rstrip("'>").lower(), words[1]
+        names = vars(getattr(config_lib.Config(), section, config_lib.Config()))
+        problem = f"{section} has no field {name!r}"
+        tip = schema.did_you_mean(name, names) or _like(name)
+    else:
+        name = text.rpartition("lookup: ")[2]
+        sections = vars(config_lib.Config())
+        problem = f"no config field {name!r}"
+        tip = schema.did_you_mean(name.split(".")[0], sections)
+        tip = (_like(name) or tip) if "." not in name else tip
+    return f"a flag --config...: {problem}{tip}; see mgr_jax/config_sections.py for the fields"
+
+
+def _unknown_flag(name: str) -> str:
+    if name.split(".")[0] == "config":
+        if "config" not in flags.FLAGS:
+            return f"--{name} is unknown here: this command takes no config; see --help"
+        return f"--config=FILE is missing before --{name}; give it first"
+    names = [flag for flag in flags.FLAGS if len(flag) > 1]
+    tip = schema.did_you_mean(name, names).replace("'", "--", 1).replace("'", "")
+    if not tip and "config" in flags.FLAGS:
+        tip = _like(name, prefix="--config.")
+    return f"--{name} is unknown{tip}; see --help"
+
+
+def _like(name: str, *, prefix: str = "") -> str:
+    """Return a tip that names the config field that is called `name`, or nearly so."""
+    fields = {
+        field.name: f"{section.name}.{field.name}"
+        for section in dataclasses.fields(config_lib.Config)
+        for field in dataclasses.fields(section.type)
+    }
+    tip = schema.did_you_mean(name, fields)
+    if not tip:
+        return ""
+    field = fields[tip.split("'")[1]]
+    return f" (did you mean {prefix}{field}?)"
