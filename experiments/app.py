@@ -6,16 +6,21 @@ Needs the extra `app` (`pip install -e '.[app]'`). Ctrl-C ends it.
 
 import importlib.util
 import os
-import pathlib
+import secrets
 import signal
 import socket
-import tempfile
-import threading
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments import command
+
+if TYPE_CHECKING:
+    import pathlib
+
+    from mgr_jax.predictor import Predictor
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a bundle.")
 _MODEL = flags.DEFINE_string(
@@ -24,7 +29,14 @@ _MODEL = flags.DEFINE_string(
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest or a step.")
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 is all.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port; 0 takes a free one.", 0, 65535)
+_TOKEN = flags.DEFINE_bool("token", False, "Only who has the printed link may use the page.")
+_ALLOW_HOSTS = flags.DEFINE_list(
+    "allow_hosts", [], "Further host names by which browsers reach the page, as of a proxy."
+)
 _MAX_MB = flags.DEFINE_float("max_mb", 50, "Largest file to accept, in MiB.", 0.001)
+_MAX_TOTAL_MB = flags.DEFINE_float(
+    "max_total_mb", 1000, "All uploads on disk, in MiB; each is deleted after an hour.", 0.001
+)
 _MAX_MINUTES = flags.DEFINE_float(
     "max_minutes", 20, "Longest song to accept, in minutes.", 0.001, 240
 )
@@ -35,78 +47,80 @@ def main(argv: Sequence[str]) -> int:
     command.refuse_arguments(argv)
     if importlib.util.find_spec("gradio") is None:
         raise command.UserError("the page needs Gradio; pip install -e '.[app]'")
+    if _MAX_TOTAL_MB.value < _MAX_MB.value + 1:
+        raise command.UserError(
+            f"--max_total_mb is {_MAX_TOTAL_MB.value:g}; give at least 1 more than --max_mb"
+        )
     name = command.model_path(_WORKDIR.value, _MODEL.value, ("gtzan",))
-    port = _free_port(_HOST.value, _PORT.value)
 
+    from experiments.webpage import uploads
     from mgr_jax import predictor as predictor_lib
 
-    command.set_up_jax()
-    predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
-    with tempfile.TemporaryDirectory(prefix="mgr_jax_app_") as folder:
+    # Listens first, so that a port in use is refused before the model is loaded.
+    with _listen(_HOST.value, _PORT.value) as listener, uploads.open_folder() as folder:
+        command.set_up_jax()
+        predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
         # Gradio reads settings from the environment that would expose more than the page.
         for name in [name for name in os.environ if name.startswith("GRADIO_")]:
             del os.environ[name]
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
         os.environ["HF_HUB_OFFLINE"] = "1"
-        return _serve(predictor, folder, port)
+        return _serve(predictor, folder, listener)
 
 
-def _serve(predictor, folder: str, port: int) -> int:
-    from gradio import themes
-    from starlette.middleware import Middleware
-
-    from experiments.webpage import gate
+def _serve(predictor: "Predictor", folder: "pathlib.Path", listener: socket.socket) -> int:
+    from experiments.webpage import access, gate, server
     from experiments.webpage import page as page_lib
 
     page = page_lib.make_page(predictor, max_mb=_MAX_MB.value, max_minutes=_MAX_MINUTES.value)
     page_lib.warm_up(predictor)
-    stop_signal = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop_signal.set())
-    fonts = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # None from the network.
-    _, url, _ = page.launch(
-        server_name=_HOST.value,
-        server_port=port,
-        theme=themes.Base(
-            primary_hue="orange", font=fonts, font_mono=["ui-monospace", "monospace"]
-        ),
-        css_paths=[pathlib.Path(page_lib.__file__).with_name("style.css")],
-        max_file_size=round(_MAX_MB.value * 2**20),
-        app_kwargs={"middleware": [Middleware(gate.Gate, folder=folder)]},
-        share=False,
-        inbrowser=False,
-        prevent_thread_lock=True,
-        quiet=True,
-        ssr_mode=False,
-        run_history=False,
-        pwa=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        footer_links=[],
-    )
-    print(f"page      {url}", flush=True)
-    print(f"model     {predictor.describe()}", flush=True)
+    token = secrets.token_urlsafe(16) if _TOKEN.value else ""
+    if not (token or access.is_loopback(_HOST.value)):
+        print(
+            f"warning: --host={_HOST.value} lets everybody who reaches this machine use the page;"
+            " --token keeps it to those who have the link",
+            file=sys.stderr,
+        )
+
+    def announce() -> None:
+        port = listener.getsockname()[1]
+        # The wildcards are no address to go to.
+        host = "localhost" if _HOST.value in ("0.0.0.0", "::") else _HOST.value
+        host = f"[{host}]" if ":" in host else host
+        print(f"page      http://{host}:{port}/{f'?token={token}' * bool(token)}", flush=True)
+        print(f"model     {predictor.describe()}", flush=True)
+
+    # The server handles both signals, and raises them again once it has ended.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        stop_signal.wait()
+        server.serve(
+            page,
+            listener,
+            folder,
+            access=access.make_access(_HOST.value, allow_hosts=_ALLOW_HOSTS.value, token=token),
+            limits=gate.Limits(round(_MAX_MB.value * 2**20), round(_MAX_TOTAL_MB.value * 2**20)),
+            on_start=announce,
+        )
     except KeyboardInterrupt:
         print("stopped", flush=True)
-    page.close()
     return 0
 
 
-def _free_port(host: str, port: int) -> int:
-    """Return `port`, or a free one for 0; raise `UserError` if it cannot be listened at."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket bound to `host` and `port`; raise `UserError` if it cannot be."""
+    server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as server:
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            server.bind((host, port))
-            return server.getsockname()[1]
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((host, port))
+        server.listen()
     except OSError as error:
+        server.close()
         raise command.UserError(
             f"--host {host} --port {port}: cannot be listened at ({error.strerror or error});"
             " give another port, or 0 for a free one"
         ) from error
+    return server
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 from experiments.webpage import spectrogram
 from mgr_jax import hearing
 from mgr_jax.data import splits
+from mgr_jax.escape import printable
 from mgr_jax.evaluation import stats
 from mgr_jax.predictor import Prediction, Predictor
 
@@ -52,8 +53,8 @@ _DATA = {
 
 
 def escape(text: object) -> str:
-    """Return `text` as HTML without markup, also for a template engine."""
-    safe = html.escape(str(text))
+    """Return `text` as HTML without markup or control characters, also for a template engine."""
+    safe = html.escape(printable(str(text)))
     return safe.replace("{", "&#123;").replace("$", "&#36;").replace("@", "&#64;")
 
 
@@ -196,11 +197,7 @@ def behind(predictor: Predictor) -> str:
         rows["Accuracy"] = "not evaluated: nobody has measured how often it is right"
     else:
         protocol = report["protocol"]
-        described = stats.describe_accuracy(report["num_correct"], report["n"], protocol)
-        rows["Accuracy"] = f"{described}; 95 % interval in brackets"
-        if "ci95_by_artist" in report:
-            by_artist = stats.describe_interval(report["ci95_by_artist"])
-            rows["Accuracy"] += f", by artist {by_artist}"
+        rows["Accuracy"] = f"{stats.describe(report, protocol)}; 95 % intervals in brackets"
     rows["Protocol"] = f"{protocol}: {_PROTOCOLS.get(protocol, 'see the README')}"
     if report is not None and (report.get("shared_artists") or report.get("shared_recordings")):
         rows["Warning"] = (
@@ -220,7 +217,8 @@ def _interval(report: dict | None, num_labels: int) -> str:
     """Draw the accuracy, its interval and chance on one axis from 0 to 100 %."""
     if report is None:
         return ""
-    low, high = (100 * value for value in stats.wilson_interval(report["num_correct"], report["n"]))
+    ends = report.get("ci95") or stats.wilson_interval(report["num_correct"], report["n"])
+    low, high = (100 * value for value in ends)
     accuracy, chance = 100 * report["num_correct"] / report["n"], 100 / num_labels
     return (
         f'<div class="interval" role="img" aria-label="accuracy {accuracy:.1f} %, interval'

@@ -11,7 +11,6 @@ from mgr_jax import hearing
 from mgr_jax.data.audio import AudioError
 from mgr_jax.predictor import Predictor
 
-_DELETE_CACHE = (600, 3600)  # Every 10 minutes, uploads older than an hour are deleted.
 _MAX_CONCURRENT, _MAX_QUEUED = 2, 32  # Songs; a visitor beyond them is sent away.
 _REMEDY = "Try another file: wav, mp3, flac, ogg and aiff work everywhere."
 
@@ -31,11 +30,7 @@ def make_page(predictor: Predictor, *, max_mb: float, max_minutes: float) -> gra
         prediction = dataclasses.replace(prediction, note=note)
         return answer.song(name, prediction, waveform, predictor)
 
-    with gradio.Blocks(
-        title="mgr_jax: what does it sound like?",
-        analytics_enabled=False,
-        delete_cache=_DELETE_CACHE,
-    ) as page:
+    with gradio.Blocks(title="mgr_jax: what does it sound like?", analytics_enabled=False) as page:
         gradio.HTML(answer.hero(predictor))
         with gradio.Row(elem_classes="columns"):
             with gradio.Column(scale=5, min_width=320):

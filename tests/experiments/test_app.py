@@ -1,12 +1,18 @@
 """The web page: its server over HTTP, and the page in a browser."""
 
+import asyncio
 import concurrent.futures
+import contextlib
 import importlib.util
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
+import socket
+import time
+import types
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,6 +21,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from experiments.webpage import uploads
 from mgr_jax import predictor as predictor_lib
 from tests.experiments import commands
 
@@ -53,6 +60,7 @@ def _server(cache, trained, tmp_path_factory):
     """Address of the page, and the folder with the log of its server's network access."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "sitecustomize.py").write_text(WATCH)
+    (folder / "mgr_jax_app_killed" / "hash").mkdir(parents=True)  # Left by an earlier page.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
         patch.setenv("NETWORK_LOG", str(folder / "network.log"))
@@ -67,6 +75,7 @@ def _server(cache, trained, tmp_path_factory):
                 break
         else:
             pytest.fail(process.stderr.read())
+        (folder / "pid").write_text(str(process.pid))
         yield address, folder
     finally:
         process.send_signal(signal.SIGTERM)
@@ -215,6 +224,9 @@ def test_page_answers_several_people_at_once(open_page, songs, expected):
         assert shown(page) == percent(expected[name])
 
 
+FORM = {"Content-Type": "multipart/form-data; boundary=edge"}
+
+
 def request(url, data=None, headers=None):
     """Return status and body of the response."""
     message = urllib.request.Request(url, data, headers or {})
@@ -234,15 +246,29 @@ def send(address, path):
         + path.read_bytes()
         + b"\r\n--edge--\r\n"
     )
-    kind = {"Content-Type": "multipart/form-data; boundary=edge"}
-    return request(f"{address}gradio_api/upload", body, kind)
+    return request(f"{address}gradio_api/upload", body, FORM)
 
 
-def join(address, path, session):
+def join(address, path, session, headers=None):
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
     body = {"data": [file], "fn_index": 0, "session_hash": session}
-    kind = {"Content-Type": "application/json"}
-    return request(f"{address}gradio_api/queue/join", json.dumps(body).encode(), kind)
+    headers = {"Content-Type": "application/json"} | (headers or {})
+    return request(f"{address}gradio_api/queue/join", json.dumps(body).encode(), headers)
+
+
+def answer(address, path, session):
+    """Return the events of the answer for a song, which is uploaded first."""
+    status, uploaded = send(address, path)
+    assert status == 200, uploaded
+    assert join(address, json.loads(uploaded)[0], session)[0] == 200
+    _, events = request(f"{address}gradio_api/queue/data?session_hash={session}")
+    return events.decode().replace("\\u003c", "<").replace("\\u003e", ">").replace('\\"', '"')
+
+
+def memory_mib(folder):
+    """Return the resident memory of the server."""
+    pages = pathlib.Path(f"/proc/{(folder / 'pid').read_text()}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def test_server_answers_requests_in_parallel_each_with_its_own(server, songs, expected):
@@ -250,17 +276,14 @@ def test_server_answers_requests_in_parallel_each_with_its_own(server, songs, ex
 
     def ask(item):
         number, name = item
-        _, uploaded = send(address, songs / name)
-        assert join(address, json.loads(uploaded)[0], f"session{number}")[0] == 200
-        _, events = request(f"{address}gradio_api/queue/data?session_hash=session{number}")
-        return name, events.decode()
+        return name, answer(address, songs / name, f"session{number}")
 
     jobs = list(enumerate([*expected, *expected]))
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         for name, events in pool.map(ask, jobs):
             assert name.removesuffix(".wav") in events
             for value in percent(expected[name]).values():
-                assert f">{value}<" in events.replace("\\u003c", "<").replace("\\u003e", ">")
+                assert f">{value}<" in events
 
 
 @pytest.mark.parametrize(
@@ -311,9 +334,182 @@ def test_server_refuses_large_uploads_and_requests(server, songs):
     assert request(f"{address}gradio_api/vibe-edit", b"{}", kind)[0] == 404
 
 
+def test_server_takes_uploaded_files_alone_and_one_a_request(server, songs):
+    address, _ = server
+    _, uploaded = send(address, songs / "noise.wav")
+    path = pathlib.Path(json.loads(uploaded)[0])
+    assert join(address, str(path), "session")[0] == 200
+    for refused in (path.parent, path.parents[1], f"{path}x", f"{path.parent}/"):
+        assert join(address, str(refused), "session")[0] == 403
+    part = b"--edge\r\nContent-Disposition: form-data; name=files; filename=a\r\n\r\nx\r\n"
+    url = f"{address}gradio_api/upload"
+    assert request(url, part + b"--edge--\r\n", FORM)[0] == 200
+    assert request(url, part + part + b"--edge--\r\n", FORM)[0] == 400
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://music.example"}, {"Origin": "null"}, {"Host": "music.example:7860"}],
+)
+def test_server_refuses_other_sites(server, songs, headers):
+    address, _ = server
+    assert request(address, headers=headers)[0] == 403
+    assert request(f"{address}gradio_api/upload", b"", FORM | headers)[0] == 403
+    _, uploaded = send(address, songs / "noise.wav")
+    assert join(address, json.loads(uploaded)[0], "other", headers)[0] == 403
+    preflight = urllib.request.Request(address, headers=headers, method="OPTIONS")
+    preflight.add_header("Access-Control-Request-Method", "POST")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(preflight, timeout=60)
+
+
+def connect(address):
+    url = urllib.parse.urlsplit(address)
+    return socket.create_connection((url.hostname, url.port), timeout=60)
+
+
+def begin_upload(address, size):
+    """Return a connection on which the head of an upload of `size` bytes has been sent."""
+    connection, host = connect(address), urllib.parse.urlsplit(address).netloc
+    connection.sendall(
+        f"POST /gradio_api/upload HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\n"
+        "Content-Type: multipart/form-data; boundary=edge\r\n\r\n".encode()
+    )
+    return connection
+
+
+def test_server_takes_slow_uploads_and_survives_those_that_break_off(server, songs):
+    address, _ = server
+    body = (
+        b'--edge\r\nContent-Disposition: form-data; name=files; filename="slow.wav"\r\n\r\n'
+        + (songs / "noise.wav").read_bytes()
+        + b"\r\n--edge--\r\n"
+    )
+    for _ in range(20):
+        with begin_upload(address, len(body)) as connection:
+            connection.sendall(body[:1000])
+    with begin_upload(address, len(body)) as connection:
+        for first in range(0, len(body), 8000):
+            connection.sendall(body[first : first + 8000])
+            time.sleep(0.1)
+        reply = connection.recv(10_000).decode()
+    assert reply.startswith("HTTP/1.1 200") and "slow.wav" in reply
+    assert "noise.wav" in answer(address, songs / "noise.wav", "after")
+
+
+def test_server_survives_files_that_decode_to_much_more(server, tmp_path):
+    """Of a huge declared length, and of many channels at a high rate, in few bytes."""
+    address, folder = server
+    before = memory_mib(folder)
+    soundfile.write(tmp_path / "wide.flac", np.zeros((384_000 * 5, 8), np.int16), 384_000)
+    soundfile.write(tmp_path / "whole.wav", 0.1 * np.ones(8000), 8000)
+    content = bytearray((tmp_path / "whole.wav").read_bytes())
+    content[4:8] = content[40:44] = b"\xf0\xff\xff\xff"  # Sizes of the file and of its samples.
+    (tmp_path / "endless.wav").write_bytes(content)
+    for name in ("wide.flac", "endless.wav"):
+        assert (tmp_path / name).stat().st_size < 2**20
+        events = answer(address, tmp_path / name, name.partition(".")[0])
+        assert 'class="card' in events and "process_completed" in events
+    assert memory_mib(folder) < before + 300
+
+
+@pytest.mark.slow
+def test_server_memory_levels_off(server, songs):
+    address, folder = server
+    sizes = []
+    for turn in range(4):
+        for number in range(50):
+            assert "noise.wav" in answer(address, songs / "noise.wav", f"turn{turn}x{number}")
+        sizes.append(memory_mib(folder))
+    assert sizes[3] - sizes[1] < 20, sizes
+
+
+@pytest.mark.slow
+def test_server_ends_connections_that_stall(server, songs):
+    """300 uploads and 100 heads that stop in the middle are closed, and the page answers on."""
+    address, _ = server
+    stalled = [begin_upload(address, 20_000) for _ in range(300)]
+    for connection in stalled:
+        with contextlib.suppress(ConnectionError):  # Beyond the total, it is refused at once.
+            connection.sendall(b"--edge\r\n")
+    for _ in range(100):
+        stalled.append(connect(address))
+        stalled[-1].sendall(b"GET / HTTP/1.1\r\nHost: ")
+    began = time.monotonic()
+    assert "noise.wav" in answer(address, songs / "noise.wav", "meanwhile")
+    for connection in stalled:
+        connection.settimeout(60)
+        with contextlib.suppress(ConnectionError):
+            while connection.recv(10_000):
+                pass
+        connection.close()
+    assert time.monotonic() - began < 60
+
+
+def test_app_with_a_token_lets_in_who_has_the_link(cache, trained, tmp_path, monkeypatch):
+    """And when it is killed, the next page removes its uploads."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    process = commands.start(
+        cache, "app", f"--workdir={trained}", "--port=0", "--host=0.0.0.0", "--token"
+    )
+    try:
+        link = next(line for line in process.stdout if line.startswith("page ")).split()[1]
+        address = link.partition("?")[0]
+        assert request(address)[0] == request(f"{address}config")[0] == 401
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(link, timeout=60) as page:
+            assert page.url == address and b"gradio" in page.read()
+        with opener.open(f"{address}config", timeout=60) as config:
+            assert config.status == 200
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+    assert len(list(tmp_path.glob("mgr_jax_app_*"))) == 1
+    monkeypatch.setattr(uploads.tempfile, "tempdir", str(tmp_path))
+    with uploads.open_folder() as folder:
+        assert list(tmp_path.glob("mgr_jax_app_*")) == [folder]
+
+
+@pytest.mark.parametrize(
+    ("flags", "warns"),
+    [((), False), (("--host=0.0.0.0",), True), (("--host=0.0.0.0", "--token"), False)],
+)
+def test_app_warns_if_others_can_use_the_page(cache, trained, monkeypatch, flags, warns):
+    monkeypatch.setattr("experiments.webpage.server.serve", lambda *_, **__: None)
+    monkeypatch.setattr("experiments.webpage.page.warm_up", lambda _: None)
+    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, "")  # The command sets them.
+    _, err = commands.run(cache, "app", f"--workdir={trained}", "--port=0", *flags)
+    assert ("--token" in err) == warns
+
+
+def test_cleaning_goes_on_after_an_error(tmp_path, monkeypatch, capsys):
+    from experiments.webpage import server
+
+    calls = []
+
+    def delete_old(folder, *, partial_age):
+        calls.append(folder)
+        raise [IsADirectoryError("a folder"), RuntimeError("anything")][len(calls) % 2]
+
+    async def clean():
+        page = types.SimpleNamespace(temp_file_sets=[])
+        task = asyncio.create_task(server._clean(page, tmp_path, partial_age=1))
+        while len(calls) < 4:
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    monkeypatch.setattr(server.uploads, "delete_old", delete_old)
+    monkeypatch.setattr(server, "_CLEAN_SECONDS", 0.01)
+    asyncio.run(asyncio.wait_for(clean(), 10))
+    assert "IsADirectoryError: a folder" in capsys.readouterr().err
+
+
 def test_app_names_what_is_wrong_in_one_line(cache, trained, server, tmp_path):
     port = urllib.parse.urlsplit(server[0]).port
     line = commands.fails(cache, "app", f"--workdir={trained}", f"--port={port}")
     assert f"--port {port}: cannot be listened at" in line
+    line = commands.fails(cache, "app", f"--workdir={trained}", "--max_total_mb=50")
+    assert "--max_total_mb is 50" in line
     line = commands.fails(cache, "app", f"--workdir={tmp_path}", "--port=0")
     assert "no config.json" in line

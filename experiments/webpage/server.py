@@ -1,0 +1,120 @@
+"""The HTTP server of the page: Gradio behind the gate; old uploads and dead connections end."""
+
+import asyncio
+import pathlib
+import socket
+import sys
+import weakref
+from collections.abc import Callable
+
+import fastapi
+import gradio
+import uvicorn
+from gradio import themes
+
+from experiments.webpage import uploads
+from experiments.webpage.access import Access
+from experiments.webpage.gate import Gate, Limits
+
+_MAX_CONNECTIONS = 512
+_CLEAN_SECONDS = 60
+_FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # None from the network.
+
+
+def serve(
+    page: gradio.Blocks,
+    listener: socket.socket,
+    folder: pathlib.Path,
+    *,
+    access: Access,
+    limits: Limits,
+    on_start: Callable[[], None],
+) -> None:
+    """Serve `page` at the socket `listener` until SIGINT or SIGTERM.
+
+    Args:
+      folder: where Gradio puts uploads.
+      on_start: is called once the page can be opened.
+    """
+    app = gradio.mount_gradio_app(
+        fastapi.FastAPI(openapi_url=None),
+        page,
+        path="/",
+        theme=themes.Base(
+            primary_hue="orange", font=_FONTS, font_mono=["ui-monospace", "monospace"]
+        ),
+        css_paths=[pathlib.Path(__file__).with_name("style.css")],
+        max_file_size=limits.file_bytes,
+        ssr_mode=False,
+        run_history=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        footer_links=[],
+    )
+    config = uvicorn.Config(
+        Gate(app, folder, access=access, limits=limits),
+        http="h11",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_MAX_CONNECTIONS,
+        timeout_graceful_shutdown=1,
+    )
+    asyncio.run(_run(uvicorn.Server(config), listener, page, folder, limits, on_start))
+
+
+async def _run(
+    server: uvicorn.Server,
+    listener: socket.socket,
+    page: gradio.Blocks,
+    folder: pathlib.Path,
+    limits: Limits,
+    on_start: Callable[[], None],
+) -> None:
+    jobs = [
+        asyncio.create_task(_clean(page, folder, partial_age=2 * limits.body_seconds)),
+        asyncio.create_task(_close_silent(server, limits.stall_seconds)),
+    ]
+    serving = asyncio.create_task(server.serve([listener]))
+    while not (server.started or serving.done()):
+        await asyncio.sleep(0.05)
+    if server.started:
+        on_start()
+    await serving
+    for job in jobs:
+        job.cancel()
+
+
+async def _clean(page: gradio.Blocks, folder: pathlib.Path, *, partial_age: float) -> None:
+    """Delete old uploads again and again, whatever goes wrong with one of them.
+
+    Gradio's own task ends with the first error, and knows nothing of uploads that broke off.
+    """
+    while True:
+        try:
+            await asyncio.to_thread(uploads.delete_old, folder, partial_age=partial_age)
+            for files in page.temp_file_sets:  # Gradio's notes of its files.
+                files -= {file for file in files if not pathlib.Path(file).exists()}
+        except Exception as error:
+            print(f"uploads   {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        await asyncio.sleep(_CLEAN_SECONDS)
+
+
+async def _close_silent(server: uvicorn.Server, seconds: float) -> None:
+    """Close connections on which no request is answered and none arrives for so many seconds.
+
+    The server itself waits without end for the rest of a request's head.
+    """
+    loop = asyncio.get_running_loop()
+    idle_since = weakref.WeakKeyDictionary()
+    while True:
+        await asyncio.sleep(seconds / 4)
+        for connection in list(server.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and not cycle.response_complete:
+                idle_since.pop(connection, None)
+            elif loop.time() - idle_since.setdefault(connection, loop.time()) > seconds:
+                connection.transport.close()
