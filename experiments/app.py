@@ -76,12 +76,8 @@ def _serve(predictor: "Predictor", folder: "pathlib.Path", listener: socket.sock
     page = page_lib.make_page(predictor, max_mb=_MAX_MB.value, max_minutes=_MAX_MINUTES.value)
     page_lib.warm_up(predictor)
     token = secrets.token_urlsafe(16) if _TOKEN.value else ""
-    if not (token or access.is_loopback(_HOST.value)):
-        print(
-            f"warning: --host={_HOST.value} lets everybody who reaches this machine use the page;"
-            " --token keeps it to those who have the link",
-            file=sys.stderr,
-        )
+    if warning := _warning(_HOST.value, token):
+        print(warning, file=sys.stderr)
 
     def announce() -> None:
         port = listener.getsockname()[1]
@@ -105,6 +101,18 @@ def _serve(predictor: "Predictor", folder: "pathlib.Path", listener: socket.sock
     except KeyboardInterrupt:
         print("stopped", flush=True)
     return 0
+
+
+def _warning(host: str, token: str) -> str:
+    """Return a warning if everybody can use the page, else nothing."""
+    from experiments.webpage import access
+
+    if token or access.is_loopback(host):
+        return ""
+    return (
+        f"warning: --host={host} lets everybody who reaches this machine use the page; --token"
+        " keeps it to those who have the link"
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

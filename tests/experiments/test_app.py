@@ -470,19 +470,6 @@ def test_app_with_a_token_lets_in_who_has_the_link(cache, trained, tmp_path, mon
         assert list(tmp_path.glob("mgr_jax_app_*")) == [folder]
 
 
-@pytest.mark.parametrize(
-    ("flags", "warns"),
-    [((), False), (("--host=0.0.0.0",), True), (("--host=0.0.0.0", "--token"), False)],
-)
-def test_app_warns_if_others_can_use_the_page(cache, trained, monkeypatch, flags, warns):
-    monkeypatch.setattr("experiments.webpage.server.serve", lambda *_, **__: None)
-    monkeypatch.setattr("experiments.webpage.page.warm_up", lambda _: None)
-    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "HF_HUB_OFFLINE"):
-        monkeypatch.setenv(name, "")  # The command sets them.
-    _, err = commands.run(cache, "app", f"--workdir={trained}", "--port=0", *flags)
-    assert ("--token" in err) == warns
-
-
 def test_cleaning_goes_on_after_an_error(tmp_path, monkeypatch, capsys):
     from experiments.webpage import server
 

@@ -10,6 +10,7 @@ pytest.importorskip("python_multipart", reason="needs the extra app: pip install
 
 from experiments.webpage import access, uploads
 from experiments.webpage.gate import MAX_BODY, Gate, Limits
+from tests.experiments import commands
 
 HOME = {"host": "127.0.0.1:7860"}
 FORM = {"content-type": 'multipart/form-data; boundary="edge"'}
@@ -138,6 +139,12 @@ def test_gate_knows_more_names_beyond_loopback(tmp_path):
     assert call(gate, "/", {"host": "evil.example"})[0] == 403
     assert access.is_loopback("127.0.0.9") and access.is_loopback("::1")
     assert not any(map(access.is_loopback, ("0.0.0.0", "::", "10.0.0.1", "music.example")))
+
+
+def test_app_warns_if_everybody_can_use_the_page():
+    warning = commands.load("app")._warning
+    assert "--host=0.0.0.0" in warning("0.0.0.0", "") and "--token" in warning("10.0.0.7", "")
+    assert not warning("0.0.0.0", "s3cret") and not warning("localhost", "")
 
 
 def test_gate_lets_in_who_has_the_token(tmp_path):
