@@ -258,7 +258,7 @@ def _report_thread(args: threading.ExceptHookArgs) -> None:
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
-    except (KeyError, flags.Error, ValueError, TypeError, OSError) as error:
+    except Exception as error:  # The user's config file may raise anything.
         _fail(flag_errors.describe(error))
 
 

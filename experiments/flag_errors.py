@@ -1,32 +1,51 @@
 """Mistakes in flags and `--config.*` overrides, in one plain line each."""
 
 import dataclasses
+import difflib
 import re
 
 from absl import flags
 
 from mgr_jax import config as config_lib
 from mgr_jax import schema
+from mgr_jax.errors import UserError
 
 _NOT_LOADED = "Configuration is not available because of an earlier failure to load:"
 _MISSING = re.compile(r"flag --([\w.]+)=None: Flag --\S+ must have a value other than None")
 _ORDER = re.compile(r"Found (--\S+) in argv before a value for --config was specified")
+_VALUE = re.compile(r"flag --([\w.]+)=(.*?): (.*)", re.DOTALL)
+_NO_VARIANT = "get_config() takes 0 positional arguments"
+_KINDS = {
+    "invalid literal for int()": "it must be a whole number",
+    "could not convert string to float": "it must be a number",
+    "Non-boolean argument": "it must be true or false",
+}
 
 
 def describe(error: Exception) -> str:
-    """Return what is wrong with the flags that absl and ml_collections have refused."""
+    """Return what is wrong with the flags, from what absl, ml_collections or a config raised."""
     if isinstance(error, flags.UnrecognizedFlagError):
         return _unknown_flag(error.flagname)
     if isinstance(error, KeyError):
         return unknown_field(error)
+    if isinstance(error, UserError):
+        return f"--config: {error}"
+    if _NO_VARIANT in str(error):
+        return "--config: this file has no variants; leave out the colon and what follows it"
     # A config file that cannot be loaded raises OSError, with the reason at the end.
     reason = loading_error(error).rstrip(".")
-    missing, order = _MISSING.fullmatch(reason), _ORDER.match(reason)
-    if missing:
-        return f"--{missing[1]} is missing: {flags.FLAGS[missing[1]].help} See --help"
-    if order:
+    if missing := _MISSING.findall(reason):
+        names = (f"--{name} is missing ({flags.FLAGS[name].help.rstrip('.')})" for name in missing)
+        return f"{'; '.join(names)}; see --help"
+    if order := _ORDER.match(reason):
         return f"--config=FILE is missing before {order[1].partition('=')[0]}; give it first"
-    return f"{reason}; see --help"
+    if value := _VALUE.fullmatch(reason):
+        name, given, why = value.groups()
+        why = next((text for start, text in _KINDS.items() if start in why), why)
+        return f"--{name} is {given!r}; {why}; see --help"
+    if isinstance(error, flags.Error) and _NOT_LOADED not in str(error):
+        return f"{reason}; see --help"
+    return f"--config: {reason}; give a file whose get_config() returns a Config"
 
 
 def loading_error(error: Exception) -> str:
@@ -34,7 +53,9 @@ def loading_error(error: Exception) -> str:
     text = str(error).removeprefix(_NOT_LOADED).strip()
     if "Traceback (most recent call last)" in text:
         text = text.splitlines()[-1]
-    return " ".join(text.split())
+    elif not isinstance(error, flags.Error | OSError):
+        text = f"{type(error).__name__}: {text}"
+    return " ".join(text.split()).rstrip(".")
 
 
 def unknown_field(error: KeyError) -> str:
@@ -60,8 +81,12 @@ def _unknown_flag(name: str) -> str:
         if "config" not in flags.FLAGS:
             return f"--{name} is unknown here: this command takes no config; see --help"
         return f"--config=FILE is missing before --{name}; give it first"
-    names = [flag for flag in flags.FLAGS if len(flag) > 1]
-    tip = schema.did_you_mean(name, names).replace("'", "--", 1).replace("'", "")
+    tip = ""
+    if "config" in flags.FLAGS and name in _fields():
+        tip = _like(name, prefix="--config.")
+    if not tip:
+        names = [flag for flag in flags.FLAGS if len(flag) > 1]
+        tip = schema.did_you_mean(name, names).replace("'", "--", 1).replace("'", "")
     if not tip and "config" in flags.FLAGS:
         tip = _like(name, prefix="--config.")
     return f"--{name} is unknown{tip}; see --help"
@@ -69,13 +94,15 @@ def _unknown_flag(name: str) -> str:
 
 def _like(name: str, *, prefix: str = "") -> str:
     """Return a tip that names the config field that is called `name`, or nearly so."""
-    fields = {
+    fields = _fields()
+    matches = difflib.get_close_matches(name, fields, n=1)
+    return f" (did you mean {prefix}{fields[matches[0]]}?)" if matches else ""
+
+
+def _fields() -> dict[str, str]:
+    """Return name -> dotted name of all fields of a config."""
+    return {
         field.name: f"{section.name}.{field.name}"
         for section in dataclasses.fields(config_lib.Config)
         for field in dataclasses.fields(section.type)
     }
-    tip = schema.did_you_mean(name, fields)
-    if not tip:
-        return ""
-    field = fields[tip.split("'")[1]]
-    return f" (did you mean {prefix}{field}?)"

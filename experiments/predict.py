@@ -8,7 +8,6 @@ could not be read; the others are predicted all the same.
 """
 
 import collections
-import io
 import json
 import os
 import pathlib
@@ -19,7 +18,8 @@ from typing import Any
 
 from absl import flags
 
-from experiments import command, tags
+from experiments import command, devices, tags
+from mgr_jax.escape import printable
 from mgr_jax.files import csv_line
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run, or a bundle.")
@@ -36,7 +36,7 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest or a step.
 _TOP_K = flags.DEFINE_integer("top_k", 0, "Genres to show in a table; 0 shows all.", lower_bound=0)
 _FORMAT = flags.DEFINE_enum("format", "table", ["table", "json", "csv"], "Format of the output.")
 _OVERLAP = flags.DEFINE_float(
-    "overlap", 0.0, "Fraction of a window that the next one overlaps, below 1.", 0.0
+    "overlap", 0.0, "Fraction of a window that the next one overlaps, up to 0.95.", 0.0
 )
 _THRESHOLD = flags.DEFINE_float(
     "threshold", 0.5, "Confidence below which a prediction is called uncertain.", 0.0, 1.0
@@ -56,8 +56,12 @@ def main(argv: Sequence[str]) -> int:
     """Predict file by file, in the order given; return 1 if any file failed."""
     if not argv[1:]:
         raise command.UserError("no audio file given; put files or folders after the flags")
-    if not _OVERLAP.value < 1:
-        raise command.UserError(f"--overlap is {_OVERLAP.value}; it must be below 1")
+    from mgr_jax.data import windows
+
+    if not _OVERLAP.value <= windows.MAX_OVERLAP:
+        raise command.UserError(
+            f"--overlap is {_OVERLAP.value}; it must be from 0 to {windows.MAX_OVERLAP}"
+        )
     name = command.model_path(_WORKDIR.value, _MODEL.value, ("gtzan", "musicnn"))
     skipped: collections.Counter[str] = collections.Counter()
     files = [str(file) for path in argv[1:] for file in _files(pathlib.Path(path), skipped)]
@@ -65,9 +69,6 @@ def main(argv: Sequence[str]) -> int:
         raise command.UserError(f"--output {_OUTPUT.value}: is no folder that can be written to")
 
     command.set_up_jax()
-    # Names of files are bytes, and need not be valid UTF-8.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")
     if _WORKDIR.value is None and tags.is_tagger(name):
         for flag in ("timeline", "overlap", "threshold", "checkpoint"):
             if flags.FLAGS[flag].present:
@@ -83,9 +84,10 @@ def main(argv: Sequence[str]) -> int:
         from mgr_jax import predictor as predictor_lib
 
         predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
+        print(devices.describe(), file=sys.stderr, flush=True)
         failed = _predict(predictor, files)
     if skipped:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(skipped.items()))
+        kinds = ", ".join(f"{count} {printable(suffix)}" for suffix, count in sorted(skipped.items()))
         print(f"skipped   {skipped.total()} that are no audio: {kinds}", file=sys.stderr)
     return 1 if failed else 0
 
@@ -112,7 +114,7 @@ def _predict(predictor: Any, files: Sequence[str]) -> int:
                 _draw(picture, path, result, predictor.labels)
             with bar.external_write_mode():
                 if has_failed and _FORMAT.value == "table":
-                    print(f"{path}: {result}", file=sys.stderr, flush=True)
+                    print(printable(f"{path}: {result}"), file=sys.stderr, flush=True)
                 else:
                     print(*to_lines(path, result, predictor, picture), sep="\n", flush=True)
             bar.update()
@@ -141,10 +143,10 @@ def _files(path: pathlib.Path, skipped: collections.Counter[str]) -> Iterator[pa
 
 def _table(path: str, prediction: Any, predictor: Any, picture: str | None) -> Iterable[str]:
     """Yield the name of the file, and its genres as bars."""
-    words = [path]
+    words = [printable(path)]
     if prediction.note:
-        words.append(f"({prediction.note})")
-    words.extend(f"({caution})" for caution in prediction.cautions)
+        words.append(f"({printable(prediction.note)})")
+    words.extend(f"({printable(caution)})" for caution in prediction.cautions)
     if prediction.uncertain:
         suffix = "" if predictor.calibrated else ", uncalibrated"
         words.append(f"uncertain (confidence {prediction.confidence:.2f}{suffix})")
@@ -158,7 +160,7 @@ def _table(path: str, prediction: Any, predictor: Any, picture: str | None) -> I
 
         for line in timeline.lines(prediction, predictor.labels):
             yield f"  {line}"
-        yield f"  picture   {picture}"
+        yield f"  picture   {printable(picture)}"
 
 
 def _json(path: str, result: Any, predictor: Any, picture: str | None) -> Iterable[str]:
@@ -182,6 +184,7 @@ def _json(path: str, result: Any, predictor: Any, picture: str | None) -> Iterab
             "start_seconds": result.window_starts_seconds.tolist(),
             "window_seconds": result.window_seconds,
             "probabilities": dict(zip(predictor.labels, result.windows.T.tolist(), strict=True)),
+            "unlike": result.unlike.tolist(),
             "picture": picture,
         }
     yield json.dumps(values)
@@ -192,10 +195,11 @@ def _csv(path: str, result: Any, predictor: Any, picture: str | None) -> Iterabl
     labels = predictor.labels
     if isinstance(result, Exception):
         empty = [""] * (len(labels) + (5 if _TIMELINE.value else 4))
-        yield csv_line([path, *empty, str(result)])
+        yield csv_line([printable(path), *empty, printable(str(result))])
         return
     confidence = [f"{result.confidence:.6f}", str(result.uncertain).lower()]
-    note = "; ".join(filter(None, (result.note, *result.cautions)))
+    note = printable("; ".join(filter(None, (result.note, *result.cautions))))
+    path = printable(path)
     if picture is None:
         values = [f"{result.probabilities[label]:.6f}" for label in labels]
         yield csv_line([path, result.label, *confidence, *values, note, ""])

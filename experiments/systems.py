@@ -8,6 +8,7 @@ below DIR. The same command after a kill goes on with what is missing.
 
 import json
 import pathlib
+import shlex
 import statistics
 from collections.abc import Sequence
 
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     print(table)
     if _TABLE.value:
         words = [f"--workdir={_WORKDIR.value}", f"--table={_TABLE.value}", *overrides]
-        made_by = f"    python -m experiments.systems {' '.join(words)}"
+        made_by = f"    python -m experiments.systems {shlex.join(words)}"
         pathlib.Path(_TABLE.value).write_text(f"{table}\n\nMade by\n\n{made_by}\n")
     return 0
 
@@ -82,7 +83,7 @@ def _score(workdir: pathlib.Path) -> str:
     from mgr_jax.evaluation import stats
 
     report = json.loads((workdir / "eval" / "test" / "report.json").read_text())
-    return stats.describe_accuracy(report["num_correct"], report["n"], report["protocol"])
+    return stats.describe(report, report["protocol"])
 
 
 if __name__ == "__main__":

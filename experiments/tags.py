@@ -1,4 +1,4 @@
-"""How `predict --model=musicnn` prints the tags of songs, and keeps their embeddings."""
+"""Prints the tags of songs for `predict --model=musicnn`, and writes their embeddings."""
 
 import json
 import os
@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from experiments import command
+from experiments import command, devices
+from mgr_jax.escape import printable
 from mgr_jax.files import csv_line
 
 _TOP_K = 5
@@ -40,6 +41,7 @@ def run(name: str, files: Sequence[str], *, style: str, top_k: int, keep: str | 
     from mgr_jax.data.audio import AudioError
 
     tagger = tagger_lib.load(name)
+    print(devices.describe(), file=sys.stderr, flush=True)
     if style == "csv":
         print(csv_line(["path", "start_seconds", *tagger.labels, "note", "error"]))
     to_lines = {"table": _table, "json": _json, "csv": _csv}[style]
@@ -78,16 +80,16 @@ def _folder(path: str) -> str:
 
 def _table(path: str, tags: Any, top_k: int) -> Iterator[str]:
     """Yield the name of the file, its tags on average, and those of each window."""
-    yield f"{path}  ({tags.note})" if tags.note else path
-    yield f"  whole song    {_words(tags.mean, top_k)}"
+    yield printable(f"{path}  ({tags.note})" if tags.note else path)
+    yield f"  whole song    {_top_tags(tags.mean, top_k)}"
     for start, row in zip(tags.window_starts_seconds, tags.probabilities, strict=True):
         order = (-row).argsort(kind="stable")
         values = {tags.labels[i]: row[i] for i in order}
         end = min(start + tags.window_seconds, tags.duration_seconds)
-        yield f"  {start:5.1f} - {end:5.1f} s  {_words(values, top_k)}"
+        yield f"  {start:5.1f} - {end:5.1f} s  {_top_tags(values, top_k)}"
 
 
-def _words(values: dict[str, float], top_k: int) -> str:
+def _top_tags(values: dict[str, float], top_k: int) -> str:
     return ", ".join(f"{name} {value:.2f}" for name, value in list(values.items())[:top_k])
 
 
@@ -109,13 +111,14 @@ def _csv(path: str, tags: Any, _: int) -> Iterator[str]:
     """Yield a row for each window."""
     for start, row in zip(tags.window_starts_seconds, tags.probabilities, strict=True):
         values = [f"{value:.6f}" for value in row]
-        yield csv_line([path, f"{start:.3f}", *values, tags.note, ""])
+        yield csv_line([printable(path), f"{start:.3f}", *values, printable(tags.note), ""])
 
 
 def _print_error(path: str, error: Exception, style: str, num_labels: int) -> None:
     if style == "table":
-        print(f"{path}: {error}", file=sys.stderr, flush=True)
+        print(printable(f"{path}: {error}"), file=sys.stderr, flush=True)
     elif style == "json":
         print(json.dumps({"path": path, "error": str(error)}), flush=True)
     else:
-        print(csv_line([path, *[""] * (num_labels + 2), str(error)]), flush=True)
+        values = [printable(path), *[""] * (num_labels + 2), printable(str(error))]
+        print(csv_line(values), flush=True)

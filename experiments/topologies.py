@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shlex
 import subprocess
 import sys
 import time
@@ -59,7 +60,7 @@ def fill(folder: pathlib.Path, system: str, topology: str, *, clips_per_device: 
         return False
     (record,) = json.loads(scratch.read_text(encoding="utf-8"))
     record |= {"system": system, "seconds": round(time.monotonic() - began, 1)}
-    record["command"] = " ".join(["python -m experiments.compile_for", *arguments[:-1]])
+    record["command"] = f"python -m experiments.compile_for {shlex.join(arguments[:-1])}"
     write_whole(cell, json.dumps(record, indent=1))
     scratch.unlink()
     print(f"{system} {topology}: {record['seconds']} s", flush=True)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from experiments import command
 from mgr_jax.workdir import read_metrics
 from tests.experiments import commands
 from tests.experiments.ends import assert_same_end
@@ -98,19 +99,54 @@ def test_train_refuses_the_workdir_of_another_config(cache, trained):
         ("--config.colour.name=1", "no config field 'colour.name'"),
         ("--config.optim.learing_rate=1", "'learing_rate' (did you mean 'learning_rate'?)"),
         ("--config.trian.seed=1", "'trian.seed' (did you mean 'train'?)"),
-        ("--config.train.num_epochs=many", "many"),
+        ("--config.train.num_epochs=many", "num_epochs is 'many'; it must be a whole number"),
         ("--config.train.num_epochs=0", "train.num_epochs is 0"),
         ("--config.model.name=vgg", "model.name is 'vgg'"),
         ("--config.data.name=gtzan", "data.root is empty"),
         ("--config=experiments/configs/none.py", "none.py"),
         ("--profile=5:5", "--profile is 5:5; give the first step"),
-        ("--workdri=x", "workdri"),
+        ("--workdri=x", "--workdri is unknown (did you mean --workdir?)"),
+        ("--num_epochs=3", "--num_epochs is unknown (did you mean --config.train.num_epochs?)"),
+        ("--config.num_epochs=3", "no field 'num_epochs' (did you mean train.num_epochs?)"),
+        ("--config.train.momentum=0", "train has no field 'momentum' (did you mean optim.momentum"),
+        ("--config.train.refit=perhaps", "--config.train.refit is 'perhaps'; it must be true or"),
+        ("--config.data.clip_samples=8000", "give the length of a clip by one of them"),
+        ("--config=experiments/configs/bbnn.py:nothing", "--config: this file has no variants"),
+        ("--config=experiments/configs/cnn.py:nothing", "variant 'nothing' is unknown; use 'fast'"),
+        ("--config=README.md", "--config: SyntaxError"),
     ],
 )
 def test_train_names_what_is_wrong_in_one_line(cache, tmp_path, argument, words):
     line = commands.fails(cache, "train", *commands.TINY, f"--workdir={tmp_path / 'w'}", argument)
     assert words in line
     assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--workdir=w",), "--config is missing (Python file with get_config()"),
+        (("--config.data.seed=1", *commands.TINY), "--config=FILE is missing before --config.data"),
+        (commands.TINY, "--workdir is missing; give the folder of the run"),
+    ],
+)
+def test_train_names_what_is_missing(cache, arguments, words):
+    assert words in commands.fails(cache, "train", *arguments)
+
+
+@pytest.mark.e2e
+def test_train_help_shows_the_config(cache):
+    out, _ = commands.run_process(cache, "train", "--help", code=1)
+    assert "--config: Python file with get_config()" in out and "--workdir" in out
+
+
+def test_clip_seconds_replace_the_clip_samples_of_a_config():
+    data = {"clip_seconds": 3.0, "clip_samples": 661_794}
+    command._choose_length(data, {"data.clip_seconds": 3.0})
+    assert data == {"clip_seconds": 3.0, "clip_samples": 0}
+    data = {"clip_seconds": 30.0, "clip_samples": 8000}
+    command._choose_length(data, {"data.clip_samples": 8000})
+    assert data["clip_samples"] == 8000
 
 
 def test_train_names_a_workdir_that_cannot_be_written(cache, tmp_path):
