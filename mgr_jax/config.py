@@ -39,6 +39,11 @@ class Config:
     train: Train = dataclasses.field(default_factory=Train)
 
 
+def split_seed(data: Data) -> int:
+    """Return the seed that the split is drawn with."""
+    return data.seed + data.repeat
+
+
 def samples_per_second(config: Config) -> float:
     """Return the samples of a second; with `data.name` `arrays` a sample is a frame."""
     features = config.features
@@ -171,6 +176,12 @@ def _model_reads_features(config: Config) -> Iterator[str]:
             f"features.kind is {features.kind!r}, which model.name {model.name!r} cannot read;"
             f" use one of {', '.join(readable)}"
         )
+    if (model.name, features.kind, features.time_axis) == ("cnn_lstm", "mel_image", "vertical"):
+        yield (
+            f"features.time_axis is 'vertical', but model.scan_axis {model.scan_axis!r} of"
+            " model.name 'cnn_lstm' takes rows of an image for frequency and columns for time; set"
+            " it to 'horizontal'"
+        )
     if features.colormap == "grey" and features.kind == "flattened":
         yield "features.colormap is 'grey'; features.kind 'flattened' is a colour image"
 
@@ -179,6 +190,8 @@ def _data_source(config: Config) -> Iterator[str]:
     data, model, train = config.data, config.model, config.train
     if data.name not in ("band", "gtzan_facts") and not data.root:
         yield f"data.root is empty; data.name {data.name!r} needs a path"
+    if data.taggrams:
+        yield "data.taggrams is for experiments.evaluate --model=gtzan alone; leave it out"
     if train.refit and (model.name in ("logistic", "svm") or train.folds_at_once):
         what = "train.folds_at_once" if train.folds_at_once else f"model.name {model.name!r}"
         yield f"train.refit leaves no validation part, which {what} needs; set it to False"

@@ -46,6 +46,7 @@ COLORMAPS = ("viridis", "magma", "grey")
 TIME_AXES = ("horizontal", "vertical")
 NORMALIZERS = ("none", "clip", "global", "bin")
 NETWORKS = ("bbnn", "cnn", "cnn_lstm", "rnn")
+WITH_BATCH_NORM = ("bbnn", "rnn")
 MODEL_NAMES = (*NETWORKS, "logistic", "svm", "lda", "ensemble")
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adafactor", "lamb", "lion")
 
@@ -65,6 +66,7 @@ class Data:
       subset: `fma` only: `small`, `medium` or `large`.
       facts: CSV of further facts about GTZAN (`track_id,md5,artist,recording`), read by
         `prepare --verify` and `audit`.
+      taggrams: MusiCNN's tags over time (`data.taggrams`), for `evaluate --model=gtzan` alone.
       protocol: how tracks are split: `holdout`, `kfold`, `artist_kfold`, `listed` or
         `fault_filtered`.
       num_folds: folds of `kfold` and `artist_kfold`.
@@ -89,6 +91,7 @@ class Data:
     root: str = ""
     subset: str = schema.one_of("small", FMA_SUBSETS)
     facts: str = ""
+    taggrams: str = ""
     protocol: str = schema.one_of("listed", PROTOCOLS)
     num_folds: int = schema.positive(5)
     fold: int = schema.at_least_zero(0)
@@ -167,14 +170,15 @@ class Model:
         `classical.ensemble`, on spectrograms).
       width: `bbnn`: channels of a broadcast branch (32 in the paper).
       num_modules: `bbnn`: broadcast modules (3 in the paper).
-      batch_norm_momentum: share of the running statistics kept at a step (0.99 in Keras).
+      batch_norm_momentum: `bbnn`, `rnn`: share of the running averages kept at a step (0.99 in
+        Keras); 0 chooses it from the number of steps (`layers.settling_momentum`).
       local_batch_norm: `bbnn`, `rnn`: in training each device normalises by the statistics of its
         own rows, and the running averages are averaged over the devices; a step then
         communicates once, not at every layer, but its results depend on the number of devices.
       width_multiplier: `cnn`, `cnn_lstm`: factor on the channels and units of every layer but
         the last.
-      scan_axis: `cnn_lstm`: axis of the steps of the LSTM, `frequency` (image rows, as in the
-        presentation) or `time`.
+      scan_axis: `cnn_lstm`: axis of the steps of the LSTM, `frequency` (rows of an image, as in
+        the presentation) or `time` (columns); it needs `features.time_axis` `horizontal`.
       cell: `rnn`: `simple`, `gru` or `lstm`.
       hidden_size: `rnn`: units of a layer, in each direction.
       num_layers: `rnn`: stacked layers. bidirectional: `rnn`: read in both directions.
@@ -194,7 +198,7 @@ class Model:
     name: str = schema.one_of("bbnn", MODEL_NAMES)
     width: int = schema.positive(32)
     num_modules: int = schema.positive(3)
-    batch_norm_momentum: float = schema.fraction(0.99)
+    batch_norm_momentum: float = schema.share(0.0)
     local_batch_norm: bool = False
     width_multiplier: float = schema.positive(1.0)
     scan_axis: str = schema.one_of("frequency", ("frequency", "time"))
@@ -225,14 +229,15 @@ class Optim:
         `plateau_patience` epochs without a lower training loss.
       warmup_epochs: the rate first rises linearly over this many epochs, with any schedule.
       momentum: `sgd` and `rmsprop`.
-      weight_decay: `adamw`, `lamb` and `lion`.
+      weight_decay: `adamw`, `lamb` and `lion`; biases and scales of normalisations are left out.
       clip_norm: gradients of a larger global norm are scaled down to it; 0 turns this off.
       accumulate_steps: steps whose mean gradient makes one update: a larger batch in less
         memory, except for the statistics of batch normalisation.
       label_smoothing: share of the target that is spread over all classes.
       class_weights: weigh each class by the inverse of its share of the training part.
-      ema_decay: share kept at an update of the moving average of the parameters that is evaluated
-        in their place; 0 means the parameters themselves.
+      ema_decay: share kept at an update of the debiased moving averages of the parameters and of
+        the statistics of batch normalisation, which are evaluated in place of the latest; 0 means
+        the latest.
       early_stop_patience: epochs without a training loss lower by `early_stop_min_delta` after
         which training ends; 0 means never.
     """
@@ -267,6 +272,9 @@ class Train:
         Beta(alpha, alpha); 0 turns this off.
       parallelism: `jit` (one program over all devices) or `pmap` (one program for each);
         the results agree up to rounding.
+      deterministic: on GPUs use kernels that add in the same order at every run, so that a run that
+        was interrupted ends as an unbroken one; obeyed by the commands `train` and
+        `cross_validate`. Other devices need no setting.
       checkpoint_every_steps: also save within an epoch, for epochs of days; 0 saves at its end.
       keep_checkpoints: number of latest checkpoints to keep, beside the best.
       folds_at_once: `cross_validate` of networks only: folds that are trained together, as one
@@ -280,6 +288,7 @@ class Train:
     batch_size: int = schema.positive(8)
     mixup_alpha: float = schema.at_least_zero(0.0)
     parallelism: str = schema.one_of("jit", ("jit", "pmap"))
+    deterministic: bool = False
     checkpoint_every_steps: int = schema.at_least_zero(0)
     keep_checkpoints: int = schema.positive(1)
     folds_at_once: int = schema.at_least_zero(0)

@@ -21,6 +21,7 @@ from typing import Any
 import filelock
 
 from mgr_jax import config as config_lib
+from mgr_jax.config_sections import WITH_BATCH_NORM
 from mgr_jax.data import learned, splits
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
@@ -126,7 +127,10 @@ def reserve(path: str, config: config_lib.Config) -> None:
     if not (folder / "config.json").exists():
         return
     ours, theirs = config_lib.to_json(config), config_lib.to_json(load(path).config)
-    changed = [n for n in config_lib.differences(ours, theirs) if n not in _FREE_FIELDS]
+    free = list(_FREE_FIELDS)
+    if config.model.name not in WITH_BATCH_NORM:
+        free.append("model.batch_norm_momentum")  # Its default was another once.
+    changed = [n for n in config_lib.differences(ours, theirs) if n not in free]
     if changed:
         section, name = changed[0].split(".")
         more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""

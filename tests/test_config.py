@@ -151,6 +151,11 @@ def test_validate_refuses_bands_out_of_range():
     )
 
 
+def test_validate_refuses_tags_that_nothing_reads():
+    message = _refused(**{"data.taggrams": "tags.npz"})
+    assert message.startswith("data.taggrams is for experiments.evaluate --model=gtzan")
+
+
 @pytest.mark.parametrize(
     ("model", "kind", "fits"),
     [
@@ -235,3 +240,21 @@ def test_validate_refuses_a_warmup_as_long_as_the_run():
         "optim.warmup_epochs is 3.0; it must be below train.num_epochs (3)"
     )
     config_lib.validate(config_with(**fields | {"train.num_epochs": 4}))
+
+
+@pytest.mark.parametrize("scan_axis", ["frequency", "time"])
+def test_validate_refuses_an_upright_image_whose_axes_a_cnn_lstm_would_confuse(scan_axis):
+    fields = {"model.name": "cnn_lstm", "model.scan_axis": scan_axis}
+    image = {"features.kind": "mel_image", "features.time_axis": "vertical"}
+    message = _refused(**fields, **image)
+    assert message.startswith(
+        f"features.time_axis is 'vertical', but model.scan_axis {scan_axis!r}"
+    )
+    assert message.endswith("set it to 'horizontal'")
+    config_lib.validate(config_with(**fields, **{"features.time_axis": "vertical"}))
+    config_lib.validate(config_with(**image, **{"model.name": "cnn"}))
+
+
+def test_split_seed_counts_the_repetitions():
+    assert config_lib.split_seed(config_with(**{"data.seed": 3}).data) == 3
+    assert config_lib.split_seed(config_with(**{"data.seed": 3, "data.repeat": 2}).data) == 5

@@ -318,3 +318,15 @@ def test_reserve_and_load_refuse_the_address_of_a_bucket(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="--workdir is empty"):
             function("")
     assert not list(tmp_path.iterdir())
+
+
+def test_create_ignores_the_momentum_of_systems_without_batch_normalisation(tmp_path):
+    for name, is_free in (("logistic", True), ("cnn", True), ("rnn", False)):
+        path = str(tmp_path / name)
+        older = {"model.name": name, "model.batch_norm_momentum": 0.99}
+        workdir.create(path, _config(**older), *_data())
+        if is_free:
+            workdir.create(path, _config(**{"model.name": name}), *_data())
+        else:
+            message = _refused(workdir.create, path, _config(**{"model.name": name}), *_data())
+            assert "model.batch_norm_momentum=0.99, not 0.0" in message

@@ -14,6 +14,7 @@ from mgr_jax import config as config_lib
 
 # PyTorch's own GRU applies the reset gate after the product, so its outputs differ from ours.
 BUILT_IN_GRU = "nn.GRU"
+MOMENTUM = 0.99  # `layers.BATCH_NORM_MOMENTUM`
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -55,7 +56,7 @@ class BroadcastModule(nn.Module):
 class BBNN(nn.Module):
     def __init__(self, model: config_lib.Model, shape: tuple[int, ...], num_classes: int):
         super().__init__()
-        width, momentum = model.width, model.batch_norm_momentum
+        width, momentum = model.width, model.batch_norm_momentum or MOMENTUM
         self.num_modules = model.num_modules
         self.stem_conv = nn.Conv2d(1 if len(shape) == 2 else shape[2], width, 3, padding=1)
         self.stem_norm = batch_norm(width, momentum)
@@ -168,7 +169,8 @@ class RNN(nn.Module):
         if model.bidirectional:
             raise ValueError("model.bidirectional is True; the peers read in one direction")
         channels = shape[1]
-        self.input_norm = nn.BatchNorm1d(channels, eps=1e-3, momentum=1 - model.batch_norm_momentum)
+        momentum = model.batch_norm_momentum or MOMENTUM
+        self.input_norm = nn.BatchNorm1d(channels, eps=1e-3, momentum=1 - momentum)
         self.names = [f"{model.cell}_{i + 1}" for i in range(model.num_layers)]
         make = functools.partial(_built_in, model.cell)
         if model.cell == "gru" and not built_in:

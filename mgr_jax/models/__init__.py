@@ -9,14 +9,21 @@ Running averages of batch normalisation are the collection `batch_stats`.
 import dataclasses
 import functools
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from mgr_jax import config, ops
-from mgr_jax.models import bbnn, bbnn_fused, cnn, cnn_lstm, rnn
+from mgr_jax.models import bbnn, bbnn_fused, cnn, cnn_lstm, layers, rnn
 
 
-def make_model(model: config.Model, *, num_classes: int, axis_name: str | None = None) -> nn.Module:
+def make_model(
+    model: config.Model,
+    *,
+    num_classes: int,
+    axis_name: str | None = None,
+    num_steps: int | jax.Array | None = None,
+) -> nn.Module:
     """Build the network that `model` describes.
 
     Args:
@@ -24,17 +31,20 @@ def make_model(model: config.Model, *, num_classes: int, axis_name: str | None =
         textbook one, and all its operations are plain formulas.
       num_classes: C, the number of logits.
       axis_name: axis of the devices over which batch normalisation takes its statistics, if any.
+      num_steps: length of the training, which chooses a `batch_norm_momentum` of 0; None if the
+        network is not trained.
 
     Raises:
       ValueError: `model.name` is not a network.
     """
     reference, dtype = model.implementation == "reference", jnp.dtype(model.dtype)
+    momentum = model.batch_norm_momentum or layers.settling_momentum(num_steps)
     if model.name == "bbnn":
         network = (bbnn if reference else bbnn_fused).BBNN(
             num_classes,
             width=model.width,
             num_modules=model.num_modules,
-            momentum=model.batch_norm_momentum,
+            momentum=momentum,
             axis_name=axis_name,
             dtype=dtype,
         )
@@ -61,7 +71,7 @@ def make_model(model: config.Model, *, num_classes: int, axis_name: str | None =
             num_layers=model.num_layers,
             bidirectional=model.bidirectional,
             dropout=model.dropout,
-            momentum=model.batch_norm_momentum,
+            momentum=momentum,
             axis_name=axis_name,
             dtype=dtype,
         )

@@ -67,7 +67,7 @@ class BBNN(nn.Module):
     num_classes: int
     width: int = 32
     num_modules: int = 3
-    momentum: float = 0.99
+    momentum: float | jax.Array = layers.BATCH_NORM_MOMENTUM
     axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 

@@ -61,7 +61,7 @@ class Conv(nn.Module):
 class Norm(nn.Module):
     """The variables of `layers.BatchNorm`."""
 
-    momentum: float
+    momentum: float | jax.Array
 
     @nn.compact
     def __call__(self, moments: Moments | None, bias: jax.Array) -> Vectors:
@@ -80,7 +80,7 @@ class Unit(nn.Module):
 
     features: int
     kernel_size: int
-    momentum: float
+    momentum: float | jax.Array
     dtype: jnp.dtype
 
     def setup(self) -> None:
@@ -125,17 +125,17 @@ def with_moments(pieces: Sequence[Piece], *, train: bool, axis_name: str | None)
     return [p._replace(moments=own) for p, *own in zip(pieces, *moments, strict=True)]
 
 
-def max_pool(piece: Piece) -> Piece:
+def max_pool(pieces: Sequence[Piece]) -> list[Piece]:
     """Max-pool 3x3 at stride 1; the bias is the same for all pixels and stays outside."""
-    x = ops.max_pool(piece.x, window=(3, 3), strides=(1, 1), padding="SAME")
-    return piece._replace(x=x)
+    xs = ops.max_pool([p.x for p in pieces], window=(3, 3), strides=(1, 1), padding="SAME")
+    return [piece._replace(x=x) for piece, x in zip(pieces, xs, strict=True)]
 
 
 class BroadcastModule(nn.Module):
     """Four branches of `features` channels each."""
 
     features: int
-    momentum: float
+    momentum: float | jax.Array
     dtype: jnp.dtype
 
     @nn.compact
@@ -174,9 +174,13 @@ class BBNN(bbnn.BBNN):
         new = [Piece(x, jnp.zeros(self.width, x.dtype))]
         pieces, pooled = [], []
         for i in range(self.num_modules):
-            ready = with_moments([*new, *map(max_pool, new)], **options)
+            ready = with_moments([*new, *max_pool(new)], **options)
             pieces += ready[: len(new)]
             pooled += ready[len(new) :]
+            if not train:
+                # Those of before again, which compilers compute once; a GPU's may rather compute
+                # the maxima where they are read.
+                pooled = max_pool(pieces)
             module = BroadcastModule(self.width, self.momentum, self.dtype, name=f"broadcast_{i}")
             new = module(pieces, pooled, **options)
         pieces += with_moments(new, **options)

@@ -9,6 +9,7 @@ import zlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -16,6 +17,7 @@ from mgr_jax import ops
 from mgr_jax.ops.arrays import as_row
 
 BATCH_NORM_EPSILON = 1e-3  # Keras' default; Flax and PyTorch use 1e-5
+BATCH_NORM_MOMENTUM = 0.99  # Keras' default, as a share that is kept; PyTorch's is 0.9
 
 kernel_init = nn.initializers.glorot_uniform()
 
@@ -74,7 +76,7 @@ class BatchNorm(nn.Module):
     """
 
     use_running_average: bool
-    momentum: float = 0.99
+    momentum: float | jax.Array = BATCH_NORM_MOMENTUM
     axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 
@@ -89,12 +91,27 @@ class BatchNorm(nn.Module):
         return ((x - center) * factor + shift).astype(self.dtype)
 
 
+def settling_momentum(num_steps: int | jax.Array | None) -> float | jax.Array:
+    """Return a momentum of batch normalisation that suits a training of `num_steps` steps.
+
+    Its running averages are over about the last tenth of the steps, as of the last hundred with
+    Keras' default, which is the largest: 1 - 10 / `num_steps`, and 0.1 at least. None stands for a
+    network that is not trained.
+    """
+    if num_steps is None:
+        return BATCH_NORM_MOMENTUM
+    # In float32, so that a number that is traced gives the same.
+    xp = np if isinstance(num_steps, int) else jnp
+    momentum = xp.clip(1 - 10 / xp.float32(num_steps), 0.1, BATCH_NORM_MOMENTUM)
+    return float(momentum) if isinstance(num_steps, int) else momentum
+
+
 def batch_norm_vectors(
     module: nn.Module,
     channels: int,
     batch: tuple[jax.Array, jax.Array] | None,
     *,
-    momentum: float,
+    momentum: float | jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Declare the variables of a batch normalisation in a compact `module`, and update them.
 

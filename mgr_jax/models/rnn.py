@@ -89,7 +89,7 @@ class RNN(nn.Module):
     num_layers: int = 1
     bidirectional: bool = False
     dropout: float = 0.25
-    momentum: float = 0.99
+    momentum: float | jax.Array = layers.BATCH_NORM_MOMENTUM
     axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 

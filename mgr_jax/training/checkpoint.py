@@ -10,14 +10,14 @@ import errno
 import functools
 import json
 import logging as std_logging
-import os
 import pathlib
+import re
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy
@@ -209,40 +209,29 @@ def _choose_step(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: s
 def _restore(
     manager: ocp.CheckpointManager, step: int, abstract_state: TrainState
 ) -> tuple[TrainState, dict[str, float]]:
+    of_params_alone = _averages_params_alone(manager, step, abstract_state)
+    if of_params_alone:
+        abstract_state = abstract_state.replace(average=abstract_state.average["params"])
     args = ocp.args.Composite(
         state=ocp.args.StandardRestore(abstract_state), progress=ocp.args.JsonRestore()
     )
-    is_verified = (manager.directory / str(step) / checksums.NAME).exists()
-    with contextlib.nullcontext() if is_verified else _hidden_read_errors():
-        restored = manager.restore(step, args=args)
-    return restored["state"], restored["progress"]
+    restored = manager.restore(step, args=args)
+    state = restored["state"]
+    if of_params_alone:  # The latest statistics, as they were evaluated then.
+        batch_stats = jax.tree.map(lambda x: x.copy(), state.batch_stats)
+        state = state.replace(average={"params": state.average, "batch_stats": batch_stats})
+    return state, restored["progress"]
 
 
-@contextlib.contextmanager
-def _hidden_read_errors() -> Iterator[None]:
-    """Hide what reading a damaged checkpoint without checksums prints besides its exception.
-
-    C++ threads print a traceback for every read that fails, some of them late: the pause lets them
-    end while unseen. Orbax abandons the futures of those reads, and asyncio logs a traceback for
-    each when it is freed, at any time later.
-    """
-    std_logging.getLogger("asyncio").addFilter(_is_not_an_abandoned_read)
-    sys.stderr.flush()
-    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 2)
-    try:
-        yield
-    except Exception:
-        time.sleep(0.5)
-        raise
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(devnull)
-
-
-def _is_not_an_abandoned_read(record: std_logging.LogRecord) -> bool:
-    return "tensorstore_spec" not in record.getMessage()
+def _averages_params_alone(
+    manager: ocp.CheckpointManager, step: int, abstract_state: TrainState
+) -> bool:
+    """Return whether the moving average has no statistics, as in checkpoints of early versions."""
+    if abstract_state.average is None:
+        return False
+    with _quiet(), ocp.StandardCheckpointer() as reader:
+        metadata: Any = reader.metadata(manager.directory / str(step) / "state")
+    return "batch_stats" not in metadata.item_metadata.tree["average"]
 
 
 def _is_damage(error: Exception) -> bool:
@@ -286,19 +275,50 @@ def _one_line_of_write_errors(folder: Any) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:  # Those of tensorstore are ValueErrors.
-        reason = getattr(error, "strerror", None) or _first_line(error)
+        text = str(error)
+        path = getattr(error, "filename", None) or _first(r'local file "([^"]+)"', text) or folder
+        reason = getattr(error, "strerror", None) or _first(r"ENOSPC (No space[\w ]+)", text)
         raise UserError(
-            f"{folder}: a checkpoint cannot be written ({reason}); make room, or make the folder"
-            " writable, and the same command goes on from the newest one"
+            f"{path}: the checkpoint cannot be written ({reason or _first_line(error)}); make room,"
+            " or make it writable, and the same command goes on from the last one"
         ) from error
+
+
+def _first(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    return match[1] if match else ""
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence Orbax's log, which would break the progress bar; errors are raised all the same."""
+    _hide_abandoned_errors()
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+@functools.cache  # Once in a process.
+def _hide_abandoned_errors() -> None:
+    """Hide the errors of reads and writes that Orbax abandons, at any later time.
+
+    When several fail, Orbax raises the error of one and closes the event loop of the others, which
+    would print a traceback each: those that are still running when they end, the rest when their
+    futures are freed.
+    """
+    show = sys.unraisablehook
+
+    def show_others(args: Any) -> None:
+        if str(args.exc_value) != "Event loop is closed":
+            show(args)
+
+    sys.unraisablehook = show_others
+    std_logging.getLogger("asyncio").addFilter(_is_not_abandoned_by_orbax)
+
+
+def _is_not_abandoned_by_orbax(record: std_logging.LogRecord) -> bool:
+    text = std_logging.Formatter().format(record)  # With its traceback.
+    return "orbax" not in text and "tensorstore" not in text

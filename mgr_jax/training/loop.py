@@ -49,6 +49,8 @@ def train(
         state, progress = _restore_or_init(job, manager)
         if int(state.step) < job.num_steps and not stopping.stops(config.optim, progress):
             job.set_status("running")
+            if warning := network_lib.momentum_warning(config, num_steps=job.num_steps):
+                print(warning, flush=True)
             _train_steps(job, manager, state, progress, profile)
     job.set_status("done")
 

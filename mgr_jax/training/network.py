@@ -10,6 +10,7 @@ import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import parallel
+from mgr_jax.config_sections import WITH_BATCH_NORM
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset, Store
 from mgr_jax.errors import UserError
@@ -17,8 +18,12 @@ from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model
 from mgr_jax.models import summary as table
+from mgr_jax.models.layers import settling_momentum
 from mgr_jax.training import objective, optimizer, resident, steps
 from mgr_jax.training.state import TrainState, create_state
+
+# Share of the initial running averages that may be left at the end of a run.
+_LARGEST_INITIAL_SHARE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +58,8 @@ def make_network(
     Args:
       config: the network; `train.parallelism` chooses `jit` or `pmap`. Either way the state is
         replicated, and its checkpoints are the same.
-      num_classes: C. steps_per_epoch: for the learning-rate schedule.
+      num_classes: C.
+      steps_per_epoch: for the learning-rate schedule and the momentum of batch normalisation.
       class_weights: `[C]`, weights of the classes in the loss.
       devices: devices to run on; all by default.
       store: clips to put on the devices; the steps then take windows of it (`training.resident`)
@@ -67,11 +73,12 @@ def make_network(
     axis_name = adapter.axis_name(mesh)
     frontend = make_frontend(config.features)
     batch_norm_axis = None if config.model.local_batch_norm else axis_name
-    model = make_model(config.model, num_classes=num_classes, axis_name=batch_norm_axis)
+    num_steps = config.train.num_epochs * steps_per_epoch
+    model = make_model(
+        config.model, num_classes=num_classes, axis_name=batch_norm_axis, num_steps=num_steps
+    )
     tx = optimizer.make_optimizer(
-        config.optim,
-        num_steps=config.train.num_epochs * steps_per_epoch,
-        steps_per_epoch=steps_per_epoch,
+        config.optim, num_steps=num_steps, steps_per_epoch=steps_per_epoch
     )
 
     def init() -> TrainState:
@@ -100,8 +107,8 @@ def make_network(
     predict_step = steps.make_predict_step(frontend, config.features, model)
     clips, num_shared = None, 0
     if store is not None:
-        clips, num_shared = resident.put(store, mesh, field="data.on_device"), 1
         length = config_lib.window_length(config)
+        clips, num_shared = resident.put(store, mesh, window=length, field="data.on_device"), 1
         train_step = _on_windows(train_step, length)
         predict_step = _on_windows(predict_step, length)
     train_step = adapter.train_step(train_step, mesh, num_shared=num_shared)
@@ -109,6 +116,23 @@ def make_network(
     if clips is not None:
         train_step, predict_step = _with_clips(train_step, clips), _with_clips(predict_step, clips)
     return Network(mesh, init, lambda batch: adapter.shard(batch, mesh), train_step, predict_step)
+
+
+def momentum_warning(config: config_lib.Config, *, num_steps: int) -> str:
+    """Return a warning if running averages of batch normalisation cannot settle in `num_steps`.
+
+    They begin at a mean of 0 and a variance of 1, of which a share of momentum ** `num_steps` is
+    left at the end. Empty if it is small, or if the network has no batch normalisation.
+    """
+    momentum = config.model.batch_norm_momentum
+    left = momentum**num_steps
+    if config.model.name not in WITH_BATCH_NORM or left <= _LARGEST_INITIAL_SHARE:
+        return ""
+    return (
+        f"warning   model.batch_norm_momentum is {momentum:g}: after the {num_steps} steps of this"
+        f" run, {100 * left:.0f} % of the running averages are still their initial values, so that"
+        f" scores mean little; set it to 0, which chooses {settling_momentum(num_steps):.2g}"
+    )
 
 
 def _on_windows(step: Callable[..., Any], length: int) -> Callable[..., Any]:

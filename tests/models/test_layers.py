@@ -104,3 +104,18 @@ def test_global_average_pool_sums_bfloat16_in_float32():
     x = jnp.full((1, 100, 100, 1), 1.0078125, jnp.bfloat16)
     y = layers.GlobalAveragePool().apply({}, x)
     assert y.dtype == jnp.float32 and float(y[0, 0]) == pytest.approx(1.0078125, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "momentum"), [(None, 0.99), (1, 0.1), (20, 0.5), (204, 0.951), (10_000, 0.99)]
+)
+def test_settling_momentum_averages_over_a_tenth_of_the_steps(num_steps, momentum):
+    value = layers.settling_momentum(num_steps)
+    assert value == pytest.approx(momentum, abs=1e-3)
+    if num_steps is not None:  # Folds that are trained together have a traced number of steps.
+        assert float(jax.jit(layers.settling_momentum)(num_steps)) == value
+
+
+def test_settling_momentum_forgets_the_initial_averages():
+    for num_steps in (5, 10, 20, 100, 1000, 10_000):
+        assert layers.settling_momentum(num_steps) ** num_steps < 1e-3

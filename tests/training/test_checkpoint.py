@@ -236,7 +236,7 @@ def test_save_on_a_full_disk_is_one_line_and_keeps_the_last_good_one(
 
     monkeypatch.setattr(checksums, "write", fail)
     with (
-        pytest.raises(UserError, match=r"a checkpoint cannot be written \(No space") as error,
+        pytest.raises(UserError, match=r"the checkpoint cannot be written \(No space") as error,
         checkpoint.open_checkpoints(tmp_path, print) as manager,
     ):
         checkpoint.save(manager, at_step(state, 3), PROGRESS, None)
@@ -265,3 +265,19 @@ def test_open_checkpoints_clears_a_save_that_was_cut(tmp_path, state):
     assert int(restored.step) == 1
     assert not warnings
     assert kept(tmp_path) == [1]
+
+
+def test_restore_takes_moving_averages_without_statistics(tmp_path, state):
+    """As versions wrote them that averaged the parameters alone."""
+    statistics = {"norm": {"mean": jnp.arange(3.0)}}
+    average = jax.tree.map(lambda x: x + 1, state.params)
+    older = parallel.replicate(
+        state.replace(batch_stats=statistics, average=average), parallel.make_mesh()
+    )
+    save_all(tmp_path, older, [(1, 0.1, 2.0)])
+    newer = older.replace(average={"params": average, "batch_stats": statistics})
+    abstract = parallel.abstract(newer, parallel.make_mesh())
+    (resumed, _), warnings = latest(tmp_path, abstract)
+    assert not warnings
+    for restored in (resumed, checkpoint.restore(tmp_path, "best", abstract)[1]):
+        jax.tree.map(np.testing.assert_array_equal, restored, at_step(newer, 1))

@@ -19,6 +19,7 @@ def make_config(local, parallelism="jit"):
         name="sgd",
         learning_rate=0.05,
         model__dropout=0.0,
+        model__batch_norm_momentum=0.99,
         model__local_batch_norm=local,
         train__parallelism=parallelism,
     )

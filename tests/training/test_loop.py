@@ -98,8 +98,10 @@ def test_train_with_every_option_of_the_loss_writes_whole_records(tiny_config, t
     assert [record["epoch"] for record in records] == [1, 2]
     assert all(np.isfinite(value) for record in records for value in record.values())
     state = last_state(config, tmp_path)
-    differs = jax.tree.map(lambda a, b: bool((a != b).any()), state.average, state.params)
-    assert any(jax.tree.leaves(differs))
+    for name in ("params", "batch_stats"):
+        latest, average = getattr(state, name), state.average[name]
+        differs = jax.tree.map(lambda a, b: bool((a != b).any()), average, latest)
+        assert any(jax.tree.leaves(differs))
 
 
 def test_train_refuses_a_batch_that_does_not_divide_over_the_devices(tiny_config, tmp_path):
@@ -111,6 +113,20 @@ def test_describe_names_a_window_that_is_too_short():
     config = tiny.config("bbnn", data__window_seconds=0.01)
     with pytest.raises(UserError, match=r"model.name 'bbnn': .*use a longer window"):
         network_lib.describe(config, num_classes=10)
+
+
+def test_momentum_warning_names_the_momentum_that_settles():
+    config = config_lib.Config()
+    config.model.batch_norm_momentum = 0.99
+    line = network_lib.momentum_warning(config, num_steps=20)
+    # 0.99 ** 20 is 0.818.
+    assert "model.batch_norm_momentum is 0.99: after the 20 steps of this run, 82 % of" in line
+    assert line.endswith("set it to 0, which chooses 0.5")
+    assert "\n" not in line
+    assert not network_lib.momentum_warning(config, num_steps=1000)
+    for name, momentum in (("bbnn", 0.0), ("cnn", 0.99), ("rnn", 0.5)):
+        config.model.name, config.model.batch_norm_momentum = name, momentum
+        assert not network_lib.momentum_warning(config, num_steps=20)
 
 
 def test_count_parameters_is_the_trainable_total():

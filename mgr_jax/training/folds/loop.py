@@ -117,6 +117,9 @@ def train(
             workdir_lib.set_status(fold.job.run.path, "done" if fold.is_done else "running")
             writer = MetricsWriter(fold.job.run.path, step=fold.step)
             fold.writer = stack.enter_context(contextlib.closing(writer))
+        fewest = min(fold.job.num_steps for fold in members)
+        if warning := network_lib.momentum_warning(config, num_steps=fewest):
+            print(warning, flush=True)
         stop_signal = stack.enter_context(preemption.watch(members[0].manager.reached_preemption))
         bar = tqdm.tqdm(
             total=sum(fold.job.num_steps for fold in members),

@@ -71,7 +71,8 @@ def make_fold_program(
     num_devices = -(-num_folds // turns)  # The fewest that need no more turns.
     mesh = Mesh(np.array(devices[:num_devices]), (AXIS,), axis_types=(AxisType.Auto,))
     lanes = NamedSharding(mesh, PartitionSpec(AXIS))
-    clips = resident.put(store, mesh, field="train.folds_at_once")
+    window = config_lib.window_length(config)
+    clips = resident.put(store, mesh, window=window, field="train.folds_at_once")
     train_one, predict_one = _one_fold(config, num_classes)
 
     def over_lanes(function: Callable[..., Any], *shared: Any, **options: Any) -> Any:
@@ -115,20 +116,19 @@ def _one_fold(
 ) -> tuple[Callable[..., TrainState], Callable[..., jax.Array]]:
     """Return train step and predict step of one fold, which read its windows from the clips."""
     frontend = make_frontend(config.features)
-    model = make_model(config.model, num_classes=num_classes)
+    model = make_model(config.model, num_classes=num_classes)  # For evaluation.
     length = config_lib.window_length(config)
     predict_step = steps.make_predict_step(frontend, config.features, model)
 
     def train_one(state: TrainState, fold: Tree, windows: Tree, clips: Any) -> TrainState:
+        num_steps = config.train.num_epochs * fold["steps_per_epoch"]
         tx = optimizer.make_optimizer(
-            config.optim,
-            num_steps=config.train.num_epochs * fold["steps_per_epoch"],
-            steps_per_epoch=fold["steps_per_epoch"],
+            config.optim, num_steps=num_steps, steps_per_epoch=fold["steps_per_epoch"]
         )
         step = steps.make_train_step(
             _with_seed(config, fold["seed"]),
             frontend,
-            model,
+            make_model(config.model, num_classes=num_classes, num_steps=num_steps),
             tx,
             num_classes=num_classes,
             class_weights=fold.get("class_weights"),
