@@ -321,7 +321,7 @@ def test_reserve_and_load_refuse_the_address_of_a_bucket(tmp_path, monkeypatch):
 
 
 def test_create_ignores_the_momentum_of_systems_without_batch_normalisation(tmp_path):
-    for name, is_free in (("logistic", True), ("cnn", True), ("rnn", False)):
+    for name, is_free in (("cnn", True), ("cnn_lstm", True), ("rnn", False)):
         path = str(tmp_path / name)
         older = {"model.name": name, "model.batch_norm_momentum": 0.99}
         workdir.create(path, _config(**older), *_data())
