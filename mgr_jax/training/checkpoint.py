@@ -277,7 +277,7 @@ def _one_line_of_write_errors(folder: Any) -> Iterator[None]:
     except (OSError, ValueError) as error:  # Those of tensorstore are ValueErrors.
         text = str(error)
         path = getattr(error, "filename", None) or _first(r'local file "([^"]+)"', text) or folder
-        reason = getattr(error, "strerror", None) or _first(r"ENOSPC (No space[\w ]+)", text)
+        reason = getattr(error, "strerror", None) or _first(r": ([\w -]+) \[os_error", text)
         raise UserError(
             f"{path}: the checkpoint cannot be written ({reason or _first_line(error)}); make room,"
             " or make it writable, and the same command goes on from the last one"
