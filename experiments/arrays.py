@@ -2,8 +2,9 @@
 
     python -m experiments.arrays --root=arrays.npz --workdir=DIR [--table=FILE.md] [--systems=...]
 
-All systems get the same artist-disjoint folds, once each. The same command after a kill goes on
-with what is missing.
+All systems get the same artist-disjoint folds, once each, and learn from the same tracks: none adds
+the validation part to the training part. The same command after a kill goes on with what is
+missing.
 """
 
 import pathlib
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     table = to_table(correct, groups)
     print(table)
     if _TABLE.value:
-        pathlib.Path(_TABLE.value).write_text(table + "\n", encoding="utf-8")
+        command.output_file("table", _TABLE.value).write_text(table + "\n", encoding="utf-8")
     return 0
 
 
@@ -60,44 +61,53 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
     """Format accuracies with intervals, and their differences from two rivals, as Markdown.
 
     The rivals are the best baseline, and logistic regression, which the presentation ranks first.
-    Differences come with McNemar's exact test by track and a sign-flip test by artist.
+    Differences come with McNemar's exact test by track and the sign-flip test by artist. The latter
+    decides, after Holm's correction over all systems that are compared with the same rival.
 
     Args:
       correct: system -> track id -> whether its prediction is right.
       groups: track id -> artist.
     """
-    from mgr_jax.evaluation import stats
+    from mgr_jax.evaluation import results, stats
 
     ids = sorted(set.intersection(*map(set, correct.values())))
     right = {name: np.array([hits[i] for i in ids], bool) for name, hits in correct.items()}
+    artists = [groups[i] for i in ids]
     baselines = [name for name in _BASELINES if name in right]
     best = max(baselines, key=lambda name: right[name].sum(), default=None)
 
-    def versus(name: str, rival: str | None) -> str:
-        if rival is None or rival not in right or name == rival:
-            return ""
-        ours, theirs = right[name], right[rival]
-        test = stats.mcnemar(ours, theirs)
-        by_artist = stats.sign_flip_test(
-            ours.astype(float), theirs.astype(float), [groups[i] for i in ids]
-        )
-        points = 100 * (ours.mean() - theirs.mean())
-        return f"{points:+.1f} points, McNemar p = {test.exact:.2g}, by artist {by_artist:.2g}"
+    def versus(rival: str | None) -> dict[str, str]:
+        """Return system -> its difference from `rival`."""
+        if rival not in right:
+            return {}
+        others = [name for name in right if name != rival]
+        p_values = [stats.sign_flip_test(right[n], right[rival], artists) for n in others]
+        cells = {}
+        for name, p, adjusted in zip(others, p_values, stats.holm(p_values), strict=True):
+            points = 100 * (right[name].mean() - right[rival].mean())
+            by_track = stats.mcnemar(right[name], right[rival]).exact
+            verdict = "better" if points > 0 else "worse"
+            cells[name] = (
+                f"{points:+.1f} points, McNemar p = {by_track:.2g}, by artist {p:.2g}, after Holm"
+                f" {adjusted:.2g}:"
+                f" {verdict if adjusted < 0.05 else 'not distinguishable'}"
+            )
+        return cells
 
+    against_best, against_logistic = versus(best), versus("logistic")
     lines = [
-        "| system | accuracy, 95 % interval | standard error | against the best baseline | against"
-        " logistic regression |",
+        "| system | accuracy, 95 % interval | standard error by track | against the best baseline |"
+        " against logistic regression |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name in sorted(right, key=lambda name: -right[name].mean()):
         share = right[name].mean()
-        described = stats.describe_accuracy(int(right[name].sum()), len(ids), "artist_kfold")
         cells = [
             SYSTEMS[name],
-            described,
+            stats.describe(results.count(right[name], artists), "artist_kfold"),
             f"{100 * np.sqrt(share * (1 - share) / len(ids)):.1f}",
-            "the best baseline" if name == best else versus(name, best),
-            versus(name, "logistic"),
+            against_best.get(name, "the best baseline" if name == best else ""),
+            against_logistic.get(name, ""),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -111,6 +121,7 @@ def _cross_validate(name: str, folder: pathlib.Path) -> None:
         f"--config={config}",
         f"--config.data.root={_ROOT.value}",
         f"--config.data.num_folds={_FOLDS.value}",
+        "--config.train.refit=False",
         "--protocols=artist_kfold",
         "--seeds=1",
         f"--workdir={folder}",

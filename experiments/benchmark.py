@@ -24,7 +24,6 @@ machine with nothing else to do. GPUs: see `experiments.benchmarks.gpu`.
 
 import importlib
 import json
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
             continue
         rows += measured
         if JSON.value:  # First, since measuring takes long and can be shown again.
-            path = pathlib.Path(JSON.value)
+            path = command.output_file("json", JSON.value)
             path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
         if not SUITE.value:
             print(f"\n## {name}\n")

@@ -79,6 +79,26 @@ def model_path(workdir: str | None, model: str, packaged: Sequence[str]) -> str:
     return model
 
 
+def output_file(flag: str, path: str) -> pathlib.Path:
+    """Return `path`, the value of a flag, as a file that can be written; its folder is made.
+
+    Raises:
+      UserError: if it cannot.
+    """
+    file, reason = pathlib.Path(path), "permission denied"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        writable = os.access(file if file.exists() else file.parent, os.W_OK)
+        if writable and path and not file.is_dir():
+            return file
+        reason = "no name of a file" if writable else reason
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise UserError(
+        f"--{flag} {path or '(empty)'}: cannot be written ({reason}); give another file"
+    )
+
+
 def run_other(name: str, *arguments: str) -> None:
     """Run `python -m experiments.<name>` on this terminal and wait for it.
 

@@ -7,7 +7,6 @@ with its n, interval and protocol, and for each pair the tests and a verdict in 
 """
 
 import json
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
@@ -35,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     print(compare_text.to_text(result))
     if _JSON.value:
         text = json.dumps(result, indent=1, allow_nan=False)
-        pathlib.Path(_JSON.value).write_text(text + "\n", encoding="utf-8")
+        command.output_file("json", _JSON.value).write_text(text + "\n", encoding="utf-8")
     return 0
 
 

@@ -1,17 +1,17 @@
 """Compile the training step for accelerators that are not here, and report its costs.
 
     python -m experiments.compile_for --config=experiments/configs/bbnn.py --topology=v5e:2x4
+    python -m experiments.compile_for --config=experiments/configs/bbnn.py --topology=h100:8
 
-Needs no TPU: the compiler is `libtpu` from PyPI (`pip install -e '.[tpu]'`). A minute or more per
-network, topology and batch. `--topology=cuda` only lowers the step, since there is no GPU
-compiler here: it reports the program before it is optimised.
+Needs no TPU and no GPU, but their compilers: `libtpu` (`pip install -e '.[tpu]'`) or JAX's plugin
+for CUDA (`pip install -e '.[cuda]'`). Up to some minutes per network, topology and batch. A GPU's
+compiler cannot time its kernels without one, and takes the first that fits. `--topology=cuda` needs
+neither compiler: it only lowers the step, and reports the program before it is optimised.
 """
 
 import dataclasses
 import functools
 import json
-import os
-import pathlib
 import re
 import time
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from experiments import command
 from mgr_jax import config as config_lib
 
 _CONFIG = command.define_config()
-_GRIDS = "Chips and their grid: v5e:2x4, v5p:2x2x2, v6e:2x4, ...; or cuda."
+_GRIDS = "TPUs and their grid, v5e:2x4, v5p:2x2x2, ...; GPUs and their number, h100:8; or cuda."
 _TOPOLOGY = flags.DEFINE_list("topology", None, _GRIDS, required=True)
 _CLIPS = flags.DEFINE_list("clips_per_device", ["8"], "Rows of the batch on each device.")
 _CLASSES = flags.DEFINE_integer("num_classes", 10, "Genres to tell apart.", lower_bound=2)
@@ -36,12 +36,14 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 def main(argv: Sequence[str]) -> int:
     """Compile for every topology and batch; return 1 if a batch does not fit."""
+    from mgr_jax.compile_report import devices as devices_lib
+
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
     _check(config)
     records = []
     for name in _TOPOLOGY.value:
-        devices = [] if name == "cuda" else _devices(name)
+        devices = [] if name == "cuda" else devices_lib.describe(name)
         for clips in sorted(map(int, _CLIPS.value)):
             if name == "cuda":
                 records.append(_lower_for_cuda(config, clips))
@@ -49,7 +51,8 @@ def main(argv: Sequence[str]) -> int:
                 records.append(_compile_or_search(config, name, devices, clips))
             _show(records[-1])
     if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(records, indent=1), encoding="utf-8")
+        text = json.dumps(records, indent=1)
+        command.output_file("json", _JSON.value).write_text(text, encoding="utf-8")
     for record in records:
         if "error" in record:
             raise command.UserError(
@@ -70,42 +73,6 @@ def _check(config: config_lib.Config) -> None:
     for value in _CLIPS.value:
         if not value.isdecimal() or int(value) < 1:
             raise command.UserError(f"--clips_per_device {value!r}: give whole numbers from 1")
-
-
-def _devices(name: str) -> list[Any]:
-    """Return the chips of a topology as libtpu describes them.
-
-    Raises:
-      UserError: if libtpu is not installed, or does not know the topology.
-    """
-    # Without these, libtpu queries the network for the TPU of this machine.
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
-    # libtpu locks the chips that it expects; without chips, two compilations may run at once.
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-    import jax
-    from jax.experimental import topologies
-
-    from mgr_jax.compile_report.chips import CHIPS
-
-    jax.config.update("jax_platforms", "cpu")
-    try:
-        import libtpu  # noqa: F401
-    except ImportError as error:
-        raise command.UserError("libtpu is not installed; run: pip install -e '.[tpu]'") from error
-    try:
-        devices = list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise command.UserError(f"--topology {name}: {reason}; give one such as v5e:2x4") from error
-    if devices[0].device_kind not in CHIPS:
-        known = ", ".join(chip.name for chip in CHIPS.values())
-        raise command.UserError(
-            f"--topology {name}: no published peaks of {devices[0].device_kind!r} in"
-            f" mgr_jax/compile_report/chips.py, which has {known}; add them"
-        )
-    return devices
 
 
 def _arguments(config: config_lib.Config, devices: Sequence[Any], clips: int) -> tuple:
@@ -144,10 +111,11 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
     """Return the record of the compiled step, or `error` and the memory that it would need."""
     import jax
 
+    from mgr_jax.compile_report import devices as devices_lib
     from mgr_jax.compile_report import program as program_lib
-    from mgr_jax.compile_report.chips import CHIPS
+    from mgr_jax.compile_report.chips import chip_of
 
-    chip = CHIPS[devices[0].device_kind]
+    chip = chip_of(devices)
     record = {
         "topology": name,
         "chip": chip.name,
@@ -159,7 +127,9 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
     network, state, batch = _arguments(config, devices, clips)
     began = time.monotonic()
     try:
-        compiled = network.train_step.lower(state, batch).compile()
+        compiled = network.train_step.lower(state, batch).compile(
+            compiler_options=devices_lib.compiler_options(devices)
+        )
     except jax.errors.JaxRuntimeError as error:
         match = _USED.search(str(error))
         if not match:
@@ -171,6 +141,8 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
             "memory": int(float(limit) * _UNITS[limit_unit]),
         }
     program = program_lib.describe(compiled)
+    if program.peak_memory > chip.memory:  # A GPU's compiler does not refuse it.
+        return record | {"error": "does not fit", "peak_memory": program.peak_memory}
     seconds, bound = program_lib.lower_bound(program, chip, len(devices))
     counts = dataclasses.asdict(program)
     counts["loops_counted_once"] = counts.pop("num_loops")
@@ -232,6 +204,7 @@ def _show(record: dict) -> None:
             f"  HBM traffic  {record['hbm_bytes'] / 1e9:.2f} GB a step,"
             f" {record['hbm_bytes_per_clip'] / 1e9:.2f} GB a clip",
             f"  memory       {_binary(record['peak_memory'])} of {_binary(record['memory'])}",
+            f"  kernels      {record['num_kernels']} in a step, of loops as often as they run",
             f"  collectives  {kinds}; {record['collective_bytes'] / 1e6:.3f} MB",
             f"  step         at least {1e3 * record['lower_bound_seconds']:.2f} ms, bound by"
             f" {record['bound']}; at most {record['clips_per_second_at_most']:.0f} clips/s",
@@ -241,7 +214,7 @@ def _show(record: dict) -> None:
         ]
     if record.get("loops_counted_once"):
         loops = record["loops_counted_once"]
-        lines.append(f"  note         {loops} loop(s): all counts take their bodies once")
+        lines.append(f"  note         {loops} loop(s): other counts take their bodies once")
     print("\n".join(lines), flush=True)
 
 

@@ -128,8 +128,8 @@ def _check(config: config_lib.Config) -> None:
         raise command.UserError(
             f"--workdir {_WORKDIR.value}: is the workdir of one training; name another folder"
         )
-    if _JSON.value and not pathlib.Path(_JSON.value).absolute().parent.is_dir():
-        raise command.UserError(f"--json {_JSON.value}: no such folder; make it first")
+    if _JSON.value:
+        command.output_file("json", _JSON.value)  # Not only after hours of training.
 
 
 def _jobs(config: config_lib.Config) -> list[_Job]:

@@ -65,8 +65,8 @@ def main(argv: Sequence[str]) -> int:
     name = command.model_path(_WORKDIR.value, _MODEL.value, ("gtzan", "musicnn"))
     skipped: collections.Counter[str] = collections.Counter()
     files = [str(file) for path in argv[1:] for file in _files(pathlib.Path(path), skipped)]
-    if _TIMELINE.value and not os.access(_OUTPUT.value, os.W_OK | os.X_OK):
-        raise command.UserError(f"--output {_OUTPUT.value}: is no folder that can be written to")
+    if _TIMELINE.value:
+        command.output_file("output", os.path.join(_OUTPUT.value, "picture.png"))
 
     command.set_up_jax()
     if _WORKDIR.value is None and tags.is_tagger(name):
@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
         print(devices.describe(), file=sys.stderr, flush=True)
         failed = _predict(predictor, files)
     if skipped:
-        kinds = ", ".join(f"{count} {printable(suffix)}" for suffix, count in sorted(skipped.items()))
+        kinds = ", ".join(f"{n} {printable(suffix)}" for suffix, n in sorted(skipped.items()))
         print(f"skipped   {skipped.total()} that are no audio: {kinds}", file=sys.stderr)
     return 1 if failed else 0
 

@@ -1,7 +1,6 @@
 """Prints the tags of songs for `predict --model=musicnn`, and writes their embeddings."""
 
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,11 +31,10 @@ def run(name: str, files: Sequence[str], *, style: str, top_k: int, keep: str | 
     import numpy as np
     import tqdm
 
-    if keep is not None and not (keep.endswith(".npz") and os.access(_folder(keep), os.W_OK)):
-        raise command.UserError(
-            f"--embeddings {keep or '(empty)'}: give a file that ends in .npz, in a folder that can"
-            " be written to"
-        )
+    if keep is not None and not keep.endswith(".npz"):
+        raise command.UserError(f"--embeddings {keep or '(empty)'}: give a file that ends in .npz")
+    if keep is not None:
+        command.output_file("embeddings", keep)
     from mgr_jax import tagger as tagger_lib
     from mgr_jax.data.audio import AudioError
 
@@ -72,10 +70,6 @@ def run(name: str, files: Sequence[str], *, style: str, top_k: int, keep: str | 
                 f"--embeddings {keep}: cannot be written ({error.strerror or error})"
             ) from error
     return failed
-
-
-def _folder(path: str) -> str:
-    return os.path.dirname(path) or "."
 
 
 def _table(path: str, tags: Any, top_k: int) -> Iterator[str]:
