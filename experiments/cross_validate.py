@@ -62,9 +62,11 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax.evaluation import cross_validation
     from mgr_jax.evaluation.reports import cross_validation_text
     from mgr_jax.files import write_whole
-    from mgr_jax.training import preemption
+    from mgr_jax.training import network, preemption
     from mgr_jax.training.folds import loop as folds_lib
 
+    if config.model.name in config_lib.NETWORKS:
+        network.count_parameters(config, num_classes=2)  # Refuses too small an image or window.
     if config.train.folds_at_once:
         folds_lib.check(config)
     command.set_up_jax(deterministic=config.train.deterministic)

@@ -1,5 +1,6 @@
 """mgr_jax: music genre recognition in JAX."""
 
+import os
 import typing
 
 from mgr_jax.errors import UserError
@@ -30,7 +31,16 @@ def load(path: str, checkpoint_name: str = "best") -> "Predictor":
 
     if path == "musicnn":
         raise UserError("load('musicnn'): gives tags, not genres; use mgr_jax.tagger.load()")
-    return predictor.load(path, checkpoint_name=checkpoint_name)
+    if not os.path.exists(path) and path != "gtzan":
+        raise UserError(
+            f"load({os.fspath(path)!r}): no such folder or file; give 'gtzan', the workdir of a"
+            " training or a bundle"
+        )
+    try:
+        return predictor.load(path, checkpoint_name=checkpoint_name)
+    except UserError as error:  # The commands call these arguments by their flags.
+        text = str(error).replace("--workdir ", "").replace("--checkpoint ", "checkpoint_name ")
+        raise UserError(f"load: {text}") from error
 
 
 def __getattr__(name: str) -> "type[GenreClassifier]":

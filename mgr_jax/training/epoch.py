@@ -11,8 +11,9 @@ from mgr_jax import workdir as workdir_lib
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import metrics, stats
+from mgr_jax.evaluation import metrics
 from mgr_jax.evaluation import tracks as tracks_lib
+from mgr_jax.plural import plural
 from mgr_jax.training import faults, optimizer, processes, resident
 from mgr_jax.training import network as network_lib
 from mgr_jax.training.state import TrainState
@@ -98,7 +99,16 @@ def make_record(
       scores: `[N, C]` as from `score_valid`.
       num_steps: steps of the epoch since the run was last started.
       seconds: time that they took. wait_seconds: how much of it training waited for batches.
+
+    Raises:
+      UserError: with status `diverged`, if a score is NaN: there is no accuracy then.
     """
+    if np.isnan(scores).any():
+        job.set_status("diverged")
+        raise UserError(
+            f"step {int(state.step)}: the validation loss is not a number; lower"
+            " optim.learning_rate and use another workdir"
+        )
     sums = {name: float(value) for name, value in jax.device_get(state.metrics).items()}
     count, step, valid = sums.pop("count"), int(state.step), job.dataset.parts["valid"]
     rate = optimizer.learning_rate(
@@ -135,8 +145,8 @@ def describe_record(job: Job, record: dict[str, float]) -> str:
     valid_text = ""
     if num_valid:
         num_correct = round(record["valid_accuracy"] * num_valid)
-        accuracy = stats.describe_accuracy(num_correct, num_valid, job.config.data.protocol)
-        valid_text = f"  valid loss {record['valid_loss']:.3f}  valid accuracy {accuracy}"
+        valid_text = f"  valid loss {record['valid_loss']:.3f}"
+        valid_text += f"  {num_correct} of {plural(num_valid, 'valid track')} correct"
     return (
         f"epoch {record['epoch']:3d}/{job.config.train.num_epochs}"
         f"  loss {record['train_loss']:.3f}"
@@ -151,5 +161,5 @@ def describe_running(job: Job, sums: dict[str, jax.Array], step: int) -> str:
     loss, correct, count = (float(sums[name]) for name in ("loss", "correct", "count"))
     return (
         f"epoch {-(-step // job.steps_per_epoch)}, loss {loss / count:.3f},"
-        f" train accuracy {100 * correct / count:.0f} %"
+        f" {correct:.0f} of {count:.0f} training windows correct"
     )

@@ -91,9 +91,12 @@ def make_network(
         averaged = config.optim.ema_decay > 0
         # Without the axis, which exists inside the compiled steps alone.
         single_device_model = make_model(config.model, num_classes=num_classes)
-        return create_state(
-            key, single_device_model, tx, inputs, normalizer=normalizer, averaged=averaged
-        )
+        try:
+            return create_state(
+                key, single_device_model, tx, inputs, normalizer=normalizer, averaged=averaged
+            )
+        except ValueError as error:  # The window or the image is too small.
+            raise UserError(f"model.name {config.model.name!r}: {error}") from error
 
     train_step = steps.make_train_step(
         config,

@@ -127,3 +127,16 @@ def test_cross_validate_leaves_ordinary_workdirs(whole):
 def test_cross_validate_names_what_is_wrong_in_one_line(cache, data, tmp_path, argument, words):
     flags = [*FLAGS, data, argument, f"--workdir={tmp_path / 'w'}"]
     assert words in commands.fails(cache, "cross_validate", *flags)
+
+
+def test_cross_validate_refuses_an_image_that_is_too_small(cache, tmp_path):
+    size = ("--config.features.image_height=8", "--config.features.image_width=8")
+    workdir = tmp_path / "w"
+    line = commands.fails(
+        cache,
+        "cross_validate",
+        "--config=experiments/configs/cnn.py",
+        *size,
+        f"--workdir={workdir}",
+    )
+    assert "model.name 'cnn': " in line and not workdir.exists()

@@ -124,6 +124,17 @@ def test_read_refuses_another_file(tmp_path):
         mgr_jax.load(tmp_path / "song.mp3")
 
 
+def test_load_speaks_of_its_own_arguments(tmp_path):
+    for path in ("nowhere", tmp_path / "none", ""):
+        with pytest.raises(UserError, match=r"^load\('.*'\): no such folder or file; give 'gtzan'"):
+            mgr_jax.load(path)
+    with pytest.raises(UserError, match=r"^load: /.*: no config.json in it; give the workdir of"):
+        mgr_jax.load(tmp_path)
+    bundle.write(tmp_path / "m", trained.make_system())
+    with pytest.raises(UserError, match=r"^load: checkpoint_name 3: .* leave"):
+        mgr_jax.load(tmp_path / "m", checkpoint_name="3")
+
+
 def test_a_bundle_has_no_workdir_and_one_checkpoint(tmp_path):
     bundle.write(tmp_path / "m", trained.make_system())
     with pytest.raises(UserError, match="is a bundle, which has no data"):

@@ -1,6 +1,7 @@
 """The loop in one process: early stopping, transfers, checkpoints; `tests/experiments` kills it."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
 from mgr_jax.features.frontend import fit_normalizer
 from mgr_jax.training import checkpoint, loop, stopping
+from mgr_jax.training import epoch as epoch_lib
 from mgr_jax.training import network as network_lib
 from mgr_jax.workdir import read_metrics
 from tests.training import tiny
@@ -218,6 +220,15 @@ def test_train_saves_within_an_epoch_and_keeps_the_latest(tiny_config, tmp_path)
     best = max(records, key=checkpoint.rank)["step"]
     kept = {int(path.name) for path in (tmp_path / "checkpoints").iterdir()}
     assert kept == {last - 2, last - 1, last, best}
+
+
+def test_make_record_refuses_a_validation_loss_that_is_no_number():
+    written = []
+    job = types.SimpleNamespace(set_status=written.append)
+    scores = np.array([[-0.1, -2.4], [np.nan, np.nan]])
+    with pytest.raises(UserError, match="step 7: the validation loss is not a number; lower"):
+        epoch_lib.make_record(job, types.SimpleNamespace(step=7), scores, num_steps=1, seconds=1.0)
+    assert written == ["diverged"]
 
 
 def test_train_that_diverges_keeps_the_last_good_checkpoint(tiny_config, tmp_path):

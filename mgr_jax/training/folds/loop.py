@@ -250,12 +250,13 @@ def _save(
         state = _lane(states, lane)
         try:
             epoch_lib.check_finite(job, state)
+            if fold in ended:
+                record = epoch_lib.make_record(
+                    job, state, scores.pop(0), num_steps=fold.step - fold.first, **times
+                )
         except UserError as error:
             raise UserError(f"{fold.name}: {error}") from error
-        if fold in ended:
-            record = epoch_lib.make_record(
-                job, state, scores.pop(0), num_steps=fold.step - fold.first, **times
-            )
+        if record is not None:
             fold.writer.write(record)
             bar.write(f"{fold.name}: {epoch_lib.describe_record(job, record)}")
             fold.progress = stopping.after_epoch(
