@@ -29,4 +29,4 @@ def test_predict_ends_when_the_reader_of_its_output_has_closed_it(cache, trained
     with commands.start(cache, "predict", f"--workdir={trained}", song) as process:
         process.stdout.close()
         assert process.wait(timeout=120) == 141
-        assert process.stderr.read() == ""
+        assert process.stderr.read() == "devices   1 cpu\n"
