@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class Predictor:
 
     def predict(
         self,
-        source: str | os.PathLike | np.ndarray,
+        source: str | os.PathLike | BinaryIO | np.ndarray,
         sample_rate: float | None = None,
         *,
         overlap: float = 0.0,
@@ -89,24 +90,26 @@ class Predictor:
         """Predict the genre of a whole track, window by window.
 
         Args:
-          source: path of an audio file, or a waveform [T] or [T, channels]: floats with full
-            scale at +-1, or integers of full range.
+          source: path of an audio file, an open binary file (`io.BytesIO`), or a waveform [T] or
+            [T, channels]: floats with full scale at +-1, or integers of full range.
           sample_rate: rate of the waveform in Hz; None for a file.
-          overlap: share of a window that the next one overlaps, from 0 to below 1.
-          threshold: confidence below which the prediction is marked as uncertain.
+          overlap: share of a window that the next one overlaps, from 0 to 0.95.
+          threshold: confidence below which the prediction is marked as uncertain, from 0 to 1.
           max_seconds: longest audio that is accepted; None accepts any length.
 
         Raises:
           audio.AudioError: if the audio cannot be read, is empty, silent or too long.
           UserError: if the system was trained on arrays, not on audio.
-          ValueError: for a waveform without `sample_rate` or of a wrong shape, or a bad `overlap`.
+          ValueError: for a waveform without `sample_rate` or of a wrong shape, or a number that is
+            out of range.
         """
         hearing.check(self.config)
+        _check_settings(overlap, threshold, max_seconds)
         rate = self.config.features.sample_rate
         sources = self.decoders.read_source(source, sample_rate, sample_rate=rate)
-        ((_, result),) = self._predict(sources, overlap, threshold, max_seconds)
+        ((path, result),) = self._predict(sources, overlap, threshold, max_seconds)
         if isinstance(result, audio.AudioError):
-            raise result
+            raise audio.AudioError(f"{path}: {result}" if path else str(result)) from result
         return result
 
     def predict_files(
@@ -123,7 +126,8 @@ class Predictor:
         that cannot be read yields an `AudioError` instead of a prediction.
         """
         hearing.check(self.config)
-        windows.hop_length(1, overlap)  # Checked now, not when the first result is requested.
+        # Checked now, not when the first result is requested.
+        _check_settings(overlap, threshold, max_seconds)
         return self._predict(self._read(paths), overlap, threshold, max_seconds)
 
     def predict_proba(self, paths: Iterable[str | os.PathLike]) -> np.ndarray:
@@ -222,27 +226,42 @@ class Predictor:
         order = np.argsort(-probabilities, kind="stable")
         confidence = float(probabilities[order[0]])
         strangeness, rate = np.array(track.strangeness), self.config.features.sample_rate
-        cautions = []
+        cautions, note, frame = [], track.note, self.config.features.n_fft
+        is_tiny = track.length < frame
+        if is_tiny:
+            tiny = f"{track.length} samples at {rate} Hz, less than a frame of {frame}"
+            note = "; ".join(filter(None, (note, tiny)))
         if track.length < window:
             cautions.append(f"heard {track.length / rate:.3g} s, less than {window / rate:g} s")
-        is_unlike = bool(strangeness.mean() > 1)
-        if is_unlike:
-            cautions.append("unlike the music that the model was trained on")
+        unlike = strangeness > 1
+        is_unlike = bool(unlike.mean() > 0.5)
+        if unlike.any():
+            which = "" if is_unlike else f"{unlike.sum()} of {len(unlike)} windows are "
+            cautions.append(f"{which}unlike the music that the model was trained on")
         if self.config.data.name == "band":
             cautions.append("the model has heard synthetic music only")
         return track.path, Prediction(
             label=self.labels[order[0]],
             probabilities={self.labels[i]: float(probabilities[i]) for i in order},
             windows=np.exp(scores_lib.normalize(scores)),
-            unlike=strangeness > 1,
+            unlike=unlike,
             window_starts_seconds=np.array(track.starts) / rate,
             window_seconds=window / rate,
             duration_seconds=track.length / rate,
-            note=track.note,
+            note=note,
             cautions=tuple(cautions),
             confidence=confidence,
-            uncertain=confidence < threshold or is_unlike,
+            uncertain=confidence < threshold or is_unlike or is_tiny,
         )
+
+
+def _check_settings(overlap: float, threshold: float, max_seconds: float | None) -> None:
+    """Raise `ValueError` for a number that is out of range."""
+    windows.hop_length(1, overlap)
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; it must be from 0 to 1")
+    if max_seconds is not None and not max_seconds > 0:
+        raise ValueError(f"max_seconds is {max_seconds}; it must be above 0, or None")
 
 
 def load_system(path: str | os.PathLike, *, checkpoint_name: str = "best") -> system_lib.System:
@@ -296,7 +315,7 @@ def make_predictor(system: system_lib.System, readers: Decoders | None = None) -
     batch_size = min(system.config.train.batch_size, _MAX_BATCH_SIZE)
     batch_size = parallel.padded_batch_size(batch_size, parallel.make_mesh())
     predict_windows = system_lib.compiled(system)
-    score_audio = hearing.make_score(system.config, predict_windows)
+    score_audio = hearing.make_score(system.config, predict_windows, system.variables)
     return Predictor(system, predict_windows, score_audio, batch_size, readers or Decoders())
 
 

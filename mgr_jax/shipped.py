@@ -1,6 +1,6 @@
-"""The GTZAN model of the package as a system that hears audio.
+"""The GTZAN model of the package as a system that takes audio.
 
-It hears 30 s at a time, as a spectrogram and as MusiCNN's tags over time (`classical.fusion`).
+It takes 30 s at a time, as a spectrogram and as MusiCNN's tags over time (`classical.fusion`).
 """
 
 import os
@@ -13,13 +13,10 @@ import soxr
 from mgr_jax import config as config_lib
 from mgr_jax import hearing, pretrained
 from mgr_jax.classical import fusion, tag_head
+from mgr_jax.data import windows
 from mgr_jax.features import array_spectrogram, musicnn
 from mgr_jax.pretrained import gtzan
 from mgr_jax.system import System
-
-# Below this a piece is noise: the lowest of the 639 training tracks has 0.041, white, pink and
-# brown noise, bursts and clicks have 0.005 or less (`tests/test_shipped.py`).
-_LEAST_PERSISTENCE = 0.02
 
 
 def load_gtzan(folder: str | os.PathLike | None = None) -> tuple[System, hearing.Score]:
@@ -39,6 +36,9 @@ def load_gtzan(folder: str | os.PathLike | None = None) -> tuple[System, hearing
     config.features.hop_length = hop_length
     config.model.name = "ensemble"
     report = {name: model.facts[name] for name in ("num_correct", "n", "protocol")}
+    report |= {"ci95": model.facts["ci95_by_artist"], "grouped_by": "artist"}
+    # Facts of an earlier version lack it.
+    report |= {name: model.facts[name] for name in ("num_groups",) if name in model.facts}
     system = System(
         path=str(folder or "gtzan"),
         config=config,
@@ -46,7 +46,7 @@ def load_gtzan(folder: str | os.PathLike | None = None) -> tuple[System, hearing
         step=0,
         variables=dict(model.params),
         facts={"protocol": model.facts["protocol"]},
-        report=report | {"ci95_by_artist": model.facts["ci95_by_artist"], "checkpoint_step": 0},
+        report=report | {"checkpoint_step": 0},
         temperature=1.0,  # The weights of the fusion are those of least log loss already.
         run=None,
         title="GTZAN model, from spectrograms and MusiCNN's tags",
@@ -66,17 +66,16 @@ def _make_score(model: gtzan.GtzanModel) -> hearing.Score:
     def score(batch: dict[str, np.ndarray]) -> hearing.Scores:
         count = len(batch["waveform"])
         real = np.flatnonzero(batch["num_samples"])
-        pieces = [hearing.repeat(batch["waveform"][i], batch["num_samples"][i]) for i in real]
+        pieces = [
+            windows.repeat(batch["waveform"][i], batch["num_samples"][i], tolerance=0) for i in real
+        ]
         frames = np.stack([array_spectrogram.array_spectrogram(piece) for piece in pieces])
         tags = tag_head.summarize([np.asarray(tag(_resample(piece))) for piece in pieces])
         log_probabilities = np.zeros((count, len(model.labels)))
         log_probabilities[real] = fusion.log_probabilities(model.params, frames, tags)
         strangeness = np.zeros(count)
-        persistence = np.array([array_spectrogram.persistence(x) for x in frames])
-        strangeness[real] = np.maximum(
-            fusion.relative_distances(model.params, tags),
-            _LEAST_PERSISTENCE / np.maximum(persistence, 1e-3),
-        )
+        measures = fusion.strangeness(model.params, frames, tags)
+        strangeness[real] = np.max([*measures.values()], axis=0)
         return hearing.Scores(log_probabilities, strangeness)
 
     return score

@@ -58,12 +58,7 @@ class System:
         system = self.title or f"{self.config.model.name} trained on {self.config.data.name}"
         if self.report is None:
             return f"{system}, protocol {self.facts['protocol']}: not evaluated"
-        correct, n, protocol = (self.report[name] for name in ("num_correct", "n", "protocol"))
-        accuracy = f"{system}: accuracy {stats.describe_accuracy(correct, n, protocol)}"
-        if "ci95_by_artist" not in self.report:
-            return accuracy
-        by_artist = stats.describe_interval(self.report["ci95_by_artist"])
-        return f"{accuracy}; by artist {by_artist}"
+        return f"{system}: accuracy {stats.describe(self.report, self.report['protocol'])}"
 
 
 def public_config(config: config_lib.Config) -> dict[str, Any]:
@@ -209,4 +204,6 @@ def checked_report(report: Any, step: int) -> dict[str, Any] | None:
         return None
     correct, n = report.get("num_correct"), report.get("n")
     valid = isinstance(correct, int) and isinstance(n, int) and 0 <= correct <= n and n > 0
+    ends = report.get("ci95") or [0.0, 0.0]
+    valid &= isinstance(ends, list) and [type(end) for end in ends] == [float, float]
     return report if valid and isinstance(report.get("protocol"), str) else None

@@ -150,6 +150,13 @@ def test_predict_names_a_bad_argument(trained, tmp_path):
         loaded.predict(np.zeros((2, 2, 2)), 22_050)
     with pytest.raises(ValueError, match="overlap is 1"):
         loaded.predict_files([], overlap=1)
+    for threshold in (-0.1, 1.01, float("nan")):
+        with pytest.raises(ValueError, match="threshold is .*; it must be from 0 to 1"):
+            loaded.predict(_noise(100), 22_050, threshold=threshold)
+    with pytest.raises(ValueError, match="threshold is 50"):
+        loaded.predict_files([], threshold=50)
+    with pytest.raises(ValueError, match="max_seconds is 0"):
+        loaded.predict_files([], max_seconds=0)
     with pytest.raises(AudioError, match="is silent"):
         loaded.predict(np.zeros(1000), 22_050)
 

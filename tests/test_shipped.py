@@ -105,5 +105,6 @@ def test_describe_has_n_intervals_and_protocol(model):
     facts = gtzan.load().facts
     low, high = (100 * value for value in facts["ci95_by_artist"])
     text = model.describe()
-    assert f"accuracy {100 * facts['num_correct'] / facts['n']:.1f} % [" in text
-    assert f"(n = {facts['n']}, artist_kfold); by artist [{low:.1f}, {high:.1f}]" in text
+    share = 100 * facts["num_correct"] / facts["n"]
+    assert f"accuracy {share:.1f} % [{low:.1f}, {high:.1f}] by artist (n = {facts['n']}" in text
+    assert "artist_kfold; Wilson by track [" in text

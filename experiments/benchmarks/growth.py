@@ -3,7 +3,7 @@
 The first three are the train step of BBNN from the waveform, in a process for every point; memory
 is what XLA holds for the step on a device beside its arguments, and the resident set of the process
 at its peak. The last is the bookkeeping on tracks without audio, two of each artist: folds without
-an artist in two, the order of an epoch, metrics and a bootstrap interval over artists; memory is
+an artist in two, the order of an epoch, metrics and an interval by artist; memory is
 what Python and NumPy had allocated at the peak. An exponent of 1 is linear growth.
 """
 
@@ -148,7 +148,7 @@ def _row(quantity: str, work: str, size: int, times: list[float], memory_mb: flo
 def _bookkeeping(number: int) -> dict[str, Callable[[], Any]]:
     from mgr_jax.data import splits
     from mgr_jax.data.catalog import Catalog, Track
-    from mgr_jax.evaluation import bootstrap, metrics
+    from mgr_jax.evaluation import intervals, metrics
 
     labels = tuple(f"genre{i}" for i in range(10))
     tracks = tuple(
@@ -174,13 +174,12 @@ def _bookkeeping(number: int) -> dict[str, Callable[[], Any]]:
         metrics.abstention_curve(np.exp(scores.max(1)), predicted == truth)
         metrics.brier_score(scores, truth)
 
-    def interval() -> np.ndarray:
-        right = np.stack([scores.argmax(1) == truth, np.ones(number)], axis=1)
-        return bootstrap.interval(right, lambda sums: sums[:, 0] / sums[:, 1], groups=groups)
+    def interval() -> tuple[float, float] | None:
+        return intervals.accuracy_interval(scores.argmax(1) == truth, groups)
 
     return {
         "folds by artist": lambda: splits.make_split(catalog, protocol="artist_kfold"),
         "order of an epoch": epoch,
         "metrics": score,
-        "bootstrap over artists": interval,
+        "interval by artist": interval,
     }

@@ -44,11 +44,11 @@ def choose(
         if (accuracy, -loss) > best_rank:
             best, best_rank = (layer, params, own), (accuracy, -loss)
     layer, params, own = best
-    shares = [100 * record["held_out_accuracy"] for record in records]
-    others = sorted(shares[:layer] + shares[layer + 1 :])
+    hits = [round(record["held_out_accuracy"] * len(truth)) for record in records]
+    others = sorted(hits[:layer] + hits[layer + 1 :])
     print(
-        f"layer     {layer} of 0 to {num_layers - 1}: {shares[layer]:.1f} % of {len(truth)} {what}"
-        + (f", the others {others[0]:.1f} to {others[-1]:.1f} %" if others else "")
+        f"layer     {layer} of 0 to {num_layers - 1}: recognises {hits[layer]} of {len(truth)}"
+        f" {what}" + (f", the others {others[0]} to {others[-1]}" if others else "")
     )
     records = [record | {"chosen": record["layer"] == layer} for record in records]
     own = [record | {"step": num_layers + record["step"]} for record in own]

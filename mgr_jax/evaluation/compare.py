@@ -1,25 +1,29 @@
 """Comparison of systems on the same tracks: differences, tests and the power of the test set."""
 
-import csv
 import dataclasses
 import itertools
 import json
 import pathlib
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import bootstrap, stats
+from mgr_jax.evaluation import stats
 from mgr_jax.evaluation.results import count
+from mgr_jax.files import read_csv
+from mgr_jax.plural import plural
 
 _ALPHA = 0.05
+# The true difference whose test set is sized, and the power that it has.
+_DIFFERENCE, _POWER = 0.05, 0.8
 # Protocol of predictions that somebody else made, see `predictions_file`.
 FROM_FILE = "from a file"
 # Fields of a report that are used here.
-_FIELDS = {"system", "data", "part", "protocol", "accuracy", "ci95", "n", "num_correct"} | {
-    "checkpoint_step", "split_hash", "shared_artists", "shared_recordings", "labels", "per_class"
+_FIELDS = {"system", "data", "part", "protocol", "n", "num_correct", "checkpoint_step"} | {
+    "split_hash", "shared_artists", "shared_recordings", "labels", "per_class"
 }  # fmt: skip
 
 
@@ -34,6 +38,7 @@ class Evaluation:
       labels: their true classes [N].
       correct: whether the prediction is right, bool [N].
       groups: group of each track, which shares an artist or a recording [N].
+      grouped_by: what a group is, `artist` or `recording`.
     """
 
     workdir: str
@@ -42,6 +47,11 @@ class Evaluation:
     labels: tuple[str, ...]
     correct: np.ndarray
     groups: tuple[str, ...]
+    grouped_by: str = "artist"
+
+    def count(self) -> dict[str, Any]:
+        """Return accuracy, counts and intervals, see `results.count`."""
+        return count(self.correct, self.groups, grouped_by=self.grouped_by)
 
 
 def read(workdir: str, part: str) -> Evaluation:
@@ -51,11 +61,11 @@ def read(workdir: str, part: str) -> Evaluation:
       UserError: if it was not evaluated, or a file is damaged.
     """
     folder = pathlib.Path(workdir) / "eval" / part
-    command = f"python -m experiments.evaluate --workdir={workdir} --split={part}"
+    command = f"python -m experiments.evaluate --workdir={shlex.quote(workdir)} --split={part}"
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         rows = _rows(folder / "predictions.csv")
-        group_of = _groups(folder / "tracks.csv")
+        group_of, grouped_by = _groups(folder / "tracks.csv")
         labels = tuple(row["label"] for row in rows)
         correct = np.array([row["label"] == row["predicted"] for row in rows], bool)
         ids = tuple(row["track_id"] for row in rows)
@@ -67,7 +77,7 @@ def read(workdir: str, part: str) -> Evaluation:
             f"--workdirs: {workdir} has no {error.filename and pathlib.Path(error.filename).name}"
             f" for its {part} part; run {command} first"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"--workdirs: {folder} is damaged; run {command} again") from error
     if not complete:
         raise UserError(
@@ -75,7 +85,7 @@ def read(workdir: str, part: str) -> Evaluation:
             " again"
         )
     groups = tuple(group_of.get(name, name) for name in ids)
-    return Evaluation(workdir, report, ids, labels, correct, groups)
+    return Evaluation(workdir, report, ids, labels, correct, groups, grouped_by)
 
 
 def has_folds(path: str) -> bool:
@@ -100,21 +110,23 @@ def read_folds(path: str, part: str) -> Evaluation:
     if len(set(ids)) < len(ids):
         raise UserError(f"--workdirs: {path} has tracks in two folds of part {part!r}")
     reports = [fold.report for fold in folds]
-    report = reports[0] | count(sum(map(int, correct)), len(ids))
+    report = reports[0] | {"n": len(ids), "num_correct": sum(map(int, correct))}
     report["split_hash"] = " ".join(report["split_hash"] for report in reports)
     for name in ("shared_artists", "shared_recordings"):
         report[name] = sorted({x for fold in reports for x in fold[name]})
-    return Evaluation(path, report, ids, labels, np.array(correct, bool), groups)
+    grouped_by = folds[0].grouped_by
+    return Evaluation(path, report, ids, labels, np.array(correct, bool), groups, grouped_by)
 
 
 def compare(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, Any]:
     """Compare every pair of systems on the same tracks, as JSON values.
 
-    A pair has the difference of the accuracies (second minus first) with its paired bootstrap
-    interval, McNemar's test, and the smallest difference that the part shows with a power of 80 %.
-    If artists repeat, the interval and the deciding test are by artist (`sign_flip_test`), and n
-    is divided by the design effect. The p value that decides is corrected by Holm's method over
-    the pairs.
+    A pair has the difference of the accuracies (second minus first), McNemar's test, and, if
+    artists repeat, the sign-flip test by artist, which then decides. The interval has the
+    differences that this test does not reject. Holm's method corrects the deciding p value over the
+    pairs. The smallest difference that is shown with a power of 80 % and the tracks that show 5
+    points are those at Holm's first level, alpha divided by the number of pairs; if artists repeat,
+    n is divided by the design effect.
 
     Args:
       systems: two or more.
@@ -133,12 +145,15 @@ def compare(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, An
         _pair(systems[i], names[i], systems[j], names[j], groups)
         for i, j in itertools.combinations(range(len(systems)), 2)
     ]
+    alpha = _ALPHA / len(pairs)
+    for pair in pairs:
+        pair |= _power(pair, len(first.ids), alpha)
     for field in ("p", "mcnemar_exact", "mcnemar_mid_p"):
         for pair, p in zip(pairs, stats.holm([pair[field] for pair in pairs]), strict=True):
             pair[f"{field}_holm"] = p
     for pair in pairs:
         pair["distinguishable"] = pair["p_holm"] < _ALPHA
-        pair["verdict"] = _verdict(pair, len(first.ids), len(pairs))
+        pair["verdict"] = _verdict(pair, first, len(pairs))
     return describe_part(systems, names) | {"pairs": pairs, "notes": _notes(systems, names)}
 
 
@@ -150,6 +165,7 @@ def describe_part(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[s
         "data": first.report["data"],
         "n": len(first.ids),
         "num_groups": len(set(first.groups)),
+        "grouped_by": first.grouped_by,
         "systems": [_describe_system(s, name) for s, name in zip(systems, names, strict=True)],
         "pairs": [],
         "correction": "holm",
@@ -180,22 +196,15 @@ def _pair(
 ) -> dict[str, Any]:
     test = stats.mcnemar(first.correct, second.correct)
     differences = second.correct.astype(float) - first.correct
-    interval = bootstrap.mean_interval(differences, groups=groups)
-    effect, artist_p = 1.0, None
+    n, artist_p, effect = len(differences), None, 1.0
     if groups is not None:
         artist_p = stats.sign_flip_test(first.correct, second.correct, groups)
         effect = max(1.0, stats.design_effect(differences, groups))
-    n = len(differences)
-    discordant = (test.only_first + test.only_second) / n
-    difference = float(differences.mean())
-    needed = None
-    if difference:
-        needed = round(effect * stats.needed_n(abs(difference), discordant=discordant))
-    effective_n = max(1, int(n / effect))
+    interval = stats.sign_flip_interval(first.correct, second.correct, groups)
     return {
         "first": first_name,
         "second": second_name,
-        "difference": difference,
+        "difference": float(differences.mean()),
         "ci95": interval and list(interval),
         "only_first": test.only_first,
         "only_second": test.only_second,
@@ -204,14 +213,31 @@ def _pair(
         "artist_p": artist_p,
         "p": test.mid_p if artist_p is None else artist_p,
         "p_test": "mcnemar_mid_p" if artist_p is None else "artist_p",
+        "grouped_by": "track" if groups is None else first.grouped_by,
+        # The p value if one system is right and the other wrong throughout.
+        "smallest_p": 0.5**n if groups is None else min(1.0, 2 * 0.5 ** len(set(groups))),
         "design_effect": effect,
-        "detectable_difference": stats.smallest_difference(effective_n, discordant=discordant),
-        "needed_n": needed,
     }
 
 
-def _verdict(pair: dict[str, Any], n: int, num_pairs: int) -> str:
-    test = "McNemar mid-p" if pair["p_test"] == "mcnemar_mid_p" else "by artist"
+def _power(pair: dict[str, Any], n: int, alpha: float) -> dict[str, Any]:
+    """Return what a test at `alpha` could have shown; None where it could have shown nothing."""
+    values: dict[str, Any] = {
+        "alpha": alpha, "detectable_difference": None, "needed_for": _DIFFERENCE, "needed_n": None
+    }  # fmt: skip
+    if pair["smallest_p"] < alpha:
+        effect, discordant = pair["design_effect"], (pair["only_first"] + pair["only_second"]) / n
+        values["detectable_difference"] = stats.smallest_difference(
+            max(1, int(n / effect)), discordant=discordant, power=_POWER, alpha=alpha
+        )
+        needed = stats.needed_n(_DIFFERENCE, discordant=discordant, power=_POWER, alpha=alpha)
+        values["needed_n"] = round(effect * needed)
+    return values
+
+
+def _verdict(pair: dict[str, Any], system: Evaluation, num_pairs: int) -> str:
+    n, by = len(system.ids), pair["grouped_by"]
+    test = "McNemar mid-p" if by == "track" else f"by {by}"
     holm = f", Holm over {num_pairs} pairs" if num_pairs > 1 else ""
     p = f"p = {format_p(pair['p_holm'])} ({test}{holm})"
     if pair["distinguishable"]:
@@ -219,16 +245,22 @@ def _verdict(pair: dict[str, Any], n: int, num_pairs: int) -> str:
         if pair["difference"] > 0:
             better, worse = worse, better
         return f"{better} is better than {worse} at n = {n}, {p}"
-    text = f"not distinguishable at n = {n}, {p}"
+    text = f"not distinguishable at n = {n}, {p}; "
+    if pair["smallest_p"] >= pair["alpha"]:
+        return (
+            f"{text}no difference could have been shown: {plural(len(set(system.groups)), by)}"
+            f" give a p value of {format_p(pair['smallest_p'])} or more, not below"
+            f" {format_p(pair['alpha'])}"
+        )
     smallest = pair["detectable_difference"]
-    if smallest is None:
-        text += "; this n shows no difference at all"
+    if smallest is None or smallest <= abs(pair["difference"]):
+        text += f"so few {by}s show a difference only if nearly all of them agree"
     else:
-        text += f"; a difference of {100 * smallest:.1f} points would have been needed"
-    if pair["needed_n"] and pair["needed_n"] > n:
-        size = abs(100 * pair["difference"])
-        text += f", or {pair['needed_n']} such tracks to see {size:.1f} points"
-    return text + " (power 80 %)"
+        text += f"a true difference of {100 * smallest:.1f} points would be shown with a power of"
+        text += f" {100 * _POWER:.0f} %"
+    if pair["needed_n"] > n:
+        text += f", one of {100 * _DIFFERENCE:.0f} points by about {pair['needed_n']} such tracks"
+    return text
 
 
 def _check_same(first: Evaluation, first_name: str, second: Evaluation, second_name: str) -> None:
@@ -251,8 +283,9 @@ def _check_same(first: Evaluation, first_name: str, second: Evaluation, second_n
 
 def _describe_system(system: Evaluation, name: str) -> dict[str, Any]:
     report = system.report
-    fields = ("system", "protocol", "accuracy", "ci95", "n", "num_correct", "checkpoint_step")
-    return {"name": name, "workdir": system.workdir} | {field: report[field] for field in fields}
+    fields = ("system", "protocol", "checkpoint_step")
+    values = {"name": name, "workdir": system.workdir} | {field: report[field] for field in fields}
+    return values | system.count()
 
 
 def _notes(systems: Sequence[Evaluation], names: Sequence[str]) -> list[str]:
@@ -278,14 +311,16 @@ def _notes(systems: Sequence[Evaluation], names: Sequence[str]) -> list[str]:
 
 
 def _rows(path: pathlib.Path) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as file:
-        return sorted(csv.DictReader(file), key=lambda row: row["track_id"])
+    return sorted(read_csv(path), key=lambda row: row["track_id"])
 
 
-def _groups(path: pathlib.Path) -> dict[str, str]:
+def _groups(path: pathlib.Path) -> tuple[dict[str, str], str]:
+    """Return track -> group, and what a group is."""
     if not path.exists():  # Earlier versions did not write it.
-        return {}
-    return {row["track_id"]: row["group"] for row in _rows(path)}
+        return {}, "artist"
+    rows = _rows(path)
+    grouped_by = "artist" if any(row["artist"] for row in rows) else "recording"
+    return {row["track_id"]: row["group"] for row in rows}, grouped_by
 
 
 def format_p(value: float) -> str:

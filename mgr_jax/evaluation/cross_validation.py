@@ -1,12 +1,11 @@
 """Cross-validation: accuracies pooled over the folds, by protocol and seed, and the leakage gap.
 
-With one seed, every track is tested once, by a model that has not seen it. With several, each seed
-draws new folds and trains again, and the share of the seeds that classify a track correctly is
-resampled. Intervals come from the bootstrap over groups of tracks that share an artist or a
-recording; Wilson intervals, which treat tracks as independent, are given as well.
+With one seed, every track is tested once, by a model that has not seen it, and intervals are for
+other tracks, by other artists, and this one training. With several, each seed draws new folds and
+trains again, and intervals are for other trainings as well (`intervals.two_way_interval`). Groups
+are tracks that share an artist or a recording.
 """
 
-import csv
 import dataclasses
 import json
 import pathlib
@@ -18,8 +17,9 @@ import numpy as np
 from mgr_jax.data.catalog import Track
 from mgr_jax.data.folds import group_ids
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import bootstrap
+from mgr_jax.evaluation import intervals
 from mgr_jax.evaluation.results import count
+from mgr_jax.files import read_csv
 from mgr_jax.version import VERSION
 
 RANDOM, GROUPED = "kfold", "artist_kfold"
@@ -57,8 +57,7 @@ def read_fold(path: pathlib.Path, *, protocol: str, seed: int, fold: int) -> Fol
     folder = path / "eval" / "test"
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(folder / "predictions.csv")
         correct = {row["track_id"]: row["label"] == row["predicted"] for row in rows}
         if len(correct) != report["n"] or sum(correct.values()) != report["num_correct"]:
             raise ValueError("predictions.csv is not that of report.json")
@@ -76,7 +75,7 @@ def make_report(
     """Return accuracies by protocol, seed and fold, as JSON values.
 
     If there are folds of both `kfold` and `artist_kfold`, `leakage_gap` is the difference of their
-    pooled accuracies on the tracks that both test, with its paired bootstrap interval over groups.
+    pooled accuracies on the tracks that both test, with its paired interval.
 
     Args:
       folds: all folds of all seeds and protocols.
@@ -87,9 +86,12 @@ def make_report(
       ValueError: if a track is tested twice under one seed and protocol.
     """
     groups = group_ids(tracks)
+    grouped_by = "track"
+    if len(set(groups.values())) < len(groups):
+        grouped_by = "artist" if any(track.artist for track in tracks) else "recording"
     protocols = list(dict.fromkeys(fold.protocol for fold in folds))
     by_protocol = {
-        name: _one_protocol([fold for fold in folds if fold.protocol == name], groups)
+        name: _one_protocol([f for f in folds if f.protocol == name], groups, grouped_by)
         for name in protocols
     }
     report = {
@@ -99,24 +101,28 @@ def make_report(
         "num_seeds": len({fold.seed for fold in folds}),
         "num_tracks": len(groups),
         "num_groups": len(set(groups.values())),
+        "grouped_by": grouped_by,
         "protocols": by_protocol,
         "mgr_jax": VERSION,
     }
     if RANDOM in by_protocol and GROUPED in by_protocol:
-        report["leakage_gap"] = _gap(folds, groups)
+        report["leakage_gap"] = _gap(folds, groups, grouped_by)
     return report
 
 
-def _one_protocol(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any]:
+def _one_protocol(
+    folds: Sequence[Fold], groups: Mapping[str, str], grouped_by: str
+) -> dict[str, Any]:
     seeds = sorted({fold.seed for fold in folds})
-    by_seed = [_one_seed([f for f in folds if f.seed == seed], groups) for seed in seeds]
-    correct = _share_correct(folds)
+    by_seed = [_one_seed([f for f in folds if f.seed == s], groups, grouped_by) for s in seeds]
+    ids, correct = _by_seed(folds)
     accuracies = [seed["accuracy"] for seed in by_seed]
     fold_accuracies = [fold["accuracy"] for seed in by_seed for fold in seed["folds"]]
     return {
         "accuracy": float(np.mean(accuracies)),
-        "ci95": _interval(correct, groups),
-        "n": len(correct),
+        "ci95": _interval(ids, correct, groups, grouped_by, is_share=True),
+        "n": len(ids),
+        "num_groups": len({groups[name] for name in ids}),
         "seed_sd": _sd(accuracies),
         "fold_mean": float(np.mean(fold_accuracies)),
         "fold_sd": _sd(fold_accuracies),
@@ -124,60 +130,81 @@ def _one_protocol(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str,
     }
 
 
-def _one_seed(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any]:
-    correct = _share_correct(folds)
-    rows = [_one_fold(fold) for fold in sorted(folds, key=lambda fold: fold.fold)]
+def _one_seed(folds: Sequence[Fold], groups: Mapping[str, str], grouped_by: str) -> dict[str, Any]:
+    ids, correct = _by_seed(folds)
+    ordered = sorted(folds, key=lambda fold: fold.fold)
+    rows = [_one_fold(fold, groups, grouped_by) for fold in ordered]
     accuracies = [row["accuracy"] for row in rows]
     return {
         "seed": folds[0].seed,
-        **count(round(sum(correct.values())), len(correct)),
-        "ci95_groups": _interval(correct, groups),
+        **count(correct[:, 0], [groups[name] for name in ids], grouped_by=grouped_by),
         "fold_mean": float(np.mean(accuracies)),
         "fold_sd": _sd(accuracies),
         "folds": rows,
     }
 
 
-def _one_fold(fold: Fold) -> dict[str, Any]:
+def _one_fold(fold: Fold, groups: Mapping[str, str], grouped_by: str) -> dict[str, Any]:
+    correct = np.array(list(fold.correct.values()), bool)
     return {
         "fold": fold.fold,
-        **count(sum(fold.correct.values()), len(fold.correct)),
+        **count(correct, [groups[name] for name in fold.correct], grouped_by=grouped_by),
         "shared_artists": fold.shared_artists,
         "shared_recordings": fold.shared_recordings,
     }
 
 
-def _gap(folds: Sequence[Fold], groups: Mapping[str, str]) -> dict[str, Any]:
-    random, grouped = (
-        _share_correct([fold for fold in folds if fold.protocol == name])
-        for name in (RANDOM, GROUPED)
+def _gap(folds: Sequence[Fold], groups: Mapping[str, str], grouped_by: str) -> dict[str, Any]:
+    (ids, random), (others, grouped) = (
+        _by_seed([fold for fold in folds if fold.protocol == name]) for name in (RANDOM, GROUPED)
     )
-    differences = {name: random[name] - grouped[name] for name in random if name in grouped}
+    row_of = {name: row for row, name in enumerate(others)}
+    both = [row for row, name in enumerate(ids) if name in row_of]
+    names = [ids[row] for row in both]
+    # Training seeds of the two protocols are the same, so that their differences are paired.
+    differences = random[both] - grouped[[row_of[name] for name in names]]
     return {
-        "gap": float(np.mean(list(differences.values()))),
-        "ci95": _interval(differences, groups),
-        "n": len(differences),
-        "num_groups": len({groups[name] for name in differences}),
+        "gap": float(differences.mean()),
+        "ci95": _interval(names, differences, groups, grouped_by, is_share=False),
+        "n": len(names),
+        "num_groups": len({groups[name] for name in names}),
     }
 
 
-def _share_correct(folds: Sequence[Fold]) -> dict[str, float]:
-    """Return track id -> share of the seeds that predict its class."""
-    by_track: dict[str, dict[int, bool]] = {}
+def _by_seed(folds: Sequence[Fold]) -> tuple[list[str], np.ndarray]:
+    """Return the ids of the tracks that all seeds test, sorted, and the correct predictions [N, S].
+
+    Raises:
+      ValueError: if a track is tested twice under one seed.
+    """
+    by_seed: dict[int, dict[str, bool]] = {}
     for fold in folds:
-        for name, correct in fold.correct.items():
-            seeds = by_track.setdefault(name, {})
-            if fold.seed in seeds:
-                raise ValueError(f"folds test track {name!r} twice in {fold.protocol!r}")
-            seeds[fold.seed] = correct
-    return {name: float(np.mean(list(by_track[name].values()))) for name in sorted(by_track)}
+        correct = by_seed.setdefault(fold.seed, {})
+        twice = sorted(correct.keys() & fold.correct.keys())
+        if twice:
+            raise ValueError(f"folds test track {twice[0]!r} twice in {fold.protocol!r}")
+        correct |= fold.correct
+    ids = sorted(set.intersection(*map(set, by_seed.values())))
+    columns = [[by_seed[seed][name] for name in ids] for seed in sorted(by_seed)]
+    return ids, np.array(columns, float).T
 
 
-def _interval(values: Mapping[str, float], groups: Mapping[str, str]) -> list[float] | None:
-    """Return the bootstrap interval of the mean over groups; see `bootstrap.mean_interval`."""
-    interval = bootstrap.mean_interval(
-        np.array(list(values.values())), groups=[groups[name] for name in values]
-    )
+def _interval(
+    ids: Sequence[str],
+    values: np.ndarray,
+    groups: Mapping[str, str],
+    grouped_by: str,
+    *,
+    is_share: bool,
+) -> list[float] | None:
+    """Return the interval of the mean of `values` [N, S], over tracks and, if S > 1, seeds."""
+    own = None if grouped_by == "track" else [groups[name] for name in ids]
+    if values.shape[1] > 1:
+        interval = intervals.two_way_interval(values, own, is_share=is_share)
+    elif is_share:
+        interval = count(values[:, 0] > 0, own)["ci95"]
+    else:
+        interval = intervals.mean_interval(values[:, 0], own)
     return None if interval is None else list(interval)
 
 

@@ -25,13 +25,14 @@ def balanced_accuracy(matrix: np.ndarray) -> float:
     return float((np.diag(matrix)[present] / support[present]).mean())
 
 
-def top_k_hits(log_probabilities: np.ndarray, labels: np.ndarray, *, k: int) -> int:
-    """Return the number of labels among the k most probable classes, from [N, C] and int [N].
+def in_top_k(log_probabilities: np.ndarray, labels: np.ndarray, *, k: int) -> np.ndarray:
+    """Return whether each label is among the k most probable classes, bool [N].
 
+    From log-probabilities [N, C] and labels, int [N].
     Of classes with equal probabilities, the one with the lower index ranks higher.
     """
     order = np.argsort(-log_probabilities, axis=1, kind="stable")[:, :k]
-    return int((order == labels[:, None]).any(axis=1).sum())
+    return (order == labels[:, None]).any(axis=1)
 
 
 def roc_auc(log_probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]:

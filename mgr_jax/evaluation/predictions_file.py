@@ -5,17 +5,18 @@ probability of every class under its name; `label` where known. Other usual name
 are read too, and names of files as in `data.split_file`.
 """
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mgr_jax.data.catalog import Track
+from mgr_jax.data import tables
+from mgr_jax.data.catalog import Track, clean_label
 from mgr_jax.data.split_file import ID_COLUMNS, matcher
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import compare, results
-from mgr_jax.files import read_csv
+from mgr_jax.evaluation import compare
 
 _TRUE = ("label", "true", "truth", "genre", "y_true", "true_label", "ground_truth", "target")
 _PREDICTED = ("predicted", "prediction", "pred", "y_pred", "predicted_label", "predicted_genre")
@@ -56,24 +57,28 @@ def read(path: str, name: str, like: compare.Evaluation) -> compare.Evaluation:
       UserError: if the file cannot be read, has other tracks or other true labels, or predicts an
         unknown class.
     """
+    classes = {_key(label): label for label in like.report["labels"]}
+    known = (ID_COLUMNS, _TRUE, _PREDICTED)
     try:
-        rows = read_csv(path)
+        table = tables.read_table(path, known=[*itertools.chain(*known), *classes])
+        if not table.rows:
+            raise ValueError("it has no rows")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"--workdirs: {path} cannot be read ({reason}); give a CSV file") from error
-    classes = {label.casefold(): label for label in like.report["labels"]}
+    rows, shown = table.rows, tables.describe(table.names, table.delimiter)
     id_column, true_column, predicted_column = (
-        next((column for column in columns if column in rows[0] and column not in classes), None)
-        for columns in (ID_COLUMNS, _TRUE, _PREDICTED)
+        next((name for name in columns if name in table.names and name not in classes), None)
+        for columns in known
     )
     if id_column is None:
-        raise UserError(f"--workdirs: {path}: column 'track_id' is missing; add it")
+        raise UserError(f"--workdirs: {path}: column 'track_id' is missing; {shown}; add it")
     row_of = _by_track(path, rows, id_column, name, like)
     if true_column:
         differ = [
             f"{track!r} is {row_of[track][true_column]!r} there and {label!r} in {name}"
             for track, label in zip(like.ids, like.labels, strict=True)
-            if row_of[track][true_column].casefold() != label.casefold()
+            if _key(row_of[track][true_column]) != _key(label)
         ]
         if differ:
             raise UserError(
@@ -82,21 +87,28 @@ def read(path: str, name: str, like: compare.Evaluation) -> compare.Evaluation:
             )
     if predicted_column:
         predicted = [row_of[track][predicted_column] for track in like.ids]
-        unknown = [label for label in predicted if label.casefold() not in classes]
+        unknown = [label for label in predicted if _key(label) not in classes]
         if unknown:
             raise UserError(
                 f"--workdirs: {path}: {len(unknown)} predictions are no class of {name}"
                 f" ({unknown[0]!r}); its classes are {', '.join(classes.values())}"
             )
-        predicted = [classes[label.casefold()] for label in predicted]
+        predicted = [classes[_key(label)] for label in predicted]
     else:
-        predicted = _most_probable(path, [row_of[track] for track in like.ids], classes)
+        predicted = _most_probable(path, table, [row_of[track] for track in like.ids], classes)
     correct = np.array([p == t for p, t in zip(predicted, like.labels, strict=True)], bool)
     report = {field: like.report[field] for field in ("data", "part", "labels", "split_hash")}
     report |= {"system": "predictions", "protocol": compare.FROM_FILE, "checkpoint_step": None}
     report |= {"per_class": {}, "shared_artists": [], "shared_recordings": []}
-    report |= results.count(int(correct.sum()), len(correct))
-    return compare.Evaluation(path, report, like.ids, like.labels, correct, like.groups)
+    report |= {"n": len(correct), "num_correct": int(correct.sum())}
+    return compare.Evaluation(
+        path, report, like.ids, like.labels, correct, like.groups, like.grouped_by
+    )
+
+
+def _key(label: str) -> str:
+    """Return `label` without differences of case, spaces and Unicode form."""
+    return clean_label(label).casefold()
 
 
 def _by_track(
@@ -124,16 +136,23 @@ def _by_track(
     return row_of
 
 
-def _most_probable(path: str, rows: Sequence[Row], classes: Mapping[str, str]) -> list[str]:
+def _most_probable(
+    path: str, table: tables.Table, rows: Sequence[Row], classes: Mapping[str, str]
+) -> list[str]:
     """Return the class of the highest probability of each row."""
-    missing = [label for key, label in classes.items() if key not in rows[0]]
+    columns = {_key(name): name for name in table.names}
+    missing = [label for key, label in classes.items() if key not in columns]
     if missing:
         raise UserError(
-            f"--workdirs: {path}: no column 'predicted', and none for class {missing[0]!r}; add"
-            " the predicted classes"
+            f"--workdirs: {path}: no column 'predicted', and none for class {missing[0]!r};"
+            f" {tables.describe(table.names, table.delimiter)}; add the predicted classes"
         )
+    # Spreadsheets of some languages write 0,5; the columns are then separated otherwise.
+    comma = "," if table.delimiter != "," else "."
     try:
-        values: Any = np.array([[float(row[key]) for key in classes] for row in rows])
+        values: Any = np.array(
+            [[float(row[columns[key]].replace(comma, ".")) for key in classes] for row in rows]
+        )
     except ValueError as error:
         raise UserError(f"--workdirs: {path}: a probability is no number ({error})") from error
     if not np.isfinite(values).all():

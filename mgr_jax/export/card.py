@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 
 from mgr_jax import config as config_lib
+from mgr_jax import pretrained
+from mgr_jax.escape import markdown, printable
 from mgr_jax.system import System, public_config
 from mgr_jax.version import VERSION
 
@@ -31,22 +33,32 @@ _LIMITS = """\
   calibrated."""
 
 
+_MUSICNN = f"""
+## Licence of the front end
+
+The input is the embedding of MusiCNN, by J. Pons (Music Technology Group, Universitat Pompeu
+Fabra), under the ISC licence. Its text is in `{pretrained.MUSICNN_LICENSE}` beside an exported
+model, in the header of a bundle, and in `mgr_jax/pretrained/musicnn/LICENSE`.
+"""
+
+
 def make_card(system: System, *, name: str) -> str:
     """Return the text of the card of a model called `name`."""
-    config = system.config
+    config, name = system.config, printable(name)
     head = yaml.safe_dump(_metadata(system, name), sort_keys=False, allow_unicode=True, width=100)
     seconds = config_lib.window_length(config) / config.features.sample_rate
+    split_seed = config_lib.split_seed(config.data)
     return f"""---
 {head}---
 
-# {name}
+# {markdown(name)}
 
-{system.describe()}.
+{markdown(system.describe())}.
 
 A `{config.model.name}` that reads {seconds:g} s of audio at a time at
 {config.features.sample_rate} Hz as `{config.features.kind}` and gives a probability for each of
-{len(system.labels)} genres: {", ".join(system.labels)}. A track is classified by the mean over
-its windows.
+{len(system.labels)} genres: {", ".join(map(markdown, system.labels))}. A track is classified by the
+mean over its windows.
 
 ## Results
 
@@ -65,13 +77,14 @@ its windows.
 | | |
 | --- | --- |
 | data | `{config.data.name}` |
-| protocol | `{system.facts["protocol"]}`, fold {config.data.fold}, seed {config.data.seed} |
+| protocol | `{system.facts["protocol"]}`, fold {config.data.fold}, seed {split_seed} |
 | hash of the data | `{system.facts.get("data_hash", "unknown")}` |
 | hash of the split | `{system.facts.get("split_hash", "unknown")}` |
 | checkpoint | step {system.step} |
 | code | mgr_jax {VERSION}, commit `{system.facts.get("git_commit") or "unknown"}` |
 | calibration | {_calibration(system)} |
 
+{_MUSICNN if config.features.kind == "musicnn" else ""}
 ## How to use
 
 ```python
@@ -124,15 +137,24 @@ def _results(system: System) -> str:
         return "Not evaluated: no accuracy of this checkpoint on a test part is known."
     lines = [
         f"{system.describe().partition(': ')[2].capitalize()}: share of the test tracks that are"
-        " recognised, with its 95 % interval (Wilson), number of tracks and protocol.",
+        " recognised, with its 95 % intervals, number of tracks and protocol.",
     ]
     shared = [
         f"{len(report[field])} {word}"
         for field, word in (("shared_artists", "artists"), ("shared_recordings", "recordings"))
         if isinstance(report.get(field), list)
     ]
-    if shared:
-        lines += ["", f"Known to stand in several parts of the split: {' and '.join(shared)}."]
+    known = report.get("artists_known")
+    if shared and known == 0 and not report.get("shared_artists"):
+        lines += ["", "Not known: whether artists stand in several parts of the split."]
+    elif shared:
+        unknown = report["n"] - known if isinstance(known, int) else 0
+        unknown += report.get("learned_artists_unknown") or 0
+        more = f"; the artists of {unknown} tracks are not known" if unknown else ""
+        lines += [
+            "",
+            f"Known to stand in several parts of the split: {' and '.join(shared)}{more}.",
+        ]
     rows = report.get("per_class")
     rows = rows.items() if isinstance(rows, Mapping) else []
     numbers = [
@@ -148,11 +170,11 @@ def _results(system: System) -> str:
         ]
         for name, values in numbers:
             cells = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in values]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+            lines.append(f"| {markdown(str(name))} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _calibration(system: System) -> str:
     if system.temperature is None:
         return "none"
-    return f"temperature {system.temperature:.3f}, fitted on the validation part"
+    return f"temperature {system.temperature:.3f}, from the validation part"

@@ -40,7 +40,8 @@ class BestConfusion:
 
         record, matrix = self._pending_figure
         png = io.BytesIO()
-        title = f"validation after epoch {record['epoch']}: {100 * record['valid_accuracy']:.1f} %"
-        plots.confusion_matrix(png, matrix, self._labels, f"{title} (n = {matrix.sum()})")
+        hits, num_tracks = np.trace(matrix), matrix.sum()
+        title = f"after epoch {record['epoch']}: {hits} of {num_tracks} validation tracks correct"
+        plots.confusion_matrix(png, matrix, self._labels, title)
         self._writer.write_image("valid_confusion", png.getvalue(), step=int(record["step"]))
         self._pending_figure, self._drawn = None, time.monotonic()

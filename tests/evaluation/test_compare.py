@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import bootstrap, compare, stats
+from mgr_jax.evaluation import compare, results, stats
 from mgr_jax.evaluation.reports import compare_text
 
 
@@ -69,13 +69,12 @@ def test_compare_gives_the_tests_of_a_pair():
     assert (pair["mcnemar_exact"], pair["mcnemar_mid_p"]) == (test.exact, test.mid_p)
     assert (pair["only_first"], pair["only_second"]) == (test.only_first, test.only_second)
     assert pair["difference"] == pytest.approx(second.mean() - first.mean())
-    expected = bootstrap.mean_interval(second.astype(float) - first)
-    assert pair["ci95"] == list(expected)
+    assert pair["ci95"] == list(stats.sign_flip_interval(first, second))
     assert pair["p"] == pair["p_holm"] == test.mid_p
     assert pair["artist_p"] is None
     discordant = (test.only_first + test.only_second) / 80
-    size = abs(pair["difference"])
-    assert pair["needed_n"] == stats.needed_n(size, discordant=discordant)
+    assert pair["needed_n"] == stats.needed_n(0.05, discordant=discordant)
+    assert pair["smallest_p"] == 0.5**80
     least = stats.smallest_difference(80, discordant=discordant)
     assert pair["detectable_difference"] == least
     assert json.loads(json.dumps(result, allow_nan=False)) == result
@@ -96,7 +95,9 @@ def test_compare_names_the_better_system_only_if_significant():
     (pair,) = result["pairs"]
     assert not pair["distinguishable"]
     assert pair["verdict"].startswith("not distinguishable at n = 80, p = ")
-    assert f"a difference of {100 * pair['detectable_difference']:.1f} points" in pair["verdict"]
+    shown = f"a true difference of {100 * pair['detectable_difference']:.1f} points would be shown"
+    assert shown in pair["verdict"]
+    assert f"one of 5 points by about {pair['needed_n']} such tracks" in pair["verdict"]
     assert "better" not in compare_text.to_text(result)
 
 
@@ -114,11 +115,55 @@ def test_compare_of_equal_systems_finds_nothing():
     result = compare.compare([_evaluation(first), _evaluation(first)], ["one", "two"])
     (pair,) = result["pairs"]
     assert (pair["difference"], pair["mcnemar_exact"], pair["p"]) == (0, 1, 1)
-    assert pair["ci95"] is None and pair["needed_n"] is None
+    assert pair["ci95"] is None and pair["needed_n"] > 0
     assert not pair["distinguishable"]
-    assert "+0.0 points\n" in compare_text.to_text(result)
-    three = compare.compare([_evaluation([True] * 3)] * 2, ["one", "two"])
-    assert "this n shows no difference at all" in three["pairs"][0]["verdict"]
+    assert "+0.0 points (no 95 % interval" in compare_text.to_text(result)
+
+
+@pytest.mark.parametrize(("n", "groups"), [(4, None), (20, "aaaabbbbccccddddeeee")])
+def test_compare_says_that_so_few_could_not_have_shown_a_difference(n, groups):
+    """One system right, the other wrong throughout."""
+    systems = [_evaluation(np.full(n, right), groups=groups) for right in (True, False)]
+    (pair,) = compare.compare(systems, ["one", "two"])["pairs"]
+    assert pair["p"] == pytest.approx(0.0625) and pair["smallest_p"] == 0.0625
+    assert pair["ci95"] is None and pair["detectable_difference"] is None
+    few = "5 artists" if groups else "4 tracks"
+    assert (
+        f"no difference could have been shown: {few} give a p value of 0.062 or more, not below"
+        " 0.05"
+    ) in pair["verdict"]
+    assert "would be shown" not in pair["verdict"] and not pair["distinguishable"]
+
+
+def test_compare_divides_alpha_by_the_pairs():
+    """Six artists can show a difference of two systems, but not of three."""
+    groups = [f"artist {i // 2}" for i in range(12)]
+    right, wrong = _evaluation([True] * 12, groups=groups), _evaluation([False] * 12, groups=groups)
+    (pair,) = compare.compare([wrong, right], ["a", "b"])["pairs"]
+    assert pair["distinguishable"] and pair["smallest_p"] == 2 / 2**6
+    pairs = compare.compare([wrong, right, right], ["a", "b", "c"])["pairs"]
+    assert all("no difference could have been shown" in pair["verdict"] for pair in pairs)
+    assert all(pair["alpha"] == pytest.approx(0.05 / 3) for pair in pairs)
+    rng = np.random.default_rng(1)
+    systems = [_evaluation(rng.random(90) < share) for share in (0.5, 0.7, 0.72)]
+    pair = compare.compare(systems, ["a", "b", "c"])["pairs"][0]
+    discordant = (pair["only_first"] + pair["only_second"]) / 90
+    assert pair["detectable_difference"] == stats.smallest_difference(
+        90, discordant=discordant, alpha=0.05 / 3
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_compare_does_not_contradict_itself(seed):
+    rng = np.random.default_rng(seed)
+    groups = [f"artist {i}" for i in np.sort(rng.integers(0, 8, 40))] if seed % 2 else None
+    shares = rng.uniform(0.3, 0.9, 2)
+    systems = [_evaluation(row, groups=groups) for row in _two(seed=seed, n=40, shares=shares)]
+    (pair,) = compare.compare(systems, ["one", "two"])["pairs"]
+    low, high = pair["ci95"]
+    assert pair["distinguishable"] == (not low <= 0 <= high)
+    if "would be shown" in pair["verdict"]:
+        assert pair["detectable_difference"] > abs(pair["difference"])
 
 
 def test_compare_corrects_over_the_pairs():
@@ -149,6 +194,11 @@ def test_compare_counts_artists_where_they_repeat():
     assert pair["detectable_difference"] > alone["detectable_difference"]
     assert np.diff(pair["ci95"]) > 1.5 * np.diff(alone["ci95"])
     assert "by artist" in pair["verdict"]
+    described = stats.describe(results.count(first, groups), "listed")
+    assert "by artist (n = 100, 20 artists, listed; Wilson by track [" in described
+    assert described in compare_text.to_text(
+        compare.compare([_evaluation(x, groups=groups) for x in (first, second)], ["one", "two"])
+    )
 
 
 def test_compare_refuses_other_tracks_or_labels_and_names_one(tmp_path):
@@ -233,6 +283,6 @@ def test_read_folds_takes_the_folds_together(tmp_path):
     pooled = compare.read_folds(str(folds), "test")
     assert pooled.ids == whole.ids and pooled.labels == whole.labels
     assert pooled.groups == whole.groups and pooled.correct.tolist() == whole.correct.tolist()
-    assert pooled.report["n"] == 6 and pooled.report["ci95"] == whole.report["ci95"]
+    assert pooled.report["n"] == 6 and pooled.count() == whole.count()
     assert pooled.report["shared_artists"] == ["0", "1"]
     assert compare.compare([whole, pooled], ["whole", "folds"])["pairs"][0]["difference"] == 0

@@ -8,12 +8,13 @@ import pytest
 
 from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import bootstrap, cross_validation, stats
+from mgr_jax.evaluation import cross_validation, intervals, results, stats
 from mgr_jax.evaluation.cross_validation import Fold
 from mgr_jax.evaluation.reports import cross_validation_text
 
 TRACKS = [Track(f"t{i:02d}", "", "ab"[i % 2], artist=f"artist {i // 4}") for i in range(24)]
 IDS = [track.id for track in TRACKS]
+GROUPS = [track.artist for track in TRACKS]
 
 
 def folds(protocol, seed, right, num_folds=3):
@@ -46,33 +47,34 @@ def test_make_report_pools_the_folds_of_a_seed(report, answers):
     for (protocol, seed), right in answers.items():
         row = report["protocols"][protocol]["seeds"][seed]
         assert (row["num_correct"], row["n"]) == (sum(right), 24)
-        assert row["ci95"] == list(stats.wilson_interval(sum(right), 24))
+        assert row["ci95_wilson"] == list(stats.wilson_interval(sum(right), 24))
+        assert row["ci95"] == list(intervals.accuracy_interval(right, GROUPS))
         by_fold = [np.mean(right[i::3]) for i in range(3)]
         assert [fold["accuracy"] for fold in row["folds"]] == by_fold
         assert row["fold_mean"] == pytest.approx(np.mean(by_fold))
         assert row["fold_sd"] == pytest.approx(np.std(by_fold, ddof=1))
 
 
-def test_make_report_averages_the_seeds_and_draws_groups(report, answers):
-    groups = [f"artist {i // 4}" for i in range(24)]
+def test_make_report_averages_the_seeds_with_an_interval_over_artists_and_seeds(report, answers):
     for protocol, row in report["protocols"].items():
         both = np.array([answers[protocol, 0], answers[protocol, 1]], float)
         assert row["accuracy"] == pytest.approx(both.mean())
         assert row["seed_sd"] == pytest.approx(both.mean(axis=1).std(ddof=1))
-        assert row["ci95"] == list(bootstrap.mean_interval(both.mean(axis=0), groups=groups))
-        assert row["n"] == 24
+        expected = intervals.two_way_interval(both.T, GROUPS, is_share=True)
+        assert row["ci95"] == pytest.approx(expected)
+        assert (row["n"], row["num_groups"]) == (24, 6)
 
 
 def test_make_report_pairs_the_tracks_for_the_gap(report, answers):
     shares = {
-        protocol: np.mean([answers[protocol, seed] for seed in range(2)], axis=0)
+        protocol: np.array([answers[protocol, seed] for seed in range(2)], float)
         for protocol in ("kfold", "artist_kfold")
     }
     differences = shares["kfold"] - shares["artist_kfold"]
     gap = report["leakage_gap"]
     assert gap["gap"] == pytest.approx(differences.mean())
-    groups = [f"artist {i // 4}" for i in range(24)]
-    assert gap["ci95"] == list(bootstrap.mean_interval(differences, groups=groups))
+    expected = intervals.two_way_interval(differences.T, GROUPS, is_share=False)
+    assert gap["ci95"] == pytest.approx(expected)
     assert (gap["n"], gap["num_groups"]) == (24, 6)
 
 
@@ -86,6 +88,9 @@ def test_make_report_takes_the_gap_over_tracks_that_both_protocols_test(answers)
     assert report["leakage_gap"]["n"] == 23
     expected = np.mean(left[1:]) - np.mean(right[1:])
     assert report["leakage_gap"]["gap"] == pytest.approx(expected)
+    differences = np.subtract(left[1:], right[1:], dtype=float)
+    expected = intervals.mean_interval(differences, GROUPS[1:])
+    assert report["leakage_gap"]["ci95"] == pytest.approx(expected)
     assert report["protocols"]["kfold"]["n"] == 24
 
 
@@ -95,7 +100,21 @@ def test_make_report_of_one_seed_and_protocol_has_no_gap_and_no_sd_of_seeds():
     )
     assert "leakage_gap" not in report
     row = report["protocols"]["kfold"]
-    assert (row["accuracy"], row["seed_sd"], row["ci95"]) == (1.0, None, None)
+    assert (row["accuracy"], row["seed_sd"]) == (1.0, None)
+    assert row["ci95"] == results.count(np.ones(24), GROUPS)["ci95"]
+    text = cross_validation_text.to_text(report)
+    low = 100 * row["ci95"][0]
+    assert f"accuracy 100.0 % [{low:.1f}, 100.0] by artist (n = 24, 6 artists, kfold)" in text
+    assert "3 folds x 1 seed\n" in text
+    assert "for this one training only" in cross_validation_text.to_markdown(report)
+
+
+def test_make_report_of_one_artist_gives_no_interval_and_says_so():
+    tracks = [Track(name, "", "a", artist="Ann") for name in IDS]
+    report = cross_validation.make_report(
+        folds("kfold", 0, [True, False] * 12), tracks, system="svm", data="folder"
+    )
+    assert report["protocols"]["kfold"]["ci95"] is None
     assert "no interval" in cross_validation_text.to_text(report)
 
 
@@ -110,10 +129,13 @@ def test_to_text_and_to_markdown_give_no_accuracy_without_n_interval_and_protoco
     page = cross_validation_text.to_markdown(report)
     for line in (cross_validation_text.to_text(report) + "\n" + page).splitlines():
         if "accuracy" in line and "%" in line and "|" not in line:
-            assert "[" in line and "n = 24" in line and "kfold)" in line, line
+            assert "] by artist and seed (n = 24, 6 artists, " in line and "kfold)" in line, line
     rows = [line for line in page.splitlines() if line.startswith(("| kfold", "| artist"))]
     assert len(rows) == 2 * 2 + 2 * 2 * 3
-    assert all("%" in row and "(n = " in row and "kfold)" in row for row in rows)
+    assert all(
+        "%" in row and "(n = " in row and ", kfold" in row.replace("artist_", "") for row in rows
+    )
+    assert "cover other tracks by other artists and other trainings" in page
     gap = report["leakage_gap"]
     assert f"leakage gap: {100 * gap['gap']:+.1f} points" in page
     json.dumps(report)
@@ -122,7 +144,7 @@ def test_to_text_and_to_markdown_give_no_accuracy_without_n_interval_and_protoco
 def test_to_text_says_what_leaks_and_what_data_cannot_show():
     leaking = [Fold("kfold", 0, i, {name: True}, shared_artists=3) for i, name in enumerate(IDS)]
     report = cross_validation.make_report(leaking, TRACKS, system="svm", data="folder")
-    assert "kfold leaks: 3.0 artist(s) per fold" in cross_validation_text.to_text(report)
+    assert "kfold leaks: 3.0 artists per fold" in cross_validation_text.to_text(report)
     unknown = [Track(name, "", "a") for name in IDS]
     report = cross_validation.make_report(leaking, unknown, system="svm", data="folder")
     assert "no gap can show what leaks" in cross_validation_text.to_text(report)

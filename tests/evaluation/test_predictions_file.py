@@ -30,6 +30,7 @@ def _run():
         "predicted,track_id\nJazz,{0}\npop,{1}\nrock,{3}\npop,{2}\n",
         "\ufefffile;y_true;y_pred\na.mp3;jazz;jazz\nb;jazz;pop\n/x/pop/c.wav;pop;pop\nd;rock;rock\n",
         "track_id\tjazz\tpop\trock\n{0}\t.5\t.4\t.1\n{1}\t.1\t.9\t0\n{2}\t0\t1\t0\n{3}\t-2\t-3\t-1\n",
+        "sep=;\nSong;Rock;Pop;Jazz\n{0};0,1;0,4;0,5\n{1};0;0,9;0,1\n{2};0;1;0\n{3};1,5;0;0\n",
     ],
 )
 def test_read_takes_truth_and_groups_from_the_run(tmp_path, run, text):
@@ -43,7 +44,7 @@ def test_read_takes_truth_and_groups_from_the_run(tmp_path, run, text):
     assert (pair["only_first"], pair["only_second"], pair["difference"]) == (0, 1, 0.25)
     assert pair["artist_p"] == stats.sign_flip_test(run.correct, theirs.correct, run.groups)
     assert result["notes"] == ["what theirs learned from is unknown, and may be these tracks"]
-    assert result["systems"][1]["ci95"] == list(stats.wilson_interval(3, 4))
+    assert result["systems"][1]["ci95_wilson"] == list(stats.wilson_interval(3, 4))
 
 
 GOOD = "track_id,predicted\n" + "".join(f"{name},jazz\n" for name in IDS)
@@ -53,8 +54,11 @@ GOOD = "track_id,predicted\n" + "".join(f"{name},jazz\n" for name in IDS)
     ("text", "word"),
     [
         ("", "it has no rows"),
-        ("track_id,predicted\na,b,c\n", "row 1 has 3 cells, the header 2"),
-        (GOOD.replace("track_id", "number"), "column 'track_id' is missing"),
+        ("track_id,predicted\na,b,c\n", "line 2 has 3 cells, the header 2"),
+        (
+            GOOD.replace("track_id", "number"),
+            "'track_id' is missing; its columns, separated by commas, are 'number', 'predicted'",
+        ),
         (GOOD.replace("predicted", "guess"), "no column 'predicted', and none for class 'jazz'"),
         (GOOD.rpartition("rock")[0], r"lacks 1 of the 4 tracks of svm \('rock/d.wav'\) and has 0"),
         (GOOD + "pop/e.wav,pop\npop/f.wav,pop\n", "lacks 0 of the 4 tracks of svm and has 2 other"),

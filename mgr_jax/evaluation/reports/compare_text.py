@@ -4,14 +4,15 @@ from typing import Any
 
 from mgr_jax.evaluation import stats
 from mgr_jax.evaluation.compare import format_p
+from mgr_jax.plural import plural
 
 
 def to_text(result: dict[str, Any]) -> str:
     """Format a comparison for the terminal: the systems, and each pair with a verdict."""
-    groups = result["num_groups"]
-    artists = f", {groups} artists (or recordings)" if groups < result["n"] else ""
+    groups, by = result["num_groups"], result["grouped_by"]
+    artists = f", {plural(groups, by)}" if groups < result["n"] else ""
     width = max(len(system["name"]) for system in result["systems"])
-    lines = [f"{result['part']} part of {result['data']}: {result['n']} tracks{artists}"]
+    lines = [f"{result['part']} part of {result['data']}: {plural(result['n'], 'track')}{artists}"]
     for system in result["systems"]:
         lines.append(f"  {system['name']:{width}}  {describe(system)}")
     for pair in result["pairs"]:
@@ -22,8 +23,8 @@ def to_text(result: dict[str, Any]) -> str:
 
 
 def describe(system: dict[str, Any]) -> str:
-    """Return the accuracy of a system with its n, interval and protocol."""
-    return stats.describe_accuracy(system["num_correct"], system["n"], system["protocol"])
+    """Return the accuracy of a system with its n, intervals and protocol."""
+    return stats.describe(system, system["protocol"])
 
 
 def rows(pair: dict[str, Any]) -> list[tuple[str, str]]:
@@ -31,7 +32,9 @@ def rows(pair: dict[str, Any]) -> list[tuple[str, str]]:
     difference = f"{100 * pair['difference']:+.1f} points"
     if pair["ci95"]:
         low, high = (100 * end for end in pair["ci95"])
-        difference += f" [{low:+.1f}, {high:+.1f}] (paired bootstrap{_by_artist(pair)})"
+        difference += f" [{low:+.1f}, {high:+.1f}] (95 %, {_test(pair)} inverted)"
+    else:
+        difference += " (no 95 % interval: too few, or all agree)"
     only = (
         f"{pair['only_second']} right by {pair['second']} only, {pair['only_first']} by"
         f" {pair['first']} only"
@@ -39,11 +42,13 @@ def rows(pair: dict[str, Any]) -> list[tuple[str, str]]:
     tests = f"p = {format_p(pair['mcnemar_exact'])} exact, {format_p(pair['mcnemar_mid_p'])} mid-p"
     results = [("difference", difference), ("tracks", only), ("McNemar", tests)]
     if pair["artist_p"] is not None:
-        results.append(("by artist", f"p = {format_p(pair['artist_p'])} (sign-flip test, exact)"))
+        p = f"p = {format_p(pair['artist_p'])} (sign-flip test, exact)"
+        results.append((f"by {pair['grouped_by']}", p))
     if pair["p"] != pair["p_holm"]:
         results.append(("Holm", f"p = {format_p(pair['p_holm'])}"))
     return results
 
 
-def _by_artist(pair: dict[str, Any]) -> str:
-    return "" if pair["artist_p"] is None else " by artist"
+def _test(pair: dict[str, Any]) -> str:
+    by = pair["grouped_by"]
+    return "McNemar's mid-p test" if by == "track" else f"sign-flip test by {by}"

@@ -7,6 +7,12 @@ import numpy as np
 
 from mgr_jax.evaluation import stats
 from mgr_jax.evaluation.cross_validation import GROUPED, RANDOM
+from mgr_jax.plural import plural
+
+NO_GAP = (
+    "the data name no artist and no recording of two tracks: both protocols draw tracks at random,"
+    " and no gap can show what leaks"
+)
 
 
 def to_text(report: dict[str, Any]) -> str:
@@ -14,7 +20,7 @@ def to_text(report: dict[str, Any]) -> str:
     lines = [f"{report['system']} on {report['data']}, {_size(report)}"]
     lines += [_headline(report, name) for name in report["protocols"]]
     if "leakage_gap" in report:
-        lines.append(_describe_gap(report["leakage_gap"]))
+        lines.append(_describe_gap(report))
     return "\n".join([*lines, *_remarks(report)])
 
 
@@ -25,23 +31,19 @@ def to_markdown(report: dict[str, Any]) -> str:
     for name in report["protocols"]:
         lines += [f"- **{_headline(report, name)}**"]
     if "leakage_gap" in report:
-        lines += [f"- **{_describe_gap(report['leakage_gap'])}**"]
+        lines += [f"- **{_describe_gap(report)}**"]
     lines += [f"- {remark}" for remark in _remarks(report)]
     lines += [
         "",
-        f"Intervals are of 95 %, by the bootstrap over {report['num_groups']} groups of tracks that"
-        " an artist or a recording links. Below, the first interval of a seed and that of a fold"
-        " are Wilson's, which take tracks for independent and are too narrow where artists repeat."
-        " Folds of one seed share training tracks, so that their sd is no standard error.",
+        _methods(report),
         "",
-        "| protocol | seed | pooled accuracy | over groups | mean of folds, % | sd of folds |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| protocol | seed | pooled accuracy | mean of folds, % | sd of folds |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for name, protocol in report["protocols"].items():
         for seed in protocol["seeds"]:
-            described = stats.describe_accuracy(seed["num_correct"], seed["n"], name)
             lines.append(
-                f"| {name} | {seed['seed']} | {described} | {_bounds(seed['ci95_groups'])}"
+                f"| {name} | {seed['seed']} | {stats.describe(seed, name)}"
                 f" | {100 * seed['fold_mean']:.1f} | {_points(seed['fold_sd'])} |"
             )
     lines += [
@@ -53,57 +55,75 @@ def to_markdown(report: dict[str, Any]) -> str:
         for seed in protocol["seeds"]:
             for fold in seed["folds"]:
                 where = f"{name}/seed{seed['seed']}/fold{fold['fold']}"
-                described = stats.describe_accuracy(fold["num_correct"], fold["n"], name)
                 lines.append(
-                    f"| {name} | {seed['seed']} | {fold['fold']} | {described}"
+                    f"| {name} | {seed['seed']} | {fold['fold']} | {stats.describe(fold, name)}"
                     f" | {fold['shared_artists']} | {fold['shared_recordings']} | `{where}` |"
                 )
     return "\n".join([*lines, "", f"mgr_jax {report['mgr_jax']}", ""])
 
 
 def _size(report: dict[str, Any]) -> str:
-    return f"{report['num_folds']} folds x {report['num_seeds']} seed(s)"
+    return f"{plural(report['num_folds'], 'fold')} x {plural(report['num_seeds'], 'seed')}"
+
+
+def _methods(report: dict[str, Any]) -> str:
+    by, several = report["grouped_by"], report["num_seeds"] > 1
+    text = "Intervals are of 95 %. The first ones cover other tracks"
+    text += "" if by == "track" else f" by other {by}s"
+    text += " and other trainings" if several else ", for this one training only"
+    text += (
+        f": Wilson's at the effective number of tracks, with variances between {by}s"
+        f"{' and between seeds' if several else ''} and Student's t."
+        if several or by != "track"
+        else ": Wilson's."
+    )
+    text += f" Below, those by {by} are of one training" + (" each." if several else ".")
+    return f"{text} Folds of one seed share training tracks, so that their sd is no standard error."
 
 
 def _headline(report: dict[str, Any], name: str) -> str:
-    protocol = report["protocols"][name]
+    protocol, by = report["protocols"][name], report["grouped_by"]
+    groups = "" if by == "track" else f", {plural(protocol['num_groups'], by)}"
     seeds = "" if protocol["seed_sd"] is None else f"; sd over seeds {_points(protocol['seed_sd'])}"
     return (
-        f"{name}: accuracy {100 * protocol['accuracy']:.1f} % {_bounds(protocol['ci95'])}"
-        f" (n = {protocol['n']}, {name}); over folds {100 * protocol['fold_mean']:.1f} %,"
-        f" sd {_points(protocol['fold_sd'])}{seeds}"
+        f"{name}: accuracy {100 * protocol['accuracy']:.1f} %"
+        f" {_bounds(protocol['ci95'], report)} (n = {protocol['n']}{groups}, {name}); over folds"
+        f" {100 * protocol['fold_mean']:.1f} %, sd {_points(protocol['fold_sd'])}{seeds}"
     )
 
 
-def _describe_gap(gap: dict[str, Any]) -> str:
+def _describe_gap(report: dict[str, Any]) -> str:
+    gap, by = report["leakage_gap"], report["grouped_by"]
+    groups = "" if by == "track" else f", {plural(gap['num_groups'], by)}"
     return (
-        f"leakage gap: {100 * gap['gap']:+.1f} points {_bounds(gap['ci95'])} (n = {gap['n']} tracks"
-        f" in {gap['num_groups']} groups, {RANDOM} less {GROUPED})"
+        f"leakage gap: {100 * gap['gap']:+.1f} points {_bounds(gap['ci95'], report)}"
+        f" (n = {gap['n']}{groups}, {RANDOM} less {GROUPED})"
     )
 
 
 def _remarks(report: dict[str, Any]) -> list[str]:
     lines = []
     if report["num_groups"] == report["num_tracks"]:
-        lines.append(
-            "the data name no artist and no recording of two tracks: both protocols draw tracks at"
-            " random, and no gap can show what leaks"
-        )
+        lines.append(NO_GAP)
     for name, protocol in report["protocols"].items():
         folds = [fold for seed in protocol["seeds"] for fold in seed["folds"]]
         crossing = np.mean([fold["shared_artists"] for fold in folds])
         if crossing:
             lines.append(
-                f"{name} leaks: {crossing:.1f} artist(s) per fold stand on both sides of the test"
-                " part, so its accuracy is too high for music of new artists"
+                f"{name} leaks: {crossing:.1f} artists per fold are on both sides of the test part,"
+                " so its accuracy is too high for music of new artists"
             )
     return lines
 
 
-def _bounds(interval: Sequence[float] | None) -> str:
+def _bounds(interval: Sequence[float] | None, report: dict[str, Any]) -> str:
+    """Format an interval with what it covers."""
+    by = report["grouped_by"]
     if interval is None:
-        return "[no interval: all tracks agree]"
-    return "[{:.1f}, {:.1f}]".format(*(100 * end for end in interval))
+        return f"[no interval: all {by}s agree, or there is one only]"
+    low, high = (100 * end for end in interval)
+    seeds = " and seed" if report["num_seeds"] > 1 else ""
+    return f"[{low:.1f}, {high:.1f}] by {by}{seeds}"
 
 
 def _points(sd: float | None) -> str:

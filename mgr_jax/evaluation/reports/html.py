@@ -69,16 +69,17 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
     badges = "".join(
         f'<span class="badge {tone}">{escape(text)}</span>' for text, tone in wording.badges(report)
     )
-    artists = wording.by_artist(report)
+    caveat = wording.caveat(report)
     body = [
         f"<header><h1>{escape(title)}</h1>{badges}</header>",
         _hero(report),
-        *([note(artists, "plain")] if artists else []),
+        *([note(caveat, "bad")] if caveat else []),
         *(note(line, "bad") for line in wording.warnings(report)),
         heading("In figures"),
         table(["figure", "value"], wording.facts(report)),
         heading("By class"),
         table(*wording.classes(report), numbers=range(1, 6)),
+        f'<p class="dim">{escape(wording.methods(report))}</p>',
         heading("In pictures"),
         figures({folder / name: text for name, text in report["figures"].items()}),
         heading("If it may stay silent"),
@@ -144,9 +145,9 @@ def figures(shown: dict[pathlib.Path, str]) -> str:
     return f'<div class="figures">{"".join(parts)}</div>'
 
 
-def scale(ends: Sequence[float], value: float, *, chance: float) -> str:
+def scale(ends: Sequence[float] | None, value: float, *, chance: float) -> str:
     """Return a bar from 0 to 1 that marks an interval, a value and the chance level."""
-    low, high = (100 * end for end in ends)
+    low, high = (100 * end for end in ends or (value, value))
     return (
         f'<div class="scale"><span style="left:{low:.1f}%;width:{high - low:.1f}%"></span>'
         f'<i class="chance" style="left:{100 * chance:.1f}%"></i>'
@@ -155,12 +156,11 @@ def scale(ends: Sequence[float], value: float, *, chance: float) -> str:
 
 
 def _hero(report: dict[str, Any]) -> str:
-    low, high = report["ci95"]
-    interval = f"accuracy, 95 % interval [{100 * low:.1f}, {100 * high:.1f}]"
+    share, _, origin = wording.accuracy(report, report).partition(" % ")
     return (
-        f'<section class="hero"><div><div class="number">{100 * report["accuracy"]:.1f} %</div>'
-        f'<div class="dim">{interval}, n = {report["n"]}, {escape(report["protocol"])}</div>'
+        f'<section class="hero"><div><div class="number">{share} %</div>'
+        f'<div class="dim">accuracy, 95 % intervals: {escape(origin)}</div>'
         + scale(report["ci95"], report["accuracy"], chance=1 / len(report["labels"]))
-        + '<div class="dim">0 to 100 %; thin line: guessing</div></div>'
-        f'<p class="verdict">{escape(wording.verdict(report))}</p></section>'
+        + f'<div class="dim">0 to 100 %; thin line: {escape(wording.chance(report))}</div>'
+        f'</div><p class="verdict">{escape(wording.verdict(report))}</p></section>'
     )

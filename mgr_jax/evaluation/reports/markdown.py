@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mgr_jax.escape import markdown
 from mgr_jax.evaluation.reports import wording
 
 
 def to_markdown(report: dict[str, Any]) -> str:
     """Return the page for the content of a `report.json`."""
     badges = " · ".join(f"`{text}`" for text, _ in wording.badges(report))
-    notes = [line for line in (wording.by_artist(report), *wording.warnings(report)) if line]
+    notes = [line for line in (wording.caveat(report), *wording.warnings(report)) if line]
     lines = [
         f"# {report['system']} on {report['data']}, {report['part']} part",
         "",
@@ -17,34 +18,40 @@ def to_markdown(report: dict[str, Any]) -> str:
         "",
         f"**{wording.headline(report)}**",
         "",
-        wording.verdict(report),
+        markdown(wording.verdict(report)),
         "",
-        *(f"- {note}" for note in notes),
+        *(f"- {markdown(note)}" for note in notes),
         *([""] if notes else []),
-        *table(["figure", "value"], wording.facts(report)),
+        *text_table(["figure", "value"], wording.facts(report)),
         "",
-        *table(*wording.classes(report)),
+        *text_table(*wording.classes(report)),
         "",
-        "Intervals are of a bootstrap over tracks, by artist where artists repeat; a ratio with"
-        " nothing to count is 0.",
+        wording.methods(report),
     ]
     for name, text in report["figures"].items():
         lines += ["", f"![{text}]({name})"]
-    lines += ["", "## If it may stay silent", "", *table(*wording.abstention(report))]
+    lines += ["", "## If it may stay silent", "", *text_table(*wording.abstention(report))]
     if report["mistakes"]:
-        lines += ["", "## Most confident mistakes", "", *table(*wording.mistakes(report))]
+        lines += ["", "## Most confident mistakes", "", *text_table(*wording.mistakes(report))]
     lines += ["", "## Where this comes from", ""]
-    lines += table(["what", "value"], wording.provenance(report))
+    lines += text_table(["what", "value"], wording.provenance(report))
     if report["undefined"]:
         lines += ["", "## Not defined here", ""]
-        lines += [f"- `{name}`: {why}" for name, why in report["undefined"].items()]
+        rows = report["undefined"].items()
+        lines += [f"- {markdown(name)}: {markdown(why)}" for name, why in rows]
     return "\n".join([*lines, "", f"mgr_jax {report['mgr_jax']}", ""])
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table."""
+    """Return the lines of a Markdown table; cells may have markup."""
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     return lines + [f"| {' | '.join(_cell(text) for text in row)} |" for row in rows]
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table of names and other text, shown as it is."""
+    lines = [f"| {' | '.join(map(markdown, row))} |" for row in (head, *rows)]
+    return [lines[0], f"|{' --- |' * len(head)}", *lines[1:]]
 
 
 def _cell(text: str) -> str:

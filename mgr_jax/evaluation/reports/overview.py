@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from mgr_jax import escape
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import compare
 from mgr_jax.evaluation.reports import compare_text, html, markdown, plots
+from mgr_jax.plural import plural
 
 
 def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict[str, Any]]:
@@ -43,7 +45,7 @@ def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict
             sections.append(section)
             pages += _html(section, tables, {folder / name: text for name, text in figures.items()})
             lines += _markdown(section, tables, figures)
-        title = f"{len(evaluations)} runs, {part} part"
+        title = f"{plural(len(evaluations), 'run')}, {part} part"
         notice = []
         if len(sections) > 1:
             notice = [
@@ -101,7 +103,9 @@ def _verdict(section: dict[str, Any]) -> str:
     if worse:
         text += f"; it is better than {_listed(worse)}"
     if alike:
-        text += f"; on these {section['n']} tracks it cannot be told from {_listed(alike)}"
+        text += (
+            f"; on these {plural(section['n'], 'track')} it cannot be told from {_listed(alike)}"
+        )
     return text + "."
 
 
@@ -119,7 +123,8 @@ def _draw(
     """Draw the figures; return file name -> caption."""
     title = f"{section['part']} part of {section['data']}, n = {section['n']}"
     plots.accuracies(folder / f"{prefix}accuracies.png", section["systems"], title)
-    figures = {f"{prefix}accuracies.png": "accuracies with their 95 % Wilson intervals"}
+    by = section["systems"][0]["grouped_by"]
+    figures = {f"{prefix}accuracies.png": f"accuracies with their 95 % intervals by {by}"}
     for i, (values, system) in enumerate(zip(section["systems"], systems, strict=True)):
         name = f"{prefix}confusion_{i}.png"
         described = compare_text.describe(values)
@@ -141,21 +146,18 @@ def _tables(
     rows = []
     for values, system in zip(section["systems"], systems, strict=True):
         report = system.report
-        ends = report.get("ci95_bootstrap")
-        artists = f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" if ends else ""
         losses = [report.get("log_loss"), report.get("ece")]
         rows.append(
             [
                 values["name"],
                 report["system"],
                 compare_text.describe(values),
-                artists,
                 f"{report['per_class']['macro avg']['f1']:.3f}",
                 *("" if loss is None else f"{loss:.3f}" for loss in losses),
                 str(report["checkpoint_step"]),
             ]
         )
-    head = ["run", "system", "accuracy, 95 % interval", "interval by artist", "macro F1"]
+    head = ["run", "system", "accuracy, 95 % intervals", "macro F1"]
     yield "Runs", [*head, "log loss", "calibration error", "step"], rows
     if section["pairs"]:
         rows = [
@@ -177,18 +179,19 @@ def _tables(
 
 
 def _heading(section: dict[str, Any]) -> str:
-    return f"{section['part']} part of {section['data']}, {section['n']} tracks"
+    return f"{section['part']} part of {section['data']}, {plural(section['n'], 'track')}"
 
 
 def _markdown(
     section: dict[str, Any], tables: Sequence[tuple], figures: dict[str, str]
 ) -> list[str]:
-    lines = ["", f"## {_heading(section)}", "", _verdict(section)]
-    lines += ["", *(f"- {note}" for note in section["notes"])] if section["notes"] else []
+    lines = ["", f"## {_heading(section)}", "", escape.markdown(_verdict(section))]
+    if section["notes"]:
+        lines += ["", *(f"- {escape.markdown(note)}" for note in section["notes"])]
     for heading, head, rows in tables:
-        lines += ["", f"### {heading}", "", *markdown.table(head, rows)]
+        lines += ["", f"### {heading}", "", *markdown.text_table(head, rows)]
     for name, text in figures.items():
-        lines += ["", f"![{text}]({name})"]
+        lines += ["", f"![{escape.markdown(text)}]({name})"]
     return lines
 
 

@@ -5,53 +5,91 @@ from collections.abc import Sequence
 from typing import Any
 
 from mgr_jax.data import splits
-from mgr_jax.evaluation import stats
+from mgr_jax.evaluation import calibration, intervals, stats
+from mgr_jax.plural import plural
 
 # Column names and rows of a table.
 Table = tuple[list[str], list[list[str]]]
 # Systems that choose no setting on the validation part.
-_WITHOUT_CHOICE = ("lda", "ensemble")
+WITHOUT_CHOICE = ("lda", "ensemble")
 
 
 def headline(report: dict[str, Any]) -> str:
     """Return `accuracy 65.0 % [52.4, 75.8] (n = 60, listed); 95 % Wilson interval; chance 10 %`."""
-    chance = 100 / len(report["labels"])
-    return f"accuracy {accuracy(report, report)}; 95 % Wilson interval; chance {chance:.0f} %"
+    kind = "Wilson interval" if report["grouped_by"] == "track" else "intervals"
+    return f"accuracy {accuracy(report, report)}; 95 % {kind}; {chance(report)}"
 
 
 def accuracy(counted: dict[str, Any], report: dict[str, Any]) -> str:
-    """Return an accuracy of `results.count` with its interval, n and protocol."""
-    return stats.describe_accuracy(counted["num_correct"], counted["n"], report["protocol"])
+    """Return an accuracy of `results.count` with its intervals, n and protocol."""
+    return stats.describe(counted, report["protocol"])
 
 
-def by_artist(report: dict[str, Any]) -> str:
-    """Return the interval by artist; empty if each track has an artist of its own."""
-    if report["num_groups"] == report["n"]:
+def chance(report: dict[str, Any]) -> str:
+    """Return the accuracy of a random guess and, where classes differ in size, of the largest."""
+    text = f"chance {100 / len(report['labels']):.0f} %"
+    largest, size = _largest_class(report)
+    if size * len(report["labels"]) > report["n"]:
+        text += f", always {largest} {100 * size / report['n']:.0f} %"
+    return text
+
+
+def caveat(report: dict[str, Any]) -> str:
+    """Return a warning about few artists; empty if there are enough, or none repeats."""
+    by, groups = report["grouped_by"], report["num_groups"]
+    if by == "track" or groups >= intervals.MIN_GROUPS:
         return ""
-    groups = f"{report['num_groups']} artists (or recordings)"
-    if report["ci95_bootstrap"] is None:
-        return f"{report['n']} tracks of {groups}; no interval by artist can be given"
-    low, high = report["ci95_bootstrap"]
+    if groups == 1:
+        return (
+            f"all {report['n']} tracks are of 1 {by}: they tell nothing about others, and there is"
+            f" no interval by {by}"
+        )
     return (
-        f"the tracks come from {groups}; by artist the 95 % interval is"
-        f" [{100 * low:.1f}, {100 * high:.1f}] (bootstrap)"
+        f"the tracks are of {plural(groups, by)} only: with fewer than {intervals.MIN_GROUPS}, an"
+        f" interval by {by} may cover the truth less often than 19 times in 20"
     )
+
+
+def method(report: dict[str, Any]) -> str:
+    """Return `by artist`, `by recording` or `by track`."""
+    return f"by {report['grouped_by']}"
+
+
+def methods(report: dict[str, Any]) -> str:
+    """Return the sentence below the tables that names the method of each interval."""
+    by = report["grouped_by"]
+    text = "Intervals are of 95 %. "
+    jackknife = "Wilson's at the effective number of tracks, from a jackknife over "
+    if by == "track":
+        text += "Those of accuracies are Wilson's; those of F1, macro F1 and balanced accuracy are "
+        text += jackknife + "tracks with Student's t. "
+    else:
+        text += f"Those by {by} are {jackknife}{plural(report['num_groups'], by)} with Student's t;"
+        text += " those by track are Wilson's, which take tracks for independent. "
+    return text + "A ratio with nothing to count is 0."
 
 
 def verdict(report: dict[str, Any]) -> str:
     """Return a few sentences on the meaning of the accuracy."""
-    hits, n, classes = report["num_correct"], report["n"], len(report["labels"])
-    (low, high), others = report["ci95"], ""
-    if report["num_groups"] < n and report["ci95_bootstrap"] is not None:
-        (low, high), others = report["ci95_bootstrap"], ", by other artists,"
-    text = f"Of {n} tracks, {report['system']} named the genre of {hits} rightly"
-    text += f" ({report['protocol']}); guessing would get about {round(n / classes)}."
-    text += f" On other music of this kind{others} expect between {100 * low:.0f} and"
-    text += f" {100 * high:.0f} in a hundred."
-    if high < 1 / classes:
-        text += " That is worse than guessing."
-    elif low <= 1 / classes:
-        text += " It cannot be told from guessing."
+    hits, n, by = report["num_correct"], report["n"], report["grouped_by"]
+    random, (largest, size) = 1 / len(report["labels"]), _largest_class(report)
+    text = f"Of {plural(n, 'track')}, {report['system']} named the genre of {hits} rightly"
+    text += f" ({report['protocol']}); guessing would get about {round(n * random)}"
+    text += f", always {largest} {size}." if size > n * random else "."
+    if by != "track" and report["num_groups"] < 3:
+        text += f" {plural(report['num_groups'], by).capitalize()} cannot tell what to expect of"
+        text += " others."
+    else:
+        low, high = report["ci95"]
+        others = "" if by == "track" else f", by other {by}s,"
+        text += f" On other music of this kind{others} expect between {100 * low:.0f} and"
+        text += f" {100 * high:.0f} in a hundred."
+        if high < random:
+            text += " That is worse than guessing."
+        elif low <= random:
+            text += " It cannot be told from guessing."
+        elif low <= size / n:
+            text += f" It cannot be told from always answering {largest}."
     ranked = sorted(
         (name for name in report["labels"] if report["per_class"][name]["support"]),
         key=lambda name: -report["per_class"][name]["f1"],
@@ -73,13 +111,13 @@ def warnings(report: dict[str, Any]) -> list[str]:
         )
     elif report["part"] == "train":
         lines.append("the run learned from these tracks: this is no accuracy on unseen music")
-    elif report["part"] == "valid" and report["system"] not in _WITHOUT_CHOICE:
+    elif report["part"] == "valid" and report["system"] not in WITHOUT_CHOICE:
         lines.append("the run chose the model on these tracks: this is no accuracy on unseen music")
     if report["shared_artists"] or report["shared_recordings"]:
         lines.append(
-            f"this split leaks: {len(report['shared_artists'])} artist(s) and"
-            f" {len(report['shared_recordings'])} recording(s) stand on both sides of the test"
-            " part, so the accuracy is too high"
+            f"this split leaks: {plural(len(report['shared_artists']), 'artist')} and"
+            f" {plural(len(report['shared_recordings']), 'recording')} are on both sides of the"
+            " test part, so the accuracy is too high"
         )
     elif not report["artists_known"] and report["protocol"] != splits.IMPORTED:
         lines.append(
@@ -89,7 +127,7 @@ def warnings(report: dict[str, Any]) -> list[str]:
         names = list(report[field])
         if names:
             more = ", ..." if names[5:] else ""
-            lines.append(f"{len(names)} track(s) {what}: {', '.join(names[:5])}{more}")
+            lines.append(f"{plural(len(names), 'track')} {what}: {', '.join(names[:5])}{more}")
     after = report["calibrated"]
     if after and report["log_loss"] and (after["log_loss"] or math.inf) > 1.02 * report["log_loss"]:
         lines.append(
@@ -115,7 +153,7 @@ def badges(report: dict[str, Any]) -> list[tuple[str, str]]:
         return [*common, ("artists or recordings leak", "bad")]
     if not report["artists_known"]:
         return [*common, ("artists unknown", "bad")]
-    unknown = report["n"] - report["artists_known"]
+    unknown = report["n"] - report["artists_known"] + report["learned_artists_unknown"]
     more = f"; of {unknown} tracks it is unknown" if unknown else ""
     return [*common, (f"no known artist on both sides{more}", "good")]
 
@@ -126,25 +164,26 @@ def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
     if report["without_faulty"] and report["without_faulty"]["left_out"]:
         left_out, rest = report["without_faulty"]["left_out"], report["without_faulty"]
         value = accuracy(rest, report) if "n" in rest else "no track is left"
-        rows.append((f"without the {left_out} track(s) known to be faulty", value))
+        rows.append((f"without the {plural(left_out, 'track')} known to be faulty", value))
+    origin = f" {method(report)} (n = {report['n']}, {report['protocol']})"
     value = f"{100 * report['balanced_accuracy']:.1f} %"
     if report["balanced_accuracy_ci95"]:
         value += _bracket([100 * end for end in report["balanced_accuracy_ci95"]], 1)
-    rows.append(("balanced accuracy", f"{value} (n = {report['n']}, {report['protocol']})"))
+    rows.append(("balanced accuracy", value + origin))
     for k, row in report["top_k"].items():
         rows.append((f"genre among the first {k}", accuracy(row, report)))
     value = f"{report['per_class']['macro avg']['f1']:.3f}"
-    rows.append(("macro F1", value + _bracket(report["f1_ci95"]["macro avg"], 3)))
+    rows.append(("macro F1", value + _bracket(report["f1_ci95"]["macro avg"], 3) + origin))
     rows.append(("ROC AUC, one against the rest, macro", _number(report["roc_auc"]["macro"])))
     after = report["calibrated"] or {}
-    for name, what in (
-        ("log_loss", "log loss (nats)"),
-        ("brier", "Brier score (0 to 2)"),
-        ("ece", "expected calibration error"),
+    for name, what, describe in (
+        ("log_loss", "log loss (nats)", _number),
+        ("brier", "Brier score (0 to 2)", _number),
+        ("calibration_error", "expected calibration error", calibration.describe_error),
     ):
-        value = _number(report[name])
+        value = describe(report[name])
         if after:
-            value += f"; {_number(after[name])} at temperature {after['temperature']:.2f}"
+            value += f"; at temperature {after['temperature']:.2f}: {describe(after[name])}"
         rows.append((what, value))
     return rows
 
@@ -157,7 +196,14 @@ def classes(report: dict[str, Any]) -> Table:
         interval = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
         values = [f"{row[key]:.3f}" for key in ("precision", "recall", "f1")]
         rows.append([name, *values, interval, str(row["support"])])
-    return ["class", "precision", "recall", "F1", "95 % interval of F1", "support"], rows
+    return [
+        "class",
+        "precision",
+        "recall",
+        "F1",
+        f"95 % interval of F1 {method(report)}",
+        "support",
+    ], rows
 
 
 def abstention(report: dict[str, Any]) -> Table:
@@ -180,7 +226,10 @@ def mistakes(report: dict[str, Any]) -> Table:
         [m["id"], m["file"], m["true"], m["predicted"], f"{m['probability']:.2f}"]
         for m in report["mistakes"]
     ]
-    return ["track", "file", "true", "predicted", "probability"], rows
+    probability = (
+        "calibrated probability" if report["calibrated"] else "probability, not calibrated"
+    )
+    return ["track", "file", "true", "predicted", probability], rows
 
 
 def provenance(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -200,7 +249,7 @@ def provenance(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("evaluated by", f"commit {_commit(evaluated)}, {evaluated['device']}"),
         ("training took", _seconds(trained["seconds"], "not measured (fitted in one call)")),
         ("evaluation took", _seconds(evaluated["seconds"], "not measured")),
-        ("evaluated", f"{report['times_evaluated']} time(s); this one {evaluated['at']}"),
+        ("evaluated", f"{plural(report['times_evaluated'], 'time')}; this one {evaluated['at']}"),
     ]
 
 
@@ -218,8 +267,14 @@ def table(report: dict[str, Any]) -> str:
 
 def to_text(report: dict[str, Any]) -> str:
     """Format headline, warnings and classification report for the terminal."""
-    notes = [line for line in (by_artist(report), *warnings(report)) if line]
+    notes = [line for line in (caveat(report), *warnings(report)) if line]
     return "\n".join([headline(report), *notes, "", table(report)])
+
+
+def _largest_class(report: dict[str, Any]) -> tuple[str, int]:
+    """Return the class with the most tracks and their number."""
+    size_of = {name: report["per_class"][name]["support"] for name in report["labels"]}
+    return max(size_of.items(), key=lambda item: item[1])
 
 
 def _confusion(report: dict[str, Any]) -> str:

@@ -96,7 +96,9 @@ def test_reliability_is_drawn_before_and_after_calibration(tmp_path):
 def test_abstention_is_drawn_from_the_rows_that_answer(tmp_path):
     rows = [
         {"n": 9, "coverage": 0.9, "accuracy": 0.5, "ci95": [0.3, 0.7], "confidence": 0.0},
+        {"n": 4, "coverage": 0.4, "accuracy": 0.5, "ci95": None, "confidence": 0.5},
         {"n": 0, "coverage": 0.0, "accuracy": None, "ci95": None, "confidence": 0.9},
     ]
+    rows = [row | {"grouped_by": "artist"} for row in rows]
     plots.abstention(tmp_path / "a.png", rows, "t")
     _read(tmp_path / "a.png")

@@ -15,10 +15,15 @@ pytestmark = pytest.mark.usefixtures("quick_figures")
 def test_to_text_carries_n_interval_and_protocol(run, data):
     values, _ = evaluated.write(run, data)
     lines = wording.to_text(values).splitlines()
-    described = stats.describe_accuracy(values["num_correct"], 12, "listed")
-    assert lines[0] == f"accuracy {described}; 95 % Wilson interval; chance 33 %"
-    assert lines[1].startswith("the tracks come from 9 artists (or recordings); by artist the 95 %")
-    assert lines[2].startswith("this split leaks")
+    described = stats.describe(values, "listed")
+    assert lines[0] == f"accuracy {described}; 95 % intervals; chance 33 %"
+    assert lines[1].startswith("this split leaks")
+    alone = results.count(np.arange(12) < 7)
+    lines = wording.to_text(values | alone).splitlines()
+    assert (
+        lines[0]
+        == "accuracy 58.3 % [32.0, 80.7] (n = 12, listed); 95 % Wilson interval; chance 33 %"
+    )
     table = lines[lines.index("") + 1 :]
     assert len({len(line) for line in table}) == 1
     assert [line.split("  ")[0] for line in table[1:4]] == list(evaluated.LABELS)
@@ -31,9 +36,36 @@ def test_verdict_says_whether_the_accuracy_exceeds_chance(run, data):
         values
     )
     assert "cannot be told from guessing" in wording.verdict(values)
-    better = values | {"ci95": [0.8, 1.0], "ci95_bootstrap": [0.7, 1.0]}
+    better = values | {"ci95": [0.7, 1.0]}
     assert "by other artists, expect between 70 and 100 in a hundred" in wording.verdict(better)
     assert "guessing." not in wording.verdict(better).split("guessing would")[1]
+
+
+@pytest.mark.parametrize("num_groups", [1, 2, 5, 6])
+def test_few_artists_are_named_and_promise_nothing(run, data, num_groups):
+    groups = np.arange(12) % num_groups
+    values = evaluated.write(run, data)[0] | results.count(np.arange(12) % 4 > 0, groups)
+    text = wording.verdict(values)
+    assert ("expect between" in text) == (num_groups > 2)
+    assert ("cannot tell what to expect of others" in text) == (num_groups < 3)
+    assert (wording.caveat(values) == "") == (num_groups == 6)
+    if num_groups == 1:
+        assert "all 12 tracks are of 1 artist:" in wording.caveat(values)
+        assert "75.0 % (n = 12, 1 artist, listed; no interval by artist;" in wording.to_text(values)
+    for page in (markdown.to_markdown(values), html.to_html(values, run.path / "eval" / "test")):
+        assert wording.accuracy(values, values) in page
+        assert "1 artists" not in page
+
+
+def test_chance_names_the_largest_class_where_classes_differ_in_size():
+    truth = np.array([0] * 6 + [1] * 3 + [2])
+    scores = np.log(np.full((10, 3), 0.1) + 0.7 * np.eye(3)[[0] * 9 + [2]])
+    values = results.measure(scores, truth, ["pop", "rock", "jazz"])
+    values |= {"protocol": "listed", "system": "svm"}
+    assert wording.headline(values).endswith("; chance 33 %, always pop 60 %")
+    text = wording.verdict(values)
+    assert "guessing would get about 3, always pop 6." in text
+    assert "It cannot be told from always answering pop." in text
 
 
 def test_badges_name_leaks_and_unknown_artists(run, data):
@@ -43,6 +75,7 @@ def test_badges_name_leaks_and_unknown_artists(run, data):
     clean = values | {"shared_artists": [], "shared_recordings": []}
     assert wording.badges(clean)[-1] == ("no known artist on both sides", "good")
     assert "of 5 tracks" in wording.badges(clean | {"artists_known": 7})[-1][0]
+    assert "of 2 tracks" in wording.badges(clean | {"learned_artists_unknown": 2})[-1][0]
     assert wording.badges(clean | {"artists_known": 0})[-1] == ("artists unknown", "bad")
     assert wording.badges(clean | {"part": "train"})[-1][1] == "bad"
     assert "no artist is known here" in "".join(wording.warnings(clean | {"artists_known": 0}))

@@ -120,7 +120,7 @@ def _together(make_config, tmp_path_factory):
 @pytest.mark.e2e
 def test_train_ends_every_fold_of_an_rnn_as_if_alone(together, tmp_path):
     opened, out, _ = together
-    assert out.count("valid accuracy") == 4
+    assert out.count(" correct ") == 4
     assert_same(opened, train_alone(opened, tmp_path), tolerance=1e-5)
 
 
@@ -151,7 +151,7 @@ def test_train_of_folds_that_are_done_does_nothing_more(together):
     before = [read_metrics(fold[3].path) for fold in opened]
     with contextlib.redirect_stdout(io.StringIO()) as out:
         folds.train(opened, at_once=2)
-    assert "valid accuracy" not in out.getvalue()
+    assert " correct " not in out.getvalue()
     assert [read_metrics(fold[3].path) for fold in opened] == before
 
 
