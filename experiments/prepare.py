@@ -11,7 +11,8 @@ the files that they were made from, with `data.name=shards` and `data.root=DIR`.
 
 `--check` without shards compares every file and clip with the hashes of the decoding: one that was
 replaced or damaged is named. `--verify` compares the files with the checksums of `data.facts`;
-`--wav=DIR` writes the clips as WAV files in class folders, which `data.name=folder` reads: so the embedded band can be heard.
+`--wav=DIR` writes the clips as WAV files in class folders, which `data.name=folder` reads: so the
+embedded band can be heard.
 
 `--clean` only removes from the cache folder what was used least recently, decoded clips of changed
 files among it, until `--clean_gb` are left; stop commands that are reading clips first.
@@ -21,10 +22,12 @@ import hashlib
 import pathlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
 from experiments import command
+from mgr_jax.escape import printable
 
 _CONFIG = command.define_config()
 _VERIFY = flags.DEFINE_bool("verify", False, "Compare files with the checksums of data.facts.")
@@ -145,13 +148,17 @@ def _write_wavs(catalog, clips, folder: pathlib.Path) -> None:
     import soundfile
 
     written = 0
+    files: set[pathlib.Path] = set()
     try:
         for track in catalog.tracks:
             if track.id not in clips.row:
                 continue
             row = clips.row[track.id]
-            name = track.id.replace("/", "_").removesuffix(".wav") + ".wav"
-            path = folder / track.label / name
+            name = _file_name(track.id.removesuffix(".wav"))
+            path = folder / _file_name(track.label) / f"{name}.wav"
+            if path in files:
+                path = path.with_name(f"{name} ({row}).wav")
+            files.add(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             waveform = clips.waveform(row, 0, clips.records[row].length)
             waveform = waveform / max(1.0, clips.records[row].scale)
@@ -160,6 +167,12 @@ def _write_wavs(catalog, clips, folder: pathlib.Path) -> None:
     except OSError as error:
         raise command.UserError(f"--wav {folder}: cannot be written ({error.strerror})") from error
     print(f"wav       {written} clips in {folder}")
+
+
+def _file_name(name: str) -> str:
+    """Return `name` as the name of a file in any folder: it cannot lead out of it or be hidden."""
+    name = re.sub(r'[/\\:*?"<>|]', "_", printable(name))[:120]
+    return f"_{name[1:]}" if name.startswith(".") else name
 
 
 def _checksums(tracks) -> dict[str, str]:
@@ -175,16 +188,28 @@ def _checksums(tracks) -> dict[str, str]:
 
 
 def _verify(tracks, known: dict[str, str], sums: dict[str, str]) -> int:
-    """Print every file that is not the published one; return 1 if there is any."""
+    """Print every file that is not the published one or has two labels; return 1 if any does."""
+    from mgr_jax.data import gtzan
+
     wrong = unknown = 0
     for track in tracks:
         if track.id not in known:
             unknown += 1
         elif sums[track.id] != known[track.id]:
             wrong += 1
-            print(f"          {track.path}: MD5 is {sums[track.id]}, published {known[track.id]}")
+            path = printable(track.path)
+            print(f"          {path}: MD5 is {sums[track.id]}, published {known[track.id]}")
     same = len(tracks) - wrong - unknown
     print(f"verify    {same} file(s) as published, {wrong} differ, {unknown} without a checksum")
+    first: dict[str, Any] = {}
+    for track in tracks:
+        if not re.fullmatch("[0-9a-f]{32}", sums[track.id]) or not sums[track.id].strip("0"):
+            continue  # It was not read, or is of the band.
+        other = first.setdefault(sums[track.id], track)
+        is_known = (other.id, track.id) in gtzan.identical_pairs()
+        if other.label != track.label and not is_known:
+            wrong += 1
+            print(f"          {other.id} ({other.label}) = {track.id} ({track.label}): same file")
     return 1 if wrong else 0
 
 

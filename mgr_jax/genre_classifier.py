@@ -188,6 +188,11 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"y: label {changed[0]!r} has spaces around it or line breaks; strip it"
             )
+        if conflicts := dataset_lib.label_conflicts(catalog):
+            raise ValueError(
+                f"X: {' and '.join(conflicts[0][:2])} are the same file, and have different labels;"
+                " leave one out"
+            )
         errors = store.errors()
         if errors:
             listed = "; ".join(f"{name} {reason}" for name, reason in list(errors.items())[:5])

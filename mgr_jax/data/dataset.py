@@ -1,5 +1,6 @@
 """A data set ready for training: catalog, clip store, split and the parts that can be read."""
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 
@@ -9,8 +10,11 @@ from mgr_jax.data import learned as learned_lib
 from mgr_jax.data.catalog import PARTS, Catalog
 from mgr_jax.data.sources import make_catalog
 from mgr_jax.errors import UserError
+from mgr_jax.escape import printable
 
 Store = clips.Clips | arrays.Arrays
+
+_SHOWN = 5  # Files of one note.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +67,8 @@ def open_catalog(config: config_lib.Config) -> tuple[Catalog, Store]:
             f"data.root {data.root}: none of {len(catalog.tracks)} files can be read"
             f" ({name}: {error}); check the folder"
         )
+    if isinstance(store, clips.Clips):
+        catalog = dataclasses.replace(catalog, content=store.content())
     return catalog, store
 
 
@@ -75,20 +81,37 @@ def open_dataset(config: config_lib.Config) -> Dataset:
     return split_dataset(config, *open_catalog(config))
 
 
+def label_conflicts(catalog: Catalog) -> list[tuple[str, ...]]:
+    """Return the ids of the tracks of each file, by its bytes, that has more than one label."""
+    by_content = collections.defaultdict(list)
+    for track in catalog.tracks:
+        if track.id in catalog.content:
+            by_content[catalog.content[track.id]].append(track)
+    return [
+        tuple(track.id for track in tracks)
+        for tracks in by_content.values()
+        if len({track.label for track in tracks}) > 1
+    ]
+
+
 def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> Dataset:
     """Return the data set of `open_dataset` for an open catalog and store.
+
+    The same file under two labels is in no part.
 
     Raises:
       UserError: see `splits.make_split`.
     """
-    readable = tuple(track for track in catalog.tracks if track.id in store.row)
+    left_out = {name for ids in label_conflicts(catalog) for name in ids}
+    usable = store.row.keys() - left_out
+    readable = tuple(track for track in catalog.tracks if track.id in usable)
     # The test part of arrays may be in another file.
     is_array = config.data.name in config_lib.ARRAY_NAMES
     split = splits.make_split(
         dataclasses.replace(catalog, tracks=readable),
         protocol=config.data.protocol,
         fold=config.data.fold,
-        seed=config.data.seed + config.data.repeat,
+        seed=config_lib.split_seed(config.data),
         num_folds=config.data.num_folds,
         refit=config.train.refit,
         needs_test=not (is_array and config.data.protocol == "listed"),
@@ -183,13 +206,18 @@ def describe_clips(catalog: Catalog, store: Store) -> str:
         f" {len(catalog.labels)} classes"
     ]
     lines += [f"          {count} left aside: {why}" for why, count in catalog.skipped]
+    if conflicts := label_conflicts(catalog):
+        names = "; ".join(" = ".join(ids) for ids in conflicts[:_SHOWN])
+        more = f"; and {len(conflicts) - _SHOWN} more" if conflicts[_SHOWN:] else ""
+        count = sum(map(len, conflicts))
+        lines.append(f"          {count} in no part: the same file under two labels: {names}{more}")
     errors, notes = store.errors(), store.notes()
     if errors:
         lines.append(f"          {len(errors)} track(s) skipped:")
-        lines += [f"            {name}: {reason}" for name, reason in errors.items()]
+        lines += [f"            {name}: {printable(reason)}" for name, reason in errors.items()]
     if notes:
         lines.append(f"          {len(notes)} track(s) used although odd:")
-        lines += [f"            {name}: {note}" for name, note in notes.items()]
+        lines += [f"            {name}: {printable(note)}" for name, note in notes.items()]
     return "\n".join(lines)
 
 

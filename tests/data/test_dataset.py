@@ -1,5 +1,7 @@
 """The data set as a whole: catalog, clips, split and parts are consistent; its description."""
 
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
@@ -41,6 +43,20 @@ def test_open_dataset_follows_the_split(tmp_path):
         for name, row, label in zip(tracks.ids, tracks.rows, tracks.labels, strict=True):
             assert dataset.clips.records[row].id == name
             assert dataset.catalog.labels[label] == name.split("/")[0]
+
+
+@pytest.mark.parametrize("protocol", ["holdout", "kfold"])
+def test_open_dataset_leaves_the_same_file_under_two_labels_out_of_every_part(tmp_path, protocol):
+    root = tmp_path / "root"
+    _write(root)
+    shutil.copy(root / "a" / "0.wav", root / "b" / "copy.wav")
+    shutil.copy(root / "a" / "1.wav", root / "a" / "copy.wav")
+    dataset = dataset_lib.open_dataset(_config(tmp_path, protocol=protocol, num_folds=2))
+    used = {name for part in dataset.parts.values() for name in part.ids}
+    everything = {track.id for track in dataset.catalog.tracks}
+    assert everything - used == {"a/0.wav", "b/copy.wav"}
+    line = "2 in no part: the same file under two labels: a/0.wav = b/copy.wav"
+    assert line in dataset_lib.describe(dataset)
 
 
 def test_open_dataset_skips_what_cannot_be_read(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from mgr_jax.data.catalog import Track
 from tests.experiments import commands
 
 CONFIG = ("--config=experiments/configs/logistic.py", "--config.data.clip_seconds=1.0")
@@ -49,6 +50,29 @@ def test_prepare_verify_compares_checksums(cache, root, tmp_path):
     assert "2 file(s) as published, 1 differ, 4 without a checksum" in out
     assert "blues.00001.wav: MD5 is" in out
     assert "data.facts is empty" in commands.fails(cache, "prepare", *arguments)
+
+
+def test_verify_names_the_same_file_under_two_labels(capsys):
+    names = ("blues.00001", "jazz.00002", "metal.00058", "rock.00016", "pop.1", "pop.2")
+    tracks = [Track(name, f"/{name}.wav", name.split(".")[0]) for name in names]
+    tracks += [Track("a\x1b", "/a\x1b", "a"), Track("b", "/b", "b"), Track("c", "band:c", "c")]
+    sums = [*("1" * 32, "1" * 32, "2" * 32, "2" * 32, "3" * 32, "3" * 32)]
+    sums += ["No such file or directory"] * 2 + [""]
+    prepare = commands.load("prepare")
+    sums_of = {track.id: value for track, value in zip(tracks, sums, strict=True)}
+    assert prepare._verify(tracks, {"a\x1b": "4" * 32}, sums_of) == 1
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.startswith(r"          /a\x1b: MD5 is No such file")
+    assert "0 file(s) as published, 1 differ, 8 without" in second
+    assert third.strip() == "blues.00001 (blues) = jazz.00002 (jazz): same file"
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [("../../up", "_._.._up"), (".hidden", "_hidden"), ("a/b\\c:d", "a_b_c_d"), ("a\n", "a_n")],
+)
+def test_file_name_stays_in_its_folder(name, safe):
+    assert commands.load("prepare")._file_name(name) == safe
 
 
 def test_prepare_writes_wavs_that_the_folder_reader_takes(cache, root, tmp_path):
