@@ -4,12 +4,13 @@ A system that was trained on arrays hears clips of 30 s, drawn as the array file
 (`features.array_spectrogram`).
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mgr_jax import config as config_lib
+from mgr_jax.data import windows
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation.scores import normalize
 from mgr_jax.features import array_spectrogram
@@ -79,14 +80,22 @@ def check(config: config_lib.Config) -> None:
 
 
 def make_score(
-    config: config_lib.Config, predict: Callable[[dict[str, np.ndarray]], np.ndarray]
+    config: config_lib.Config,
+    predict: Callable[[dict[str, np.ndarray]], np.ndarray],
+    variables: Mapping[str, Any],
 ) -> Score:
     """Return the function from a batch of windows of audio to their scores.
 
     Args:
       config: that of the system.
       predict: batch of the windows that it was trained on -> log-probabilities [B, C].
+      variables: those of the system.
     """
+    if config.features.kind == "musicnn":
+        from mgr_jax.classical import scoring  # Imported here, since networks do not need it.
+
+        guarded = scoring.make_guarded_predict(config, variables)
+        return lambda batch: Scores(*guarded(batch))
     if config.data.name != "arrays":
         return lambda batch: Scores(np.asarray(predict(batch), np.float64))
     from mgr_jax.data import batches  # Imported here, since it imports grain.
@@ -110,11 +119,6 @@ def spectrograms(batch: dict[str, np.ndarray]) -> list[np.ndarray]:
     A window without samples, which pads the batch, gives zeros.
     """
     return [
-        array_spectrogram.array_spectrogram(repeat(waveform, num_samples))
+        array_spectrogram.array_spectrogram(windows.repeat(waveform, num_samples, tolerance=0))
         for waveform, num_samples in zip(batch["waveform"], batch["num_samples"], strict=True)
     ]
-
-
-def repeat(waveform: np.ndarray, num_samples: int) -> np.ndarray:
-    """Return `waveform` [T] with its first `num_samples` samples repeated in place of padding."""
-    return np.resize(waveform[:num_samples], waveform.shape) if num_samples else waveform

@@ -42,7 +42,7 @@ def test_score_of_arrays_is_the_mean_over_the_windows_of_the_spectrogram():
         "waveform": np.stack([_noise(30, 0), np.pad(_noise(10, 1), (0, 20 * RATE))]),
         "num_samples": np.array([30 * RATE, 10 * RATE], np.int32),
     }
-    scores, strangeness = hearing.make_score(config, _predict)(batch)
+    scores, strangeness = hearing.make_score(config, _predict, {})(batch)
     assert strangeness is None
     whole = np.stack(
         [array_spectrogram(_noise(30, 0)), array_spectrogram(np.tile(_noise(10, 1), 3))]
@@ -58,7 +58,7 @@ def test_score_of_arrays_is_the_mean_over_the_windows_of_the_spectrogram():
 def test_score_of_waveforms_is_that_of_the_system():
     config = config_lib.Config()
     batch = {"waveform": _noise(1)[None], "num_samples": np.array([RATE])}
-    scores, strangeness = hearing.make_score(config, lambda b: b["waveform"][:, :3])(batch)
+    scores, strangeness = hearing.make_score(config, lambda b: b["waveform"][:, :3], {})(batch)
     np.testing.assert_array_equal(scores, _noise(1)[None, :3])
     assert strangeness is None and hearing.least_new(config) == 1
     hearing.check(config)
@@ -71,9 +71,3 @@ def test_check_refuses_arrays_of_another_format(fields):
     hearing.check(_config())
     with pytest.raises(UserError, match="cannot be made from audio; those of 496 x 128 at 22050"):
         hearing.check(_config(**fields))
-
-
-def test_repeat_fills_the_padding_with_the_start():
-    waveform = np.array([1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0])
-    np.testing.assert_array_equal(hearing.repeat(waveform, 3), [1, 2, 3, 1, 2, 3, 1])
-    np.testing.assert_array_equal(hearing.repeat(waveform, 0), waveform)

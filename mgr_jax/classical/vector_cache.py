@@ -69,6 +69,7 @@ def _cache_file(part: batches.Part, window: int) -> pathlib.Path | None:
 def _version() -> str:
     """Return the SHA-256 of the weights and of the sources that compute the vectors."""
     return clips.source_version(
+        "../data/windows.py",
         "../features/*.py",
         "../models/musicnn*.py",
         "../classical/transfer.py",

@@ -10,13 +10,15 @@ import grain
 import numpy as np
 from absl import flags
 
+from mgr_jax.data import windows as windows_lib
 from mgr_jax.data.arrays import Arrays
 from mgr_jax.data.clip_writer import exit_with_parent
 from mgr_jax.data.clips import Clips
 
 # A batch is a dict of arrays:
-#   waveform     float32 [B, T]  windows, full scale at +-1, zeros after the end of the audio; of
-#                                arrays [B, T, bins], a sample being a frame
+#   waveform     float32 [B, T]  windows, full scale at +-1; audio that is shorter is repeated
+#                                (`windows.repeat`); of arrays [B, T, bins], a sample being a
+#                                frame, with zeros after the end
 #   num_samples  int32   [B]     samples of each window that are audio, not padding
 #   label        int32   [B]     class
 #   row          int32   [B]     training: row of the global batch; evaluation: index of the track
@@ -125,7 +127,7 @@ def windows_of(part: Part, window: int) -> np.ndarray:
     """Return the evaluation windows `[W, 2]`: index of the track and first sample.
 
     They are adjacent; the last one ends at the end of the audio, so that every sample is in a
-    window. A track shorter than a window has one, padded.
+    window. A track shorter than a window has one.
     """
     windows = []
     for index, row in enumerate(part.rows):
@@ -202,8 +204,10 @@ def _window_shape(part: Part, window: int) -> tuple[int, ...]:
 def _window(part: Part, index: int, start: int, window: int, row: int) -> tuple:
     clip = part.rows[index]
     length = part.clips.records[clip].length
-    waveform = part.clips.waveform(clip, start, window)
-    return waveform, min(window, length - start), part.labels[index], row
+    waveform, count = part.clips.waveform(clip, start, window), min(window, length - start)
+    if waveform.ndim == 1:
+        waveform = windows_lib.repeat(waveform, count)
+    return waveform, count, part.labels[index], row
 
 
 def _stack(examples: Iterable[tuple], num_rows: int, shape: tuple[int, ...]) -> Batch:

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
-from mgr_jax import ops
 from mgr_jax.features import filters
 from mgr_jax.ops.arrays import as_row
 from mgr_jax.ops.frames import Framing, cut
@@ -43,30 +42,6 @@ def mask(lengths: ArrayLike, size: int) -> jax.Array:
     """Return which of `size` positions are below `lengths`, `[...] -> bool [..., size]`."""
     lengths = jnp.asarray(lengths)[..., None]
     return as_row(jnp.arange(size), lengths) < lengths
-
-
-def fill(waveform: jax.Array, num_samples: jax.Array, *, repeat: bool) -> jax.Array:
-    """Return `waveform` `[..., T]` with what follows its first `num_samples` `[...]` replaced.
-
-    Args:
-      repeat: replace it by repetitions of the audio where it is more than 1 % of the waveform, as a
-        shorter rest hardly counts; otherwise by zeros. A waveform without audio stays as it is.
-    """
-    size = waveform.shape[-1]
-    short = num_samples < (size - size // 100 if repeat else size)
-
-    def filled(waveform: jax.Array) -> jax.Array:
-        if not repeat:
-            return jnp.where(mask(num_samples, size), waveform, 0.0)
-        period = jnp.where(short & (num_samples > 0), num_samples, size)
-        period = period[..., None]
-        index = as_row(jnp.arange(size), period) % period
-        return jnp.take_along_axis(waveform, index, axis=-1)
-
-    if ops.is_reference():
-        return filled(waveform)
-    # Full waveforms are not copied.
-    return jax.lax.cond(jnp.any(short), filled, lambda waveform: waveform, waveform)
 
 
 def checked_framing(

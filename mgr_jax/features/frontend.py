@@ -36,7 +36,7 @@ class Frontend(Protocol):
     """A pure function of waveforms `[B, T]`, which returns model input.
 
     `normalizer` is needed if `features.normalize` is fitted; `num_samples` `[B]` are the samples of
-    each waveform that are audio, not padding. None: all are.
+    each waveform that are audio, not its repetition or padding. None: all are.
     """
 
     def __call__(
@@ -65,9 +65,8 @@ def make_frontend(features: Features, *, mesh: jax.sharding.Mesh | None = None) 
     With `features.normalize` `global` or `bin` the function also needs the `normalizer` of
     `fit_normalizer`, and raises ValueError without it.
 
-    Padding does not count, if `num_samples` is given: `mfcc_stats` and the normaliser `clip` take
-    the frames of the audio alone. The other kinds made from audio repeat it in place of the
-    padding, if that is more than 1 % of the window; less stays as it is (zeros).
+    With `num_samples`, `mfcc_stats` and the normaliser `clip` take the frames of the audio alone.
+    The other kinds read the whole waveform, in which `data.windows.repeat` repeats short audio.
 
     Args:
       features: the fields of the config.
@@ -185,7 +184,7 @@ def mfcc_stats(
     """
     if num_samples is None:
         return summary.mean_covariance(mfcc(waveform, features))
-    waveform = framing.fill(waveform, num_samples, repeat=False)
+    waveform = jnp.where(framing.mask(num_samples, waveform.shape[-1]), waveform, 0.0)
     frames = num_frames(features, num_samples)
     cepstra = spectral.cepstrum(log_mel(waveform, features, frames), n_mfcc=features.n_mfcc)
     return summary.mean_covariance(cepstra, frames)
@@ -249,11 +248,9 @@ FRONTENDS = {
 def _model_input(
     waveform: jax.Array, num_samples: jax.Array | None, features: Features
 ) -> jax.Array:
-    """Return the model's input before normalisation, in which padding does not count."""
-    if num_samples is not None and features.kind == "mfcc_stats":
+    """Return the model's input before normalisation."""
+    if features.kind == "mfcc_stats":
         return mfcc_stats(waveform, features, num_samples)
-    if num_samples is not None and features.kind not in _FROM_ARRAYS:
-        waveform = framing.fill(waveform, num_samples, repeat=True)
     return FRONTENDS[features.kind](waveform, features)
 
 

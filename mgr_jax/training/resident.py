@@ -15,7 +15,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mgr_jax.data import batches
-from mgr_jax.data.clips import FULL_SCALE
+from mgr_jax.data import windows as windows_lib
+from mgr_jax.data.clips import FULL_SCALE, Clips
 from mgr_jax.data.dataset import Store
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
@@ -28,8 +29,10 @@ Resident = tuple[jax.Array, jax.Array]
 _MAX_MEMORY_FRACTION = 0.8
 
 
-def put(store: Store, mesh: Mesh, *, field: str) -> Resident:
+def put(store: Store, mesh: Mesh, *, window: int, field: str) -> Resident:
     """Copy the clip store to every device of `mesh`: int16 as on disk, `N * T * 2` bytes on each.
+
+    Clips shorter than the `window` samples that will be read are repeated to that length.
 
     Raises:
       UserError: if the clips do not fit a device that reports its memory; names the config's
@@ -44,10 +47,20 @@ def put(store: Store, mesh: Mesh, *, field: str) -> Resident:
         )
     replicated = NamedSharding(mesh, PartitionSpec())
     scale = np.array([record.scale / FULL_SCALE for record in store.records], np.float32)
+    if isinstance(store, Clips):
+        store.check_all()
     # Not `device_put`, which would first send all of it between the processes to compare it.
+    samples = store.samples
+    for row, record in enumerate(store.records):
+        own = samples[row, :window]
+        filled = windows_lib.repeat(own, min(record.length, window))
+        if filled is not own:
+            if samples is store.samples:
+                samples = np.array(samples)  # The store itself cannot be written to.
+            samples[row, :window] = filled
     samples, scale = (
         jax.make_array_from_callback(x.shape, replicated, lambda index, x=x: np.asarray(x[index]))
-        for x in (store.samples, scale)
+        for x in (samples, scale)
     )
     return samples, scale
 

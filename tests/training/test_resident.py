@@ -39,7 +39,7 @@ def read(clips, windows):
 
 
 def test_train_windows_are_the_batches_of_the_host_bit_by_bit(part):
-    clips = resident.put(part.clips, parallel.make_mesh(), field="data.on_device")
+    clips = resident.put(part.clips, parallel.make_mesh(), window=WINDOW, field="data.on_device")
     assert clips[0].dtype == np.int16 and clips[0].sharding.is_fully_replicated
     steps = {"start_step": 1, "num_steps": 6}
     host = batches.train_batches(part, batch_size=4, window=WINDOW, seed=3, **steps)
@@ -64,7 +64,7 @@ def test_train_windows_of_a_process_are_its_rows(part):
 
 
 def test_score_tracks_gives_the_scores_of_the_host(part):
-    clips = resident.put(part.clips, parallel.make_mesh(), field="data.on_device")
+    clips = resident.put(part.clips, parallel.make_mesh(), window=WINDOW, field="data.on_device")
 
     def score(waveform):
         sums = np.asarray(waveform)[:, :3]
@@ -90,7 +90,7 @@ def test_put_refuses_clips_that_do_not_fit(part, monkeypatch):
         local_mesh = type("Local", (), {"devices": np.array([Small()])})
 
     with pytest.raises(UserError, match=r"data\.on_device: the clips take .* leave data"):
-        resident.put(part.clips, Mesh(), field="data.on_device")
+        resident.put(part.clips, Mesh(), window=WINDOW, field="data.on_device")
     assert mesh.size == 4
 
 
