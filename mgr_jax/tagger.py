@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -57,12 +57,16 @@ class Tagger:
     apply: Callable[[np.ndarray], tuple[jax.Array, jax.Array]]
     decoders: Decoders
 
-    def tag(self, source: str | os.PathLike | np.ndarray, sample_rate: float | None = None) -> Tags:
+    def tag(
+        self,
+        source: str | os.PathLike | BinaryIO | np.ndarray,
+        sample_rate: float | None = None,
+    ) -> Tags:
         """Return the tags of a track, a window of 3 s about every second.
 
         Args:
-          source: path of an audio file, or a waveform [T] or [T, channels]: floats with full
-            scale at +-1, or integers of full range.
+          source: path of an audio file, an open binary file, or a waveform [T] or [T, channels]:
+            floats with full scale at +-1, or integers of full range.
           sample_rate: rate of the waveform in Hz; None for a file.
 
         Raises:
@@ -70,10 +74,10 @@ class Tagger:
           ValueError: for a waveform without `sample_rate` or of a wrong shape.
         """
         rate = musicnn.SAMPLE_RATE
-        ((_, tags),) = (
-            (path, self._tag(blocks))
-            for path, blocks in self.decoders.read_source(source, sample_rate, sample_rate=rate)
-        )
+        sources = self.decoders.read_source(source, sample_rate, sample_rate=rate)
+        ((path, tags),) = ((path, self._tag_or_error(blocks)) for path, blocks in sources)
+        if isinstance(tags, audio.AudioError):
+            raise audio.AudioError(f"{path}: {tags}" if path else str(tags)) from tags
         return tags
 
     def tag_files(
@@ -82,10 +86,13 @@ class Tagger:
         """Yield path and tags of each file, in order, or the `AudioError` of one that fails."""
         names = [os.fspath(path) for path in paths]
         for path, blocks in self.decoders.read(names, sample_rate=musicnn.SAMPLE_RATE):
-            try:
-                yield path, self._tag(blocks)
-            except audio.AudioError as error:
-                yield path, error
+            yield path, self._tag_or_error(blocks)
+
+    def _tag_or_error(self, blocks: Blocks) -> Tags | audio.AudioError:
+        try:
+            return self._tag(blocks)
+        except audio.AudioError as error:
+            return error
 
     def _tag(self, blocks: Blocks) -> Tags:
         chunks = musicnn.chunks(blocks)

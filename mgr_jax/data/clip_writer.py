@@ -2,6 +2,8 @@
 
 import collections
 import concurrent.futures
+import dataclasses
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -110,23 +112,44 @@ def exit_with_parent() -> None:
 def _decode_row(job: Job) -> Record:
     """Decode one track and write its row; the row is complete before the record is returned."""
     track, target, row, shape, sample_rate = job
+    source = file_hash(track.path)
     try:
         waveform, note = _read_track(track.path, sample_rate, shape[1])
     except audio.AudioError as error:
-        return Record(track.id, error=str(error))
+        return Record(track.id, error=str(error), source=source)
     # Up to a tenth of the clip is the usual spread of a collection, and not reported.
     if len(waveform) < 0.9 * shape[1] and not note:
         seconds = len(waveform) / sample_rate
         note = f"short: {seconds:.2f} s, padded to {shape[1] / sample_rate:g} s"
     scale = max(1.0, float(np.abs(waveform).max()))
     steps = np.clip(np.rint(waveform / scale * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+    samples = audio.fit(steps.astype(np.int16), shape[1])
     # On a full disk a write raises an error, while a mapped page would kill the process.
     with open(target, "r+b") as file:
         file.seek(row * shape[1] * 2)
-        file.write(audio.fit(steps.astype(np.int16), shape[1]).tobytes())
+        file.write(samples.tobytes())
         file.flush()
         os.fsync(file.fileno())
-    return Record(track.id, length=len(waveform), scale=scale, note=note)
+    record = Record(track.id, length=len(waveform), scale=scale, note=note, source=source)
+    return dataclasses.replace(record, digest=row_digest(record, samples))
+
+
+def file_hash(path: str) -> str:
+    """Return the SHA-256 of a file; empty if it cannot be read, or for the embedded data set."""
+    if not os.path.isfile(path):  # A pipe would block.
+        return ""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def row_digest(record: Record, samples: np.ndarray) -> str:
+    """Return the hash of a row int16 `[T]` with the track, length and scale that it belongs to."""
+    digest = hashlib.blake2b(f"{record.id} {record.length} {record.scale}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(samples, "<i2").data)
+    return digest.hexdigest()
 
 
 def _read_track(path: str, sample_rate: int, num_samples: int) -> tuple[np.ndarray, str]:

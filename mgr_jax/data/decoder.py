@@ -42,9 +42,7 @@ def main() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):  # A decoder must not print between the frames.
         os.dup2(null, descriptor)
-    _limit("RLIMIT_CORE", 0)
-    if not _limit("RLIMIT_AS", _MEMORY):
-        threading.Thread(target=_end_at_memory_limit, daemon=True).start()
+    limit_process()
     frames: queue.Queue[tuple[bytes, bytes]] = queue.Queue(_AHEAD // (4 * _FRAME_SAMPLES))
     threading.Thread(target=_write, args=(answers, frames), daemon=True).start()
     for line in sys.stdin.buffer:
@@ -75,6 +73,13 @@ def _answer(path: str, sample_rate: int, max_samples: int | None):
         yield ERROR, str(error).encode("utf-8", "replace")
     except MemoryError:
         yield ERROR, b"takes too much memory to decode"
+
+
+def limit_process() -> None:
+    """Limit the memory of this process to `_MEMORY`, and let it leave no core."""
+    _limit("RLIMIT_CORE", 0)
+    if not _limit("RLIMIT_AS", _MEMORY):
+        threading.Thread(target=_end_at_memory_limit, daemon=True).start()
 
 
 def _limit(name: str, value: int) -> bool:

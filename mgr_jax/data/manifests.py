@@ -90,7 +90,7 @@ def slice_of(num_tracks: int, shard: int, num_shards: int) -> slice:
 
 # Columns of a manifest: of tracks (`file` is the name of `path`), of records and of sources.
 _TRACK = ("id", "label", "artist", "recording", "part")
-_RECORD = ("length", "scale", "note", "error")
+_RECORD = ("length", "scale", "note", "error", "source", "digest")
 _SOURCE = ("size", "mtime_ns", "md5")
 
 
@@ -136,6 +136,8 @@ def read_manifest(path: pathlib.Path) -> Manifest:
         common = values["collection"]
         common["skipped"] = tuple((why, count) for why, count in common["skipped"])
         columns, shared = values["tracks"], {}
+        for name in ("source", "digest"):  # Manifests of earlier versions have none.
+            columns.setdefault(name, [""] * len(columns["id"]))
         for name in ("label", "artist", "recording", "part", "note"):  # Equal strings share memory.
             columns[name] = [shared.setdefault(text, text) for text in columns[name]]
         data = path.with_suffix(".array_record")

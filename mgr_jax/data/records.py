@@ -13,6 +13,8 @@ class Record:
       scale: full scale of the row: above 1 for a file whose samples exceed +-1.
       note: what is odd about a file that was read; empty if nothing.
       error: why the track is skipped; empty if it was read.
+      source: hash of the file that it was decoded from; empty if there is none.
+      digest: hash of the row with all else that it is used with; empty if it is not checked.
     """
 
     id: str
@@ -20,3 +22,5 @@ class Record:
     scale: float = 1.0
     note: str = ""
     error: str = ""
+    source: str = ""
+    digest: str = ""

@@ -1,8 +1,8 @@
 """The bundle: a trained system in one file of the safetensors format.
 
 The tensors are the weights. The header has the other fields of the `System` as JSON under
-`contract`, with a SHA-256 over both. Nothing in the file is executed: it holds numbers, names and a
-config, which is validated like any other.
+`contract`, with a SHA-256 over both, and the licences that go with it. Nothing in the file is
+executed: it holds numbers, names and a config, which is validated like any other.
 """
 
 import json
@@ -17,9 +17,11 @@ import safetensors
 import safetensors.numpy
 
 from mgr_jax import config as config_lib
+from mgr_jax import pretrained
 from mgr_jax import system as system_lib
 from mgr_jax import tensors as tensors_lib
 from mgr_jax.errors import UserError
+from mgr_jax.escape import printable
 from mgr_jax.files import write_whole
 from mgr_jax.version import VERSION
 
@@ -28,8 +30,8 @@ FORMAT_VERSION = 1
 # Far above any use, so that a hostile config cannot exhaust the memory.
 _LARGEST = {
     "sample_rate": 1_000_000,
-    "n_fft": 1 << 18,
-    "n_mels": 1 << 12,
+    "n_fft": 1 << 16,
+    "n_mels": 1 << 11,
     "image_height": 1 << 13,
     "image_width": 1 << 13,
     "fmin": 1e6,
@@ -39,6 +41,9 @@ _LARGEST = {
 # Fields of a report that name files.
 _PRIVATE = ("skipped", "missing")
 _LONGEST_WINDOW = 1 << 27
+_LEAST_HOP = 16
+# Numbers of a filter bank, and of the spectrogram of a window, of which 16 are computed at once.
+_MOST_VALUES = 1 << 25
 _DAMAGED = (ValueError, TypeError, KeyError, RecursionError, OverflowError, MemoryError)
 
 
@@ -61,9 +66,9 @@ def write(path: str | os.PathLike, system: system_lib.System) -> None:
         "temperature": system.temperature,
     }
     contract["sha256"] = _digest(contract, tensors)
-    content = safetensors.numpy.save(
-        tensors, {"format": "mgr_jax", "contract": json.dumps(contract)}
-    )
+    header = {"format": "mgr_jax", "contract": json.dumps(contract)}
+    licenses = pretrained.licenses(system.config.features.kind)
+    content = safetensors.numpy.save(tensors, header | licenses)
     write_whole(path, content)
 
 
@@ -100,11 +105,16 @@ def _system(path: str, contract: Any, tensors: dict[str, np.ndarray]) -> system_
         or len(set(labels)) < max(2, len(labels))
     ):
         raise ValueError("its labels are no list of different names")
+    if any(label.strip() != label or not _is_plain(label) for label in labels):
+        raise ValueError("a label has control characters or spaces around it")
     step, temperature, facts = (contract[name] for name in ("step", "temperature", "facts"))
     if not isinstance(step, int):
         raise TypeError("its step is no number")
-    if not isinstance(facts, dict) or not isinstance(facts.get("protocol"), str):
-        raise TypeError("its protocol is no text")
+    if not isinstance(facts, dict) or not _is_plain(facts.get("protocol")):
+        raise TypeError("its protocol is no plain text")
+    report = system_lib.checked_report(contract["report"], step)
+    if report is not None and not _is_plain(report["protocol"]):
+        raise TypeError("the protocol of its report is no plain text")
     if temperature is not None and not 0 < float(temperature) < math.inf:
         raise ValueError(f"its temperature is {temperature}")
     for name, value in tensors.items():
@@ -117,10 +127,14 @@ def _system(path: str, contract: Any, tensors: dict[str, np.ndarray]) -> system_
         step=step,
         variables=_variables(config, tensors, num_classes=len(labels)),
         facts=facts,
-        report=system_lib.checked_report(contract["report"], step),
+        report=report,
         temperature=temperature,
         run=None,
     )
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str) and value == printable(value)
 
 
 def _config(values: Any, *, num_tensors: int) -> config_lib.Config:
@@ -133,6 +147,15 @@ def _config(values: Any, *, num_tensors: int) -> config_lib.Config:
             raise ValueError(f"features.{name} is above {largest}")
     if config_lib.window_length(config) > _LONGEST_WINDOW:
         raise ValueError(f"a window is longer than {_LONGEST_WINDOW} samples")
+    features, window = config.features, config_lib.window_length(config)
+    if features.hop_length < _LEAST_HOP:
+        raise ValueError(f"features.hop_length is below {_LEAST_HOP}")
+    bins = features.n_fft // 2 + 1
+    if features.n_mels * bins > _MOST_VALUES:
+        raise ValueError("features.n_mels and features.n_fft make a filter bank that is too large")
+    num_frames = window if config.data.name == "arrays" else window // features.hop_length + 1
+    if num_frames * bins > _MOST_VALUES:
+        raise ValueError("features.n_fft and features.hop_length make too many values of a window")
     if max(config.model.num_modules, config.model.num_layers) > num_tensors:
         raise ValueError("the model has more layers than the file has tensors")
     return config

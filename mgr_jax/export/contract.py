@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from mgr_jax import config as config_lib
+from mgr_jax import pretrained
+from mgr_jax.data import audio
 from mgr_jax.system import System, public_config
 from mgr_jax.version import VERSION
 
@@ -27,11 +29,11 @@ def inputs(config: config_lib.Config, batch: Any) -> dict[str, jax.ShapeDtypeStr
 
 
 def write(folder: pathlib.Path, system: System, form: str, blob: bytes, more: dict[str, Any]):
-    """Write the model, `run.py` and `model.json` into `folder`, which is created; the JSON last.
+    """Write the model, `run.py` with its decoder, licences and `model.json` into `folder`.
 
     `blob` is the model in the form `stablehlo` or `onnx`, `more` has further values for the JSON.
     """
-    name = f"model.{form}"
+    name, licenses = f"model.{form}", pretrained.licenses(system.config.features.kind)
     values = {
         "format": form,
         "file": name,
@@ -44,7 +46,8 @@ def write(folder: pathlib.Path, system: System, form: str, blob: bytes, more: di
         "labels": list(system.labels),
         "sample_rate": system.config.features.sample_rate,
         "window_samples": config_lib.window_length(system.config),
-        "waveform": "mono, full scale at +-1, resampled to sample_rate, zeros after its end",
+        "waveform": "mono, full scale at +-1, resampled to sample_rate; shorter audio is repeated"
+        " to window_samples, or followed by zeros if at most 1 % is missing",
         "track": "normalised mean of the logarithms of the windows' probabilities",
         "description": system.describe(),
         "config": public_config(system.config),
@@ -52,8 +55,16 @@ def write(folder: pathlib.Path, system: System, form: str, blob: bytes, more: di
         "temperature": system.temperature,
         "step": system.step,
         "mgr_jax": VERSION,
+        "licenses": list(licenses),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(blob)
     shutil.copyfile(_SCRIPT, folder / "run.py")
+    (folder / "decoding").mkdir(exist_ok=True)
+    for source in audio.SOURCES:
+        text = pathlib.Path(audio.__file__).with_name(source).read_text(encoding="utf-8")
+        text = text.replace("from mgr_jax.data", "from decoding")
+        (folder / "decoding" / source).write_text(text, encoding="utf-8")
+    for license_name, text in licenses.items():
+        (folder / license_name).write_text(text, encoding="utf-8")
     (folder / "model.json").write_text(json.dumps(values | more, indent=1), encoding="utf-8")

@@ -1,6 +1,7 @@
-"""Runs the exported model in the folder of this file: `python run.py SONG.wav`.
+"""Runs the exported model in the folder of this file: `python run.py SONG`.
 
 Needs numpy, soundfile and soxr, and jax for StableHLO or onnxruntime for ONNX, but not mgr_jax.
+m4a and other formats that libsndfile does not read need ffmpeg.
 """
 
 import hashlib
@@ -9,8 +10,6 @@ import pathlib
 import sys
 
 import numpy as np
-import soundfile
-import soxr
 
 HERE = pathlib.Path(__file__).parent
 
@@ -37,15 +36,35 @@ def windows(waveform, length):
     """Return consecutive windows [W, length], the last at the end, and their valid samples [W]."""
     last = max(0, len(waveform) - length)
     pieces = [waveform[start : start + length] for start in [*range(0, last, length), last]]
-    padded = [np.pad(piece, (0, length - len(piece))) for piece in pieces]
-    return np.stack(padded), np.array([len(piece) for piece in pieces], np.int32)
+    return np.stack([fill(piece, length) for piece in pieces]), np.array(
+        [len(piece) for piece in pieces], np.int32
+    )
+
+
+def fill(piece, length):
+    """Return the piece repeated to `length`; if at most 1 % is missing, zeros follow it."""
+    if length - len(piece) <= 0.01 * length:
+        return np.pad(piece, (0, length - len(piece)))
+    return np.resize(piece, length)
 
 
 def main(path):
-    """Print the probability of each label, highest first."""
+    """Print the probability of each label, highest first; return the exit status."""
+    from decoding import audio  # The modules beside this file.
+
     facts, model = load_model()
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    waveform = soxr.resample(samples.mean(axis=1), rate, facts["sample_rate"], quality="HQ")
+    rate = facts["sample_rate"]
+    try:
+        waveform, note = audio.decode(path, sample_rate=rate)
+    except audio.AudioError as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        return 1
+    frame = facts["config"]["features"]["n_fft"]
+    if len(waveform) < frame:
+        tiny = f"uncertain: {len(waveform)} samples at {rate} Hz, less than a frame of {frame}"
+        note = "; ".join(filter(None, (note, tiny)))
+    if note:
+        print(f"{path}: {note}", file=sys.stderr)
     pieces, num_samples = windows(waveform, facts["window_samples"])
     inputs = {"waveform": pieces, "num_samples": num_samples}
     rows = [
@@ -54,9 +73,15 @@ def main(path):
     ]
     mean = np.log(np.maximum(np.array(rows, np.float64), 1e-38)).mean(axis=0)
     probabilities = np.exp(mean) / np.exp(mean).sum()
+    if not np.isfinite(probabilities).all():
+        print(f"{path}: gives probabilities that are not finite", file=sys.stderr)
+        return 1
     for index in np.argsort(-probabilities):
         print(f"{probabilities[index]:.4f}  {facts['labels'][index]}")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if len(sys.argv) != 2:
+        sys.exit("usage: python run.py SONG")
+    sys.exit(main(sys.argv[1]))

@@ -82,7 +82,7 @@ def test_open_clips_reads_a_finished_store_without_writing(tmp_path, monkeypatch
     def never(*args, **kwargs):
         raise AssertionError("took the lock")
 
-    monkeypatch.setattr(clips, "_locked", never)
+    monkeypatch.setattr(clips.filelock, "FileLock", never)
     assert_same(open_store(catalog, tmp_path / "cache"), first)
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*")}
 

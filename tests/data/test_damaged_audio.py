@@ -122,9 +122,10 @@ def test_decode_refuses_a_header_that_makes_no_sense(tmp_path, header, reason):
     assert refusal(path) == reason
 
 
-def test_decode_uses_the_samples_and_not_the_length_in_the_header(tmp_path):
+@pytest.mark.parametrize("claimed", [4002, 2**30, 2**31 + 2**20, 2**32 - 2**20])
+def test_decode_uses_the_samples_and_not_the_length_in_the_header(tmp_path, claimed):
     path = tmp_path / "a.wav"
-    path.write_bytes(_wav_header(claimed=2**32 - 1) + bytes(range(1, 201)) * 20)
+    path.write_bytes(_wav_header(claimed=claimed) + bytes(range(1, 201)) * 20)
     waveform, note = decode(path)
     assert len(waveform) == 2000
     assert note.startswith("truncated or damaged")

@@ -94,7 +94,8 @@ def test_read_catalog_is_the_catalog_without_its_files(made):
     folder, dataset = made
     catalog = make_catalog(collection.get_config(folder, sharded=True).data)
     assert (catalog.name, catalog.labels) == ("manifest", dataset.catalog.labels)
-    assert (catalog.hash(), catalog.skipped) == (dataset.catalog.hash(), dataset.catalog.skipped)
+    listed = dataclasses.replace(dataset.catalog, content={})
+    assert (catalog.hash(), catalog.skipped) == (listed.hash(), listed.skipped)
     for ours, theirs in zip(catalog.tracks, dataset.catalog.tracks, strict=True):
         assert dataclasses.replace(ours, path="") == dataclasses.replace(theirs, path="")
         assert ours.path.endswith(".array_record/" + theirs.path.rpartition("/")[2])

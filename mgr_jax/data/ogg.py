@@ -1,0 +1,88 @@
+"""Streams in Ogg files, which may be chained and mixed, and of FLAC files, which may be joined."""
+
+import re
+
+from mgr_jax.data.pieces import Read, Stream, find_bytes, number
+
+# The mark of FLAC before a first block of 34 bytes, which may be the last block of its header.
+_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_OGG = re.compile(rb"OggS\x00")
+# First bytes of the first packet: our name of the codec, empty for those that libsndfile reads.
+_OGG_CODECS = {
+    b"\x01vorbis": "",
+    b"OpusHead": "",
+    b"\x7fFLAC": "FLAC",
+    b"Speex   ": "Speex",
+    b"\x80theora": "Theora",
+    b"\x01video": "video",
+    b"CELT    ": "CELT",
+    b"PCM     ": "PCM",
+}
+
+
+def flac(read: Read, start: int, size: int, seconds: float) -> tuple[Stream, int]:
+    """Return the FLAC stream at `start`, and where the next one begins."""
+    # 20 bits of rate, 3 of channels, 5 of resolution, 36 of length.
+    facts = int.from_bytes(read(start + 18, 8), "big")
+    rate, length = facts >> 44, facts & (1 << 36) - 1
+    following = size
+    if not (rate and length / rate > seconds):
+        following = find_bytes(read, _FLAC, start + 42, size)
+    return Stream("FLAC", content=((start, following),), is_exact=length > 0), following
+
+
+def ogg(read: Read, start: int, size: int, seconds: float) -> tuple[Stream, int]:
+    """Return the next link of a chain: the first stream of audio in it, without the others."""
+    position, chosen, codec, names = start, b"", "", []
+    payload = 0  # First byte of the payload that counts; FLAC is a file of its own in there.
+    pieces: list[tuple[int, int]] = []
+    last, rate, has_data, is_damaged, is_over, has_ended = -1, 1, False, False, False, False
+    while position < size and not is_over:
+        head = read(position, 27 + 255)
+        if head[:4] != b"OggS" or len(head) < 28:
+            following = find_bytes(read, _OGG, position + 1, size)
+            if following < size and not has_ended:
+                is_damaged = True
+            position = following
+            continue
+        count = head[26]
+        begin = position + 27 + count
+        end = begin + sum(head[27 : 27 + count])
+        flags, granule, serial = head[5], number("<q", head[6:14]), head[14:18]
+        if end > size:
+            is_damaged = is_damaged or not has_ended
+            position = size
+            break
+        if flags & 2:
+            if has_data:
+                break  # The next link of the chain.
+            first = read(begin, 16)
+            name = next((n for mark, n in _OGG_CODECS.items() if first.startswith(mark)), None)
+            names += [name] if name else []
+            if name is not None and not chosen and name in ("", "FLAC"):
+                chosen, codec = serial, name
+                rate = number("<I", read(begin + 12, 4)) if first[:1] == b"\x01" else 48000
+                payload = 9 if name else 0
+        has_data = has_data or not flags & 2
+        if serial == chosen:
+            sequence = number("<I", head[18:22])
+            is_damaged = is_damaged or (last >= 0 and sequence != (last + 1) % (1 << 32))
+            last = sequence
+            piece = (begin + payload, end) if codec else (position, end)
+            payload = 0
+            if pieces and pieces[-1][1] == piece[0]:
+                piece = pieces.pop()[0], piece[1]
+            pieces.append(piece)
+            has_ended = bool(flags & 4)
+            is_over = not codec and granule / max(1, rate) > seconds
+        position = end
+    if not chosen:
+        name = next(iter(names), "")
+        return Stream("Ogg", name, "ogg" if name else "", content=((start, size),)), size
+    is_damaged = is_damaged or not (has_ended or is_over)
+    return (
+        Stream(
+            f"Ogg {codec}".strip(), content=tuple(pieces), is_damaged=is_damaged, is_exact=not codec
+        ),
+        position,
+    )

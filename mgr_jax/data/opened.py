@@ -1,0 +1,188 @@
+"""Streams of a file, opened by libsndfile, or by ffmpeg where libsndfile does not read them."""
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from mgr_jax.data import ffmpeg, levels, streams
+from mgr_jax.data.pieces import Pieces, Stream
+
+# Values of a block, over all channels. The size that a header claims must not determine the memory
+# used, and a damaged file loses no more than a block before the damage.
+_BLOCK_SIZE = 1 << 14
+# libsndfile's number of the error for a codec that it does not read.
+_UNSUPPORTED = 4
+# Frames of MPEG audio that an Info frame may count too many, in samples.
+_TOLERANCE = 1152
+# Reads that may fail one after the other before the rest is given up.
+_MAX_FAILURES = 16
+_PLAIN = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+
+
+class AudioError(Exception):
+    """A file gives no waveform; the message is for the list of skipped files."""
+
+
+class _Source:
+    """A stream that is decoded.
+
+    Attributes:
+      samplerate: Hz.
+      channels: their number.
+      is_plain: whether its samples are not compressed.
+      count: samples a channel that were read.
+      seconds: duration of what can be read.
+      is_damaged: whether fewer samples than promised could be read.
+      notes: what else is odd.
+    """
+
+    is_plain = is_damaged = False
+    count, seconds = 0, 0.0
+
+    def _mix(self, block: np.ndarray) -> np.ndarray:
+        self.count += len(block)
+        mono, cancels = levels.mix(block)
+        if cancels and levels.CANCEL_NOTE not in self.notes:
+            self.notes.append(levels.CANCEL_NOTE)
+        return mono
+
+
+class _Sndfile(_Source):
+    """A stream that libsndfile reads."""
+
+    def __init__(self, source: bytes | Pieces, stream: Stream):
+        self.notes: list[str] = []
+        self._stream, self._file = stream, soundfile.SoundFile(source)
+        # soundfile would seek after each block, which corrupts MP3.
+        self._file.seekable = lambda: False
+        self.samplerate, self.channels = self._file.samplerate, self._file.channels
+        self.is_plain = self._file.subtype in _PLAIN and self._file.format != "FLAC"
+        self.is_damaged = stream.is_damaged
+
+    def close(self) -> None:
+        self._file.close()
+
+    def blocks(self, seconds: float) -> Iterator[np.ndarray]:
+        """Yield mono samples `[T]` at the stream's own rate, the first `seconds`."""
+        gain, file = self._gain(), self._file
+        wanted = int(min(file.frames, seconds * self.samplerate))
+        size, failures = max(1, _BLOCK_SIZE // self.channels), 0
+        while self.count < wanted:
+            count = min(size, wanted - self.count)
+            try:
+                block = file.read(count, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError:
+                failures += 1
+                if failures < _MAX_FAILURES:
+                    continue  # Behind a hole there may be more.
+                if not self.count:
+                    raise
+                self.is_damaged = True
+                break
+            if not len(block):
+                break
+            self.is_damaged |= bool(failures)
+            failures = 0
+            yield self._mix(block if gain == 1 else block * np.float32(gain))
+        is_whole = self.count < wanted or wanted == file.frames
+        tolerance = _TOLERANCE if self._stream.container == "MPEG audio" else 0
+        if is_whole and self._stream.is_exact and self.count < file.frames - tolerance:
+            self.is_damaged = True
+        self.seconds = (self.count if is_whole else file.frames) / self.samplerate
+
+    def _gain(self) -> float:
+        """Return the factor to full scale of 16 or 24 bits in the low end of 32."""
+        if self._file.subtype != "PCM_32":
+            return 1.0
+        peak = 0
+        while peak < 1 << 23 and len(block := self._file.read(_BLOCK_SIZE, dtype="int32")):
+            peak = max(peak, -int(block.min()), int(block.max()))
+        self._file.seek(0)
+        bits = levels.used_bits(peak, 32)
+        if bits < 32:
+            self.notes.append(levels.narrow_note(bits, 32))
+        return 2.0 ** (32 - bits)
+
+
+class _FfmpegSource(_Source):
+    """A stream that ffmpeg reads."""
+
+    def __init__(self, source: ffmpeg.Source, stream: Stream):
+        self.notes: list[str] = []
+        self._source, self.is_damaged = source, stream.is_damaged
+        self.samplerate, self.channels = source.samplerate, source.channels
+
+    def close(self) -> None:
+        self._source.close()
+
+    def blocks(self, seconds: float) -> Iterator[np.ndarray]:
+        """See `_Sndfile.blocks`."""
+        size = max(1, _BLOCK_SIZE // self.channels)
+        while self.count < seconds * self.samplerate:
+            block = self._source.read(size)
+            if not len(block):
+                self.seconds = self.count / self.samplerate
+                if not self.count:
+                    raise AudioError(self._source.reason())
+                self.is_damaged |= self._source.is_damaged(self.seconds)
+                return
+            yield self._mix(block)
+        self.seconds = self.count / self.samplerate
+
+
+def sources(path: str, seconds: float) -> Iterator[_Sndfile | _FfmpegSource]:
+    """Yield the streams of a file, opened; the first `seconds` are in them."""
+    # Opening a pipe would block until a writer comes.
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError("is not a file")
+    # As bytes, since a name may not be valid UTF-8.
+    name: Any = os.fsencode(path)
+    with open(name, "rb") as file:
+        for stream in streams.find(file, status.st_size, seconds):
+            if stream.content == ():
+                continue
+            try:
+                yield _open(name, file, stream)
+            except soundfile.LibsndfileError:
+                if stream.container:
+                    raise
+                hidden = next(streams.find_mpeg(file, status.st_size, seconds), None)
+                if hidden is None:
+                    raise
+                yield _open(name, file, hidden)
+
+
+def _open(name: bytes, file: Any, stream: Stream) -> _Sndfile | _FfmpegSource:
+    """Open a stream with libsndfile, or ffmpeg where that does not read it."""
+    if not stream.has_audio:
+        raise AudioError("has no audio in it")
+    error = None
+    if stream.codec or not stream.demuxer:
+        try:
+            return _Sndfile(
+                name if stream.content is None else Pieces(file, stream.content), stream
+            )
+        except soundfile.LibsndfileError as caught:
+            error = caught
+    if not ffmpeg.is_installed():
+        if stream.demuxer:
+            raise AudioError(f"is {stream.name}, which needs ffmpeg to read; install ffmpeg")
+        if error.code == _UNSUPPORTED and stream.container:
+            raise AudioError(
+                f"is {stream.container} with a codec that needs ffmpeg to read; install ffmpeg"
+            )
+        raise error
+    start, stop = (0, 0)
+    if stream.content and not isinstance(stream.content[0], bytes):
+        start, stop = stream.content[0][0], stream.content[-1][1]
+    source = ffmpeg.Source(name, stream.demuxer, start, stop)
+    if not source.error:
+        return _FfmpegSource(source, stream)
+    if error is not None and not stream.demuxer:
+        raise error
+    raise AudioError(source.error)
