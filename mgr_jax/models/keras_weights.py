@@ -10,11 +10,12 @@ import os
 import re
 from typing import Any, NamedTuple
 
-import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import unflatten_dict
+
+from mgr_jax.data import keras_file
 
 UNITS = ("unit_1x1", "reduce_3x3", "unit_3x3", "reduce_5x5", "unit_5x5", "unit_pool")
 KERNEL_SIZES = {"unit_3x3": 3, "unit_5x5": 5}  # 1 for the others
@@ -27,10 +28,6 @@ WEIGHTS = {  # name in Keras -> (collection, name here)
     "moving_mean": ("batch_stats", "mean"),
     "moving_variance": ("batch_stats", "var"),
 }
-
-
-# A file may claim any shape without holding its values; the BBNN has below 1 MB.
-_MOST_BYTES = 1 << 28
 
 
 class Imported(NamedTuple):
@@ -56,12 +53,7 @@ def read(path: str | os.PathLike) -> Imported:
       ValueError: not an HDF5 file, or a layer that the BBNN does not have; the message names the
         first one.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            root: Any = file.get("model_weights", file)
-            layers = _layers(root)
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read as an HDF5 file: {error}") from error
+    layers = _by_kind(path, keras_file.read(path))
     convolutions = len(layers["conv2d"])
     num_modules = (convolutions - 2) // len(UNITS)
     if num_modules < 1 or not layers["dense"]:
@@ -90,37 +82,19 @@ def read(path: str | os.PathLike) -> Imported:
     return Imported(unflatten_dict(variables), num_classes, width, num_modules, input_channels)
 
 
-def _layers(root: h5py.Group) -> dict[str, list[tuple[str, dict[str, np.ndarray]]]]:
-    """Return the layers with weights, by kind, in the order of their numbers."""
-    layers: dict[str, list] = {kind: [] for kind in KINDS}
-    left = _MOST_BYTES
-    for name, group in root.items():
-        weights = {}
-
-        def collect(key: str, item: Any, weights: dict = weights, layer: str = name) -> None:
-            nonlocal left
-            if isinstance(item, h5py.Dataset):
-                left -= item.nbytes if item.shape is not None else 0
-                if item.dtype.kind not in "fiu" or item.shape is None or left < 0:
-                    raise ValueError(
-                        f"{root.file.filename}: layer {layer}: {key.rsplit('/', 1)[-1]} claims"
-                        f" {item.shape} values of {item.dtype}; a BBNN has below"
-                        f" {_MOST_BYTES >> 20} MiB of numbers"
-                    )
-                weights[key.rsplit("/", 1)[-1].split(":")[0]] = item[()]
-
-        if not isinstance(group, h5py.Group) or name == "optimizer_weights":
-            continue
-        group.visititems(collect)
-        if not weights:
-            continue
+def _by_kind(
+    path: str | os.PathLike, layers: keras_file.Layers
+) -> dict[str, list[tuple[str, dict[str, np.ndarray]]]]:
+    """Return names and weights of the layers, by kind, in the order of their numbers."""
+    kinds: dict[str, list] = {kind: [] for kind in KINDS}
+    for name, weights in layers.items():
         match = re.fullmatch(rf"({'|'.join(KINDS)})(?:_(\d+))?", name)
         if match is None:
-            raise ValueError(f"{root.file.filename}: layer {name} is not one that a BBNN has")
-        layers[match[1]].append((int(match[2] or 0), name, weights))
+            raise ValueError(f"{path}: layer {name} is not one that a BBNN has")
+        kinds[match[1]].append((int(match[2] or 0), name, weights))
     return {
         kind: [(name, weights) for _, name, weights in sorted(items, key=lambda item: item[0])]
-        for kind, items in layers.items()
+        for kind, items in kinds.items()
     }
 
 

@@ -1,15 +1,25 @@
 """The reader of Keras weights on files of the authors' layout that the tests write."""
 
+import contextlib
+
 import h5py
 import jax
 import numpy as np
 import pytest
 
+from mgr_jax.data import keras_file
 from mgr_jax.models import bbnn
 from mgr_jax.models import keras_weights as keras_import
 from tests.models import numpy_networks as reference
 
 WIDTH, NUM_MODULES, NUM_CLASSES = 4, 2, 3
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(request, monkeypatch):
+    """Files are parsed here, without a process for each, unless the test is about the process."""
+    if "process" not in request.node.name:
+        monkeypatch.setattr(keras_file, "read", keras_file.parse)
 
 
 def _authors_layers(conv_start, norm_start, dense_name, channels=1):
@@ -153,8 +163,74 @@ def test_read_names_the_first_layer_that_does_not_fit(tmp_path, change, message)
         keras_import.read(_write(tmp_path / "weights.hdf5", made))
 
 
+@pytest.mark.parametrize(
+    ("form", "claim"),
+    [
+        ({"shape": (1 << 40,), "dtype": "f4", "chunks": (1 << 10,)}, r"\(1099511627776,\) values"),
+        ({"data": h5py.Empty("f4")}, "None values of float32"),
+        ({"data": np.array([b"text"])}, "values of |S4"),
+    ],
+)
+def test_read_refuses_a_data_set_that_only_claims_its_size(tmp_path, form, claim):
+    made = _authors_layers(1, 1, "dense_1")
+    path = _write(tmp_path / "weights.hdf5", made)
+    with h5py.File(path, "a") as file:
+        root = file.get("model_weights", file)
+        root["conv2d_1"].create_dataset("moving_mean:0", **form)
+    with pytest.raises(ValueError, match=f"layer conv2d_1: moving_mean:0 claims {claim}"):
+        keras_import.read(path)
+
+
 def test_read_refuses_what_is_not_hdf5(tmp_path):
     path = tmp_path / "weights.hdf5"
     path.write_text("not a file of weights")
     with pytest.raises(ValueError, match="cannot be read as an HDF5 file"):
         keras_import.read(path)
+
+
+def test_read_follows_no_link_to_another_file(tmp_path):
+    """Nor are raw bytes of another file taken for weights."""
+    made = _authors_layers(1, 1, "dense_1")
+    other = _write(tmp_path / "other.hdf5", made, "/")
+    with h5py.File(tmp_path / "links.hdf5", "w") as file:
+        for name, _ in made:
+            file[name] = h5py.ExternalLink(str(other), f"/{name}")
+    with pytest.raises(ValueError, match="is not a BBNN: 0 conv2d layers"):
+        keras_import.read(tmp_path / "links.hdf5")
+    with h5py.File(tmp_path / "bytes.hdf5", "w") as file:
+        file.create_dataset(
+            "conv2d_1/kernel:0", (3, 3, 1, 2), "f4", external=[("/etc/passwd", 0, 72)]
+        )
+    with pytest.raises(ValueError, match="layer conv2d_1: kernel:0 lies in another file"):
+        keras_import.read(tmp_path / "bytes.hdf5")
+
+
+@pytest.mark.e2e
+def test_read_in_a_process_gives_what_parse_does_or_says_why_not(tmp_path):
+    path = _write(tmp_path / "weights.hdf5", _authors_layers(1, 1, "dense_1"))
+    expected, content = keras_file.parse(path), path.read_bytes()
+    layers = keras_file.read(path)
+    assert layers.keys() == expected.keys()
+    for name, weights in expected.items():
+        assert layers[name].keys() == weights.keys()
+        for weight, value in weights.items():
+            np.testing.assert_array_equal(layers[name][weight], value)
+    random = np.random.default_rng(0)
+    for number in range(8):
+        damaged = bytearray(content[: len(content) // 2] if number == 0 else content)
+        for place in random.integers(0, 4000, 20 * bool(number)):
+            damaged[place] ^= int(random.integers(1, 256))
+        path.write_bytes(damaged)
+        with contextlib.suppress(ValueError):
+            keras_file.read(path)
+
+
+def test_read_in_a_process_that_crashes_or_hangs_is_one_line(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    monkeypatch.setattr(keras_file.sys, "executable", str(python))
+    monkeypatch.setattr(keras_file, "_TIMEOUT_SECONDS", 0.2)
+    for script, reason in (("kill -SEGV $$", "it crashes its reader"), ("exec sleep 9", "too long")):
+        python.write_text(f"#!/bin/bash\nexec 2>&- 1>&-\n{script}\n")
+        python.chmod(0o755)
+        with pytest.raises(ValueError, match=f"cannot be read as an HDF5 file: .*{reason}"):
+            keras_file.read("weights.hdf5")
