@@ -25,9 +25,37 @@ def make_predict(
         x = features(batch)
         if config.features.kind == "embedding":
             x = select_layer(params, x)
+        _check_size(params, x)
         return np.asarray(score(params, x))
 
     return predict
+
+
+def make_guarded_predict(
+    config: config_lib.Config, params: Params
+) -> Callable[[Mapping[str, np.ndarray]], tuple[np.ndarray, np.ndarray | None]]:
+    """Return the function from a batch of windows to log-probabilities [B, C] and distances [B].
+
+    The distances are `transfer.relative_distances`.
+    """
+    features, score = make_features(config), log_probabilities(config)
+
+    def predict(batch: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        x = features(batch)
+        _check_size(params, x)
+        return np.asarray(score(params, x), np.float64), transfer.relative_distances(params, x)
+
+    return predict
+
+
+def _check_size(params: Params, x: np.ndarray) -> None:
+    """Raise `UserError` if the features [B, ...] are not as many as the model was fitted to."""
+    size = tuple(params["shape"]) if "shape" in params else np.shape(params["mean"])
+    if x.shape[1:] != size:
+        raise UserError(
+            f"the model was fitted to features {list(size)}, and its config gives"
+            f" {list(x.shape[1:])}: they do not belong together; train again"
+        )
 
 
 def select_layer(params: Params, x: np.ndarray) -> np.ndarray:
@@ -71,6 +99,10 @@ def log_probabilities(config: config_lib.Config) -> Callable[[Params, np.ndarray
 
 def check_params(config: config_lib.Config, params: Params, *, num_classes: int) -> None:
     """Raise `ValueError` if `params` are not the arrays of a fitted model of `config`."""
+    for name, value in params.items():
+        # The bias of an absent class is -inf.
+        if value.dtype.kind == "f" and not (value < np.inf).all():
+            raise ValueError(f"{name} has values that are not finite")
     try:
         # Checked first, since the model allocates as many columns.
         if int(params.get("num_classes", num_classes)) != num_classes:
@@ -79,8 +111,13 @@ def check_params(config: config_lib.Config, params: Params, *, num_classes: int)
             x = np.zeros((1, *params["shape"]), np.float32)
         else:
             x = params["mean"][None]
-        shape = np.shape(log_probabilities(config)(params, x))
-    except (TypeError, KeyError, IndexError) as error:
+        with np.errstate(all="ignore"):
+            shape = np.shape(log_probabilities(config)(params, x))
+        if config.features.kind == "musicnn":
+            transfer.relative_distances(params, x)
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise ValueError(f"arrays do not fit the model ({error})") from error
+    except MemoryError as error:
+        raise ValueError("arrays give a model that does not fit into the memory") from error
     if shape != (1, num_classes):
         raise ValueError(f"the model gives {shape}, not {(1, num_classes)}")

@@ -138,11 +138,55 @@ def test_load_names_a_damaged_model(run, damage):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("arrays", [{"mean": np.array([{}], object)}, {"a": np.zeros(2)}])
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"mean": np.array([{}], object)},
+        {"a": np.zeros(2)},
+        {"mean": np.zeros(119), "num_classes": np.zeros(3)},
+        {"mean": np.array("text"), "scale": np.zeros(119)},
+        dict.fromkeys(("mean", "scale", "kernel", "bias", "components", "dual"), np.zeros(())),
+        dict.fromkeys(("mean", "scale", "kernel", "bias", "components", "dual"), np.zeros((0, 0))),
+    ],
+)
 def test_load_refuses_objects_and_other_files(run, arrays):
     np.savez(run.path / "model" / "params.npz", **arrays)
     with pytest.raises(UserError, match="is damaged; train again"):
         fitting.load_params(run)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_load_refuses_parameters_that_are_not_finite(run, value):
+    path = run.path / "model" / "params.npz"
+    params = fitting.load_params(run)
+    params["mean"] = np.full_like(params["mean"], value)
+    np.savez(path, **params)
+    with pytest.raises(UserError, match="is damaged; train again"):
+        fitting.load_params(run)
+
+
+def test_parameters_of_other_features_are_refused():
+    config = _config()
+    params = {"mean": np.zeros(5), "scale": np.ones(5), "kernel": np.zeros((5, 10))}
+    params["bias"] = np.zeros(10)
+    scoring.check_params(config, params, num_classes=10)
+    with pytest.raises(UserError, match=r"fitted to features \[5\], and its config gives \[119\]"):
+        scoring._check_size(params, np.zeros((4, 119)))
+    scoring._check_size(params, np.zeros((4, 5)))
+
+
+def test_extract_makes_no_batch_larger_than_the_part(data, monkeypatch):
+    config, sizes = _config(), []
+    config.train.batch_size = 10**9
+    eval_batches = batches.eval_batches
+
+    def record(part, *, batch_size, window):
+        sizes.append(batch_size)
+        return eval_batches(part, batch_size=batch_size, window=window)
+
+    monkeypatch.setattr(batches, "eval_batches", record)
+    x, _ = fitting.extract(config, data.parts["valid"])
+    assert len(x) <= sizes[0] <= len(x) + 3  # A multiple of the number of devices.
 
 
 def test_train_fits_a_damaged_model_again(data, run, capsys):

@@ -65,6 +65,12 @@ def test_read_tracks_takes_artists_of_gtzan_that_the_file_lacks(tmp_path):
     assert (one.artist, one.recording) == ("", "")
 
 
+def test_read_tracks_takes_the_usual_names_of_the_parts(tmp_path):
+    split = np.array(["Training", "eval", "none", "val"])
+    tracks = arrays.read_tracks(save(tmp_path, split=split))
+    assert [track.part for track in tracks] == ["train", "test", "", "valid"]
+
+
 def test_structured_npy_equals_npz(tmp_path):
     fields = [("spectrogram", "u1", (30, 8)), ("label", "U8"), ("track_id", "S16"), ("split", "U5")]
     rows = np.zeros(4, fields)
