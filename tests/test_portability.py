@@ -13,7 +13,9 @@ import pytest
 import soundfile
 
 from mgr_jax import cores
-from mgr_jax.data import decoder
+from mgr_jax.data import decoder, shard_writer
+from mgr_jax.data.catalog import Catalog
+from mgr_jax.errors import UserError
 from tests.experiments import commands
 from tests.test_imports import TREES
 
@@ -79,18 +81,25 @@ def test_count_of_cores_without_affinity(monkeypatch):
     assert cores.count() == os.cpu_count()
 
 
+def test_write_shard_says_what_it_lacks(monkeypatch):
+    monkeypatch.setattr(shard_writer, "array_record_module", None)
+    settings = {"shard": 0, "num_shards": 1, "sample_rate": 8000, "clip_samples": 8}
+    with pytest.raises(UserError, match="needs array_record, which exists for Linux and macOS"):
+        shard_writer.write_shard(Catalog("folder", (), ()), "shards", **settings)
+
+
 # Runs a command without what macOS or Windows lacks.
 _SCRIPT = """
 import os, runpy, select, sys
-for name in ("fcntl", "resource", "array_record"):
+for name in ("fcntl", "resource"):
     sys.modules[name] = None
 for module, name in ((select, "poll"), (os, "sched_getaffinity"), (os, "fork")):
     delattr(module, name)
-runpy.run_module(sys.argv[1], run_name="__main__")
+runpy.run_module(sys.argv.pop(1), run_name="__main__")
 """
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 def test_commands_work_without_what_other_systems_lack(tmp_path, monkeypatch):
     start = commands.subprocess.Popen
 
