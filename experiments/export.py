@@ -34,6 +34,8 @@ def main(argv: Sequence[str]) -> int:
     output = pathlib.Path(_OUTPUT.value)
     if _FORMAT.value == "bundle" and output.is_dir():
         raise command.UserError(f"--output {output}: is a folder; name a file in it")
+    if _FORMAT.value == "bundle":
+        command.output_file("output", _OUTPUT.value)
     if _FORMAT.value == "onnx" and not _python().is_file():
         raise command.UserError(
             f"--onnx_env {_ONNX_ENV.value!r}: has no bin/python; make the environment with `bash"

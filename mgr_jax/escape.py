@@ -11,7 +11,7 @@ import unicodedata
 # pairs, which stand for invalid bytes, and line breaks.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 # Joiners, which emoji and some scripts need.
-_JOINERS = "\u200c\u200d"
+JOINERS = "\u200c\u200d"
 # A spreadsheet takes such a cell for a formula; the wide signs count in some languages. Apostrophes
 # before the sign count too, so that `restore_cell` can take one away.
 _FORMULA = re.compile(r"[\s']*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
@@ -29,7 +29,7 @@ def printable(text: str) -> str:
 
 
 def _is_unprintable(character: str) -> bool:
-    return unicodedata.category(character) in _UNPRINTABLE and character not in _JOINERS
+    return unicodedata.category(character) in _UNPRINTABLE and character not in JOINERS
 
 
 def _escaped(character: str) -> str:

@@ -8,7 +8,7 @@ import pathlib
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-from mgr_jax.escape import printable
+from mgr_jax.escape import JOINERS, printable
 
 PARTS = ("train", "valid", "test")
 # Names of the parts in tables and folders, in lower case; "" is a track in no part.
@@ -19,7 +19,9 @@ PART_NAMES = {
     **dict.fromkeys(("", "-", "none", "nan", "unused", "excluded", "left_out", "skip"), ""),
 }
 # What pandas and spreadsheets write for a missing value.
-_MISSING = frozenset({"", "nan", "<na>", "na", "n/a", "#n/a", "none", "null", "nat"})
+_MISSING = frozenset({"", "nan", "<na>", "na", "n/a", "none", "null", "nat"}) | {
+    "#n/a", "#ref!", "#name?", "#value!", "#div/0!", "#null!", "#num!"
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,8 +95,9 @@ def _clean(track: Track) -> Track:
 
 
 def clean_label(label: str) -> str:
-    """Return `label` in composed Unicode (NFC), printable, with single spaces between words."""
-    return printable(" ".join(unicodedata.normalize("NFC", label).split()))
+    """Return `label` printable, in composed Unicode (NFC), with single spaces between words."""
+    visible = "".join(c for c in label if unicodedata.category(c) != "Cf" or c in JOINERS)
+    return printable(" ".join(unicodedata.normalize("NFC", visible).split()))
 
 
 def _known(name: str) -> str:

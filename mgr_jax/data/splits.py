@@ -207,6 +207,8 @@ def _check_classes(catalog: Catalog, split: Split, *, optional: Sequence[str] = 
             continue
         if not ids:
             why = "the data set lists none, so use 'holdout' or add a split"
+            if part == "valid":
+                why += ", or set train.refit=True to do without"
             if split.protocol in folds_lib.PROTOCOLS:
                 why = "the groups of artists are too few; add tracks or use another protocol"
             raise UserError(f"data.protocol {split.protocol!r}: no track in part {part!r}; {why}")

@@ -61,8 +61,8 @@ def read_table(path: str | os.PathLike, *, known: Iterable[str] = (), fill: bool
 
     Raises:
       OSError: if it cannot be read.
-      ValueError: if it is not text, a quote is not closed, a column is there twice, or a row has
-        more cells than the header, or fewer.
+      ValueError: if it is not text, a quote is not closed, a column or the header is there twice,
+        or a row has more cells than the header, or fewer.
     """
     with open_rows(path, known=known) as (rows, delimiter):
         _, header = next(rows, (0, []))
@@ -77,6 +77,8 @@ def read_table(path: str | os.PathLike, *, known: Iterable[str] = (), fill: bool
                     f"line {line} has {len(cells)} cells, the header {len(names)}; put text that"
                     f" has {_DELIMITERS.get(delimiter, 'delimiters')} between quotes"
                 )
+            if cells == header:
+                raise ValueError(f"line {line} is the header again; remove it")
             missing = len(names) - len(cells)
             if missing > 0 and not fill:
                 raise ValueError(f"line {line} has {len(cells)} cells, the header {len(names)}")

@@ -346,6 +346,8 @@ def test_manifest_labels_in_another_unicode_form_or_with_spaces_are_one_class(tm
     rows = "a,Mu\u0308sik\nb,M\u00fcsik\nc, M\u00fcsik\u00a0\nd,rock  'n'  roll\ne,rock 'n' roll\n"
     catalog = _make(_manifest(tmp_path, f"path,label\n{rows}"), "manifest")
     assert catalog.labels == ("M\u00fcsik", "rock 'n' roll")
+    path = _manifest(tmp_path, "path,label\na,ro\u200bck\ufeff\nb,rock\nc,\u202ejazz\n")
+    assert _make(path, "manifest").labels == ("jazz", "rock")
 
 
 @pytest.mark.parametrize("other", ["rock", "ROCK", "\uff32ock"])
@@ -356,7 +358,7 @@ def test_labels_that_differ_in_case_alone_are_refused(tmp_path, other):
     assert "differ in case" in _refused(tmp_path / "root")
 
 
-@pytest.mark.parametrize("label", ["nan", "NaN", "None", "N/A", "null", "<NA>"])
+@pytest.mark.parametrize("label", ["nan", "NaN", "None", "N/A", "null", "<NA>", "#REF!"])
 def test_labels_that_are_missing_values_are_refused(tmp_path, label):
     path = _manifest(tmp_path, f"path,label\na,{label}\nb,rock\n")
     assert f"label {label!r} is a missing value" in _refused(path, "manifest")

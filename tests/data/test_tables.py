@@ -79,6 +79,7 @@ def test_read_table_fills_short_rows_and_counts_lines(tmp_path):
         ('path,label\n"a.wav,x\n', "line 2: unexpected end of data"),
         ('path,label\n"a".wav,x\n', "line 2: ',' expected after '\"'"),
         ("path,label,Label\na,b,c\n", "column 'label' is there twice"),
+        ("path,label\na,b\npath,label\nc,d\n", "line 3 is the header again"),
         (b"path,label\n\xe9.wav,x\n", "not text in UTF-8 or UTF-16"),
         (b"\xff\xfep\0a\0t", "not text in UTF-8 or UTF-16"),
         (b"PK\x03\x04\x14\0", "a workbook or an archive; save it as CSV"),
