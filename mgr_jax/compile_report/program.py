@@ -27,7 +27,10 @@ class Program:
       peak_memory: bytes of HBM in use at once: arguments, results and temporaries.
       collectives: kind -> number of instructions.
       collective_bytes: bytes that they send from one device.
-      num_loops: number of loops; all counts include a loop's body once, however often it runs.
+      num_loops: number of loops; all counts so far include a loop's body once, however often it
+        runs.
+      num_kernels, launched_bytes: kernels that a GPU launches and the bytes that they read and
+        write, those of a loop as often as it runs (`traffic.launches`).
     """
 
     flops: float
@@ -37,12 +40,15 @@ class Program:
     collectives: dict[str, int]
     collective_bytes: int
     num_loops: int
+    num_kernels: int = 0
+    launched_bytes: int = 0
 
 
 def describe(compiled: Any) -> Program:
     """Return the counts of `compiled`, the result of `jax.jit(step).lower(...).compile()`."""
     costs, memory, text = compiled.cost_analysis(), compiled.memory_analysis(), compiled.as_text()
     instructions = collectives(text)
+    num_kernels, launched_bytes = traffic.launches(text)
     peak = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
@@ -57,6 +63,8 @@ def describe(compiled: Any) -> Program:
         collectives=dict(collections.Counter(kind for kind, _ in instructions)),
         collective_bytes=sum(size for _, size in instructions),
         num_loops=len(re.findall(r" while\(", text)),
+        num_kernels=num_kernels,
+        launched_bytes=launched_bytes,
     )
 
 

@@ -8,7 +8,7 @@ names its memory: `S(1)` and above are not HBM.
 import dataclasses
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 SIZES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "s32": 4}
 SIZES |= {"u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8, "c64": 8, "c128": 16}
@@ -22,6 +22,8 @@ _NAME = re.compile(r"%([\w.\-]+)")
 _BODIES = re.compile(r"(?:body|condition|to_apply|true_computation|false_computation)=%([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _CALLS = re.compile(r"calls=%([\w.\-]+)")
+_BODY = re.compile(r"body=%([\w.\-]+)")
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 # Opcodes without traffic: other names of existing arrays, and calls, whose bodies are counted.
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
 _FREE |= {"while", "conditional", "call", "opt-barrier", "partition-id", "replica-id"}
@@ -32,6 +34,7 @@ _SLICES = {"slice", "dynamic-slice", "gather"}
 
 @dataclasses.dataclass(frozen=True)
 class _Instruction:
+    name: str
     shape: str
     opcode: str
     operands: tuple[str, ...]
@@ -44,20 +47,65 @@ def hbm_bytes(text: str) -> int:
     Arrays count with the padding of their tiles. If only a slice of an array is read or written,
     the slice counts. Bodies of loops and all branches of conditionals count once.
     """
+    computations, times = _computations(text)
+    return sum(
+        _traffic(instruction, computations[name], computations)
+        for name in times
+        for instruction in computations[name].values()
+    )
+
+
+def launches(text: str) -> tuple[int, int]:
+    """Return the kernels that a step launches, and the bytes that they read and write.
+
+    Unlike `hbm_bytes`, bodies of loops count as often as the compiler says that they run; so their
+    small operands count as HBM in every round, though a GPU keeps them in its cache. A call of a
+    library counts as one kernel.
+    """
+    computations, times = _computations(text)
+    num_kernels = num_bytes = 0
+    for name, runs in times.items():
+        for instruction in computations[name].values():
+            num_kernels += runs * (not _is_free(instruction))
+            num_bytes += runs * _traffic(instruction, computations[name], computations)
+    return num_kernels, num_bytes
+
+
+def _computations(text: str) -> tuple[dict[str, dict[str, _Instruction]], dict[str, int]]:
+    """Return all computations by name, and how often a step runs each of those that it calls.
+
+    Fused computations are not among the latter. A condition of a loop counts 0: where the compiler
+    knows the number of rounds, as it does for a scan, the condition is not computed.
+    """
     computations, entry = _parse(text)
-    total, seen, pending = 0, set(), [entry]
+    times, pending = {entry: 1}, [entry]
     while pending:
         name = pending.pop()
-        if name in seen or name not in computations:
-            continue
-        seen.add(name)
         for instruction in computations[name].values():
-            total += _traffic(instruction, computations[name], computations)
-            if instruction.opcode in ("while", "conditional", "call"):
-                pending += _BODIES.findall(instruction.line)
-                for branches in _BRANCHES.findall(instruction.line):
-                    pending += _NAME.findall(branches)
-    return total
+            if instruction.opcode not in ("while", "conditional", "call"):
+                continue
+            called = _BODIES.findall(instruction.line)
+            for branches in _BRANCHES.findall(instruction.line):
+                called += _NAME.findall(branches)
+            runs = dict.fromkeys(called, times[name])
+            if instruction.opcode == "while":
+                trips = _TRIPS.search(instruction.line)
+                bodies = _BODY.findall(instruction.line)
+                runs = dict.fromkeys(called, 0)
+                runs |= dict.fromkeys(bodies, times[name] * int(trips[1] if trips else 1))
+            new = {key: n for key, n in runs.items() if key in computations and key not in times}
+            times |= new
+            pending += new
+    return computations, times
+
+
+def _is_free(instruction: _Instruction) -> bool:
+    """Return whether an instruction only renames arrays, ends one begun before, or calls others."""
+    return (
+        instruction.opcode in _FREE
+        or instruction.opcode.endswith("-done")
+        or any(call in instruction.line for call in _FREE_CALLS)
+    )
 
 
 def _parse(text: str) -> tuple[dict[str, dict[str, _Instruction]], str]:
@@ -74,7 +122,7 @@ def _parse(text: str) -> tuple[dict[str, dict[str, _Instruction]], str]:
             shape, rest = _until_space(line[match.end() :])
             opcode, _, rest = rest.partition("(")
             operands = tuple(_NAME.findall(_until_closed(rest)))
-            instructions[match[1]] = _Instruction(shape, opcode, operands, line)
+            instructions[match[1]] = _Instruction(match[1], shape, opcode, operands, line)
     return computations, entry
 
 
@@ -128,7 +176,7 @@ def _traffic(
 ) -> int:
     """Return the bytes of HBM that an instruction of `computation` reads and writes."""
     opcode, line = instruction.opcode, instruction.line
-    if opcode in _FREE or opcode.endswith("-done") or any(call in line for call in _FREE_CALLS):
+    if _is_free(instruction):
         return 0
     if opcode in _COPIES:
         sides = _arrays(instruction.shape)[:2]
@@ -159,14 +207,20 @@ def _traffic(
     return read + written
 
 
-def _sliced_bytes(name: str, users: Iterable[_Instruction]) -> int | None:
-    """Return the bytes read of `name` if only slices of it are read, else None."""
+def _sliced_bytes(name: str, users: Collection[_Instruction]) -> int | None:
+    """Return the bytes read of `name` if only slices of it are read, else None.
+
+    Of a slice, no more is read than the slices that are taken of it in turn.
+    """
     total = 0
     for user in users:
         if name not in user.operands:
             continue
         if user.opcode in _SLICES and user.operands[0] == name:
-            total += _total(user.shape)
+            inner = _sliced_bytes(user.name, users)
+            total += _total(user.shape) if inner is None else min(inner, _total(user.shape))
+        elif user.opcode == "bitcast" and _sliced_bytes(user.name, users) is not None:
+            total += _sliced_bytes(user.name, users) or 0
         elif user.opcode != "dynamic-update-slice" or user.operands[0] != name:
             return None
     return total

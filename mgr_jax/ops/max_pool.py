@@ -1,9 +1,11 @@
 """Max-pooling by maxima of shifted slices, whose gradient needs no scatter."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -11,10 +13,10 @@ from mgr_jax.ops import switch
 from mgr_jax.ops.cpu import max_pool as on_cpu
 
 
-def max_pool(
-    x: jax.Array, *, window: tuple[int, int], strides: tuple[int, int], padding: str
-) -> jax.Array:
+def max_pool(x: Any, *, window: tuple[int, int], strides: tuple[int, int], padding: str) -> Any:
     """Return the maxima [B, H', W', C] of windows of `x` [B, H, W, C], as `flax.linen.max_pool`.
+
+    Of a list of arrays [B, H, W, C_i] it returns the list of their maxima.
 
     The gradient is the same too, which XLA computes (by select-and-scatter) in seven times as long
     on CPU. Of equal values the first in row-major order gets the gradient; taking columns before
@@ -26,20 +28,41 @@ def max_pool(
     Raises:
       ValueError: the input is smaller than the window.
     """
+    arrays: list[jax.Array] = list(x) if isinstance(x, (list, tuple)) else [x]
+    shape = arrays[0].shape
     for axis in (1, 2):
-        pads = _pads(x.shape[axis], window[axis - 1], strides[axis - 1], padding)
-        if x.shape[axis] + sum(pads) < window[axis - 1]:
+        pads = _pads(shape[axis], window[axis - 1], strides[axis - 1], padding)
+        if shape[axis] + sum(pads) < window[axis - 1]:
             raise ValueError(
-                f"x has {x.shape[axis]} values along axis {axis}, fewer than the pooling window's"
+                f"x has {shape[axis]} values along axis {axis}, fewer than the pooling window's"
                 f" {window[axis - 1]}; use a longer window or a larger image"
             )
     if switch.is_reference():
-        return nn.max_pool(x, window_shape=window, strides=strides, padding=padding)
-    return _max_pool(x, window, strides, padding)
+        maxima = [_reference(x, window, strides, padding) for x in arrays]
+    else:
+        maxima = _max_pool(arrays, window, strides, padding)
+    return maxima if isinstance(x, (list, tuple)) else maxima[0]
+
+
+def _reference(x, window, strides, padding):
+    return nn.max_pool(x, window_shape=window, strides=strides, padding=padding)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _max_pool(x, window, strides, padding):
+def _max_pool(arrays, window, strides, padding):
+    """Without a gradient, a GPU pools all arrays in one kernel, which may be part of its user's."""
+
+    def each(*arrays):
+        return [_by_platform(x, window, strides, padding) for x in arrays]
+
+    def side_by_side(*arrays):
+        x = _reference(jnp.concatenate(arrays, -1), window, strides, padding)
+        return jnp.split(x, np.cumsum([x.shape[-1] for x in arrays])[:-1].tolist(), -1)
+
+    return lax.platform_dependent(*arrays, cuda=side_by_side, default=each)
+
+
+def _by_platform(x, window, strides, padding):
     by_slices = functools.partial(_by_slices, window=window, strides=strides, padding=padding)
     if on_cpu.suits(x, window, strides, padding):
         return lax.platform_dependent(x, cpu=on_cpu.forward, default=by_slices)
@@ -53,15 +76,20 @@ def _by_slices(x, window, strides, padding):
     return x
 
 
-def _forward(x, window, strides, padding):
-    return _max_pool(x, window, strides, padding), x
+def _forward(arrays, *options):
+    return [_by_platform(x, *options) for x in arrays], arrays
 
 
-def _backward(window, strides, padding, x, gradient):
+def _backward(window, strides, padding, arrays, gradients):
+    to_winners = functools.partial(_to_winners_by_platform, window, strides, padding)
+    return (list(map(to_winners, arrays, gradients)),)
+
+
+def _to_winners_by_platform(window, strides, padding, x, gradient):
     by_slices = functools.partial(_to_winners, window, strides, padding)
     if on_cpu.suits(x, window, strides, padding):
-        return (lax.platform_dependent(x, gradient, cpu=on_cpu.backward, default=by_slices),)
-    return (by_slices(x, gradient),)
+        return lax.platform_dependent(x, gradient, cpu=on_cpu.backward, default=by_slices)
+    return by_slices(x, gradient)
 
 
 def _to_winners(window, strides, padding, x, gradient):

@@ -13,6 +13,7 @@ from jax import lax
 from mgr_jax.ops import switch
 from mgr_jax.ops.cpu import normalise_relu as on_cpu
 from mgr_jax.ops.formulas import normalised, project_backward, project_forward, relu_backward
+from mgr_jax.ops.gpu import normalise_relu as on_gpu
 
 
 def normalise_relu(
@@ -70,7 +71,10 @@ def normalise_relu_project(
 @jax.custom_vjp
 def _project(pieces, center, factor, shift, kernel):
     return lax.platform_dependent(
-        pieces, center, factor, shift, kernel, cpu=on_cpu.project_forward, default=project_forward
+        *(pieces, center, factor, shift, kernel),
+        cpu=on_cpu.project_forward,
+        cuda=on_gpu.project_forward,
+        default=project_forward,
     )
 
 
@@ -81,7 +85,11 @@ def _project_forward(pieces, center, factor, shift, kernel):
 
 def _project_backward(inputs, gradients):
     to_pieces, to_factor, to_shift, to_kernel = lax.platform_dependent(
-        *inputs, gradients, cpu=on_cpu.project_backward, default=project_backward
+        *inputs,
+        gradients,
+        cpu=on_cpu.project_backward,
+        cuda=on_gpu.project_backward,
+        default=project_backward,
     )
     _, *vectors, kernel = inputs
     vectors = _to_vectors(to_factor, to_shift, vectors)

@@ -13,9 +13,12 @@ from jax import lax
 
 from mgr_jax.ops import switch
 from mgr_jax.ops.cells import CELLS, column_groups
+from mgr_jax.ops.gpu import lstm as on_gpu
 
 # Inputs of at most a fourth of the units are multiplied together with the state.
 _FEW_INPUTS = 4
+# Frames in a round of the loop on a GPU, whose every round launches kernels of its own.
+_GPU_UNROLL = 8
 
 
 def recurrent(
@@ -41,20 +44,48 @@ def recurrent(
       return_sequences: all states instead of the last.
       reverse: read from the last valid frame to the first.
     """
+    inputs = x, kernel, recurrent_kernel, bias, num_frames
+    options = {"return_sequences": return_sequences, "reverse": reverse}
+    by_scan = functools.partial(_by_scan, cell=cell, **options)
+    if switch.is_reference():
+        return by_scan(*inputs)
+    # One product of state and frame costs less than writing and reading its projection. On a GPU it
+    # is one kernel more in every frame.
+    joined = x.shape[-1] <= recurrent_kernel.shape[0] // _FEW_INPUTS and x.dtype == bias.dtype
+    on_gpus = functools.partial(by_scan, unroll=_GPU_UNROLL)
+    if cell == "lstm" and on_gpu.suits(x, bias):
+        on_gpus = functools.partial(on_gpu.layer, **options)
+    return lax.platform_dependent(
+        *inputs, cuda=on_gpus, default=functools.partial(by_scan, joined=joined)
+    )
+
+
+def _by_scan(
+    x,
+    kernel,
+    recurrent_kernel,
+    bias,
+    num_frames,
+    *,
+    cell,
+    return_sequences,
+    reverse,
+    joined=False,
+    unroll=1,
+):
     size, frames = recurrent_kernel.shape[0], x.swapaxes(0, 1)
     valid = None
     if num_frames is not None:
         valid = (jnp.arange(x.shape[1])[:, None] < num_frames[None])[..., None]
     kernels = recurrent_kernel
-    if x.shape[-1] <= size // _FEW_INPUTS and x.dtype == bias.dtype and not switch.is_reference():
-        # One product of state and frame costs less than writing and reading its projection.
+    if joined:
         kernels = jnp.concatenate([recurrent_kernel, kernel])
     else:
         # The product with the input needs no state: one large product before the scan.
         frames = (frames @ kernel).astype(bias.dtype)
     kernels = column_groups(cell, kernels, size)
     scan = _reference if switch.is_reference() else _scan
-    states: Any = scan(cell, return_sequences, reverse, frames, kernels, bias, valid)
+    states: Any = scan((cell, return_sequences, reverse, unroll), frames, kernels, bias, valid)
     return states.swapaxes(0, 1) if return_sequences else states
 
 
@@ -62,24 +93,28 @@ def _reference(*arguments):
     return _scan_frames(*arguments, save=False)[0]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _scan(cell, return_sequences, reverse, frames, kernels, bias, valid):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan(options, frames, kernels, bias, valid):
     """Scan `frames` [F, B, D]; returns states [F, B, H], or the last [B, H].
 
     `kernels`, by column group, are those of the state and then of the frame, [H + D, G H]; or of
     the state alone, with frames that are projected already. `valid` [F, B, 1] may be None.
+    `options` are cell, return_sequences, reverse and the frames in a round of the loop.
     """
-    return _reference(cell, return_sequences, reverse, frames, kernels, bias, valid)
+    return _reference(options, frames, kernels, bias, valid)
 
 
-def _scan_frames(cell, return_sequences, reverse, frames, kernels, bias, valid, *, save):
+def _scan_frames(options, frames, kernels, bias, valid, *, save):
     """As `_scan`; with `save` also the state before each frame and what its cell saved."""
+    cell, return_sequences, reverse, unroll = options
     size = bias.shape[0] // CELLS[cell].gates
     biases = column_groups(cell, bias[None], size)
     joined = kernels[0].shape[0] > size
 
     def step(state, inputs):
         frame, is_valid = inputs
+        if unroll > 1:
+            state = lax.optimization_barrier(state)  # Else every reader of it computes it again.
         projected = None if joined else column_groups(cell, frame, size)
 
         def product(i, h):
@@ -95,17 +130,17 @@ def _scan_frames(cell, return_sequences, reverse, frames, kernels, bias, valid, 
 
     zero = jnp.zeros((frames.shape[1], size), bias.dtype)
     start = (zero,) * (2 if cell == "lstm" else 1)
-    end, (states, saved) = lax.scan(step, start, (frames, valid), reverse=reverse)
+    end, (states, saved) = lax.scan(step, start, (frames, valid), reverse=reverse, unroll=unroll)
     return (states if return_sequences else end[0]), saved
 
 
-def _scan_forward(cell, return_sequences, reverse, frames, kernels, bias, valid):
-    inputs = frames, kernels, bias, valid
-    states, saved = _scan_frames(cell, return_sequences, reverse, *inputs, save=True)
+def _scan_forward(options, *inputs):
+    states, saved = _scan_frames(options, *inputs, save=True)
     return states, (*inputs, saved)
 
 
-def _scan_backward(cell, return_sequences, reverse, residuals, gradient):
+def _scan_backward(options, residuals, gradient):
+    cell, return_sequences, reverse, unroll = options
     frames, kernels, bias, valid, (before, saved) = residuals
     size = bias.shape[0] // CELLS[cell].gates
     joined = kernels[0].shape[0] > size
@@ -119,6 +154,8 @@ def _scan_backward(cell, return_sequences, reverse, residuals, gradient):
 
     def step(to_state, inputs):
         to_output, factors = inputs
+        if unroll > 1:
+            to_state = lax.optimization_barrier(to_state)
         if to_output is not None:
             to_state = (to_state[0] + to_output, *to_state[1:])
         return CELLS[cell].backward(product, to_state, factors)
@@ -126,7 +163,8 @@ def _scan_backward(cell, return_sequences, reverse, residuals, gradient):
     zero = jnp.zeros_like(before[0][0])
     end = (zero if return_sequences else gradient, zero)[: len(before)]
     to_outputs = gradient if return_sequences else None
-    _, gates = lax.scan(step, end, (to_outputs, factors), reverse=not reverse)
+    rounds = {"reverse": not reverse, "unroll": unroll}
+    _, gates = lax.scan(step, end, (to_outputs, factors), **rounds)
     inputs = [before[0]] if cell != "gru" else [before[0], saved[1] * before[0]]
     narrow = [g.astype(k.dtype) for g, k in zip(gates, kernels, strict=True)]
     to_kernels = []

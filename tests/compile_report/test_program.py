@@ -97,7 +97,7 @@ def test_scaling_efficiency_is_own_work_over_work_and_network():
 
 
 def test_chips_are_named_as_in_a_topology():
-    assert {chip.name for chip in CHIPS.values()} == {"v5e", "v5p", "v6e"}
+    assert {chip.name for chip in CHIPS.values()} == {"v5e", "v5p", "v6e", "h100", "a100"}
 
 
 def _collectives(network, **fields):

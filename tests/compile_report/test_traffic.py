@@ -63,6 +63,29 @@ def test_hbm_bytes_leave_the_chips_own_memory_out_and_count_slices():
     assert traffic.hbm_bytes(HLO) == ahead + out + cut + put
 
 
+def test_launches_counts_a_loop_as_often_as_it_runs():
+    tile = 8 * 128 * 4
+    once = HLO.replace("condition=%condition, body=%body", "REST")
+    for rounds, trips in ((1, ""), (50, ', backend_config={"known_trip_count":{"n":"50"}}')):
+        text = once.replace("REST", f"condition=%condition, body=%body{trips}")
+        # Outside: the copy ahead, the sum and the product. In the loop: two fusions.
+        assert traffic.launches(text) == (3 + 2 * rounds, 3 * tile + 2 * rounds * tile)
+
+
+def test_launches_of_a_scan_are_those_of_its_rounds():
+    def last(x):
+        return jax.lax.scan(lambda carry, row: (jnp.sin(carry + row), None), x[0], x)[0]
+
+    kernels, moved = zip(
+        *[
+            traffic.launches(jax.jit(last).lower(jnp.ones((n, 512))).compile().as_text())
+            for n in (10, 1010)
+        ],
+        strict=True,
+    )
+    assert kernels[1] - kernels[0] >= 1000 and moved[1] - moved[0] >= 1000 * 4 * 512
+
+
 def test_hbm_bytes_of_a_product_are_its_operands_and_its_result():
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((64, 96), (96, 32))]
     text = jax.jit(jnp.matmul).lower(*shapes).compile().as_text()

@@ -52,6 +52,10 @@ CASES = {
     "max_pool rows": (_max_pool((4, 1), (4, 1), "VALID"), [(2, 11, 4, 3)]),
     "max_pool strided": (_max_pool((3, 2), (2, 2), "SAME"), [(2, 9, 8, 3)]),
     "max_pool overlapping": (_max_pool((2, 3), (2, 1), "VALID"), [(2, 9, 8, 3)]),
+    "max_pool of pieces": (
+        lambda *x: _max_pool((3, 3), (1, 1), "SAME")(x),
+        [(2, 9, 8, 3), (2, 9, 8, 2)],
+    ),
     "moments": (ops.moments, [(2, 7, 3, 4)]),
     "moments of pieces": (lambda *x: ops.moments(x), [(2, 6, 4, 2), (2, 6, 4, 5)]),
     "moments masked": (
@@ -71,6 +75,7 @@ CASES = {
         _recurrent_shapes(4, 9),
     ),
 }
+GPU_CASES = [name for name in CASES if "project" in name or "recurrent" in name or "max" in name]
 BLOCKED = [name for name in CASES if name.split()[0] in ("moments", "normalise_relu")]
 TOLERANCES = {"float64": 1e-10, "float32": 2e-4, "bfloat16": 0.15}
 
@@ -101,11 +106,18 @@ def _elsewhere(*operands, default, **_):
     return default(*operands)
 
 
+def _on_gpu(*operands, default, cuda=None, **_):
+    return (cuda or default)(*operands)
+
+
+PLATFORMS = {"other platforms": _elsewhere, "GPU": _on_gpu}
+
+
 def _run(case, path, inputs, monkeypatch, *, compiled=True, mapped=True):
     function = functools.partial(_everything, case, mapped)
     with monkeypatch.context() as patch:
-        if path == "other platforms":
-            patch.setattr(lax, "platform_dependent", _elsewhere)
+        if path in PLATFORMS:
+            patch.setattr(lax, "platform_dependent", PLATFORMS[path])
         with ops.implementation("reference" if path == "reference" else "auto"):
             return (jax.jit(function) if compiled else function)(*inputs)
 
@@ -130,6 +142,12 @@ def _check(case, path, dtype, monkeypatch, **options):
 def test_operation_equals_its_reference(case, path, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_VALUES", 60)
     _check(case, path, "float64", monkeypatch, mapped=False)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("case", GPU_CASES)
+def test_operation_on_a_gpu_equals_its_reference(case, monkeypatch):
+    _check(case, "GPU", "float64", monkeypatch)
 
 
 @pytest.mark.e2e
@@ -166,7 +184,7 @@ def test_operation_is_the_same_uncompiled(case, monkeypatch):
 def test_operation_exports_with_a_symbolic_batch(case):
     """As a model is exported: the first inputs have the batch, the others are weights."""
     function, inputs = CASES[case][0], _inputs(case, jnp.float32)
-    batched = 2 if case == "normalise_relu_project" else 1
+    batched = 2 if case in ("normalise_relu_project", "max_pool of pieces") else 1
     (symbol,) = export.symbolic_shape("b")
     shapes = [
         jax.ShapeDtypeStruct((symbol, *x.shape[1:]) if i < batched else x.shape, x.dtype)

@@ -1,0 +1,36 @@
+"""`ops.normalise_relu_project` on a GPU: few, large products of all pieces side by side."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from mgr_jax.ops import formulas
+from mgr_jax.ops.arrays import as_row
+
+
+def project_forward(pieces, center, factor, shift, kernel):
+    """Return the K projections [B, H, W, N] of the pieces [B, H, W, C_i]."""
+    return formulas.project_forward([jnp.concatenate(pieces, -1)], center, factor, shift, kernel)
+
+
+def project_backward(pieces, center, factor, shift, kernel, gradients):
+    """Return the gradients of the pieces, and of factor, shift [K, C] and kernel [K, C, N].
+
+    Sums over rows are products, with where ReLU is on and with the centred values there; the
+    gradients of kernel, factor and shift all follow from these two.
+    """
+    x, to_x, to_vectors = jnp.concatenate(pieces, -1), 0.0, []
+    for c, f, s, w, gradient in zip(center, factor, shift, kernel, gradients, strict=True):
+        centered, z = formulas.normalised(x, c, f, s)
+        on, wide = z > 0, w.astype(z.dtype)
+        by_on, by_centered = (
+            jnp.einsum(
+                "...c,...n->cn", values.astype(w.dtype), gradient, preferred_element_type=z.dtype
+            )
+            for values in (on, jnp.where(on, centered, 0))
+        )
+        to_kernel = f[:, None] * by_centered + s[:, None] * by_on
+        to_vectors.append((jnp.sum(wide * by_centered, 1), jnp.sum(wide * by_on, 1), to_kernel))
+        to_x += jnp.where(on, (gradient @ w.T).astype(z.dtype) * as_row(f, x), 0)
+    ends = np.cumsum([piece.shape[-1] for piece in pieces])[:-1].tolist()
+    vectors = (jnp.stack(part) for part in zip(*to_vectors, strict=True))
+    return jnp.split(to_x.astype(x.dtype), ends, axis=-1), *vectors
