@@ -64,7 +64,7 @@ def _fit(x, y, weights, *, num_classes):
 
     share = jax.lax.map(shrinkage, jnp.arange(num_classes))
     # The covariance is a matrix of rank N plus a diagonal, solved by the Woodbury identity.
-    diagonal = (prior * share) @ variance
+    diagonal = _matmul(prior * share, variance)
     diagonal = jnp.maximum(diagonal, 1e-6)
     weight = (prior * (1 - share) / rows)[y]
     root = centred * jnp.sqrt(weight)[:, None]

@@ -92,7 +92,9 @@ def fit_folds(
     if tolerance is None:
         tolerance = 1e-8 if x.dtype == jnp.float64 else 1e-7
     rest = (jnp.asarray(value, x.dtype) for value in (sample_weight, l2, tolerance))
-    return _fit_folds(x, y, *rest, max_iterations, num_classes=num_classes)
+    # A GPU or TPU else rounds the operands of products, by which the fit would not converge.
+    with jax.default_matmul_precision("highest"):
+        return _fit_folds(x, y, *rest, max_iterations, num_classes=num_classes)
 
 
 def checked(x: Array, y: Array, num_classes: int) -> tuple[jax.Array, jax.Array]:

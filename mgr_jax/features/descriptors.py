@@ -28,7 +28,7 @@ def spectral_centroid(spectrogram: ArrayLike, *, sample_rate: float) -> jax.Arra
     """
     spectrogram = checked(spectrogram)
     shares = normalized(spectrogram, 1)
-    return shares @ frequencies(spectrogram, sample_rate)
+    return jnp.matmul(shares, frequencies(spectrogram, sample_rate), precision="highest")
 
 
 def spectral_bandwidth(
