@@ -144,6 +144,16 @@ def _lengths(config: Config) -> Iterator[str]:
             f"data.window_seconds is {data.window_seconds} s, longer than a clip of"
             f" {clip_length(config) / rate:g} s; shorten the window"
         )
+    features, window = config.features, window_length(config)
+    num_frames = window
+    if features.kind == "mfcc_stats":
+        num_frames = 1 + (window - features.n_fft % 2) // features.hop_length
+    has_covariance = features.kind == "mfcc_stats" or "mean_covariance" in features.statistics
+    if has_covariance and num_frames < 2:
+        yield (
+            f"data.window_seconds or data.clip_seconds gives {window} samples, below two frames,"
+            " which a covariance needs; lengthen it, or make features.hop_length shorter"
+        )
 
 
 def _bands(config: Config) -> Iterator[str]:

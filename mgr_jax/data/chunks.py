@@ -155,7 +155,8 @@ def _chunked(
             is_damaged = stream.is_damaged or is_cut
             yield dataclasses.replace(stream, is_damaged=is_damaged), following
         return
-    content: Content = ((start, following),)
+    # libsndfile reads what follows the samples of W64 as more of them.
+    content: Content = ((start, end if layout.counts_head else following),)
     if is_open:
         value = end - body + head_size * layout.counts_head
         content = (_patched(read(start, body - start), field - start, kind, value), (body, end))

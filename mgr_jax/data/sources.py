@@ -14,11 +14,17 @@ from mgr_jax.data.catalog import Catalog, Track, check_labels, from_tracks
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
 
-# The formats of libsndfile, with common other suffixes; all else in a data set is not audio. RAW
-# has no header that gives its rate.
+# Those that ffmpeg reads.
+_FFMPEG_SUFFIXES = (
+    "3gp aac ac3 adts amr ape asf avi dff dsf dts eac3 flv latm m4a m4b m4r mka mkv mlp mov mp4 mpc"
+    " nut ra rm shn spx tak thd tta webm wma wmv wv"
+)
+# The formats of libsndfile and of ffmpeg, with common other suffixes; all else in a data set is not
+# audio. RAW has no header that gives its rate.
 AUDIO_SUFFIXES = frozenset(
     {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"}
-    | {".aif", ".aifc", ".oga", ".opus", ".snd"}
+    | {".aif", ".aifc", ".mp1", ".mp2", ".mpga", ".oga", ".opus", ".snd"}
+    | {f".{name}" for name in _FFMPEG_SUFFIXES.split()}
 )
 
 Tracks = tuple[Sequence[Track], Mapping[str, int]]
@@ -81,7 +87,7 @@ def _folder(data: config_lib.Data) -> Tracks:
     if not files:
         raise UserError(
             f"data.root {root}: no audio file in {len(classes)} class folder(s); expected"
-            " root/<class>/*.wav (or au, flac, ogg, mp3)"
+            " root/<class>/*.wav (or au, flac, ogg, mp3, m4a)"
         )
     # Files that differ only in their suffix are taken for one recording, encoded twice.
     stems = collections.Counter(path.with_suffix("") for path in files)

@@ -1,5 +1,7 @@
 """Audio files to decode, and the ways to decode them."""
 
+import io
+
 import numpy as np
 import pytest
 import soundfile
@@ -30,6 +32,13 @@ def sine(rate, *, seconds=1.0, frequency=440.0, level=0.5):
 def write(path, samples, rate=RATE, subtype="PCM_16"):
     soundfile.write(path, samples, rate, subtype=subtype)
     return str(path)
+
+
+def encode(samples, container, subtype, rate=RATE, **settings):
+    """Return the bytes of a file."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=container, subtype=subtype, **settings)
+    return file.getvalue()
 
 
 def decode(path, **kwargs):

@@ -6,7 +6,7 @@ import soundfile
 from scipy import signal
 
 from mgr_jax.data import audio
-from tests.data.audio_files import FORMATS, RATE, decode, sine, write
+from tests.data.audio_files import FORMATS, RATE, decode, encode, sine, write
 
 EXACT = {("wav", "PCM_16"), ("au", "PCM_16"), ("aiff", "PCM_16"), ("flac", "PCM_16")}
 
@@ -118,6 +118,45 @@ def test_decode_bounds_the_memory_of_a_read_by_the_channels(tmp_path, monkeypatc
     assert max(sizes) <= 1 << 16
 
 
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "AU", "W64", "CAF"])
+@pytest.mark.parametrize("bits", [16, 24])
+def test_decode_gives_narrow_samples_in_32_bits_their_level(tmp_path, container, bits):
+    samples = np.rint(sine(RATE) * 2 ** (bits - 1)).astype(np.int32)
+    (tmp_path / "a").write_bytes(encode(samples, container, "PCM_32"))
+    waveform, note = decode(tmp_path / "a")
+    np.testing.assert_array_equal(waveform, (samples / 2.0 ** (bits - 1)).astype(np.float32))
+    assert note == f"its integers of 32 bits hold {bits}: taken for samples of {bits} bits"
+    wide, note = decode(write(tmp_path / "b.wav", sine(RATE), subtype="PCM_32"))
+    assert note == "" and np.abs(wide - waveform).max() < 1e-4
+
+
+def test_decode_gives_the_level_of_24_bits_in_blocks_of_4_bytes(tmp_path):
+    samples = np.rint(sine(RATE) * 2**23).astype("<i4")
+    content = bytearray(encode(samples, "WAV", "PCM_32"))
+    content[34:36] = (24).to_bytes(2, "little")  # As `arecord -f S24_LE` writes it.
+    (tmp_path / "a").write_bytes(content)
+    waveform, _ = decode(tmp_path / "a")
+    np.testing.assert_allclose(waveform, samples / 2.0**23, atol=1e-7)
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_decode_notes_floats_of_the_scale_of_integers(tmp_path, subtype):
+    for scale, is_odd in ((2.0**7, True), (2.0**15, True), (2.0**23, True), (8.0, False)):
+        _, note = decode(write(tmp_path / "a.wav", scale * sine(RATE), subtype=subtype))
+        assert note.startswith("its samples reach") == is_odd
+
+
+@pytest.mark.parametrize("gain", [-1.0, -0.95])
+def test_decode_hears_one_of_two_channels_that_cancel(tmp_path, gain):
+    samples = np.stack([sine(RATE), gain * sine(RATE)], axis=1)
+    waveform, note = decode(write(tmp_path / "a.wav", samples, subtype="FLOAT"))
+    np.testing.assert_allclose(waveform, samples[:, 0], atol=1e-6)
+    assert note == "its channels cancel each other: one of them is heard"
+    four = np.stack([0 * samples[:, 0], *samples.T, 0 * samples[:, 0]], axis=1)
+    waveform, _ = decode(write(tmp_path / "a.wav", four, subtype="FLOAT"))
+    np.testing.assert_allclose(waveform, samples[:, 0], atol=1e-6)
+
+
 def test_decode_reads_a_short_file(tmp_path):
     waveform, note = decode(write(tmp_path / "a.wav", sine(RATE, seconds=0.5)))
     assert (len(waveform), note) == (RATE // 2, "")
@@ -160,6 +199,34 @@ def test_convert_scales_integers_to_full_scale():
     np.testing.assert_array_equal(audio.convert(steps, 8000, sample_rate=8000), expected)
     offset = (steps.astype(np.int16) + 128).astype(np.uint8)
     np.testing.assert_array_equal(audio.convert(offset, 8000, sample_rate=8000), expected)
+
+
+@pytest.mark.parametrize("bits", [16, 24])
+def test_convert_gives_narrow_integers_their_level(bits):
+    samples = np.rint(sine(8000) * 2 ** (bits - 1)).astype(np.int32)
+    expected = (samples / 2.0 ** (bits - 1)).astype(np.float32)
+    for waveform in (samples, samples.astype(np.int64)):
+        actual, note = audio.convert_noted(waveform, 8000, sample_rate=8000)
+        np.testing.assert_array_equal(actual, expected)
+        assert note.endswith(f"taken for samples of {bits} bits")
+    with pytest.raises(audio.AudioError, match="is silent"):  # Noise of the last bits.
+        audio.convert(samples // 2 ** (bits - 4), 8000, sample_rate=8000)
+
+
+def test_convert_notes_the_scale_and_channels_that_cancel():
+    tone = sine(8000)
+    assert audio.convert_noted(tone, 8000, sample_rate=8000)[1] == ""
+    _, note = audio.convert_noted(2.0**15 * tone, 8000, sample_rate=8000)
+    assert note.startswith("its samples reach 16384")
+    stereo, note = audio.convert_noted(np.stack([tone, -tone], 1), 8000, sample_rate=8000)
+    np.testing.assert_allclose(stereo, tone, atol=1e-6)
+    assert note == "its channels cancel each other: one of them is heard"
+
+
+@pytest.mark.parametrize("shape", [(2, 40), (1, 2), (3, 64), (1, 1000)])
+def test_convert_refuses_fewer_samples_than_channels(shape):
+    with pytest.raises(ValueError, match=r"must be \[T, channels\]: transpose it"):
+        audio.convert(np.ones(shape, np.float32), 22050, sample_rate=22050)
 
 
 def test_convert_refuses_channels_first():
