@@ -63,7 +63,8 @@ def main(argv: Sequence[str]) -> int:
             if output.is_dir():
                 output /= "README.md"
             name = _NAME.value or f"{system.config.model.name}-{system.config.data.name}"
-            output.write_text(card.make_card(system, name=name), encoding="utf-8")
+            text = card.make_card(system, name=name)
+            command.output_file("output", str(output)).write_text(text, encoding="utf-8")
         else:
             writers[_FORMAT.value](output, system)
     except OSError as error:

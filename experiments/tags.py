@@ -41,7 +41,8 @@ def run(name: str, files: Sequence[str], *, style: str, top_k: int, keep: str | 
     tagger = tagger_lib.load(name)
     print(devices.describe(), file=sys.stderr, flush=True)
     if style == "csv":
-        print(csv_line(["path", "start_seconds", *tagger.labels, "note", "error"]))
+        labels = map(printable, tagger.labels)
+        print(csv_line(["path", "start_seconds", *labels, "note", "error"]))
     to_lines = {"table": _table, "json": _json, "csv": _csv}[style]
     failed, kept = 0, []
     with tqdm.tqdm(total=len(files), desc="tags", unit="file", disable=None) as bar:
@@ -84,7 +85,8 @@ def _table(path: str, tags: Any, top_k: int) -> Iterator[str]:
 
 
 def _top_tags(values: dict[str, float], top_k: int) -> str:
-    return ", ".join(f"{name} {value:.2f}" for name, value in list(values.items())[:top_k])
+    first = list(values.items())[:top_k]
+    return ", ".join(f"{printable(name)} {value:.2f}" for name, value in first)
 
 
 def _json(path: str, tags: Any, _: int) -> Iterable[str]:

@@ -25,6 +25,7 @@ from mgr_jax.config_sections import WITH_BATCH_NORM
 from mgr_jax.data import learned, splits
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
+from mgr_jax.escape import printable
 from mgr_jax.files import write_whole
 from mgr_jax.version import VERSION
 
@@ -154,7 +155,9 @@ def load(path: str) -> Run:
         if field not in record:
             raise UserError(f"{folder / 'config.json'}: field {field!r} is missing; train anew")
     labels = record["labels"]
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+    if not isinstance(labels, list) or not all(
+        isinstance(label, str) and label == printable(label) for label in labels
+    ):
         raise UserError(f"{folder / 'config.json'}: field 'labels' is damaged; train anew")
     split = splits.from_json(_read_json(folder / "split.json"))
     if split.hash() != record["split_hash"]:

@@ -155,6 +155,7 @@ def test_create_starts_anew_where_it_was_killed_before_the_config_was_written(pa
         ("config.json", '{"config": [], "labels": [], "data_hash": "", "split_hash": ""}'),
         ("config.json", '{"config": {}, "labels": 3, "data_hash": "", "split_hash": ""}'),
         ("config.json", '{"config": {}, "labels": [3], "data_hash": "", "split_hash": ""}'),
+        ("config.json", '{"config": {}, "labels": ["\\u001b"], "data_hash": "", "split_hash": ""}'),
         ("config.json", "\udcff"),
         ("split.json", ""),
         ("split.json", "[]"),

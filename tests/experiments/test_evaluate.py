@@ -2,7 +2,11 @@
 
 import csv
 import json
+import shutil
 
+import numpy as np
+
+from mgr_jax import predictor
 from tests.experiments import commands
 
 
@@ -43,6 +47,16 @@ def test_evaluate_of_the_best_checkpoint_repeats_its_validation_accuracy(cache, 
     records = {record["step"]: record for record in map(json.loads, lines)}
     assert report["accuracy"] == max(r["valid_accuracy"] for r in records.values())
     assert report["accuracy"] == records[report["checkpoint_step"]]["valid_accuracy"]
+
+
+def test_evaluate_of_a_model_that_has_diverged_is_one_line(cache, trained, tmp_path, monkeypatch):
+    shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("eval"))
+    nothing = np.full((10, 10), np.nan)
+    monkeypatch.setattr(predictor.Predictor, "score_tracks", lambda self, part: nothing)
+    _, err = commands.run(cache, "evaluate", f"--workdir={tmp_path / 'run'}", code=1)
+    (line,) = (line for line in err.splitlines() if line.startswith("error: "))
+    assert "the model gives no number for" in line
+    assert not (tmp_path / "run" / "eval").exists()
 
 
 def test_evaluate_names_what_is_wrong_in_one_line(cache, trained, tmp_path):
