@@ -74,7 +74,8 @@ def _make_score(model: gtzan.GtzanModel) -> hearing.Score:
         log_probabilities = np.zeros((count, len(model.labels)))
         log_probabilities[real] = fusion.log_probabilities(model.params, frames, tags)
         strangeness = np.zeros(count)
-        measures = fusion.strangeness(model.params, frames, tags)
+        seconds = batch["num_samples"][real] / array_spectrogram.SAMPLE_RATE
+        measures = fusion.strangeness(model.params, frames, tags, seconds)
         strangeness[real] = np.max([*measures.values()], axis=0)
         return hearing.Scores(log_probabilities, strangeness)
 

@@ -5,7 +5,6 @@ import dataclasses
 import io
 import itertools
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from typing import Any
@@ -13,16 +12,17 @@ from typing import Any
 import jax
 import numpy as np
 
+from mgr_jax import array_file, cores, parallel
 from mgr_jax import config as config_lib
-from mgr_jax import cores, parallel
 from mgr_jax import workdir as workdir_lib
-from mgr_jax.classical import layers, lda, logistic, scoring, svm, vector_cache
+from mgr_jax.classical import layers, lda, logistic, scoring, svm, transfer, vector_cache
 from mgr_jax.data import batches, folds
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.files import write_whole
+from mgr_jax.plural import plural
 
 _FILE = "model/params.npz"
 _INNER_FOLDS = 5
@@ -62,6 +62,8 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
         _check_finite("valid", x_valid)
         fit = _FITS[config.model.name]
         params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
+    if config.features.kind == "musicnn":
+        params = dict(params) | _fit_distance(config, dataset, x, y)
     if config.model.name == "svm":
         print(f"svm       {len(params['components'])} principal components, C = {params['c']:g}")
     lines = "".join(json.dumps(record) + "\n" for record in records)
@@ -76,10 +78,16 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
 def count_parameters(run: workdir_lib.Run) -> int:
     """Return how many numbers the fitted model has, including means, scales and components.
 
+    Those of the distance to the training tracks do not count.
+
     Raises:
       UserError: see `load_params`.
     """
-    return sum(value.size for value in load_params(run).values() if value.ndim)
+    return sum(
+        value.size
+        for name, value in load_params(run).items()
+        if value.ndim and not name.startswith(transfer.UNLIKE)
+    )
 
 
 def load_params(run: workdir_lib.Run) -> Params:
@@ -90,13 +98,13 @@ def load_params(run: workdir_lib.Run) -> Params:
     """
     path = run.path / _FILE
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            params = {name: arrays[name] for name in arrays.files}
+        params = array_file.read(path)
         scoring.check_params(run.config, params, num_classes=len(run.labels))
     except FileNotFoundError as error:
         raise UserError(f"--workdir {run.path}: no model in it yet; train first") from error
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: is damaged; train again to write it anew") from error
+    except (OSError, ValueError) as error:
+        reason = array_file.reason_of(error)
+        raise UserError(f"{path}: is damaged; train again to write it anew ({reason})") from error
     return params
 
 
@@ -148,12 +156,14 @@ def _fit_without_validation(
         seed=config.train.seed % 2**16,
         listed=library.LISTED if config.model.members == "listed" else (),
     )
-    print(f"members   {len(choice.weights)} of {len(choice.accuracy)}; share and accuracy:")
-    for name, share in sorted(choice.weights.items(), key=lambda item: -item[1]):
-        print(f"          {100 * share:4.1f} %  {name} ({100 * choice.accuracy[name]:.1f} %)")
+    scored = int((inner >= 0).sum())
     print(
-        f"ensemble  {100 * choice.ensemble_accuracy:.1f} % cross-validated within the training part"
+        f"members   {len(choice.weights)} of {len(choice.accuracy)}; share, and how many of"
+        f" {plural(scored, 'training track')} they recognise in inner folds:"
     )
+    for name, share in sorted(choice.weights.items(), key=lambda item: -item[1]):
+        print(f"          {100 * share:4.1f} %  {name} ({round(choice.accuracy[name] * scored)})")
+    print(f"ensemble  recognises {round(choice.ensemble_accuracy * scored)} of these tracks")
     record = dataclasses.asdict(choice)
     del record["held_out"]
     return params, [{"step": 0} | record]
@@ -203,6 +213,22 @@ def _fit_lda(
     params = jax.device_get(lda.fit(x, y, num_classes=num_classes))
     predicted = np.asarray(lda.log_probabilities(params, x)).argmax(axis=1)
     return params, [{"step": 0, "train_accuracy": float((predicted == y).mean())}]
+
+
+def _fit_distance(
+    config: config_lib.Config, dataset: Dataset, x: np.ndarray, y: np.ndarray
+) -> Params:
+    """Return the parameters of `transfer.relative_distances`; none if no track can be held out."""
+    part = dataset.parts["train"]
+    try:
+        folds_of_tracks = inner_folds(dataset.catalog, part.ids, seed=config.train.seed)
+    except UserError:  # A class has a single track.
+        return {}
+    artist_of = {track.id: track.artist or track.id for track in dataset.catalog.tracks}
+    tracks = batches.windows_of(part, config_lib.window_length(config))[:, 0]
+    artists = [artist_of[part.ids[track]] for track in tracks]
+    num_classes = len(dataset.catalog.labels)
+    return transfer.fit_distance(x, y, folds_of_tracks[tracks], artists, num_classes=num_classes)
 
 
 def _check_finite(part: str, features: np.ndarray) -> None:
@@ -279,7 +305,9 @@ def _extract(
 ) -> tuple[np.ndarray, np.ndarray]:
     window = config_lib.window_length(config)
     mesh = parallel.make_mesh()
-    batch_size = parallel.padded_batch_size(config.train.batch_size, mesh)
+    # A batch is never larger than the part, since it is allocated as a whole.
+    num_windows = max(1, len(batches.windows_of(part, window)))
+    batch_size = parallel.padded_batch_size(min(config.train.batch_size, num_windows), mesh)
     # XLA's Fourier transform on CPU uses one core, so that each core computes a batch of its own.
     # Several devices would deadlock, since two programs could wait for each other.
     single = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"

@@ -1,8 +1,9 @@
 """Linear discriminants on the tags of a pretrained tagger, with a distance to the training tracks.
 
-A track is described by the mean over its windows of the logarithm of each tag's probability, for
-any number of windows. Artists, rather than tracks, are what new music differs in: a track weighs
-one over the square root of its artist's number of tracks.
+The discriminants and the distance take other vectors as well. A track is described by the mean over
+its windows of the logarithm of each tag's probability, for any number of windows. Artists, rather
+than tracks, are what new music differs in: a track weighs one over the square root of its artist's
+number of tracks.
 """
 
 import collections
@@ -12,6 +13,8 @@ import numpy as np
 
 Params = Mapping[str, np.ndarray]
 
+# Share of the training tracks, held out, that are to be nearer than `fit_threshold`.
+_QUANTILE = 0.99
 # Added to a probability before its logarithm: below it, taggers differ by rounding and resampling.
 _FLOOR = 1e-3
 _SHRINKAGE = 0.1  # of the covariance towards its diagonal
@@ -69,6 +72,28 @@ def fit(
         "centers": centers,
         "whitening": whitening,
     }
+
+
+def held_out(
+    x: np.ndarray, y: np.ndarray, folds: np.ndarray, artists: Sequence[str], *, num_classes: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return what discriminants fitted to the other folds give for the rows of each fold.
+
+    Args:
+      x, y, artists, num_classes: as for `fit`.
+      folds: fold [N] of each row; rows of fold -1 are only learned from.
+
+    Returns:
+      `scores` [N, C] and `distances` [N], 0 for rows of fold -1; and the distance that 1 % of the
+      other rows exceed.
+    """
+    log_p, far = np.zeros((len(y), num_classes)), np.zeros(len(y))
+    owners, scored = np.asarray(artists), folds >= 0
+    for fold in np.unique(folds[scored]):
+        tested, rows = folds == fold, folds != fold
+        head = fit(x[rows], y[rows], owners[rows].tolist(), num_classes=num_classes)
+        log_p[tested], far[tested] = scores(head, x[tested]), distances(head, x[tested])
+    return log_p, far, float(np.quantile(far[scored], _QUANTILE))
 
 
 def scores(params: Params, x: np.ndarray) -> np.ndarray:

@@ -23,8 +23,8 @@ class Prediction:
       note: a warning about a file that could be read but is defective; else empty.
       cautions: reasons not to rely on the answer, a clause each.
       confidence: probability of `label`.
-      uncertain: whether `confidence` is below the threshold, or the track is unlike the music that
-        the model was trained on.
+      uncertain: whether `confidence` is below the threshold, or most of the track is unlike the
+        music that the model was trained on.
     """
 
     label: str

@@ -80,7 +80,7 @@ def make_function(system: System) -> Callable[..., jax.Array]:
 
 
 def _examples(batch: int, window: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Tones in noise, in float32 `[B, T]`, and how much of each window is audio."""
+    """Return tones in noise, float32 `[B, T]`, and the samples of each window that are audio."""
     generator = np.random.default_rng(batch)
     time = np.arange(window)
     tones = np.sin(time * generator.uniform(0.01, 1.0, (batch, 1)))

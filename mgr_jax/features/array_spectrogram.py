@@ -7,7 +7,7 @@ of a picture sets its scale: single precision moves that cell.
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import signal
+from scipy import fft, signal
 
 SAMPLE_RATE = 22050
 NUM_FRAMES = 496
@@ -15,6 +15,7 @@ NUM_BINS = 128
 N_FFT = 256
 NUM_SAMPLES = 30 * SAMPLE_RATE  # of a clip
 _LEVELS = 256
+_BEAT_LAGS = slice(6, 20)  # in frames, of 60 ms
 
 
 def array_spectrogram(waveform: ArrayLike) -> np.ndarray:
@@ -51,6 +52,11 @@ def array_spectrogram(waveform: ArrayLike) -> np.ndarray:
     return ((levels - median) / max(high - low, 1.0)).astype(np.float32)
 
 
+def count_frames(seconds: float) -> int:
+    """Return the frames of the first `seconds` of a clip of 30 s."""
+    return round(min(seconds * SAMPLE_RATE / NUM_SAMPLES, 1) * NUM_FRAMES)
+
+
 def persistence(frames: np.ndarray) -> float:
     """Return how much a spectrogram [F, K] keeps its colour from one frame to the next, -1 to 1.
 
@@ -63,3 +69,25 @@ def persistence(frames: np.ndarray) -> float:
     x = x - x.mean(axis=1, keepdims=True)
     scale = np.sqrt(np.square(x[:-1]).sum() * np.square(x[1:]).sum())
     return float((x[:-1] * x[1:]).sum() / max(scale, 1e-9))
+
+
+def repetition(frames: np.ndarray) -> float:
+    """Return how much a spectrogram [F, K] repeats itself within a beat, at most 1.
+
+    It is the largest autocorrelation over frames, once the mean over time of each bin is taken out,
+    at lags of 0.36 to 1.15 s (166 to 52 beats a minute). Beats repeat and long notes last; speech
+    and noise do neither. Scale and offset of the spectrogram do not matter. Bins that do not change
+    at all give 1, and so do fewer than 40 frames, 2.4 s.
+    """
+    x = frames[:, 1:].astype(np.float64)
+    x = x - x.mean(axis=0)
+    count = len(x)
+    if count < 2 * _BEAT_LAGS.stop:
+        return 1.0
+    size = fft.next_fast_len(2 * count, real=True)
+    power = np.square(np.abs(fft.rfft(x, size, axis=0))).sum(axis=1)
+    sums = np.asarray(fft.irfft(power, size))[:count]
+    if sums[0] <= 1e-9 * x.size:
+        return 1.0
+    rates = sums / sums[0] / (1 - np.arange(count) / count)
+    return float(rates[_BEAT_LAGS].max())

@@ -16,6 +16,7 @@ from mgr_jax.models import musicnn_pruned, musicnn_weights
 
 FOLDER = pathlib.Path(__file__).parent
 WEIGHTS, LABELS = "weights.safetensors", "labels.txt"
+MUSICNN_LICENSE = "LICENSE.musicnn"  # Name of MusiCNN's licence beside an exported system.
 
 
 class Pretrained(NamedTuple):
@@ -24,6 +25,13 @@ class Pretrained(NamedTuple):
     module: nn.Module
     variables: dict[str, Any]
     labels: tuple[str, ...]
+
+
+def licenses(features_kind: str) -> dict[str, str]:
+    """Return file name -> text of the licences that go with a system of this `features.kind`."""
+    if features_kind != "musicnn":
+        return {}
+    return {MUSICNN_LICENSE: (FOLDER / "musicnn" / "LICENSE").read_text(encoding="utf-8")}
 
 
 def load_musicnn(

@@ -6,7 +6,7 @@ tracks that were trained on and cross-validated figures. `classical.fusion` comp
     model = gtzan.load()
     tags = tag_head.summarize(taggrams)  # probabilities [W, 50] of each piece
     log_p = fusion.log_probabilities(model.params, spectrograms, tags)  # [N, 10]
-    unlike = fusion.relative_distances(model.params, tags) > 1
+    strangeness = fusion.strangeness(model.params, spectrograms, tags, seconds)
 """
 
 import dataclasses
@@ -87,6 +87,8 @@ def load(folder: str | os.PathLike = FOLDER) -> GtzanModel:
         values = json.loads((path / _MODEL).read_text(encoding="utf-8"))
         params |= {name: np.asarray(values["texts"][name]) for name in _TEXTS}
         labels = tuple(values["labels"])
+        if "repetition" not in params:
+            raise ValueError("it has no 'repetition', so that an older version wrote it")
         if params["tags/kernel"].shape[1] != len(labels):
             raise ValueError(f"{len(labels)} labels for {params['tags/kernel'].shape[1]} classes")
         return GtzanModel(labels, params, tuple(values["trained_on"]), values["facts"])

@@ -5,6 +5,7 @@ import pytest
 
 from mgr_jax.classical import ensemble, fusion, library, tag_head, views
 from mgr_jax.config import Features
+from mgr_jax.features import array_spectrogram
 from tests.classical import spectrograms
 
 FEATURES = Features(sample_rate=22050, n_fft=256)
@@ -71,8 +72,38 @@ def test_relative_distances_reach_one_at_the_rarest_held_out_tracks(data, fitted
     assert fusion.relative_distances(params, tags[:1] + 50)[0] > 1
 
 
+def test_strangeness_marks_what_repeats_less_than_the_training_tracks(data, fitted):
+    x, tags, _ = data
+    params, _ = fitted
+    repetition = [array_spectrogram.repetition(frames[:165]) for frames in x]
+    assert params["repetition"][2] == pytest.approx(np.quantile(repetition, 0.01))
+    measures = fusion.strangeness(params, x[:30], tags[:30], np.full(30, 10.0))
+    np.testing.assert_array_equal(measures["tags"], fusion.relative_distances(params, tags[:30]))
+    expected = (1 - np.array(repetition[:30])) / (1 - params["repetition"][2])
+    np.testing.assert_allclose(measures["repetition"], expected)
+    assert measures["persistence"].shape == (30,)
+
+
 def test_fit_refuses_a_fold_without_tags(data):
     x, tags, y = data
     folds = np.zeros(36, int)
     with pytest.raises(ValueError, match="a row of a fold has NaN"):
         fusion.fit(x, tags, y, folds, ARTISTS, num_classes=3, features=FEATURES)
+
+
+def test_shorten_repeats_the_start_of_spectrograms_and_takes_its_tags():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, 496, 128)).astype(np.float32)
+    taggrams = [random.uniform(size=(28, 50)) for _ in range(2)]
+    short, tags = fusion.shorten(x, taggrams, seconds=15.0)
+    np.testing.assert_array_equal(short[:, :248], short[:, 248:])
+    low, median, high = np.percentile(short[:, :, 1:], (5, 50, 95), axis=(1, 2))
+    np.testing.assert_allclose(median, 0, atol=1e-6)
+    np.testing.assert_allclose(high - low, 1, atol=1e-4)
+    same = np.corrcoef(short[0, :248].ravel(), x[0, :248].ravel())[0, 1]
+    assert same == pytest.approx(1)
+    np.testing.assert_array_equal(tags, tag_head.summarize([t[:13] for t in taggrams]))
+    assert fusion.shorten(x, taggrams, seconds=3.0)[1].shape == (2, 50)
+    whole, tags = fusion.shorten(x, taggrams, seconds=30.0)
+    np.testing.assert_array_equal(whole, x)
+    np.testing.assert_array_equal(tags, tag_head.summarize(taggrams))

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from jax import export
 
-from mgr_jax import named_configs, pretrained, workdir
+from mgr_jax import hearing, named_configs, pretrained, workdir
 from mgr_jax import system as system_lib
-from mgr_jax.classical import fitting, transfer
+from mgr_jax.classical import fitting, tag_head, transfer
+from mgr_jax.data import batches, windows
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.export import contract, stablehlo
@@ -56,8 +57,9 @@ def test_make_vectors_gives_mean_and_deviation_of_the_embedding(vectors, wavefor
 def test_make_vectors_repeats_short_audio(vectors, waveforms):
     half = LENGTH // 2
     padded = np.where(np.arange(LENGTH) < half, waveforms, 0)
+    filled = np.stack([windows.repeat(waveform, half) for waveform in padded])
     repeated = np.tile(waveforms[:, :half], 2)
-    short = np.asarray(vectors(padded, None, np.full(4, half, np.int32)))
+    short = np.asarray(vectors(filled, None, np.full(4, half, np.int32)))
     full = np.asarray(vectors(repeated, None, np.full(4, LENGTH, np.int32)))
     assert np.abs(short - full).max() <= 1e-5 * np.abs(full).max()
 
@@ -89,13 +91,43 @@ def test_score_tracks_is_that_of_the_windows_and_takes_the_cache(data, trained_r
     assert fitted.variables["mean"].shape == (400,)
 
 
+def test_windows_are_scored_with_their_distance_to_the_training_tracks(data, trained_run):
+    fitted, part = system_lib.load(trained_run.path), data.parts["train"]
+    x, y = fitting.extract(trained_run.config, part)
+    # Each class has a single track here, so that training held none out.
+    assert transfer.relative_distances(fitted.variables, x) is None
+    artists, folds = [str(i) for i in range(len(y))], np.arange(len(y)) % 2
+    guarded = fitted.variables | transfer.fit_distance(x, y, folds, artists, num_classes=10)
+    batch = next(batches.eval_batches(part, batch_size=4, window=LENGTH))
+    scores, strangeness = hearing.make_score(fitted.config, None, guarded)(batch)
+    np.testing.assert_allclose(scores, system_lib.compiled(fitted)(batch), atol=1e-5)
+    expected = transfer.relative_distances(guarded, x[:4])
+    np.testing.assert_allclose(strangeness, expected, rtol=1e-3)
+    assert (strangeness > 0).all() and np.isfinite(strangeness).all()
+
+
+def test_fit_distance_is_one_at_the_rarest_held_out_vectors():
+    random = np.random.default_rng(0)
+    y, folds = np.arange(60) // 3 % 4, np.arange(60) // 12 % 2
+    x, artists = random.normal(size=(60, 8)) + 2 * np.eye(4, 8)[y], [str(i) for i in range(60)]
+    params = transfer.fit_distance(x, y, folds, artists, num_classes=5)
+    _, distances, threshold = tag_head.held_out(x, y, folds, artists, num_classes=5)
+    assert threshold == pytest.approx(np.quantile(distances, 0.99))
+    head = tag_head.fit(x, y, artists, num_classes=5)
+    actual = transfer.relative_distances(params, x)
+    np.testing.assert_allclose(actual, tag_head.distances(head, x) / threshold, rtol=1e-4)
+    assert all(np.isfinite(value).all() for value in params.values())
+    assert transfer.relative_distances(params, x[:1] + 30)[0] > 1
+
+
 def test_stablehlo_of_a_symbolic_batch_is_the_system(trained_run, waveforms):
     fitted = system_lib.load(trained_run.path)
     (batch,) = export.symbolic_shape("batch")
     arguments = contract.inputs(fitted.config, batch).values()
     exported = export.export(jax.jit(stablehlo.make_function(fitted)))(*arguments)
     lengths = np.array([LENGTH, LENGTH // 3, LENGTH, 50_000], np.int32)
-    waveforms = waveforms * (np.arange(LENGTH) < lengths[:, None])
+    pairs = zip(waveforms, lengths, strict=True)
+    waveforms = np.stack([windows.repeat(waveform, length) for waveform, length in pairs])
     actual = np.asarray(exported.call(waveforms.astype(np.float32), lengths))
     predict = system_lib.compiled(fitted)
     expected = np.exp(predict({"waveform": waveforms, "num_samples": lengths}))

@@ -60,6 +60,7 @@ def fitted(cache, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "VIEWS", small)
         patch.setattr(library, "LINEAR", (("texture", "lda"),))
+        patch.setattr(library, "LISTED", (("texture", "lda"), ("texture", "svm")))
         out, _ = commands.run(cache, "fit_gtzan", *arguments, f"--table={folder / 'table.md'}")
         yield folder, arguments, out
 
@@ -103,41 +104,50 @@ def test_fit_gtzan_names_files_that_do_not_fit(cache, fitted, tmp_path):
     assert "has no track of" in line
 
 
-def test_evaluate_gtzan_scores_what_both_files_have(cache, fitted, tmp_path):
+def _evaluate_flags(files, model):
+    arrays, tags = (flag.partition("=")[2] for flag in files)
+    return f"--model={model}", f"--config.data.root={arrays}", f"--config.data.taggrams={tags}"
+
+
+def test_evaluate_model_scores_what_both_files_have(cache, fitted, tmp_path):
     folder, _, _ = fitted
     test = _tracks("test")
-    files = _save(tmp_path, test, test[1:])
-    model, workdir = f"--model={folder / 'model'}", f"--workdir={tmp_path / 'run'}"
-    out, _ = commands.run(cache, "evaluate_gtzan", *files, model, workdir)
+    flags = _evaluate_flags(_save(tmp_path, test, test[1:]), folder / "model")
+    out, _ = commands.run(cache, "evaluate", *flags, f"--workdir={tmp_path / 'run'}")
     report = json.loads((tmp_path / "run/eval/test/report.json").read_text())
     assert (report["n"], report["protocol"]) == (5, "fault_filtered")
     assert "(n = 5, fault_filtered)" in out and f"missing from the data: {test[0]}" in out
     assert report["shared_artists"] == [] and report["accuracy"] >= 0.6
     with open(tmp_path / "run/eval/test/predictions.csv", encoding="utf-8") as file:
         assert [row["track_id"] for row in csv.DictReader(file)] == test[1:]
+    before = sorted(tmp_path.rglob("*"))
+    alone, _ = commands.run(cache, "evaluate", *flags, "--split=test")
+    assert "(n = 5, fault_filtered)" in alone and "report.html" in out
+    assert "report.html" not in alone and sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("part", ["train", "valid"])
-def test_evaluate_gtzan_refuses_tracks_that_were_trained_on(cache, fitted, tmp_path, part):
+def test_evaluate_model_refuses_tracks_that_were_trained_on(cache, fitted, part):
     folder, arguments, _ = fitted
-    line = commands.fails(
-        cache,
-        "evaluate_gtzan",
-        *arguments[:2],
-        f"--model={folder / 'model'}",
-        f"--workdir={tmp_path}",
-        f"--split={part}",
-    )
+    flags = _evaluate_flags(arguments[:2], folder / "model")
+    line = commands.fails(cache, "evaluate", *flags, f"--split={part}")
     assert "the model was trained on" in line and _tracks(part)[0] in line
 
 
-def test_evaluate_gtzan_names_classes_and_tags_that_do_not_fit(cache, fitted, tmp_path):
-    folder, _, _ = fitted
-    flags = (f"--model={folder / 'model'}", f"--workdir={tmp_path / 'run'}")
-    files = _save(tmp_path, ["jazz.00073", *_tracks("test")], ["jazz.00073"])
-    assert "'jazz' is unknown" in commands.fails(cache, "evaluate_gtzan", *files, *flags)
-    files = _save(tmp_path, _tracks("test"), ["other.00000"])
-    assert "has no track of part" in commands.fails(cache, "evaluate_gtzan", *files, *flags)
+def test_evaluate_model_names_classes_tags_and_flags_that_do_not_fit(cache, fitted, tmp_path):
+    model = fitted[0] / "model"
+    flags = _evaluate_flags(
+        _save(tmp_path, ["jazz.00073", *_tracks("test")], ["jazz.00073"]), model
+    )
+    assert "'jazz' is unknown" in commands.fails(cache, "evaluate", *flags)
+    flags = _evaluate_flags(_save(tmp_path, _tracks("test"), ["other.00000"]), model)
+    assert "has no track of part" in commands.fails(cache, "evaluate", *flags)
+    line = commands.fails(cache, "evaluate", *flags[:2])
+    assert "--config.data.taggrams is missing" in line
+    line = commands.fails(cache, "evaluate", *flags, "--config.data.fold=1")
+    assert "--config.data.fold: does not apply" in line
+    assert "--checkpoint" in commands.fails(cache, "evaluate", *flags, "--checkpoint=latest")
+    assert "--workdir is missing" in commands.fails(cache, "evaluate")
 
 
 def test_load_names_a_folder_that_is_damaged(fitted, tmp_path):

@@ -44,3 +44,33 @@ def test_card_says_that_the_band_is_synthetic():
     text = card.make_card(other, name="a")
     assert "synthetic" not in text
     assert "/home" not in text
+
+
+def test_card_names_the_licence_of_the_front_end():
+    text = card.make_card(trained.make_system("logistic", features_kind="musicnn"), name="a")
+    assert "ISC licence" in text and "`LICENSE.musicnn`" in text
+    assert "ISC" not in card.make_card(trained.make_system("logistic"), name="a")
+
+
+def test_card_claims_no_clean_split_without_known_artists():
+    system = trained.make_system()
+
+    def sentence(**fields):
+        report = system.report | {"shared_artists": [], "shared_recordings": []} | fields
+        text = card.make_card(dataclasses.replace(system, report=report), name="a")
+        (line,) = [line for line in text.splitlines() if "parts of the split" in line][-1:]
+        return line
+
+    known = {"artists_known": 6, "learned_artists_unknown": 0}
+    assert sentence(**known).endswith("of the split: 0 artists and 0 recordings.")
+    assert sentence(artists_known=0) == (
+        "Not known: whether artists stand in several parts of the split."
+    )
+    some = sentence(artists_known=5, learned_artists_unknown=2)
+    assert some.endswith("0 artists and 0 recordings; the artists of 3 tracks are not known.")
+    assert sentence(artists_known=0, shared_artists=["x"]).startswith("Known to stand")
+
+
+def test_card_names_the_seed_of_the_split():
+    system = trained.make_system(data_seed=3, data_repeat=2)
+    assert "fold 0, seed 5 |" in card.make_card(system, name="a")

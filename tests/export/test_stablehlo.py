@@ -8,11 +8,13 @@ import sys
 import jax
 import numpy as np
 import pytest
+import safetensors
 import soundfile
 from jax import export
 
+from mgr_jax import pretrained
 from mgr_jax.errors import UserError
-from mgr_jax.export import stablehlo
+from mgr_jax.export import bundle, contract, run_exported, stablehlo
 from mgr_jax.predictor import make_predictor
 from tests.export import trained
 
@@ -39,8 +41,8 @@ def test_export_gives_the_probabilities_of_the_system(tmp_path, name, fields):
     assert facts["labels"] == list(trained.LABELS)
     waveforms = np.stack([trained.noise(4000, seed=seed) for seed in range(3)])
     lengths = np.array([4000, 2000, 900], np.int32)
-    waveforms *= np.arange(4000) < lengths[:, None]
-    given = {"waveform": waveforms, "num_samples": lengths}
+    filled = [run_exported.fill(x[:n], 4000) for x, n in zip(waveforms, lengths, strict=True)]
+    given = {"waveform": np.stack(filled), "num_samples": lengths}
     # The function of one device, as a user of the file would have.
     actual = exported.call(
         *(jax.device_put(given[key], jax.devices()[0]) for key in facts["inputs"])
@@ -79,3 +81,17 @@ def test_export_refuses_what_is_not_computed_in_jax(tmp_path):
     system.config.model.name = "svm"
     with pytest.raises(UserError, match="export a bundle"):
         stablehlo.write(tmp_path, system)
+
+
+def test_exports_carry_the_licence_of_the_front_end(tmp_path):
+    system = trained.make_system("logistic", features_kind="musicnn")
+    expected = (pretrained.FOLDER / "musicnn" / "LICENSE").read_text()
+    contract.write(tmp_path / "folder", system, "stablehlo", b"model", {})
+    assert (tmp_path / "folder" / "LICENSE.musicnn").read_text() == expected
+    facts = json.loads((tmp_path / "folder" / "model.json").read_text())
+    assert facts["licenses"] == ["LICENSE.musicnn"]
+    bundle.write(tmp_path / "bundle", system)
+    with safetensors.safe_open(tmp_path / "bundle", framework="numpy") as file:
+        assert file.metadata()["LICENSE.musicnn"] == expected
+    contract.write(tmp_path / "other", trained.make_system("logistic"), "stablehlo", b"model", {})
+    assert not (tmp_path / "other" / "LICENSE.musicnn").exists()

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from mgr_jax.features.array_spectrogram import array_spectrogram, persistence
+from mgr_jax.features.array_spectrogram import (
+    array_spectrogram,
+    count_frames,
+    persistence,
+    repetition,
+)
 
 # Folder with `data/gtzan_logspec_trainvalid.npz` and `data/gtzan_mini/<genre>/*.wav`.
 _SHARED = pathlib.Path(os.environ.get("MGR_JAX_SHARED", "absent"))
@@ -108,3 +113,21 @@ def test_persistence_is_the_correlation_of_neighbouring_frames():
     moved = slow + rng.normal(size=128) + 10 * rng.normal(size=(400, 1))
     assert persistence(moved) == pytest.approx(persistence(slow), abs=1e-9)
     assert persistence(np.zeros((400, 128))) == 0
+
+
+def test_repetition_is_the_largest_autocorrelation_within_a_beat():
+    random = np.random.default_rng(0)
+    noise = random.normal(size=(496, 128))
+    assert abs(repetition(noise)) < 0.02
+    for lag, expected in ((9, 1.0), (19, 1.0), (30, 0.0)):  # 0.54, 1.15 and 1.8 s
+        beat = np.resize(noise[:lag], noise.shape)
+        if lag == 30:  # Within the pattern of 30 frames nothing repeats but by chance.
+            assert repetition(beat) < 0.2
+        else:
+            assert repetition(beat) == pytest.approx(expected, abs=0.02)
+    x = noise[:, 1:] - noise[:, 1:].mean(axis=0)
+    rates = [(x[lag:] * x[:-lag]).sum() / (x * x).sum() * 496 / (496 - lag) for lag in range(6, 20)]
+    assert repetition(noise) == pytest.approx(max(rates))
+    assert repetition(3 * noise + 5) == pytest.approx(repetition(noise))
+    assert repetition(np.ones((496, 128))) == repetition(noise[:39]) == 1
+    assert [count_frames(seconds) for seconds in (3.0, 10.0, 30.0, 31.0)] == [50, 165, 496, 496]

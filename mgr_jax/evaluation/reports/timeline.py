@@ -11,14 +11,17 @@ from mgr_jax.evaluation.prediction import Prediction
 
 
 def lines(prediction: Prediction, labels: Sequence[str]) -> Iterator[str]:
-    """Yield a line for each window with its time, its most probable genre and the probability."""
+    """Yield a line for each window with its time, its most probable genre and the probability.
+
+    A window that is unlike the music that the model was trained on is marked.
+    """
     width = max(map(len, labels))
     ends = _ends(prediction)
-    for start, end, row in zip(
-        prediction.window_starts_seconds, ends, prediction.windows, strict=True
+    for start, end, row, unlike in zip(
+        prediction.window_starts_seconds, ends, prediction.windows, prediction.unlike, strict=True
     ):
         best = int(row.argmax())
-        bar = "#" * round(40 * row[best])
+        bar = "(unlike the training music)" if unlike else "#" * round(40 * row[best])
         yield f"{_clock(start)} - {_clock(end)}  {labels[best]:{width}}  {row[best]:6.4f}  {bar}"
 
 
@@ -35,11 +38,11 @@ def draw(
     mesh = axes.pcolormesh(
         edges, np.arange(len(labels) + 1), prediction.windows.T, vmin=0, vmax=1, cmap="Blues"
     )
-    axes.set_yticks(np.arange(len(labels)) + 0.5, labels)
+    axes.set_yticks(np.arange(len(labels)) + 0.5, labels, parse_math=False)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(lambda value, _: _clock(value))
     axes.set_xlabel("time")
-    # The name of a file may contain dollar signs.
+    # Labels and the names of files may contain dollar signs.
     axes.set_title(title, parse_math=False)
     figure.colorbar(mesh, label="probability")
     figure.savefig(path, dpi=120, format="png")

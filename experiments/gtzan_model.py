@@ -1,0 +1,102 @@
+"""Scores spectrograms and tags of other tracks for `evaluate --model=gtzan`, without audio."""
+
+import contextlib
+import dataclasses
+import pathlib
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments import command
+from experiments.configs import gtzan_arrays
+from mgr_jax import workdir as workdir_lib
+from mgr_jax.classical import fusion, tag_head
+from mgr_jax.data import batches, splits, taggrams
+from mgr_jax.data import dataset as dataset_lib
+from mgr_jax.data import gtzan as gtzan_data
+from mgr_jax.evaluation.reports import report, wording
+from mgr_jax.pretrained import gtzan
+
+
+def run(name: str, part: str, overrides: Mapping[str, Any], workdir: str | None) -> None:
+    """Score the tracks of a part that both files have, and print the results.
+
+    Args:
+      name: `gtzan`, or a folder of `experiments.fit_gtzan`.
+      part: `train`, `valid` or `test`, as the array file or the published split has it.
+      overrides: `data.root` is an array file of spectrograms (`data.arrays`), `data.taggrams` a
+        file of MusiCNN's tags over time (`data.taggrams`).
+      workdir: folder for the report, `eval/<part>/` in it; None writes none.
+
+    Raises:
+      UserError: if a file is missing or damaged, has no track of the part, a track that the model
+        was trained on, or a class that it does not know.
+    """
+    for field in ("data.root", "data.taggrams"):
+        if not overrides.get(field):
+            raise command.UserError(f"--config.{field} is missing; --model needs it")
+    for field in overrides:
+        if field not in ("data.root", "data.taggrams"):
+            raise command.UserError(f"--config.{field}: does not apply to --model; leave it out")
+    model = gtzan.load(gtzan.FOLDER if name == "gtzan" else name)
+    config = gtzan_arrays.get_config()
+    config.data.root = overrides["data.root"]
+    tags = taggrams.read(overrides["data.taggrams"], num_tags=gtzan.NUM_TAGS)
+    with contextlib.ExitStack() as stack:
+        folder = workdir or stack.enter_context(tempfile.TemporaryDirectory())
+        opened, dataset = _open(model, config, part, tags, pathlib.Path(folder))
+        scored = dataset.parts[part]
+        began = time.monotonic()
+        spectrograms = np.stack([dataset.clips.waveform(row) for row in scored.rows])
+        vectors = tag_head.summarize([tags[name] for name in scored.ids])
+        log_p = fusion.log_probabilities(model.params, spectrograms, vectors)
+        seconds = time.monotonic() - began
+        values = report.write_report(
+            opened, dataset, part, log_p, checkpoint_step=0, seconds=seconds
+        )
+    print(f"GTZAN model on the {part} part of {config.data.root}")
+    print(wording.to_text(values))
+    if workdir:
+        print(f"report    {opened.path / 'eval' / part / 'report.html'} (and report.md)")
+
+
+def _open(
+    model: gtzan.GtzanModel,
+    config: Any,
+    part: str,
+    tags: Mapping[str, np.ndarray],
+    folder: pathlib.Path,
+) -> tuple[workdir_lib.Run, dataset_lib.Dataset]:
+    """Return the model as a run in `folder`, and the tracks of `part` that have tags."""
+    root = config.data.root
+    catalog, store = dataset_lib.open_catalog(config)
+    own = [track for track in catalog.tracks if track.part == part]
+    known = sorted({track.id for track in own} & set(model.trained_on))
+    if known:
+        raise command.UserError(
+            f"--config.data.root {root}: the model was trained on {len(known)} track(s) of part"
+            f" {part!r} ({', '.join(known[:3])}); score a part that it has not seen"
+        )
+    unknown = sorted({track.label for track in own} - set(model.labels))
+    if unknown:
+        raise command.UserError(
+            f"--config.data.root {root}: class {unknown[0]!r} is unknown to the model, which knows"
+            f" {', '.join(model.labels)}"
+        )
+    facts = gtzan_data.facts()
+    published = all(t.id in facts and facts[t.id].part == part for t in own)
+    protocol = "fault_filtered" if published else "listed"
+    split = splits.Split(protocol, train=model.trained_on, valid=(), test=())
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"data_hash": catalog.hash(), "split_hash": split.hash()}
+    opened = workdir_lib.Run(folder, config, model.labels, split, record)
+    dataset = dataset_lib.open_part(config, split, part)
+    ids = [name for name in dataset.parts[part].ids if name in tags]
+    if not ids:
+        raise command.UserError(f"--config.data.taggrams: has no track of part {part!r} of {root}")
+    label_of = {track.id: track.label for track in catalog.tracks}
+    kept = batches.make_part(store, ids, label_of, catalog.labels)
+    return opened, dataclasses.replace(dataset, parts={part: kept})
