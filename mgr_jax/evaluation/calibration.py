@@ -1,8 +1,14 @@
-"""Calibration of confidences: reliability, expected calibration error, temperature scaling."""
+"""Calibration of confidences: reliability, expected calibration error, temperature scaling.
+
+A temperature from few tracks can make the confidences of others worse, most of all if the model was
+chosen by these tracks, which it then classifies too well. So the temperature that is used is fitted
+with a prior towards 1, never sharpens on such tracks, and is 1 if it loses on a held-back half.
+"""
 
 import json
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +23,8 @@ _LOWEST, _HIGHEST = 0.05, 20.0
 # Replaces log 0, which no temperature could scale.
 _FLOOR = -700.0
 NUM_BINS = 15
+# Weight of the prior towards a temperature of 1, in tracks.
+_PRIOR = 40.0
 
 
 class Reliability(NamedTuple):
@@ -28,8 +36,31 @@ class Reliability(NamedTuple):
     accuracy: np.ndarray  # [K]
 
 
-def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature T of least log loss of softmax(log p / T), between 0.05 and 20.
+class Temperature(NamedTuple):
+    """A temperature, and the reasons for it: log losses on held-back halves, in nats.
+
+    Attributes:
+      temperature: the one to use: `fitted`, or 1 if that is not better on held-back tracks.
+      fitted: the one that was fitted to all tracks.
+      held_back: log loss of all tracks, each half at the temperature fitted to the other half;
+        None if all tracks are of one group.
+      unscaled: their log loss at temperature 1.
+    """
+
+    temperature: float
+    fitted: float
+    held_back: float | None
+    unscaled: float
+
+
+def fit_temperature(
+    log_probabilities: np.ndarray,
+    labels: np.ndarray,
+    *,
+    prior: float = 0.0,
+    lowest: float = _LOWEST,
+) -> float:
+    """Return the temperature T of least log loss of softmax(log p / T), from `lowest` to 20.
 
     Temperature scaling (Guo, Pleiss, Sun and Weinberger 2017, "On calibration of modern neural
     networks", arXiv 1706.04599). The log loss is convex in 1/T, so that the root of its derivative
@@ -38,6 +69,9 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
     Args:
       log_probabilities: [N, C].
       labels: int [N].
+      prior: weight of a prior towards 1, in tracks: so many are added whose classes are as
+        frequent as the model's own probabilities say. It keeps the objective convex.
+      lowest: smallest T.
 
     Raises:
       ValueError: if there are no tracks.
@@ -47,19 +81,78 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
     if not len(labels):
         raise ValueError("labels is empty: need one track or more")
     scores = np.maximum(log_probabilities, _FLOOR)
-    chosen = scores[np.arange(len(labels)), labels]
+    share = prior / (len(labels) + prior)
+    chosen = (1 - share) * scores[np.arange(len(labels)), labels]
+    chosen = chosen + share * (np.exp(normalize(scores)) * scores).sum(axis=1)
 
     def derivative(inverse: float) -> float:
         probabilities = np.exp(normalize(scores * inverse))
         return float(((probabilities * scores).sum(axis=1) - chosen).mean())
 
-    low, high = 1 / _HIGHEST, 1 / _LOWEST
+    low, high = 1 / _HIGHEST, 1 / lowest
     if derivative(high) <= 0:
-        return _LOWEST
+        return lowest
     if derivative(low) >= 0:
         return _HIGHEST
     root: Any = optimize.brentq(derivative, low, high)
     return float(1 / root)
+
+
+def choose_temperature(
+    log_probabilities: np.ndarray,
+    labels: np.ndarray,
+    *,
+    groups: Sequence[str] | None = None,
+    chose_model: bool = False,
+) -> Temperature:
+    """Return the temperature to use, which is 1 unless another proves better on held-back tracks.
+
+    Each half is scaled by the temperature that is fitted to the other half. Neither may lose, and
+    together they must gain more than a standard error.
+
+    Args:
+      log_probabilities: [N, C].
+      labels: int [N].
+      groups: name of the group (artist) of each track [N], which stays in one half; None if each
+        track is its own group.
+      chose_model: whether the model was chosen by these very tracks. They are classified better
+        than others then, and a temperature below 1 is not believed.
+
+    Raises:
+      ValueError: if there are no tracks.
+    """
+    from mgr_jax.evaluation import intervals  # Imported here, since it imports SciPy.
+
+    settings = {"prior": _PRIOR, "lowest": 1.0 if chose_model else _LOWEST}
+    fitted = fit_temperature(log_probabilities, labels, **settings)
+    losses = -log_probabilities[np.arange(len(labels)), labels]
+    names = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    first = _half(names)
+    if first.all():
+        return Temperature(1.0, fitted, None, float(losses.mean()))
+    held_back = np.empty(len(labels))
+    for half in (first, ~first):
+        own = fit_temperature(log_probabilities[half], labels[half], **settings)
+        scaled = scale(log_probabilities[~half], own)
+        held_back[~half] = -scaled[np.arange(len(scaled)), labels[~half]]
+    gains = losses - held_back
+    by_group = intervals.group_sums(gains - gains.mean(), names)
+    wins = all(gains[half].mean() >= 0 for half in (first, ~first))
+    wins &= gains.sum() > math.sqrt(np.square(by_group).sum())
+    temperature = fitted if wins else 1.0
+    return Temperature(temperature, fitted, float(held_back.mean()), float(losses.mean()))
+
+
+def _half(names: np.ndarray) -> np.ndarray:
+    """Return bool [N]: whether a track is in the first of two halves that keep groups whole."""
+    groups, counts = np.unique(names, return_counts=True)
+    order = np.random.default_rng(0).permutation(len(groups))
+    order = order[np.argsort(-counts[order], kind="stable")]
+    in_first, sizes = np.zeros(len(groups), bool), [0, 0]
+    for group in order:  # The largest group first, each to the smaller half.
+        in_first[group] = sizes[0] <= sizes[1]
+        sizes[0 if in_first[group] else 1] += counts[group]
+    return in_first[np.searchsorted(groups, names)]
 
 
 def scale(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -109,32 +202,36 @@ def write_temperature(
     labels: np.ndarray,
     *,
     checkpoint_step: int,
+    groups: Sequence[str] | None = None,
+    chose_model: bool = False,
 ) -> float:
-    """Fit the temperature to the validation part, write it to the workdir, and return it.
+    """Choose the temperature on the validation part, write it to the workdir, and return it.
 
     Args:
       workdir: the folder of the run.
       log_probabilities: scores of the tracks of the validation part [N, C].
       labels: their classes, int [N].
       checkpoint_step: step of the checkpoint that computed the scores.
+      groups, chose_model: see `choose_temperature`.
     """
-    from mgr_jax.evaluation import metrics  # Imported here, since it imports SciPy.
-
-    temperature = fit_temperature(log_probabilities, labels)
-    scaled = scale(log_probabilities, temperature)
+    choice = choose_temperature(log_probabilities, labels, groups=groups, chose_model=chose_model)
+    scaled = scale(log_probabilities, choice.temperature)
+    rows = np.arange(len(labels)), labels
     record = {
-        "temperature": temperature,
+        "temperature": choice.temperature,
+        "fitted": choice.fitted,
         "checkpoint_step": checkpoint_step,
         "part": "valid",
         "n": len(labels),
-        "log_loss_before": _finite(metrics.log_loss(log_probabilities, labels)),
-        "log_loss_after": _finite(metrics.log_loss(scaled, labels)),
+        "log_loss_before": _finite(choice.unscaled),
+        "log_loss_after": _finite(-float(scaled[rows].mean())),
+        "log_loss_held_back": choice.held_back,
     }
     path = pathlib.Path(workdir) / _FILE
     records = [r for r in _read(path) if r["checkpoint_step"] != checkpoint_step] + [record]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(records, indent=1))
-    return temperature
+    return choice.temperature
 
 
 def load_temperature(
@@ -142,7 +239,8 @@ def load_temperature(
 ) -> float | None:
     """Return the temperature that `write_temperature` wrote for a checkpoint, or None.
 
-    If `checkpoint_step` is None, the last one that was written.
+    If `checkpoint_step` is None, the last one that was written. Records of versions that tried no
+    temperature on held-back tracks do not count, so that `evaluate` fits it again.
 
     Raises:
       UserError: if the file is damaged.
@@ -150,7 +248,7 @@ def load_temperature(
     temperatures = [
         record["temperature"]
         for record in _read(pathlib.Path(workdir) / _FILE)
-        if checkpoint_step in (None, record["checkpoint_step"])
+        if checkpoint_step in (None, record["checkpoint_step"]) and "log_loss_held_back" in record
     ]
     return temperatures[-1] if temperatures else None
 
