@@ -46,11 +46,11 @@ def audit(
       seconds: track -> length of its audio; None if there is no audio.
 
     Returns:
-      JSON values: `artist_overlap` and `recording_overlap`, the share of the test tracks whose
-      artist (recording) is also in the other parts, each fold being the test part once;
+      JSON values: `artist_overlap` and `recording_overlap`, the `overlap` of test part and others;
       `crossing_artists`, `crossing_recordings`, `identical_pairs`, `near_identical_pairs` and
-      `label_conflicts` with their rows; sizes, class balance and durations; and `leaks`, the number
-      of artists, recordings, pairs and tracks in two parts.
+      `label_conflicts` with their rows; sizes, class balance and durations; `unknown_artists`, the
+      number of tracks whose artist is not known; and `leaks`, the number of artists, recordings,
+      pairs and tracks in two parts.
     """
     track_of = {track.id: track for track in catalog.tracks}
     parts_of = collections.defaultdict(list)
@@ -108,21 +108,29 @@ def audit(
     return findings
 
 
-def overlap(track_of: Mapping[str, Track], assignment: Assignment, field: str) -> float:
-    """Return the share of the test tracks that are, or whose `field` is, also in another part."""
+def is_clean(findings: Mapping[str, Any]) -> bool:
+    """Return whether nothing leaks, which takes an artist known of every track."""
+    return not findings["leaks"] and not findings["unknown_artists"]
+
+
+def overlap(track_of: Mapping[str, Track], assignment: Assignment, field: str) -> float | None:
+    """Return the share of the test tracks that are, or whose `field` is, also in another part.
+
+    Each fold is the test part once. A track of unknown `field` counts as not shared; the share is
+    None if that leaves nothing to compare, since `field` is unknown of all tracks on one side.
+    """
     parts = assignment.parts
     # A split may lack a test part; then its last part is the one that results are reported on.
     test_parts = list(parts) if assignment.has_folds else list(parts)[-1:]
-    shared = total = 0
+    shared, total, comparable = 0, 0, False
     for test in test_parts:
         names = {name for part in parts if part != test for name in parts[part]}
         train_keys = {name_key(getattr(track_of[name], field)) for name in names} - {""}
-        total += len(parts[test])
-        shared += sum(
-            name in names or name_key(getattr(track_of[name], field)) in train_keys
-            for name in parts[test]
-        )
-    return shared / total if total else 0.0
+        keys = {name: name_key(getattr(track_of[name], field)) for name in parts[test]}
+        total += len(keys)
+        shared += sum(name in names or key in train_keys for name, key in keys.items())
+        comparable |= bool(train_keys and any(keys.values()))
+    return shared / total if comparable or shared else None
 
 
 def _crosses(parts_of: Mapping[str, Sequence[str]], names: Iterable[str]) -> bool:

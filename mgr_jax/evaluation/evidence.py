@@ -98,11 +98,12 @@ def find_alike(store: clips.Clips) -> tuple[Alike, ...] | None:
     ids, rows = list(store.row), list(store.row.values())
     compute = jax.jit(lambda x: fingerprint.fingerprint(x, sample_rate=store.sample_rate))
     fingerprints = []
-    starts = range(0, len(rows), _BATCH)
-    for start in tqdm.tqdm(starts, desc="fingerprint", unit=f"{_BATCH} tracks", disable=None):
-        batch = [store.waveform(row) for row in rows[start : start + _BATCH]]
-        batch += [np.zeros_like(batch[0])] * (_BATCH - len(batch))
-        fingerprints.append(np.asarray(compute(np.stack(batch))))
+    with tqdm.tqdm(total=len(rows), desc="fingerprint", unit="track", disable=None) as bar:
+        for start in range(0, len(rows), _BATCH):
+            batch = [store.waveform(row) for row in rows[start : start + _BATCH]]
+            bar.update(len(batch))
+            batch += [np.zeros_like(batch[0])] * (_BATCH - len(batch))
+            fingerprints.append(np.asarray(compute(np.stack(batch))))
     hop_seconds = fingerprint.frame_hop(store.sample_rate) / store.sample_rate
     pairs = fingerprint.near_identical(
         np.concatenate(fingerprints)[: len(rows)], min_frames=int(common_seconds / hop_seconds)

@@ -80,14 +80,52 @@ def test_audit_counts_a_track_in_two_parts():
 
 
 def test_audit_of_a_clean_split_finds_nothing():
-    findings = _audit({"train": ("a1", "a2", "b1"), "valid": ("a3",), "test": ("b2",)}, alike=())
+    findings = _audit({"train": ("a1", "a2", "b2"), "valid": (), "test": ("a3",)}, alike=())
     assert (findings["leaks"], findings["artist_overlap"], findings["recording_overlap"]) == (
         0,
         0,
         0,
     )
     assert (findings["crossing_artists"], findings["near_identical_pairs"]) == ([], 0)
-    assert "nothing leaks" in audit_text.to_text(findings)
+    assert audit.is_clean(findings)
+    lines = audit_text.to_text(findings).splitlines()
+    assert lines[-1] == "verdict   nothing leaks"
+    assert "  0.0 % of the test tracks share their artist with train or valid" in lines
+
+
+@pytest.mark.parametrize("known", ["", "train", "test"])
+def test_audit_says_not_known_where_artists_are_known_on_one_side_at_most(known):
+    parts = {"train": ("a1", "b1"), "test": ("a2", "b2")}
+    tracks = tuple(
+        Track(name, "", name[0], *((f"artist {name}", f"song {name}") if part == known else ()))
+        for part, ids in parts.items()
+        for name in ids
+    )
+    catalog = Catalog("folder", tracks, ("a", "b"))
+    findings = audit.audit(catalog, Assignment(parts, has_folds=False))
+    assert json.loads(json.dumps(findings)) == findings
+    assert (findings["artist_overlap"], findings["recording_overlap"]) == (None, None)
+    assert findings["leaks"] == 0 and not audit.is_clean(findings)
+    text = audit_text.to_text(findings)
+    assert "nothing leaks" not in text and "%" not in text
+    for field in ("artist", "recording"):
+        assert f"not known whether test tracks share their {field} with train or valid" in text
+    unknown = findings["unknown_artists"]
+    assert unknown == (2 if known else 4)
+    assert text.splitlines()[-1] == (
+        f"verdict   no leak is known; whether more leaks is not known: {unknown} of 4 tracks have"
+        " no artist"
+    )
+
+
+def test_audit_of_some_unknown_artists_gives_a_lower_bound():
+    findings = _audit({"train": ("a1", "b1"), "test": ("a3", "b2")})
+    assert findings["artist_overlap"] == 0 and not audit.is_clean(findings)
+    text = audit_text.to_text(findings)
+    assert "  0.0 % or more of the test tracks share their artist" in text
+    assert "verdict   no leak is known" in text
+    findings = _audit({"train": ("a1", "b1"), "test": ("a2", "b2")})
+    assert "1 leak(s); whether more leaks is not known: 1 of 4" in audit_text.to_text(findings)
 
 
 def test_audit_marks_the_pairs_that_cross():

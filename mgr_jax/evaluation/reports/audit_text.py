@@ -37,14 +37,16 @@ def to_text(findings: Mapping[str, Any]) -> str:
             crossing = sum(row["crosses"] for row in rows)
             lines.append(f"{what:34}  {len(rows):5d}  {crossing:12d}")
     lines.append("")
+    unknown = findings["unknown_artists"]
     for what in ("artist", "recording"):
-        spread = findings.get(f"{what}_overlap_sd")
+        share, spread = findings[f"{what}_overlap"], findings.get(f"{what}_overlap_sd")
+        if share is None:
+            lines.append(f"not known whether {who} share their {what} with {side}: no {what} known")
+            continue
         over = f" (mean of {findings['num_seeds']} seeds, sd {100 * spread:.1f})" if spread else ""
-        share = 100 * findings[f"{what}_overlap"]
-        lines.append(f"{share:5.1f} % of the {who} share their {what} with {side}{over}")
-    if findings["unknown_artists"]:
+        bound = " or more" if what == "artist" and unknown else ""
         lines.append(
-            f"{findings['unknown_artists']} track(s) have no known artist: of them nothing is said"
+            f"{100 * share:5.1f} %{bound} of the {who} share their {what} with {side}{over}"
         )
     lines += ["", *_balance_table(findings["class_balance"])]
     if "folds" in findings:
@@ -73,8 +75,20 @@ def to_text(findings: Mapping[str, Any]) -> str:
             lines += ["", f"{title} ({len(rows)}):", *(f"  {row}" for row in rows[:_SHOWN])]
             if rows[_SHOWN:]:
                 lines.append(f"  ... and {len(rows) - _SHOWN} more; --json=FILE has all")
-    verdict = f"{findings['leaks']} leak(s)" if findings["leaks"] else "nothing leaks"
-    return "\n".join([*lines, "", f"verdict   {verdict}"])
+    return "\n".join([*lines, "", f"verdict   {_verdict(findings)}"])
+
+
+def _verdict(findings: Mapping[str, Any]) -> str:
+    unknown, total = findings["unknown_artists"], sum(findings["n"].values())
+    if findings["leaks"]:
+        text = f"{findings['leaks']} leak(s)"
+    elif not unknown:
+        return "nothing leaks"
+    else:
+        text = "no leak is known"
+    if not unknown:
+        return text
+    return f"{text}; whether more leaks is not known: {unknown} of {total} tracks have no artist"
 
 
 def _balance_table(balance: Mapping[str, Mapping[Any, int]]) -> list[str]:
