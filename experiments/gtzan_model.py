@@ -74,6 +74,11 @@ def _open(
     root = config.data.root
     catalog, store = dataset_lib.open_catalog(config)
     own = [track for track in catalog.tracks if track.part == part]
+    if not own:
+        raise command.UserError(
+            f"--config.data.root {root}: has no track of part {part!r}; set --split to a part that"
+            " it has"
+        )
     known = sorted({track.id for track in own} & set(model.trained_on))
     if known:
         raise command.UserError(

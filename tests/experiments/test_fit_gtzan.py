@@ -147,6 +147,8 @@ def test_evaluate_model_names_classes_tags_and_flags_that_do_not_fit(cache, fitt
     line = commands.fails(cache, "evaluate", *flags, "--config.data.fold=1")
     assert "--config.data.fold: does not apply" in line
     assert "--checkpoint" in commands.fails(cache, "evaluate", *flags, "--checkpoint=latest")
+    line = commands.fails(cache, "evaluate", *flags, "--split=valid")
+    assert "has no track of part 'valid'; set --split" in line
     assert "--workdir is missing" in commands.fails(cache, "evaluate")
 
 
