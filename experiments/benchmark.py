@@ -15,6 +15,7 @@
 - `growth`: time and memory against batch size, clip length, devices and tracks.
 - `pipeline`: how much of its time the training of each network waits for data, and the memory that
   reading takes.
+- `coverage`: how often the intervals of accuracies cover the truth, by simulation.
 - `shards`: preparing collections of these numbers of tracks, and starting to train from them.
 
 `--json` writes the rows as a list of objects. `--quick` takes fewer turns at small sizes, of one
@@ -32,7 +33,17 @@ from absl import flags
 from experiments import command
 from mgr_jax.errors import UserError
 
-SUITES = ["frontend", "parity", "networks", "classical", "startup", "growth", "pipeline", "shards"]
+SUITES = [
+    "frontend",
+    "parity",
+    "networks",
+    "classical",
+    "startup",
+    "growth",
+    "pipeline",
+    "shards",
+    "coverage",
+]
 
 SUITE = flags.DEFINE_string("suite", None, "What to measure; all with --quick if not given.")
 ONLY = flags.DEFINE_list(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mgr_jax.data import gtzan
-from mgr_jax.evaluation import calibration, intervals, metrics, stats
+from mgr_jax.evaluation import calibration, calibration_error, intervals, metrics, stats
 from mgr_jax.plural import plural
 
 CONFIDENCES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -204,7 +204,9 @@ def _probability_metrics(
         "log_loss": loss if math.isfinite(loss) else None,
         "brier": metrics.brier_score(scores, truth),
         "ece": calibration.expected_calibration_error(scores, truth),
-        "calibration_error": calibration.calibration_error(scores, truth, groups=groups)._asdict(),
+        "calibration_error": calibration_error.calibration_error(
+            scores, truth, groups=groups
+        )._asdict(),
         "reliability": [
             {"from": low, "to": high, "n": int(n), "confidence": mean, "accuracy": share}
             for low, high, n, mean, share in zip(

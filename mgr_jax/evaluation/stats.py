@@ -1,5 +1,6 @@
 """Tests, sample sizes and intervals for accuracies; see also `intervals`."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from mgr_jax.evaluation import intervals
 from mgr_jax.evaluation.intervals import group_sums
 from mgr_jax.plural import plural
 
-_MAX_SUBSETS = 2**16
+_MAX_SUBSETS = 2**14
 
 
 class McNemar(NamedTuple):
@@ -128,7 +129,7 @@ def sign_flip_interval(
     It contains 0 if and only if the p value of `sign_flip_test`, or of `mcnemar` (mid-p) without
     groups, is at least 1 - confidence. Its ends are among the mean differences of all subsets of
     the groups (Hartigan 1969, "Using subsample values as typical values", doi
-    10.1080/01621459.1969.10501057). Where there are more than 2^16 different subsets, as many
+    10.1080/01621459.1969.10501057). Where there are more than 2^14 different subsets, as many
     random ones replace them.
 
     Args:
@@ -152,13 +153,17 @@ def sign_flip_interval(
     # Groups of equal sum and size are interchangeable: a subset is how many of each kind it has.
     kinds, counts = np.unique(totals, axis=0, return_counts=True)
     if math.prod(int(count) + 1 for count in counts) <= _MAX_SUBSETS:
-        grid = np.meshgrid(*(np.arange(count + 1) for count in counts), indexing="ij")
-        chosen = np.stack(grid, axis=-1).reshape(-1, len(counts))
-        weight = np.exp(scipy_stats.binom.logpmf(chosen, counts, 0.5).sum(axis=1))
+        chosen = [np.arange(count + 1) for count in counts]
+        sums, sizes = (
+            functools.reduce(np.add.outer, map(np.multiply, chosen, column)).ravel()
+            for column in kinds.T
+        )
+        chances = map(scipy_stats.binom.pmf, chosen, counts, [0.5] * len(counts))
+        weight = functools.reduce(np.multiply.outer, chances).ravel()
     else:
-        chosen = np.random.default_rng(seed).binomial(counts, 0.5, (_MAX_SUBSETS, len(counts)))
-        weight = np.full(len(chosen), 1 / len(chosen))
-    sums, sizes = (chosen @ kinds).T
+        rng = np.random.default_rng(seed)
+        sums, sizes = (rng.binomial(counts, 0.5, (_MAX_SUBSETS, len(counts))) @ kinds).T
+        weight = np.full(_MAX_SUBSETS, 1 / _MAX_SUBSETS)
     means, index = np.unique(sums[sizes > 0] / sizes[sizes > 0], return_inverse=True)
     weight, empty = np.bincount(index, weight[sizes > 0]), weight[sizes == 0].sum()
     if len(means) == 1:

@@ -1,11 +1,10 @@
 """The sentences and tables of an evaluation for the terminal, Markdown and HTML."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from mgr_jax.data import splits
-from mgr_jax.evaluation import calibration, intervals, stats
+from mgr_jax.evaluation import calibration_error, intervals, stats
 from mgr_jax.plural import plural
 
 # Column names and rows of a table.
@@ -66,6 +65,7 @@ def methods(report: dict[str, Any]) -> str:
     else:
         text += f"Those by {by} are {jackknife}{plural(report['num_groups'], by)} with Student's t;"
         text += " those by track are Wilson's, which take tracks for independent. "
+    text += "That of the calibration error is an inverted bootstrap. "
     return text + "A ratio with nothing to count is 0."
 
 
@@ -165,21 +165,22 @@ def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         left_out, rest = report["without_faulty"]["left_out"], report["without_faulty"]
         value = accuracy(rest, report) if "n" in rest else "no track is left"
         rows.append((f"without the {plural(left_out, 'track')} known to be faulty", value))
-    origin = f" {method(report)} (n = {report['n']}, {report['protocol']})"
-    value = f"{100 * report['balanced_accuracy']:.1f} %"
-    if report["balanced_accuracy_ci95"]:
-        value += _bracket([100 * end for end in report["balanced_accuracy_ci95"]], 1)
-    rows.append(("balanced accuracy", value + origin))
+    origin = f"(n = {report['n']}, {report['protocol']})"
+    ends = report["balanced_accuracy_ci95"]
+    interval = f" {stats.describe_interval(ends)} {method(report)}" if ends else ""
+    value = f"{100 * report['balanced_accuracy']:.1f} %{interval} {origin}"
+    rows.append(("balanced accuracy", value))
     for k, row in report["top_k"].items():
         rows.append((f"genre among the first {k}", accuracy(row, report)))
-    value = f"{report['per_class']['macro avg']['f1']:.3f}"
-    rows.append(("macro F1", value + _bracket(report["f1_ci95"]["macro avg"], 3) + origin))
+    ends = report["f1_ci95"]["macro avg"]
+    interval = f" [{ends[0]:.3f}, {ends[1]:.3f}] {method(report)}" if ends else ""
+    rows.append(("macro F1", f"{report['per_class']['macro avg']['f1']:.3f}{interval} {origin}"))
     rows.append(("ROC AUC, one against the rest, macro", _number(report["roc_auc"]["macro"])))
     after = report["calibrated"] or {}
     for name, what, describe in (
         ("log_loss", "log loss (nats)", _number),
         ("brier", "Brier score (0 to 2)", _number),
-        ("calibration_error", "expected calibration error", calibration.describe_error),
+        ("calibration_error", "expected calibration error", calibration_error.describe),
     ):
         value = describe(report[name])
         if after:
@@ -196,14 +197,8 @@ def classes(report: dict[str, Any]) -> Table:
         interval = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
         values = [f"{row[key]:.3f}" for key in ("precision", "recall", "f1")]
         rows.append([name, *values, interval, str(row["support"])])
-    return [
-        "class",
-        "precision",
-        "recall",
-        "F1",
-        f"95 % interval of F1 {method(report)}",
-        "support",
-    ], rows
+    head = ["class", "precision", "recall", "F1", f"95 % interval of F1 {method(report)}"]
+    return [*head, "support"], rows
 
 
 def abstention(report: dict[str, Any]) -> Table:
@@ -292,10 +287,6 @@ def _confusion(report: dict[str, Any]) -> str:
 def _commit(code: dict[str, Any]) -> str:
     commit, plus, changes = code["git_commit"].partition("+")
     return f"{commit[:12] or 'unknown'}{plus}{changes}"
-
-
-def _bracket(ends: Sequence[float] | None, digits: int) -> str:
-    return f" [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends else ""
 
 
 def _number(value: float | None) -> str:
