@@ -33,6 +33,31 @@ def _song(seconds, seed=0):
     return (0.1 * tones * beat + 0.02 * rng.normal(size=t.size) * beat).astype(np.float32)
 
 
+def _babble(seconds, seed=0):
+    """Syllables of a gliding voice with random formants and lengths, as in speech."""
+    rng = np.random.default_rng(seed)
+    syllables = []
+    while sum(map(len, syllables)) < seconds * RATE:
+        t = np.arange(round(rng.uniform(0.08, 0.35) * RATE)) / RATE
+        phase = (
+            2 * np.pi * np.cumsum(rng.uniform(90, 140) * (1 + rng.uniform(-0.5, 0.5) * t)) / RATE
+        )
+        centers, order = rng.uniform((300, 900, 2200), (900, 2200, 3500)), np.arange(1, 40)
+        gains = np.exp(-((120 * order[:, None] - centers) ** 2) / 2e4).sum(axis=1)
+        syllables += [gains @ np.sin(order[:, None] * phase) * np.hanning(len(t))]
+        syllables += [np.zeros(round(rng.choice([0.02, 0.2, 0.5], p=[0.7, 0.2, 0.1]) * RATE))]
+    waveform = np.concatenate(syllables)[: round(seconds * RATE)]
+    return (0.05 * waveform + 1e-3 * rng.normal(size=waveform.size)).astype(np.float32)
+
+
+def test_strangeness_marks_syllables_without_a_beat():
+    params = gtzan.load().params
+    pieces = [_babble(30.0), _song(30.0), np.resize(_babble(20.0), 30 * RATE)]
+    frames = np.stack([array_spectrogram.array_spectrogram(piece) for piece in pieces])
+    measures = fusion.strangeness(params, frames, np.zeros((3, 50)), np.array([30.0, 30.0, 20.0]))
+    np.testing.assert_array_equal(measures["repetition"] > 1, [True, False, True])
+
+
 def _expected(waveform):
     """Log-probabilities [10] of 30 s by the parts, one after the other."""
     model = gtzan.load()
