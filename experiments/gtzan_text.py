@@ -127,11 +127,13 @@ def to_card(model: GtzanModel) -> str:
   Other assignments of folds: {", ".join(others) or "not tried"}. Models of the folds learn from
   three quarters of the tracks.
 - **Calibration**: the weights are those of least cross entropy on held-out tracks; there is no
-  further temperature.
-- **Unlike the training music**: distance of the tags to the nearest genre above that of 99 of 100
-  held-out tracks (`relative_distances` above 1), or, where audio is heard, neighbouring frames of
-  the spectrogram as little alike as those of noise (`mgr_jax/shipped.py`). Music of a genre that is
-  not in the list is mostly *not* recognised so.
+  further temperature. On short audio, repeated to 30 s, confidences fall with the accuracy.
+- **Unlike the training music** (`fusion.strangeness`): a distance of the tags to the nearest genre
+  above that of 99 of 100 held-out tracks; a spectrogram that repeats itself within a beat less
+  than that of 99 of 100 training tracks, as speech; neighbouring frames as little alike as those of
+  noise. Of 53 synthesised voices that speak for 30 s, 81 to 100 % are marked as synthesised, in a
+  room, on the telephone and in noise, but 8 % in a hall, and of 10 s only 17 %. Recorded speech is
+  not measured. Music of a genre that is not in the list is mostly *not* marked.
 - **Limits**: GTZAN is 1000 excerpts from around 2000, with few artists a genre (blues 9, reggae
   mostly Bob Marley); its labels are disputed. MusiCNN was trained on the Million Song Dataset,
   which may have some of its recordings.
