@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
             _show(records[-1])
     if _JSON.value:
         text = json.dumps(records, indent=1)
-        command.output_file("json", _JSON.value).write_text(text, encoding="utf-8")
+        command.write_output("json", _JSON.value, text)
     for record in records:
         if "error" in record:
             raise command.UserError(
@@ -86,7 +86,10 @@ def _arguments(config: config_lib.Config, devices: Sequence[Any], clips: int) ->
     network = network_lib.make_network(config, num_classes=_CLASSES.value, devices=devices)
     state = parallel.abstract(jax.eval_shape(network.init), network.mesh)
     rows = clips * len(devices)
-    shapes = {"waveform": ((rows, config_lib.window_length(config)), np.float32)}
+    shapes = {
+        "waveform": ((rows, config_lib.window_length(config)), np.int16),
+        "scale": ((rows,), np.float32),
+    }
     shapes |= dict.fromkeys(("num_samples", "label", "row"), ((rows,), np.int32))
     batch = {name: jax.ShapeDtypeStruct(*value) for name, value in shapes.items()}
     return network, state, batch

@@ -83,6 +83,10 @@ def from_json(values: dict[str, Any]) -> Config:
     Raises:
       UserError: for an unknown field or a wrong type.
     """
+    data = values.get("data") if isinstance(values, dict) else None
+    if isinstance(data, dict) and isinstance(data.get("on_device"), bool):
+        # Of a version that did not have `auto`.
+        values = values | {"data": data | {"on_device": str(data["on_device"])}}
     return schema.build(Config, values)
 
 
@@ -210,12 +214,13 @@ def _data_source(config: Config) -> Iterator[str]:
             "train.folds_at_once keeps all clips on the device, which shards are too many for; set"
             " it to 0"
         )
-    if data.on_device and data.name in (*ARRAY_NAMES, "shards"):
+    on_device = str(data.on_device) == "True"
+    if on_device and data.name in (*ARRAY_NAMES, "shards"):
         yield (
             f"data.on_device keeps decoded clips, which data.name {data.name!r} has not; set it to"
             " False"
         )
-    if data.on_device and model.name not in NETWORKS:
+    if on_device and model.name not in NETWORKS:
         yield (
             f"data.on_device is for networks, which model.name {model.name!r} is not; set it to"
             " False"

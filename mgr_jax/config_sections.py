@@ -51,6 +51,9 @@ MODEL_NAMES = (*NETWORKS, "logistic", "svm", "lda", "ensemble")
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "adafactor", "lamb", "lion")
 
 
+ON_DEVICE = ("auto", "True", "False")
+
+
 @dataclasses.dataclass
 class Data:
     """The data set: its tracks, their split and the window of each that is used.
@@ -83,8 +86,9 @@ class Data:
       num_workers: processes that decode; 0 means one per core.
       read_threads: threads that read batches from the decoded clips, in each process.
       read_processes: processes that read batches in training; 0 means threads of this one.
-      on_device: networks on audio: keep all decoded clips (int16; 1.3 GB for GTZAN) in the memory
-        of every device, where training cuts out its windows; the host then reads no audio.
+      on_device: networks on audio: whether all decoded clips (int16; 1.3 GB for GTZAN) are kept in
+        the memory of every device, where training cuts out its windows; the host then reads no
+        audio. `True`, `False`, or `auto`: on a GPU or TPU, if they take at most a third of it.
     """
 
     name: str = schema.one_of("band", DATA_NAMES)
@@ -106,7 +110,9 @@ class Data:
     num_workers: int = schema.at_least_zero(0)
     read_threads: int = schema.positive(2)
     read_processes: int = schema.at_least_zero(0)
-    on_device: bool = False
+    on_device: str = schema.constrained(
+        "auto", (lambda value: str(value) in ON_DEVICE, f"it must be one of {', '.join(ON_DEVICE)}")
+    )
 
 
 @dataclasses.dataclass
@@ -183,7 +189,10 @@ class Model:
       hidden_size: `rnn`: units of a layer, in each direction.
       num_layers: `rnn`: stacked layers. bidirectional: `rnn`: read in both directions.
       dropout: `cnn`, `cnn_lstm`, `rnn`: share of values dropped in training.
-      dtype: networks: arithmetic in `float32` or `bfloat16`; parameters stay float32.
+      dtype: networks: arithmetic in `float32` or `bfloat16`. Parameters, their updates, statistics
+        of batch normalisation, states of recurrent layers and the loss stay float32. bfloat16 has 3
+        digits; on GPU and TPU it halves the memory and the traffic of activations. With `float32`,
+        `train.matmul_precision` says how exact products are.
       implementation: networks: `auto` calls the fast operations of `mgr_jax.ops` for the platform,
         `reference` computes the plain formulas; the results agree up to rounding.
       l2: `logistic`: penalties to choose from on the validation part; the loss is
@@ -272,6 +281,11 @@ class Train:
         Beta(alpha, alpha); 0 turns this off.
       parallelism: `jit` (one program over all devices) or `pmap` (one program for each);
         the results agree up to rounding.
+      matmul_precision: products and convolutions of networks in float32, in training and after it.
+        `default`: what is fast on the platform: float32 on CPU, TensorFloat-32 (3 digits in the
+        factors, sums in float32) on GPUs since Ampere, bfloat16 factors on TPU. `tensorfloat32`:
+        the same on GPUs, three products of bfloat16 on TPU. `highest`: float32 everywhere.
+        Features, logistic regression, discriminant analysis and metrics always have the latter.
       deterministic: on GPUs use kernels that add in the same order at every run, so that a run that
         was interrupted ends as an unbroken one; obeyed by the commands `train` and
         `cross_validate`. Other devices need no setting.
@@ -288,6 +302,7 @@ class Train:
     batch_size: int = schema.positive(8)
     mixup_alpha: float = schema.at_least_zero(0.0)
     parallelism: str = schema.one_of("jit", ("jit", "pmap"))
+    matmul_precision: str = schema.one_of("default", ("default", "tensorfloat32", "highest"))
     deterministic: bool = False
     checkpoint_every_steps: int = schema.at_least_zero(0)
     keep_checkpoints: int = schema.positive(1)

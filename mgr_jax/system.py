@@ -103,7 +103,12 @@ def make_log_probabilities(config: config_lib.Config, *, num_classes: int) -> st
     """
     if config.model.name in config_lib.NETWORKS:
         model = make_model(config.model, num_classes=num_classes)
-        return steps.make_predict_step(make_frontend(config.features), config.features, model)
+        return steps.make_predict_step(
+            make_frontend(config.features),
+            config.features,
+            model,
+            precision=config.train.matmul_precision,
+        )
     if config.model.name != "logistic":
         raise UserError(
             f"model.name {config.model.name}: is computed in NumPy, not in JAX; export a bundle"

@@ -45,6 +45,7 @@ _FREE_FIELDS = (
     "data.on_device",
     "model.implementation",
     "train.parallelism",
+    "train.matmul_precision",
     "train.deterministic",
     "train.folds_at_once",
     "train.checkpoint_every_steps",

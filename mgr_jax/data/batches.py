@@ -65,6 +65,7 @@ def train_batches(
     process_count: int = 1,
     read_threads: int = 2,
     read_processes: int = 0,
+    as_int16: bool = False,
 ) -> grain.DatasetIterator[Batch]:
     """Return batches of the steps `start_step` to `num_steps - 1`: one random window per track.
 
@@ -81,6 +82,8 @@ def train_batches(
       read_threads: threads that read.
       read_processes: processes with that many threads each, which map the clip store themselves;
         0 means threads of this process. The batches are the same.
+      as_int16: waveforms of decoded clips are int16, as they are stored, and `scale` float32 [B] is
+        the factor of each that makes it audio.
 
     Raises:
       ValueError: if the rows do not divide over the processes.
@@ -88,16 +91,22 @@ def train_batches(
     local = local_rows(batch_size, process_index, process_count)
     order: Any = training_order(part, seed=seed)
     shape = _window_shape(part, window)
+    as_int16 = as_int16 and isinstance(part.clips, Clips)
 
     def batch_at(step: int) -> Batch:
         rows = range(local.start, local.stop)
-        return _stack((example(step * batch_size + row, row) for row in rows), len(rows), shape)
+        examples = (example(step * batch_size + row, row) for row in rows)
+        batch = _stack(examples, len(rows), shape, np.int16 if as_int16 else np.float32)
+        if as_int16:
+            tracks = [int(order[step * batch_size + row]) for row in rows]
+            batch["scale"] = np.array([part.clips.scale(part.rows[track]) for track in tracks])
+        return batch
 
     def example(position: int, row: int) -> tuple:
         index = int(order[position])
         length = part.clips.records[part.rows[index]].length
         start = random_start(position, length - window, seed=seed)
-        return _window(part, index, start, window, row)
+        return _window(part, index, start, window, row, as_int16=as_int16)
 
     steps = grain.MapDataset.range(start_step, num_steps).map(batch_at)
     source = steps.to_iter_dataset(_read_options(read_threads))
@@ -201,17 +210,22 @@ def _window_shape(part: Part, window: int) -> tuple[int, ...]:
     return (window, *part.clips.samples.shape[2:])
 
 
-def _window(part: Part, index: int, start: int, window: int, row: int) -> tuple:
+def _window(
+    part: Part, index: int, start: int, window: int, row: int, *, as_int16: bool = False
+) -> tuple:
     clip = part.rows[index]
     length = part.clips.records[clip].length
-    waveform, count = part.clips.waveform(clip, start, window), min(window, length - start)
+    read: Any = part.clips.int16 if as_int16 else part.clips.waveform
+    waveform, count = read(clip, start, window), min(window, length - start)
     if waveform.ndim == 1:
         waveform = windows_lib.repeat(waveform, count)
     return waveform, count, part.labels[index], row
 
 
-def _stack(examples: Iterable[tuple], num_rows: int, shape: tuple[int, ...]) -> Batch:
-    waveforms = np.empty((num_rows, *shape), np.float32)
+def _stack(
+    examples: Iterable[tuple], num_rows: int, shape: tuple[int, ...], dtype: Any = np.float32
+) -> Batch:
+    waveforms = np.empty((num_rows, *shape), dtype)
     scalars = []
     for i, (waveform, *rest) in enumerate(examples):
         waveforms[i] = waveform  # One by one, so that a batch of whole clips is not held twice.

@@ -100,11 +100,17 @@ class Clips:
         Raises:
           UserError: if the row is damaged.
         """
+        return self.int16(row, start, length).astype(np.float32) * self.scale(row)
+
+    def int16(self, row: int, start: int = 0, length: int | None = None) -> np.ndarray:
+        """Return the same samples as they are stored, int16, to be multiplied by `scale(row)`."""
         self.check(row)
         size = self.samples.shape[1] - start if length is None else length
-        piece = self.samples[row, start : start + size]
-        scale = np.float32(self.records[row].scale / FULL_SCALE)
-        return audio.fit(piece.astype(np.float32) * scale, size)
+        return audio.fit(self.samples[row, start : start + size], size)
+
+    def scale(self, row: int) -> np.float32:
+        """Return the factor that makes the samples of a row audio of full scale +-1."""
+        return np.float32(self.records[row].scale / FULL_SCALE)
 
 
 def _unpickle(samples: np.ndarray | tuple, *fields: Any) -> Clips:

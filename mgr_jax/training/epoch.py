@@ -65,7 +65,7 @@ def score_valid(job: Job, state: TrainState) -> np.ndarray:
         return np.zeros((0, len(job.dataset.catalog.labels)))
     predict, part = network_lib.predictor(job.network, state), job.dataset.parts["valid"]
     size = parallel.padded_batch_size(job.config.train.batch_size, job.network.mesh)
-    if job.config.data.on_device:
+    if job.network.on_device:
         local = batches.local_rows(size, jax.process_index(), jax.process_count())
         return resident.score_tracks(predict, part, batch_size=size, window=job.window, local=local)
     return tracks_lib.score_tracks(

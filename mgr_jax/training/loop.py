@@ -71,7 +71,7 @@ def make_job(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) 
         num_classes=num_classes,
         steps_per_epoch=steps_per_epoch,
         class_weights=network_lib.class_weights(config, dataset),
-        store=dataset.clips if config.data.on_device else None,
+        store=resident.chosen_store(config.data.on_device, dataset.clips, mesh),
     )
     return Job(config, dataset, run, network, steps_per_epoch)
 
@@ -181,7 +181,7 @@ def _take_step(job: Job, feed: Feed, state: TrainState, step: int) -> TrainState
 def _open_reader(job: Job, start_step: int) -> Any:
     """Return an iterator over this process's rows of the batches from `start_step` on.
 
-    With `data.on_device` they are windows of the resident clip store, else waveforms.
+    They are windows of the clips on the devices, or waveforms, which travel as int16.
     """
     config, part = job.config, job.dataset.parts["train"]
     common = {
@@ -189,7 +189,7 @@ def _open_reader(job: Job, start_step: int) -> Any:
         "window": job.window,
         "seed": config.train.seed,
     }
-    if config.data.on_device:
+    if job.network.on_device:
         return resident.train_windows(
             resident.make_plan(part, **common),
             start_step=start_step,
@@ -207,4 +207,5 @@ def _open_reader(job: Job, start_step: int) -> Any:
         process_count=jax.process_count(),
         read_threads=config.data.read_threads,
         read_processes=config.data.read_processes,
+        as_int16=True,
     )

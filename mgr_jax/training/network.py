@@ -19,7 +19,7 @@ from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model
 from mgr_jax.models import summary as table
 from mgr_jax.models.layers import settling_momentum
-from mgr_jax.training import objective, optimizer, resident, steps
+from mgr_jax.training import feed, objective, optimizer, resident, steps
 from mgr_jax.training.state import TrainState, create_state
 
 # Share of the initial running averages that may be left at the end of a run.
@@ -35,6 +35,7 @@ class Network:
       init: returns the state before the first step; not compiled.
       shard: this process's rows of a batch -> the global batch that the steps take.
       train_step, predict_step: see `mgr_jax.training.steps`; the state is donated.
+      on_device: the steps take windows of clips on the devices in place of waveforms.
     """
 
     mesh: jax.sharding.Mesh
@@ -42,6 +43,7 @@ class Network:
     shard: Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]
     train_step: steps.TrainStep
     predict_step: steps.PredictStep
+    on_device: bool = False
 
 
 def make_network(
@@ -107,18 +109,29 @@ def make_network(
         class_weights=class_weights,
         axis_name=axis_name,
     )
-    predict_step = steps.make_predict_step(frontend, config.features, model)
+    predict_step = steps.make_predict_step(
+        frontend, config.features, model, precision=config.train.matmul_precision
+    )
     clips, num_shared = None, 0
     if store is not None:
         length = config_lib.window_length(config)
         clips, num_shared = resident.put(store, mesh, window=length, field="data.on_device"), 1
         train_step = _on_windows(train_step, length)
         predict_step = _on_windows(predict_step, length)
+    else:
+        train_step = _from_int16(train_step)
     train_step = adapter.train_step(train_step, mesh, num_shared=num_shared)
     predict_step = adapter.predict_step(predict_step, mesh, num_shared=num_shared)
     if clips is not None:
         train_step, predict_step = _with_clips(train_step, clips), _with_clips(predict_step, clips)
-    return Network(mesh, init, lambda batch: adapter.shard(batch, mesh), train_step, predict_step)
+    return Network(
+        mesh,
+        init,
+        lambda batch: adapter.shard(batch, mesh),
+        train_step,
+        predict_step,
+        on_device=clips is not None,
+    )
 
 
 def momentum_warning(config: config_lib.Config, *, num_steps: int) -> str:
@@ -141,6 +154,11 @@ def momentum_warning(config: config_lib.Config, *, num_steps: int) -> str:
 def _on_windows(step: Callable[..., Any], length: int) -> Callable[..., Any]:
     """Return `step` as a function of windows of `length` samples and the resident clips."""
     return lambda state, windows, clips: step(state, resident.read(clips, windows, length))
+
+
+def _from_int16(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `step` as a function of batches as `feed` sends them."""
+    return lambda state, batch: step(state, feed.to_float32(batch))
 
 
 def _with_clips(step: Callable[..., Any], clips: resident.Resident) -> Callable[..., Any]:

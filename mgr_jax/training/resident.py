@@ -7,6 +7,7 @@ devices slice the windows out of their copy of the store.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import grain
 import jax
@@ -25,8 +26,26 @@ Windows = dict[str, np.ndarray]
 # Samples int16 [N, T], and the factor of each row that makes them audio, float32 [N].
 Resident = tuple[jax.Array, jax.Array]
 
-# Fraction of a device's memory that the clips may take; training needs the rest.
+# Fraction of a device's memory that the clips may take; training needs the rest. Where `auto`
+# chooses, larger batches than now must fit too.
 _MAX_MEMORY_FRACTION = 0.8
+_AUTO_MEMORY_FRACTION = 1 / 3
+
+
+def chosen_store(on_device: str, store: Any, mesh: Mesh) -> Store | None:
+    """Return `store` if `data.on_device` says that it goes to the devices of `mesh`, else None."""
+    if str(on_device) != "auto":
+        return store if str(on_device) == "True" else None
+    samples = store.samples
+    if not isinstance(samples, np.ndarray) or samples.dtype != np.int16:
+        return None  # Arrays, or shards, which may be more than the host's memory holds.
+    limit = _memory(mesh)
+    return store if limit and samples.nbytes <= _AUTO_MEMORY_FRACTION * limit else None
+
+
+def _memory(mesh: Mesh) -> int | None:
+    """Return the bytes of a device's memory that JAX may take; None for a CPU, which has no own."""
+    return (mesh.local_mesh.devices.flat[0].memory_stats() or {}).get("bytes_limit")
 
 
 def put(store: Store, mesh: Mesh, *, window: int, field: str) -> Resident:
@@ -38,8 +57,7 @@ def put(store: Store, mesh: Mesh, *, window: int, field: str) -> Resident:
       UserError: if the clips do not fit a device that reports its memory; names the config's
         `field` that requested them.
     """
-    device = mesh.local_mesh.devices.flat[0]
-    size, limit = store.samples.nbytes, (device.memory_stats() or {}).get("bytes_limit")
+    size, limit = store.samples.nbytes, _memory(mesh)
     if limit and size > _MAX_MEMORY_FRACTION * limit:
         raise UserError(
             f"{field}: the clips take {size / 2**30:.1f} GiB on each device, which has"

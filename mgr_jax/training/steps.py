@@ -1,5 +1,6 @@
 """The train step and the evaluation step, as pure functions of a state and a batch."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -76,9 +77,10 @@ def make_train_step(
             loss = objective.cross_entropy(logits, targets, class_weights).mean()
             return loss, (updates.get("batch_stats", {}), logits)
 
-        (loss, (batch_stats, logits)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
-            state.params
-        )
+        with matmul_precision(config.train.matmul_precision):
+            (loss, (batch_stats, logits)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+                state.params
+            )
         correct = objective.correct(logits, batch["label"]).sum()
         count = jnp.float32(len(logits))
         if axis_name is not None:
@@ -119,24 +121,35 @@ def make_train_step(
 
 
 def make_predict_step(
-    frontend: Frontend, features: config_lib.Features, model: nn.Module
+    frontend: Frontend,
+    features: config_lib.Features,
+    model: nn.Module,
+    *,
+    precision: str = "default",
 ) -> PredictStep:
     """Return the evaluation step: `(variables, batch) -> log-probabilities [B, C]`.
 
     It uses running averages and no dropout. `variables` holds `params`, `batch_stats` and
-    `normalizer` of a `TrainState`.
+    `normalizer` of a `TrainState`; `precision` is `train.matmul_precision`.
     """
 
     def predict_step(variables: Any, batch: dict[str, jax.Array]) -> jax.Array:
-        logits: Any = model.apply(
-            {name: variables[name] for name in ("params", "batch_stats")},
-            frontend(batch["waveform"], variables["normalizer"], batch["num_samples"]),
-            train=False,
-            num_frames=num_frames(features, batch["num_samples"]),
-        )
+        inputs = frontend(batch["waveform"], variables["normalizer"], batch["num_samples"])
+        with matmul_precision(precision):
+            logits: Any = model.apply(
+                {name: variables[name] for name in ("params", "batch_stats")},
+                inputs,
+                train=False,
+                num_frames=num_frames(features, batch["num_samples"]),
+            )
         return jax.nn.log_softmax(logits)
 
     return predict_step
+
+
+def matmul_precision(name: str) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which products are traced: see `train.matmul_precision`."""
+    return contextlib.nullcontext() if name == "default" else jax.default_matmul_precision(name)
 
 
 def _over_devices(tree: Any, count: jax.Array, axis_name: str) -> tuple[Any, jax.Array]:

@@ -52,6 +52,48 @@ def test_train_windows_are_the_batches_of_the_host_bit_by_bit(part):
                 np.testing.assert_array_equal(batch[name], value)
 
 
+class Gpu:
+    """A device with a memory of its own."""
+
+    def __init__(self, memory):
+        self.memory = memory
+
+    def memory_stats(self):
+        return {"bytes_limit": self.memory} if self.memory else None
+
+
+def mesh_of(memory):
+    return type("Mesh", (), {"local_mesh": type("", (), {"devices": np.array([Gpu(memory)])})})()
+
+
+@pytest.mark.parametrize(
+    ("on_device", "memory", "chosen"),
+    [
+        ("auto", 3 * 14_000, True),
+        ("auto", 3 * 14_000 - 3, False),
+        ("auto", None, False),  # A CPU, whose memory the store is in anyway.
+        ("True", None, True),
+        (True, 20_000, True),
+        ("False", 10**9, False),
+    ],
+)
+def test_chosen_store_goes_to_devices_with_three_times_its_memory(part, on_device, memory, chosen):
+    assert part.clips.samples.nbytes == 14_000
+    store = resident.chosen_store(on_device, part.clips, mesh_of(memory))
+    assert store is (part.clips if chosen else None)
+
+
+def test_chosen_store_is_never_one_of_shards_or_arrays(part):
+    class Shards:
+        samples = type("Samples", (), {"nbytes": 1, "dtype": np.dtype(np.int16)})()
+
+    class Arrays:
+        samples = np.zeros((2, 3, 4), np.float32)
+
+    assert resident.chosen_store("auto", Shards(), mesh_of(10**9)) is None
+    assert resident.chosen_store("auto", Arrays(), mesh_of(10**9)) is None
+
+
 def test_train_windows_of_a_process_are_its_rows(part):
     plan = resident.make_plan(part, batch_size=4, window=WINDOW, seed=3)
     parts = [
@@ -99,7 +141,7 @@ def test_put_refuses_clips_that_do_not_fit(part, monkeypatch):
 )
 def test_on_device_is_refused_where_there_are_no_clips(section, field, value):
     config = config_lib.Config()
-    config.data.on_device, config.data.root = True, "x"
+    config.data.on_device, config.data.root = "True", "x"
     setattr(getattr(config, section), field, value)
     config.features.kind = "mfcc_stats" if value == "svm" else "spectrogram"
     with pytest.raises(UserError, match=r"^data\.on_device"):

@@ -118,7 +118,9 @@ def _one_fold(
     frontend = make_frontend(config.features)
     model = make_model(config.model, num_classes=num_classes)  # For evaluation.
     length = config_lib.window_length(config)
-    predict_step = steps.make_predict_step(frontend, config.features, model)
+    predict_step = steps.make_predict_step(
+        frontend, config.features, model, precision=config.train.matmul_precision
+    )
 
     def train_one(state: TrainState, fold: Tree, windows: Tree, clips: Any) -> TrainState:
         num_steps = config.train.num_epochs * fold["steps_per_epoch"]
