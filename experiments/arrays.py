@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     table = to_table(correct, groups)
     print(table)
     if _TABLE.value:
-        command.output_file("table", _TABLE.value).write_text(table + "\n", encoding="utf-8")
+        command.write_output("table", _TABLE.value, table + "\n")
     return 0
 
 

@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     print(audit_text.to_text(report))
     if _JSON.value:
         text = json.dumps(report, indent=1) + "\n"
-        command.output_file("json", _JSON.value).write_text(text, encoding="utf-8")
+        command.write_output("json", _JSON.value, text)
     if _SAVE.value:
         text = split_file.to_text(
             known.readable,

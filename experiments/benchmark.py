@@ -92,8 +92,7 @@ def main(argv: Sequence[str]) -> None:
             continue
         rows += measured
         if JSON.value:  # First, since measuring takes long and can be shown again.
-            path = command.output_file("json", JSON.value)
-            path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+            command.write_output("json", JSON.value, json.dumps(rows, indent=2) + "\n")
         if not SUITE.value:
             print(f"\n## {name}\n")
         print("\n".join(suite.table(measured)), flush=True)

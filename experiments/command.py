@@ -26,6 +26,7 @@ from experiments import flag_errors
 from mgr_jax import config as config_lib
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
+from mgr_jax.files import naming_file
 
 # Exit codes beside 0 and 1, in the convention of shells where there is one.
 INTERRUPTED = 130  # 128 + SIGINT
@@ -97,6 +98,18 @@ def output_file(flag: str, path: str) -> pathlib.Path:
     raise UserError(
         f"--{flag} {path or '(empty)'}: cannot be written ({reason}); give another file"
     )
+
+
+def write_output(flag: str, path: str, text: str) -> None:
+    """Write `text` to the file `path`, the value of a flag.
+
+    Raises:
+      UserError: if it cannot be written.
+      OSError: if the disk is full; it names the file.
+    """
+    file = output_file(flag, path)
+    with naming_file(file):
+        file.write_text(text, encoding="utf-8")
 
 
 def run_other(name: str, *arguments: str) -> None:

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     print(compare_text.to_text(result))
     if _JSON.value:
         text = json.dumps(result, indent=1, allow_nan=False)
-        command.output_file("json", _JSON.value).write_text(text + "\n", encoding="utf-8")
+        command.write_output("json", _JSON.value, text + "\n")
     return 0
 
 

@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
                 output /= "README.md"
             name = _NAME.value or f"{system.config.model.name}-{system.config.data.name}"
             text = card.make_card(system, name=name)
-            command.output_file("output", str(output)).write_text(text, encoding="utf-8")
+            command.write_output("output", str(output), text)
         else:
             writers[_FORMAT.value](output, system)
     except OSError as error:

@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     if _TABLE.value:
         words = [f"--workdir={_WORKDIR.value}", f"--table={_TABLE.value}", *overrides]
         made_by = f"    python -m experiments.systems {shlex.join(words)}"
-        command.output_file("table", _TABLE.value).write_text(f"{table}\n\nMade by\n\n{made_by}\n")
+        command.write_output("table", _TABLE.value, f"{table}\n\nMade by\n\n{made_by}\n")
     return 0
 
 

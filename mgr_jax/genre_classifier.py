@@ -25,7 +25,7 @@ from mgr_jax.data import batches, splits
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.audio import AudioError
 from mgr_jax.errors import UserError
-from mgr_jax.files import csv_text
+from mgr_jax.files import csv_text, write_whole
 from mgr_jax.training import loop, preemption
 
 _MANIFEST = "manifest.csv"
@@ -265,4 +265,4 @@ def _write_manifest(path: pathlib.Path, label_of: dict[str, str]) -> None:
             f"workdir {path.parent}: fitted on other files or labels; use another one, or None for"
             " a temporary folder"
         )
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)

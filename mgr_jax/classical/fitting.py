@@ -67,7 +67,7 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     if config.model.name == "svm":
         print(f"svm       {len(params['components'])} principal components, C = {params['c']:g}")
     lines = "".join(json.dumps(record) + "\n" for record in records)
-    (run.path / "metrics.jsonl").write_text(lines, encoding="utf-8")
+    write_whole(run.path / "metrics.jsonl", lines)
     arrays = io.BytesIO()
     np.savez(arrays, **params)
     (run.path / _FILE).parent.mkdir(exist_ok=True)

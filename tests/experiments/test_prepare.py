@@ -1,6 +1,7 @@
 """Preparing data through the command line."""
 
 import hashlib
+import os
 import shutil
 import signal
 import time
@@ -165,3 +166,17 @@ def test_training_and_evaluation_on_shards_equal_those_on_files(cache, trained, 
         folder = tmp_path / workdir / "eval" / "test"
         predictions.append((folder / "predictions.csv").read_text())
     assert predictions[0] == predictions[1] == predictions[2]
+
+
+def test_prepare_clean_removes_what_was_used_least_recently(cache, tmp_path):
+    store = tmp_path / "clips" / "old" / "clips.int16"
+    store.parent.mkdir(parents=True)
+    store.write_bytes(b"x" * 2_000_000)
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / "new").write_bytes(b"x" * 2_000_000)
+    os.utime(store, (1000, 1000))
+    arguments = (*commands.TINY, "--clean", f"--config.data.cache={tmp_path}")
+    out, _ = commands.run(tmp_path / "other", "prepare", *arguments, "--clean_gb=0.003")
+    assert f"removed   {tmp_path}/clips/old (0.002 GB)" in out
+    assert "clean     1 removed (0.002 GB), 0.002 GB left in" in out
+    assert (tmp_path / "snapshots" / "new").exists() and not store.parent.exists()
