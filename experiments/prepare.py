@@ -136,7 +136,7 @@ def _clean(folder: str) -> int:
     folders = {cache_folder(folder), cache_folder("")}
     removed, left = cache.clean(folders, max_bytes=int(_CLEAN_GB.value * 1e9))
     for entry in removed:
-        if entry.path.is_dir():
+        if entry.path.parent.name in ("clips", "shards"):
             print(f"removed   {entry.path} ({entry.num_bytes / 1e9:.3f} GB)")
     freed = sum(entry.num_bytes for entry in removed) / 1e9
     where = " and ".join(map(str, sorted(folders)))
