@@ -14,6 +14,7 @@ _NOT_LOADED = "Configuration is not available because of an earlier failure to l
 _MISSING = re.compile(r"flag --([\w.]+)=None: Flag --\S+ must have a value other than None")
 _ORDER = re.compile(r"Found (--\S+) in argv before a value for --config was specified")
 _VALUE = re.compile(r"flag --([\w.]+)=(.*?): (.*)", re.DOTALL)
+_FIELD = re.compile(r"Field |lookup: ")
 _NO_VARIANT = "get_config() takes 0 positional arguments"
 _KINDS = {
     "invalid literal for int()": "it must be a whole number",
@@ -26,7 +27,7 @@ def describe(error: Exception) -> str:
     """Return what is wrong with the flags, from what absl, ml_collections or a config raised."""
     if isinstance(error, flags.UnrecognizedFlagError):
         return _unknown_flag(error.flagname)
-    if isinstance(error, KeyError):
+    if isinstance(error, KeyError) and _FIELD.search(str(error.args[:1])):
         return unknown_field(error)
     if isinstance(error, UserError):
         return f"--config: {error}"

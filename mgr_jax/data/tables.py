@@ -47,8 +47,8 @@ class Table:
         """Raise `ValueError`, which names the columns and the delimiter, if a column is missing."""
         missing = sorted(set(columns) - set(self.names))
         if missing:
-            columns = describe(self.names, self.delimiter)
-            raise ValueError(f"column {missing[0]!r} is missing; {columns}")
+            shown = describe(self.names, self.delimiter)
+            raise ValueError(f"column {missing[0]!r} is missing; {shown}")
 
 
 def read_table(path: str | os.PathLike, *, known: Iterable[str] = (), fill: bool = False) -> Table:
@@ -93,6 +93,8 @@ def describe(names: Sequence[str], delimiter: str) -> str:
     if not any(names):
         return "the file is empty"
     shown = [printable(name)[:40] for name in names[:_SHOWN]]
+    if len(names) == 1:
+        return f"its only column is {shown[0]!r}"
     more = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
     between = _DELIMITERS.get(delimiter, repr(delimiter))
     return f"its columns, separated by {between}, are {', '.join(map(repr, shown))}{more}"

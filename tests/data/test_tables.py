@@ -96,7 +96,7 @@ def test_read_table_names_what_it_cannot_read(tmp_path, content, reason):
     [
         ("file,genre\na,b\n", "its columns, separated by commas, are 'file', 'genre'"),
         ("file;genre\na;b\n", "its columns, separated by semicolons, are 'file', 'genre'"),
-        ("path genre\na b\n", "are 'path genre'"),
+        ("path genre\na b\n", "its only column is 'path genre'"),
         ("a\x1b[2J\tb\n1\t2\n", r"separated by tabs, are 'a\\x1b[2j', 'b'"),
         ("", "the file is empty"),
         (",".join("abcdefghijklmnop"), "and 4 more"),
