@@ -1,9 +1,11 @@
 """The GPUs of a machine and the share of a process, from the variables that clusters set."""
 
+import jax
 import pytest
 
 from mgr_jax import gpus
 from mgr_jax.errors import UserError
+from mgr_jax.training import processes
 
 
 def slurm_step(tasks_per_node, nodes=2, **more):
@@ -129,3 +131,22 @@ def test_count_visible_counts_what_the_driver_lists(tmp_path, monkeypatch):
     assert gpus.count_visible({}) == 2
     tool.write_text("#!/bin/sh\necho no driver\nexit 9\n")
     assert gpus.count_visible({}) == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3", "SLURM_STEP_TASKS_PER_NODE": "1"}, [0, 1, 2, 3]),
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3", "SLURM_STEP_TASKS_PER_NODE": "4"}, [3]),
+        ({"CUDA_VISIBLE_DEVICES": "3", "SLURM_STEP_TASKS_PER_NODE": "4"}, [0]),
+        ({"CUDA_VISIBLE_DEVICES": "", "SLURM_STEP_TASKS_PER_NODE": "4"}, None),
+    ],
+)
+def test_initialize_passes_the_gpus_of_the_task_to_jax(monkeypatch, environment, expected):
+    given = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **_: given.extend(args))
+    tasks = int(environment["SLURM_STEP_TASKS_PER_NODE"])
+    for name, value in (environment | {"SLURM_LOCALID": str(tasks - 1)}).items():
+        monkeypatch.setenv(name, value)
+    processes.initialize()
+    assert given == [None, None, None, expected]

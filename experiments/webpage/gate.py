@@ -6,12 +6,12 @@ sites, and more uploads than the disk shall hold; and it ends requests that stal
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import re
+import sys
 from typing import Any
 
 from python_multipart.multipart import parse_options_header
@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 
 from experiments.webpage import uploads
 from experiments.webpage.access import Access
+from mgr_jax.escape import printable
 
 # Bytes of a request other than an upload, and of an upload beside its file.
 MAX_BODY = 1 << 16
@@ -76,8 +77,13 @@ class Gate:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            with contextlib.suppress(ClientDisconnect):  # Nobody is there to be answered.
+            try:
                 await self._answer(scope, receive, _with_headers(send))
+            except ClientDisconnect:  # Nobody is there to be answered.
+                pass
+            except Exception as error:  # The application has answered that it failed.
+                line = f"{scope['method']} {scope['path'][:100]}: {type(error).__name__}: {error}"
+                print(f"failed    {printable(line)[:300]}", file=sys.stderr, flush=True)
 
     async def _answer(self, scope, receive, send) -> None:
         request, path, method = HTTPConnection(scope), scope["path"], scope["method"]
@@ -166,9 +172,13 @@ class Gate:
             return False
 
     def _is_harmless(self, body: bytes) -> bool:
+        """Return whether a request is an object whose data are uploads, or nothing, alone."""
         try:
-            return all(self._is_upload(name) for name in _paths(json.loads(body or b"{}")))
-        except (ValueError, RecursionError):
+            content = json.loads(body)
+            songs = [item for item in content.get("data") or [] if item is not None]
+            named = all(isinstance(song, dict) and "path" in song for song in songs)
+            return named and all(self._is_upload(name) for name in _paths(content))
+        except (ValueError, RecursionError, AttributeError, TypeError):
             return False
 
 
@@ -214,7 +224,7 @@ def _paths(value: Any):
     """Yield every file that a request names, at any depth; "/" for a path that is no string."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key == "path" and item is not None:
+            if key == "path":
                 yield item if isinstance(item, str) else "/"
             else:
                 yield from _paths(item)

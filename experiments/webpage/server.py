@@ -104,17 +104,23 @@ async def _clean(page: gradio.Blocks, folder: pathlib.Path, *, partial_age: floa
 
 
 async def _close_silent(server: uvicorn.Server, seconds: float) -> None:
-    """Close connections on which no request is answered and none arrives for so many seconds.
+    """Close connections on which nothing has happened for so many seconds, but for slow answers.
 
-    The server itself waits without end for the rest of a request's head.
+    The server itself waits without end for the rest of a request's head, and for a client that
+    does not read its answer.
     """
-    loop = asyncio.get_running_loop()
-    idle_since = weakref.WeakKeyDictionary()
+    now = asyncio.get_running_loop().time
+    silent = weakref.WeakKeyDictionary()  # Connection -> since when, and bytes left to send.
     while True:
         await asyncio.sleep(seconds / 4)
         for connection in list(server.server_state.connections):
             cycle = getattr(connection, "cycle", None)
-            if cycle is not None and not cycle.response_complete:
-                idle_since.pop(connection, None)
-            elif loop.time() - idle_since.setdefault(connection, loop.time()) > seconds:
-                connection.transport.close()
+            unsent = connection.transport.get_write_buffer_size()
+            is_answered = cycle is not None and not cycle.response_complete
+            since, before = silent.get(connection, (now(), unsent))
+            if (is_answered and not unsent) or unsent != before:
+                silent.pop(connection, None)
+            elif now() - since > seconds:
+                connection.transport.abort()
+            else:
+                silent[connection] = since, unsent

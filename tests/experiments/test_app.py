@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -79,8 +80,9 @@ def _server(cache, trained, tmp_path_factory):
         yield address, folder
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        _, err = process.communicate(timeout=30)
     assert process.returncode == 0
+    assert "Traceback" not in err, err
     assert not list(folder.glob("mgr_jax_app_*")), "uploads are left behind"
     assert not (folder / "network.log").exists(), (folder / "network.log").read_text()
 
@@ -490,6 +492,44 @@ def test_cleaning_goes_on_after_an_error(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(server, "_CLEAN_SECONDS", 0.01)
     asyncio.run(asyncio.wait_for(clean(), 10))
     assert "IsADirectoryError: a folder" in capsys.readouterr().err
+
+
+def test_connections_on_which_nothing_happens_are_closed():
+    from experiments.webpage import server
+
+    class Connection:
+        def __init__(self, *unsent, cycle=None):
+            self.cycle, self.transport, self.closed = cycle, self, False
+            self.unsent = itertools.chain(unsent[:-1], itertools.repeat(unsent[-1]))
+
+        def get_write_buffer_size(self):
+            return next(self.unsent)
+
+        def abort(self):
+            self.closed = True
+
+    busy = types.SimpleNamespace(response_complete=False)
+    done = types.SimpleNamespace(response_complete=True)
+    kept = [
+        Connection(0, cycle=busy),  # It computes, or has nothing to tell.
+        Connection(*range(9, 999), cycle=busy),  # The client reads, slowly.
+    ]
+    closed = [
+        Connection(0),  # Half a head.
+        Connection(0, cycle=done),  # Half the head of a second request.
+        Connection(9, 8, 7, cycle=busy),  # The client has stopped reading.
+    ]
+    state = types.SimpleNamespace(connections={*kept, *closed})
+
+    async def watch():
+        task = asyncio.create_task(
+            server._close_silent(types.SimpleNamespace(server_state=state), 0.05)
+        )
+        await asyncio.sleep(0.3)
+        task.cancel()
+
+    asyncio.run(watch())
+    assert [c.closed for c in kept] == [False] * 2 and [c.closed for c in closed] == [True] * 3
 
 
 def test_app_names_what_is_wrong_in_one_line(cache, trained, server, tmp_path):

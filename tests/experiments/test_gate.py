@@ -224,6 +224,29 @@ def test_gate_ends_requests_that_stall_or_drip(tmp_path):
     assert upload(gate, slow, pause=0.01)[0] == 200
 
 
+@pytest.mark.parametrize(
+    "body",
+    ["", "[]", "null", '{"data": 3}', '{"data": ["song.wav"]}', '{"data": [{"url": "http://a"}]}',
+     '{"data": [{"path": null, "url": "http://a"}]}', '{"data": [[{"path": "a"}]]}', "[" * 9999],
+)  # fmt: skip
+def test_gate_passes_requests_about_uploads_or_nothing(tmp_path, body):
+    gate = make_gate(tmp_path)
+    assert call(gate, "/gradio_api/queue/join", chunks=[body.encode()])[0] == 403
+    for nothing in (b"{}", b'{"data": [null]}'):
+        assert call(gate, "/gradio_api/queue/join", chunks=[nothing])[0] == 200
+
+
+def test_gate_prints_one_line_for_a_failure_of_the_application(tmp_path, capsys):
+    async def fails(scope, receive, send):
+        raise OSError("line 1\n\x1b[31mline 2" + "x" * 999)
+
+    with pytest.raises(IndexError):  # The application has not answered.
+        call(make_gate(tmp_path, inside=fails), "/config")
+    err = capsys.readouterr().err
+    assert err.startswith("failed    GET /config: OSError: line 1") and err.count("\n") == 1
+    assert "\x1b" not in err and len(err) < 400
+
+
 def test_gate_shows_nothing_that_the_page_does_not_need(tmp_path):
     for path in ("/gradio_api/info", "/docs", "/gradio_api/proxy=http://a", "http://a/", "/a\nb"):
         assert call(make_gate(tmp_path), path)[0] == 404

@@ -55,6 +55,13 @@ def test_song_is_text_whatever_labels_and_names_hold():
     assert "&lt;b&gt;.wav" in text and "The file is truncated." in text
 
 
+def test_escape_leaves_no_character_that_controls_or_reorders_text():
+    hostile = "a\x1b[31m\x00\n\u202egnp.exe\u2066\ufeff<&\"'"
+    shown = answer.escape(hostile)
+    assert shown.isprintable() and not set("<>\"'\u202e") & set(shown)
+    assert answer.escape("日本語 é 👩\u200d🎤") == "日本語 é 👩\u200d🎤"
+
+
 def test_song_says_in_words_whether_it_is_certain():
     assert "This sounds like" in song(prediction())
     assert "Uncertain: perhaps" in song(prediction(uncertain=True))

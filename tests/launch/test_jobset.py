@@ -1,6 +1,8 @@
 """The JobSet for Kubernetes, against the schemas of Kubernetes and of JobSet, without a cluster."""
 
+import copy
 import pathlib
+import re
 
 import jsonschema
 import kubernetes_validate
@@ -135,3 +137,20 @@ def test_jobset_overrides_fields_that_the_config_has(job):
             values = getattr(config, section)
             setattr(values, field, type(getattr(values, field))(value))
     config_lib.validate(config)
+
+
+def test_jobset_for_gpus_as_the_readme_changes_it(job):
+    """The variables of the README, for the hosts of this job, which then is valid for GPUs."""
+    text = (LAUNCH / "README.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    job = copy.deepcopy(job)
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    container |= yaml.safe_load(block) | {"resources": {"limits": {"nvidia.com/gpu": 8}}}
+    pod["nodeSelector"] = {"cloud.google.com/gke-accelerator": "nvidia-h100-80gb"}
+    _check_job(job)
+    values = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert values["JAX_NUM_PROCESSES"] == str(job["parallelism"])
+    # JobSet, job, number of the job, number of the pod; then the name of its service.
+    assert values["JAX_COORDINATOR_ADDRESS"].startswith("mgr-jax-train-0-0.mgr-jax:")
+    assert "JAX_PROCESS_ID" in values
