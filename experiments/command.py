@@ -125,9 +125,11 @@ def run_other(name: str, *arguments: str) -> None:
 
 def define_config() -> flags.FlagHolder:
     """Define the required flag `--config=FILE.py`, with overrides like `--config.data.root=DIR`."""
-    holder = config_flags.DEFINE_config_file(
-        "config", None, "Python file with get_config(); --config.SECTION.FIELD=VALUE overrides it."
-    )
+    text = "Python file with get_config(); --config.SECTION.FIELD=VALUE overrides it."
+    try:
+        holder = config_flags.DEFINE_config_file("config", None, text)
+    except flags.Error as error:  # Of a file of flags, which is read here.
+        _fail(flag_errors.describe(error))
     flags.mark_flag_as_required("config")
     _show_in_help("config")
     return holder
@@ -178,8 +180,8 @@ def define_overrides() -> flags.FlagHolder:
         holder = config_flags.DEFINE_config_dataclass("config", config_lib.Config())
         _show_in_help("config")
         return holder
-    except KeyError as error:
-        _fail(flag_errors.unknown_field(error))
+    except Exception as error:  # The overrides are parsed here.
+        _fail(flag_errors.misnamed(sys.argv[1:]) or flag_errors.describe(error))
 
 
 def override_values(holder: flags.FlagHolder) -> dict[str, Any]:
@@ -289,6 +291,8 @@ def _report_thread(args: threading.ExceptHookArgs) -> None:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
+    if problem := flag_errors.misnamed(argv[1:]):
+        _fail(problem)
     try:
         return flags.FLAGS(argv)
     except Exception as error:  # The user's config file may raise anything.

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import re
+from collections.abc import Iterable
 
 from absl import flags
 
@@ -21,6 +22,19 @@ _KINDS = {
     "could not convert string to float": "it must be a number",
     "Non-boolean argument": "it must be true or false",
 }
+
+
+# A name that is empty, ends in a dot, or has more than a section and a field.
+_NO_NAME = re.compile(r"--?config\.([^=]*\.)?(=|$)|--?config\.[^.=\[]*\.[^.=\[]*\.")
+
+
+def misnamed(arguments: Iterable[str]) -> str:
+    """Return what is wrong with the first `--config.*` that names no section and field, or ""."""
+    for argument in arguments:
+        if _NO_NAME.match(argument):
+            name = argument.partition("=")[0]
+            return f"{name}: is no field; write --config.SECTION.FIELD=VALUE; see --help"
+    return ""
 
 
 def describe(error: Exception) -> str:
@@ -44,8 +58,9 @@ def describe(error: Exception) -> str:
         name, given, why = value.groups()
         why = next((text for start, text in _KINDS.items() if start in why), why)
         return f"--{name} is {given!r}; {why}; see --help"
-    if isinstance(error, flags.Error) and _NOT_LOADED not in str(error):
-        return f"{reason}; see --help"
+    is_flag = isinstance(error, flags.Error) or "does not take an argument" in reason
+    if is_flag and _NOT_LOADED not in str(error):
+        return f"{reason.removeprefix('ValueError: ').removeprefix('ERROR:: ')}; see --help"
     return f"--config: {reason}; give a file whose get_config() returns a Config"
 
 

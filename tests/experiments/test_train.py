@@ -114,6 +114,9 @@ def test_train_refuses_the_workdir_of_another_config(cache, trained):
         ("--config=experiments/configs/bbnn.py:nothing", "--config: this file has no variants"),
         ("--config=experiments/configs/cnn.py:nothing", "variant 'nothing' is unknown; use 'fast'"),
         ("--config=README.md", "--config: SyntaxError"),
+        ("--config.data.=1", "--config.data.: is no field; write --config.SECTION.FIELD=VALUE"),
+        ("--config.data.root.x=1", "--config.data.root.x: is no field"),
+        ("--flagfile=/proc/nothing", "Unable to open flagfile"),
     ],
 )
 def test_train_names_what_is_wrong_in_one_line(cache, tmp_path, argument, words):
@@ -132,6 +135,24 @@ def test_train_names_what_is_wrong_in_one_line(cache, tmp_path, argument, words)
 )
 def test_train_names_what_is_missing(cache, arguments, words):
     assert words in commands.fails(cache, "train", *arguments)
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(500, marks=pytest.mark.slow)])
+def test_train_with_mutated_flags_is_one_line(cache, tmp_path, count):
+    generator = random.Random(0)
+    for _ in range(count):
+        arguments = list(commands.TINY)
+        for _ in range(generator.randint(1, 3)):
+            at = generator.randrange(len(arguments))
+            text = arguments[at]
+            place = generator.randrange(len(text) + 1)
+            piece = generator.choice(["", *"-.=x'[, é", "\x1b", "no"])
+            arguments[at] = text[:place] + piece + text[place + generator.randint(0, 2) :]
+        # Refused after all other flags.
+        arguments += [f"--workdir={tmp_path / 'w'}", "--profile=5:5"]
+        line = commands.fails(cache, "train", *arguments)
+        assert line.isprintable() and len(line) < 1000, arguments
+        assert not (tmp_path / "w").exists()
 
 
 @pytest.mark.e2e
