@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import datetime
 import errno
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -105,6 +106,7 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
         write_whole(folder / "split.csv", splits.to_csv(split))
         write_whole(folder / "split.json", json.dumps(splits.to_json(split), indent=1))
         write_whole(folder / _CONTENT, json.dumps(dict(catalog.content), indent=1))
+        record["digest"] = _digest(record)
         write_whole(folder / "config.json", json.dumps(record, indent=1))
     except OSError as error:
         raise _not_writable(path, error) from error
@@ -155,6 +157,8 @@ def load(path: str) -> Run:
     for field in ("config", "labels", "data_hash", "split_hash"):
         if field not in record:
             raise UserError(f"{folder / 'config.json'}: field {field!r} is missing; train anew")
+    if record.get("digest", _digest(record)) != _digest(record):  # Early versions wrote none.
+        raise UserError(f"{folder / 'config.json'}: was changed or damaged; restore it or train anew")
     labels = record["labels"]
     if not isinstance(labels, list) or not all(
         isinstance(label, str) and label == printable(label) for label in labels
@@ -225,6 +229,12 @@ def changed_tracks(run: Run, catalog: Catalog) -> list[str]:
     except UserError:  # A run of an earlier version.
         return []
     return [name for name, now in catalog.content.items() if known.get(name, now) != now]
+
+
+def _digest(record: dict[str, Any]) -> str:
+    """Return the SHA-256 of a record without its digest."""
+    values = {name: value for name, value in record.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def set_status(path: pathlib.Path, status: str) -> None:

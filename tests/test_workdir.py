@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pathlib
+import random
 import shutil
 import socket
 import subprocess
@@ -51,8 +52,29 @@ def path(tmp_path):
 
 
 def _edit(path, **fields):
+    """Change the record, which has no digest then, as those of early versions."""
     file = pathlib.Path(path, "config.json")
-    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+    record = json.loads(file.read_text()) | fields
+    record.pop("digest", None)
+    file.write_text(json.dumps(record))
+
+
+def test_create_refuses_other_audio_under_the_same_names(tmp_path):
+    tracks, split = _data()
+    content = {track.id: f"hash of {track.id}" for track in tracks.tracks}
+    tracks = dataclasses.replace(tracks, content=content)
+    run = workdir.create(str(tmp_path), _config(), tracks, split)
+    assert workdir.create(str(tmp_path), _config(), tracks, split) == run
+    assert workdir.changed_tracks(run, tracks) == []
+    other = dataclasses.replace(tracks, content=content | {"rock.1": "another"})
+    assert other.hash() != tracks.hash()
+    assert workdir.changed_tracks(run, other) == ["rock.1"]
+    message = _refused(workdir.create, str(tmp_path), _config(), other, split)
+    assert "the audio of rock.1 was another when it was made" in message
+    (tmp_path / "content.json").unlink()  # As in a run of an earlier version.
+    assert workdir.changed_tracks(run, other) == []
+    message = _refused(workdir.create, str(tmp_path), _config(), other, split)
+    assert "made with other tracks than data.root gives now" in message
 
 
 def test_create_writes_what_a_number_is_checked_by(tmp_path):
@@ -229,6 +251,18 @@ def test_create_names_a_folder_that_is_not_ours(tmp_path_factory):
     assert [line.split("run: ")[1] for line in done.stdout.splitlines()] == [
         "cannot be written (Permission denied); choose another folder"
     ] * 2
+
+
+def test_load_refuses_each_of_200_flipped_bits(path):
+    file = pathlib.Path(path, "config.json")
+    content, generator = file.read_bytes(), random.Random(0)
+    for _ in range(200):
+        damaged, bit = bytearray(content), generator.randrange(8 * len(content))
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
+        assert str(file) in _refused(workdir.load, path)
+    file.write_bytes(content)
+    assert workdir.load(path).config == _config()
 
 
 def test_hold_names_the_holder_until_it_lets_go(tmp_path):
