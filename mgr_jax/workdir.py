@@ -158,7 +158,7 @@ def load(path: str) -> Run:
         if field not in record:
             raise UserError(f"{folder / 'config.json'}: field {field!r} is missing; train anew")
     if record.get("digest", _digest(record)) != _digest(record):  # Early versions wrote none.
-        raise UserError(f"{folder / 'config.json'}: was changed or damaged; restore it or train anew")
+        raise UserError(f"{folder / 'config.json'}: was changed; restore it or train anew")
     labels = record["labels"]
     if not isinstance(labels, list) or not all(
         isinstance(label, str) and label == printable(label) for label in labels
