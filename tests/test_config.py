@@ -138,6 +138,13 @@ def test_validate_refuses_a_window_longer_than_the_clip():
     assert "longer than a clip of 1 s" in message
 
 
+def test_validate_refuses_a_covariance_of_less_than_two_frames():
+    fields = {"features.kind": "mfcc_stats", "model.name": "logistic", "data.clip_samples": 1000}
+    assert config_lib.validate(config_with(**fields, **{"features.hop_length": 1000}))
+    message = _refused(**fields, **{"features.hop_length": 1001})
+    assert "gives 1000 samples, below two frames, which a covariance needs" in message
+
+
 def test_validate_refuses_bands_out_of_range():
     assert _refused(**{"features.fmin": 500.0, "features.fmax": 500.0}) == (
         "features.fmin is 500.0; it must be below features.fmax"

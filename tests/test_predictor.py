@@ -1,5 +1,6 @@
 """From a workdir to probabilities, in one process."""
 
+import io
 import subprocess
 import sys
 
@@ -98,6 +99,38 @@ def test_predict_of_a_short_file_is_a_padded_window(trained, tmp_path):
     prediction = loaded.predict(tmp_path / "short.wav")
     assert prediction.windows.shape == (1, 10)
     assert prediction.duration_seconds == pytest.approx(500 / 22_050)
+
+
+@pytest.mark.parametrize("length", [1, 100])
+def test_predict_is_uncertain_of_less_than_a_frame(trained, tmp_path, length):
+    _, loaded = trained
+    soundfile.write(tmp_path / "tiny.wav", np.full(length, 0.3), 22_050)
+    prediction = loaded.predict(tmp_path / "tiny.wav")
+    assert prediction.uncertain
+    assert prediction.note == f"{length} samples at 22050 Hz, less than a frame of 2048"
+
+
+def test_predict_takes_an_open_file_and_names_one_that_is_missing(trained, tmp_path):
+    _, loaded = trained
+    soundfile.write(tmp_path / "song.wav", _noise(30_000), 22_050)
+    of_file = loaded.predict(tmp_path / "song.wav")
+    of_bytes = loaded.predict(io.BytesIO((tmp_path / "song.wav").read_bytes()))
+    np.testing.assert_array_equal(of_bytes.windows, of_file.windows)
+    with pytest.raises(AudioError, match=r"^nofile: cannot be decoded \(No such file"):
+        loaded.predict("nofile")
+
+
+def test_predict_of_a_waveform_of_another_scale_has_a_note_or_the_same_answer(trained):
+    _, loaded = trained
+    waveform = _noise(30_000)
+    expected = loaded.predict(waveform, 22_050)
+    narrow = loaded.predict(np.rint(waveform * 2**15).astype(np.int32), 22_050)
+    np.testing.assert_allclose(narrow.windows, expected.windows, atol=1e-3)
+    assert narrow.note.endswith("taken for samples of 16 bits")
+    assert loaded.predict(waveform * 2**15, 22_050).note.startswith("its samples reach")
+    for wrong in (np.stack([waveform] * 2), waveform[None]):
+        with pytest.raises(ValueError, match=r"\[T, channels\]"):
+            loaded.predict(wrong, 22_050)
 
 
 def test_predict_files_keeps_the_order_and_goes_on_after_a_bad_file(trained, tmp_path):

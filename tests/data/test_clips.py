@@ -176,6 +176,71 @@ def test_open_clips_skips_progress_lines_that_are_damaged(tmp_path):
     np.testing.assert_array_equal(store.samples, expected)
 
 
+def _flip(data):
+    data[5] ^= 64
+
+
+def _clear(data):
+    data[: LENGTH * 2] = bytes(LENGTH * 2)
+
+
+def _exchange(data):
+    row = LENGTH * 2
+    data[:row], data[row : 2 * row] = data[row : 2 * row], data[:row]
+
+
+@pytest.mark.parametrize("damage", [_flip, _clear, _exchange])
+def test_waveform_refuses_a_clip_that_is_not_as_it_was_decoded(tmp_path, damage):
+    catalog = write_tracks(tmp_path / "tracks", 3)
+    store = open_store(catalog, tmp_path / "cache")
+    path = store.folder / "clips.int16"
+    data = bytearray(path.read_bytes())
+    damage(data)
+    path.write_bytes(data)
+    store = open_store(catalog, tmp_path / "cache")
+    with pytest.raises(UserError, match=r"the clip of 00.wav is damaged; delete this folder"):
+        store.waveform(0, 3000, 10)
+    assert store.waveform(2).any()
+    assert "00.wav: its clip in" in store.find_faults(catalog)[0]
+    with pytest.raises(UserError):
+        store.check_all()
+
+
+def test_open_clips_makes_a_store_anew_whose_records_were_changed(tmp_path):
+    catalog = write_tracks(tmp_path / "tracks", 3)
+    first = open_store(catalog, tmp_path / "cache")
+    values = json.loads(_facts(first).read_text())
+    values["records"][0]["scale"] = 2.0
+    _facts(first).write_text(json.dumps(values))
+    assert_same(open_store(catalog, tmp_path / "cache"), first)
+    values["records"].reverse()
+    _facts(first).write_text(json.dumps(values))
+    assert_same(open_store(catalog, tmp_path / "cache"), first)
+
+
+def test_find_faults_names_a_file_of_the_same_size_and_date_with_other_content(tmp_path):
+    catalog = write_tracks(tmp_path / "tracks", 3)
+    first = open_store(catalog, tmp_path / "cache")
+    assert first.find_faults(catalog) == []
+    path, other = (tmp_path / "tracks" / name for name in ("01.wav", "02.wav"))
+    times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    path.write_bytes(other.read_bytes())
+    os.utime(path, ns=times)
+    store = open_store(catalog, tmp_path / "cache")
+    assert store.folder == first.folder
+    assert store.find_faults(catalog) == [f"{path}: has other content than when it was decoded"]
+
+
+def test_content_is_that_of_the_files(tmp_path):
+    catalog = write_tracks(tmp_path / "tracks", 2)
+    content = open_store(catalog, tmp_path / "cache").content()
+    os.utime(catalog.tracks[0].path, (1, 1))
+    assert open_store(catalog, tmp_path / "cache").content() == content
+    soundfile.write(catalog.tracks[1].path, np.full(LENGTH, 0.25), RATE)
+    changed = open_store(catalog, tmp_path / "cache").content()
+    assert changed["00.wav"] == content["00.wav"] and changed["01.wav"] != content["01.wav"]
+
+
 @pytest.mark.parametrize("below", ["file/cache", "file"])
 def test_open_clips_names_a_cache_that_cannot_be_written(tmp_path, below):
     catalog = write_tracks(tmp_path / "tracks", 1)

@@ -1,6 +1,8 @@
 """Decoding in separate processes, which may crash, hang or run out of memory."""
 
+import io
 import os
+import pathlib
 import signal
 import sys
 
@@ -85,6 +87,23 @@ def test_read_takes_any_name(pool, tmp_path, name):
     (path,) = _write(tmp_path, name)
     results = [_join(blocks) for _, blocks in pool.read([path], sample_rate=8000)]
     assert [(waveform.size, note) for waveform, note in results] == [(8000, "")]
+
+
+def test_read_source_takes_open_files_and_notes_of_waveforms(pool, tmp_path):
+    (path,) = _write(tmp_path, "a.wav")
+    expected, _ = audio.decode(path, sample_rate=8000)
+    for source in (io.BytesIO(pathlib.Path(path).read_bytes()), open(path, "rb")):  # noqa: SIM115
+        with source:
+            ((name, result),) = [
+                (name, _join(blocks))
+                for name, blocks in pool.read_source(source, None, sample_rate=8000)
+            ]
+        assert name == ""
+        np.testing.assert_array_equal(result[0], expected)
+    with open(path, encoding="latin-1") as text, pytest.raises(ValueError, match="as binary"):
+        list(pool.read_source(text, None, sample_rate=8000))
+    ((_, blocks),) = pool.read_source(2.0**15 * expected, 8000, sample_rate=8000)
+    assert _join(blocks)[1].startswith("its samples reach")
 
 
 def test_read_continues_after_a_file_that_is_not_read_to_its_end(pool, tmp_path):

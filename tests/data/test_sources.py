@@ -127,6 +127,13 @@ def test_folder_is_the_same_in_any_order_of_creation_and_place(tmp_path):
     assert dataclasses.replace(one, tracks=(relabelled, *one.tracks[1:])).hash() != one.hash()
 
 
+def test_folder_takes_what_ffmpeg_reads_and_names_what_it_leaves_out(tmp_path):
+    _touch(tmp_path, "a/1.m4a", "a/2.MP2", "b/1.webm", "b/2.wma", "b/3.aac", "b/4.doc", "b/5.raw")
+    catalog = _make(tmp_path)
+    assert _ids(catalog) == ["a/1.m4a", "a/2.MP2", "b/1.webm", "b/2.wma", "b/3.aac"]
+    assert dict(catalog.skipped) == {"not audio (.doc)": 1, "not audio (.raw)": 1}
+
+
 def test_folder_skips_and_counts_other_files(tmp_path):
     _touch(tmp_path, "a/1.wav", "b/1.wav", "a/._1.wav", "a/cover.jpg", "loose.wav", "readme.txt")
     _touch(tmp_path, ".hidden/1.wav", "a/.trash/2.wav", "a/x.wav.part")

@@ -9,7 +9,7 @@ def test_export_writes_stablehlo(cache, trained, tmp_path):
         cache, "export", f"--workdir={trained}", "--format=stablehlo", f"--output={output}"
     )
     names = sorted(path.name for path in output.iterdir())
-    assert names == ["model.json", "model.stablehlo", "run.py"]
+    assert names == ["decoding", "model.json", "model.stablehlo", "run.py"]
 
 
 def test_export_names_what_is_wrong_in_one_line(cache, trained, tmp_path):

@@ -87,6 +87,19 @@ def test_prepare_writes_wavs_that_the_folder_reader_takes(cache, root, tmp_path)
     assert "6 of 6 tracks" in out
 
 
+@pytest.mark.e2e
+def test_prepare_check_names_a_file_that_was_replaced(cache, root):
+    arguments = (*CONFIG, "--config.data.name=gtzan", f"--config.data.root={root}", "--check")
+    out, _ = commands.run(cache, "prepare", *arguments)
+    assert "check     7 file(s) and clips, 0 fault(s)" in out
+    path, other = sorted(root.rglob("blues.*.wav"))[:2]
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_bytes(other.read_bytes())
+    os.utime(path, ns=times)
+    out, _ = commands.run(cache, "prepare", *arguments, code=1)
+    assert f"fault     {path}: has other content than when it was decoded" in out
+
+
 def _is_refused(cache, message, *arguments):
     assert message in commands.fails(cache, "prepare", *CONFIG, *arguments)
 

@@ -86,6 +86,17 @@ def _rewrite(path, edit):
         (lambda c, t: c.update(facts=None), "protocol"),
         (lambda c, t: c.update(temperature=-1), "temperature"),
         (lambda c, t: c["config"]["features"].update(n_fft=1 << 30), "n_fft"),
+        (lambda c, t: c["config"]["features"].update(n_fft=1 << 17), "n_fft"),
+        (lambda c, t: c["config"]["features"].update(n_mels=4096), "n_mels"),
+        (lambda c, t: c["config"]["features"].update(n_fft=65536, n_mels=2048), "filter bank"),
+        (lambda c, t: c["config"]["features"].update(hop_length=1), "hop_length"),
+        (
+            lambda c, t: c["config"].update(
+                data=c["config"]["data"] | {"clip_seconds": 600.0, "window_seconds": 600.0},
+                features=c["config"]["features"] | {"n_fft": 65536, "hop_length": 64},
+            ),
+            "too many values of a window",
+        ),
         (lambda c, t: c["config"]["model"].update(num_modules=10**9), "more layers"),
         (lambda c, t: c["config"]["data"].update(clip_samples=2**30, window_seconds=0), "window"),
         (lambda c, t: c["config"]["model"].update(name="os"), "model.name"),

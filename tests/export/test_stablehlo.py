@@ -13,6 +13,7 @@ import soundfile
 from jax import export
 
 from mgr_jax import pretrained
+from mgr_jax.data import audio
 from mgr_jax.errors import UserError
 from mgr_jax.export import bundle, contract, run_exported, stablehlo
 from mgr_jax.predictor import make_predictor
@@ -53,27 +54,63 @@ def test_export_gives_the_probabilities_of_the_system(tmp_path, name, fields):
     np.testing.assert_allclose(np.asarray(actual), expected, atol=1e-5)
 
 
-@pytest.mark.e2e
-def test_run_script_works_without_this_package(tmp_path):
-    system = trained.make_system("logistic")
-    stablehlo.write(tmp_path / "out", system)
-    soundfile.write(tmp_path / "song.wav", trained.noise(30_000), 16_000, subtype="FLOAT")
+def _run_script(folder, *songs):
+    """Run `run.py` on each song in a process without this package; return what it printed."""
     script = (
-        "import runpy, sys; sys.modules['mgr_jax'] = None; sys.argv = sys.argv[1:];"
-        "runpy.run_path(sys.argv[0], run_name='__main__')"
+        "import runpy, sys; sys.modules['mgr_jax'] = None; path, *songs = sys.argv[1:]\n"
+        "sys.path.insert(0, path.rpartition('/')[0])\n"
+        "for song in songs:\n"
+        "    sys.argv = [path, song]\n"
+        "    try:\n        runpy.run_path(path, run_name='__main__')\n"
+        "    except SystemExit as end:\n        print('status', end.code)\n"
+        "    sys.stderr.flush()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "out" / "run.py", tmp_path / "song.wav"],
-        capture_output=True,
+        [sys.executable, "-u", "-c", script, folder / "run.py", *songs],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        cwd=tmp_path,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        cwd=folder.parent,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PATH": ""},
     )
-    assert not done.returncode, done.stderr
-    actual = {line.split()[1]: float(line.split()[0]) for line in done.stdout.splitlines()}
-    expected = make_predictor(system).predict(tmp_path / "song.wav").probabilities
-    assert list(actual) == list(expected)
-    assert actual == pytest.approx(expected, abs=1e-4)
+    assert not done.returncode, done.stdout
+    return done.stdout.splitlines()
+
+
+@pytest.mark.e2e
+def test_run_script_does_as_predict_without_this_package(tmp_path, monkeypatch):
+    system = trained.make_system("logistic")
+    stablehlo.write(tmp_path / "out", system)
+    noise = trained.noise(30_000)
+    files = {
+        "song.wav": (noise, {"subtype": "FLOAT"}),
+        "song.mp3": (noise, {}),
+        "tiny.wav": (noise[:1], {"subtype": "FLOAT"}),
+        "silent.wav": (np.zeros(9000), {}),
+        "empty.wav": (np.zeros(0), {}),
+        "nan.wav": (np.full(9000, np.nan), {"subtype": "FLOAT"}),
+    }
+    for name, (samples, settings) in files.items():
+        soundfile.write(tmp_path / name, samples, 16_000, **settings)
+    (tmp_path / "text.wav").write_text("no audio")
+    (tmp_path / "song.m4a").write_bytes(b"\0\0\0\x18ftypM4A " + bytes(99))
+    names = [*files, "text.wav", "song.m4a", "none.wav"]
+    lines = _run_script(tmp_path / "out", *names)
+    predictor = make_predictor(system)
+    monkeypatch.setenv("PATH", "")  # No ffmpeg here, either.
+    results = dict(predictor.predict_files([str(tmp_path / name) for name in names]))
+    for name, result in zip(names, results.values(), strict=True):
+        end = next(i for i, line in enumerate(lines) if line.startswith("status"))
+        own, lines = lines[: end + 1], lines[end + 1 :]
+        if isinstance(result, audio.AudioError):
+            assert own == [f"{name}: {result}", "status 1"]
+            continue
+        rows = [line.split() for line in own if line[0].isdigit()]
+        assert [label for _, label in rows] == list(result.probabilities)
+        actual = [float(value) for value, _ in rows]
+        assert actual == pytest.approx(list(result.probabilities.values()), abs=1e-4)
+        assert any("uncertain: 1 samples" in line for line in own) == (name == "tiny.wav")
+        assert own[-1] == "status 0"
 
 
 def test_export_refuses_what_is_not_computed_in_jax(tmp_path):
