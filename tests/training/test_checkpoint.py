@@ -184,22 +184,29 @@ def test_open_checkpoints_sets_every_damaged_one_aside(saved, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "is_damage"),
     [
-        MemoryError(),
-        OSError(errno.EMFILE, "Too many open files"),
-        PermissionError(errno.EACCES, "Permission denied"),
-        ValueError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes"),
+        (MemoryError(), False),
+        (OSError(errno.EMFILE, "Too many open files"), False),
+        (PermissionError(errno.EACCES, "Permission denied"), False),
+        (ValueError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes"), False),
+        (Exception("Error opening 'zarr' driver"), True),
+        (ValueError("DATA_LOSS: CRC-32C checksum verification failed"), True),
+        (FileNotFoundError(errno.ENOENT, "No such file"), True),
+        (OSError(errno.EIO, "Input/output error"), True),
     ],
 )
-def test_restore_latest_keeps_a_checkpoint_that_cannot_be_read_now(
-    saved, tmp_path, error, monkeypatch
-):
+def test_is_damage_only_if_the_files_are_at_fault(error, is_damage):
+    assert checkpoint._is_damage(error) == is_damage
+
+
+@pytest.mark.e2e
+def test_restore_latest_keeps_a_checkpoint_that_cannot_be_read_now(saved, tmp_path, monkeypatch):
     workdir, abstract = saved
     shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
 
     def fail(*args, **kwargs):
-        raise error
+        raise MemoryError
 
     monkeypatch.setattr(checkpoint, "_restore", fail)
     with pytest.raises(UserError, match="checkpoint 2 cannot be read now"):
@@ -209,6 +216,7 @@ def test_restore_latest_keeps_a_checkpoint_that_cannot_be_read_now(
     assert kept(tmp_path) == [1, 2]
 
 
+@pytest.mark.e2e
 def test_restore_latest_takes_a_bare_exception_for_damage(saved, tmp_path, monkeypatch):
     workdir, abstract = saved
     shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
