@@ -45,8 +45,8 @@ def share_interval(
 
     Wilson's interval at the effective number of recordings, as surveys use it for clustered samples
     (Korn and Graubard 1998, "Confidence intervals for proportions with small expected number of
-    positive counts", Survey Methodology 24; Franco, Little, Louis and Slud 2019, doi
-    10.1093/jssam/smy019). That number is n divided by the design effect, the jackknife variance
+    positive counts", Survey Methodology 24; Franco, Little, Louis and Slud 2019,
+    PMC6690503). That number is n divided by the design effect, the jackknife variance
     relative to that of independent recordings. Where few groups lie on one side of the mean, this
     variance is little known. So the design effect is averaged, with the weight of one such group,
     with that of groups of equal recordings; where all groups agree, each counts as one recording.
@@ -115,8 +115,11 @@ def mean_interval(
         raise ValueError(f"values has shape {values.shape}: need [N]")
     pairs = np.stack([values, np.ones(len(values))], axis=1)
     mean, changes = leave_out(pairs, ratio, groups=groups)
-    variance = float(jackknife_variance(changes))
-    return _t_interval(float(mean), variance, len(changes) - 1, confidence)
+    variance = jackknife_variance(changes)
+    if len(changes) < 2 or np.isclose(variance, 0, atol=1e-15):
+        return None
+    half = scipy_stats.t.ppf((1 + confidence) / 2, len(changes) - 1) * np.sqrt(variance)
+    return float(mean - half), float(mean + half)
 
 
 def two_way_interval(
@@ -125,9 +128,11 @@ def two_way_interval(
     """Return the 95 % interval of a mean over recordings and over trainings.
 
     It covers the mean over other recordings, by other artists, and over other trainings. The
-    variance is that of two crossed samples: between groups, plus between trainings, less what both
-    contain (Cameron, Gelbach and Miller 2011, "Robust inference with multiway clustering", doi
-    10.1198/jbes.2010.07136), with the degrees of freedom of Satterthwaite (1946).
+    variance is that between groups plus that between trainings. What both contain counts twice,
+    which makes it an upper bound (Cameron, Gelbach and Miller 2011, "Robust inference with multiway
+    clustering", doi 10.1198/jbes.2010.07136, subtract it). The quantile is the weighted mean of
+    those of Student's t for the two variances (Cochran 1964, "Approximate significance levels of
+    the Behrens-Fisher test", Biometrics 20).
 
     Args:
       values: one number for each recording and training [N, S], S of at least 2.
@@ -147,33 +152,23 @@ def two_way_interval(
     n, num_seeds = values.shape
     pairs = np.stack([values.mean(axis=1), np.ones(n)], axis=1)
     mean, changes = leave_out(pairs, ratio, groups=groups)
-    totals = values if groups is None else group_sums(values, groups)
     sizes = np.ones(n) if groups is None else group_sums(np.ones(n), groups)
-    num_groups = len(totals)
-    if num_groups < 2:
+    if len(sizes) < 2:
         return None
-    residuals = totals - mean * sizes[:, None]
-    effects = residuals.sum(axis=0) / n  # Of the trainings.
-    rest = residuals - sizes[:, None] * effects
-    rest -= rest.mean(axis=1, keepdims=True)
-    common = np.square(rest).sum() / (num_groups - 1) * num_groups / n**2
-    by_seed = np.square(effects).sum() - common
-    by_seed = max(0.0, float(by_seed)) / (num_seeds * (num_seeds - 1))
-    if not is_share:
-        by_group, degrees = float(jackknife_variance(changes)), num_groups - 1.0
-    else:
+    by_seed = float(values.mean(axis=0).var(ddof=1) / num_seeds)
+    scale = max(float(mean * (1 - mean)), _TINY) / n  # Variance of a mean of independent shares.
+    by_group, degrees = float(jackknife_variance(changes)), len(sizes) - 1.0
+    if is_share:
         effect, num_equal = _design_effect(mean, changes, sizes)
-        # Relative to the variance of a mean over independent recordings.
-        scale = max(float(mean * (1 - mean)), _TINY) / n
         by_group, degrees = float(effect) * scale, max(1.0, float(num_equal) - 1)
     variance = by_group + by_seed
-    if variance:
-        squares = by_group**2 / degrees + by_seed**2 / (num_seeds - 1)
-        degrees = variance**2 / squares  # Satterthwaite.
-    if not is_share:
-        return _t_interval(float(mean), variance, degrees)
-    effective = min(scale * n / variance, values.size)
-    low, high = wilson(mean, effective, scipy_stats.t.ppf(0.975, degrees))
+    if np.isclose(variance, 0, atol=1e-15):
+        return None
+    squares = np.square(scipy_stats.t.ppf(0.975, [degrees, num_seeds - 1]))
+    t = np.sqrt(squares @ [by_group, by_seed] / variance)
+    low, high = mean - t * np.sqrt(variance), mean + t * np.sqrt(variance)
+    if is_share:
+        low, high = wilson(mean, min(scale * n / variance, values.size), t)
     return float(low), float(high)
 
 
@@ -236,15 +231,6 @@ def group_sums(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     totals = np.zeros((len(names), *np.shape(values)[1:]))
     np.add.at(totals, index, values)
     return totals
-
-
-def _t_interval(
-    mean: float, variance: float, degrees: float, confidence: float = 0.95
-) -> tuple[float, float] | None:
-    if degrees < 1 or np.isclose(variance, 0, atol=1e-15):
-        return None
-    half = float(scipy_stats.t.ppf((1 + confidence) / 2, degrees) * np.sqrt(variance))
-    return mean - half, mean + half
 
 
 def _check(values: np.ndarray, confidence: float) -> None:

@@ -30,9 +30,10 @@ def describe(system: dict[str, Any]) -> str:
 def rows(pair: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the results of a pair as names and values."""
     difference = f"{100 * pair['difference']:+.1f} points"
+    holm = ", before Holm" if pair["p"] != pair["p_holm"] else ""
     if pair["ci95"]:
         low, high = (100 * end for end in pair["ci95"])
-        difference += f" [{low:+.1f}, {high:+.1f}] (95 %, {_test(pair)} inverted)"
+        difference += f" [{low:+.1f}, {high:+.1f}] (95 %, {_test(pair)} inverted{holm})"
     else:
         difference += " (no 95 % interval: too few, or all agree)"
     only = (

@@ -44,8 +44,8 @@ def caveat(report: dict[str, Any]) -> str:
             f" no interval by {by}"
         )
     return (
-        f"the tracks are of {plural(groups, by)} only: with fewer than {intervals.MIN_GROUPS}, an"
-        f" interval by {by} may cover the truth less often than 19 times in 20"
+        f"the tracks are of {plural(groups, by)} only: so few may not stand for others, and the"
+        f" interval by {by} is a rough guide"
     )
 
 
