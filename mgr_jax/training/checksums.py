@@ -21,10 +21,12 @@ def write(folder: pathlib.Path, name: str, *, ignored: Collection[str] = ()) -> 
     Raises:
       OSError: if a file cannot be read or written.
     """
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     files = {
         relative: _sha256(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and (relative := path.relative_to(folder).as_posix()) not in ignored
+        for relative, path in paths.items()
+        # NFS keeps a file that is deleted while open under such a name, for a moment.
+        if relative not in ignored and path.is_file() and not path.name.startswith(".nfs")
     }
     write_whole(folder / NAME, json.dumps({"name": name, "sha256": files}, indent=0))
 
