@@ -24,6 +24,7 @@ from mgr_jax.classical import fitting
 from mgr_jax.data import batches, splits
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.audio import AudioError
+from mgr_jax.data.catalog import clean_label
 from mgr_jax.errors import UserError
 from mgr_jax.files import csv_text, write_whole
 from mgr_jax.training import loop, preemption
@@ -186,7 +187,8 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         changed = sorted(set(names) - set(catalog.labels))
         if changed:
             raise ValueError(
-                f"y: label {changed[0]!r} has spaces around it or line breaks; strip it"
+                f"y: label {changed[0]!r} has spaces around it or line breaks, or is no composed"
+                f" Unicode (NFC); give {clean_label(changed[0])!r}"
             )
         if conflicts := dataset_lib.label_conflicts(catalog):
             raise ValueError(

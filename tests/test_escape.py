@@ -127,6 +127,8 @@ def test_names_are_data_in_a_terminal(data, report, monkeypatch):
     lines = [dataset.describe(data), wording.to_text(report)]
     for to_lines in (predict._table, predict._csv, predict._json):
         lines += to_lines(HOSTILE[2], shown, predictor, None)
+    (row,) = csv.reader(predict._csv(HOSTILE[2], shown, predictor, None))
+    assert row[-2] == "'" + "; ".join(map(escape.printable, HOSTILE)) and not row[-1]
     lines += predict._csv(HOSTILE[2], ValueError(HOSTILE[0]), predictor, None)
     assert not CONTROL.search("\n".join(lines))
 
