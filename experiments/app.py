@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import command
+from mgr_jax.escape import printable
 
 if TYPE_CHECKING:
     import pathlib
@@ -29,9 +30,9 @@ _MODEL = flags.DEFINE_string(
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best, latest or a step.")
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 is all.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port; 0 takes a free one.", 0, 65535)
-_TOKEN = flags.DEFINE_bool("token", False, "Only who has the printed link may use the page.")
+_TOKEN = flags.DEFINE_bool("token", False, "Admit only visitors with the printed link.")
 _ALLOW_HOSTS = flags.DEFINE_list(
-    "allow_hosts", [], "Further host names by which browsers reach the page, as of a proxy."
+    "allow_hosts", [], "Further host names under which browsers reach the page, such as a proxy's."
 )
 _MAX_MB = flags.DEFINE_float("max_mb", 50, "Largest file to accept, in MiB.", 0.001)
 _MAX_TOTAL_MB = flags.DEFINE_float(
@@ -81,11 +82,11 @@ def _serve(predictor: "Predictor", folder: "pathlib.Path", listener: socket.sock
 
     def announce() -> None:
         port = listener.getsockname()[1]
-        # The wildcards are no address to go to.
+        # A browser cannot go to a wildcard.
         host = "localhost" if _HOST.value in ("0.0.0.0", "::") else _HOST.value
         host = f"[{host}]" if ":" in host else host
         print(f"page      http://{host}:{port}/{f'?token={token}' * bool(token)}", flush=True)
-        print(f"model     {predictor.describe()}", flush=True)
+        print(f"model     {printable(predictor.describe())}", flush=True)
 
     # The server handles both signals, and raises them again once it has ended.
     signal.signal(signal.SIGTERM, lambda *_: None)
