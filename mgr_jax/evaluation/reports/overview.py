@@ -10,7 +10,7 @@ import numpy as np
 from mgr_jax import escape
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import compare
-from mgr_jax.evaluation.reports import compare_text, html, markdown, plots
+from mgr_jax.evaluation.reports import compare_text, html, markdown, plots, wording
 from mgr_jax.plural import plural
 
 
@@ -188,6 +188,7 @@ def _markdown(
     lines = ["", f"## {_heading(section)}", "", escape.markdown(_verdict(section))]
     if section["notes"]:
         lines += ["", *(f"- {escape.markdown(note)}" for note in section["notes"])]
+    lines += ["", wording.accuracy_methods(section["systems"][0])]
     for heading, head, rows in tables:
         lines += ["", f"### {heading}", "", *markdown.text_table(head, rows)]
     for name, text in figures.items():
@@ -200,6 +201,7 @@ def _html(
 ) -> list[str]:
     body = [html.heading(_heading(section)), html.note(_verdict(section).rstrip("."), "plain")]
     body += [html.note(note, "bad") for note in section["notes"]]
+    body.append(html.note(wording.accuracy_methods(section["systems"][0]).rstrip("."), "plain"))
     for heading, head, rows in tables:
         body += [html.heading(heading), html.table(head, rows)]
     return [*body, html.heading("Pictures"), html.figures(figures)]

@@ -54,19 +54,31 @@ def method(report: dict[str, Any]) -> str:
     return f"by {report['grouped_by']}"
 
 
-def methods(report: dict[str, Any]) -> str:
-    """Return the sentence below the tables that names the method of each interval."""
-    by = report["grouped_by"]
-    text = "Intervals are of 95 %. "
-    jackknife = "Wilson's at the effective number of tracks, from a jackknife over "
+def accuracy_methods(counted: dict[str, Any]) -> str:
+    """Return the sentence that names the methods of the intervals of an accuracy."""
+    by = counted["grouped_by"]
     if by == "track":
-        text += "Those of accuracies are Wilson's; those of F1, macro F1 and balanced accuracy are "
-        text += jackknife + "tracks with Student's t. "
-    else:
-        text += f"Those by {by} are {jackknife}{plural(report['num_groups'], by)} with Student's t;"
-        text += " those by track are Wilson's, which take tracks for independent. "
-    text += "That of the calibration error is an inverted bootstrap. "
-    return text + "A ratio with nothing to count is 0."
+        return "Intervals of accuracies are Wilson's, of 95 %."
+    groups = plural(counted["num_groups"], by)
+    return (
+        f"Intervals of 95 %: those by {by} are Wilson's at the effective number of tracks, from a"
+        f" jackknife over {groups} with Student's t; those by track are Wilson's, which take tracks"
+        " for independent."
+    )
+
+
+def methods(report: dict[str, Any]) -> str:
+    """Return the sentences below the tables that name the method of each interval."""
+    text = accuracy_methods(report)
+    if report["grouped_by"] == "track":
+        text += (
+            " Those of F1, macro F1 and balanced accuracy are at the effective number of tracks,"
+        )
+        text += " from a jackknife over tracks with Student's t."
+    return (
+        f"{text} That of the calibration error is an inverted bootstrap. A ratio with nothing to"
+        " count is 0."
+    )
 
 
 def verdict(report: dict[str, Any]) -> str:

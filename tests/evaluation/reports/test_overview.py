@@ -46,6 +46,7 @@ def test_write_overview_puts_the_best_first_with_a_verdict(tmp_path):
         hits = system["num_correct"]
         assert f"| {stats.describe_accuracy(hits, 60, 'listed')} |" in page
     assert page.count("points") >= 3
+    assert "Intervals of accuracies are Wilson's, of 95 %." in page
     for line in page.splitlines():
         if line.startswith("!["):
             assert (tmp_path / "out" / line.split("](")[1][:-1]).exists()
