@@ -32,6 +32,8 @@ BLOCK, NOTE, ERROR = b"B", b"N", b"E"
 _MEMORY = 1 << 30
 # Seconds of CPU time without a block.
 _TIMEOUT = 60
+# Seconds of CPU time for a file.
+_TOTAL_TIMEOUT = 900
 # Samples of a frame, and bytes that are decoded ahead of the reader.
 _FRAME_SAMPLES, _AHEAD = 1 << 16, 1 << 26
 
@@ -53,7 +55,7 @@ def main() -> None:
 
 
 def _answer(path: str, sample_rate: int, max_samples: int | None):
-    held, size = [], 0
+    held, size, began = [], 0, time.process_time()
     try:
         blocks = audio.stream(path, sample_rate=sample_rate, max_samples=max_samples)
         while True:
@@ -64,6 +66,8 @@ def _answer(path: str, sample_rate: int, max_samples: int | None):
                     yield BLOCK, np.concatenate(held).tobytes()
                 yield NOTE, end.value.encode("utf-8", "replace")
                 return
+            if time.process_time() - began > _TOTAL_TIMEOUT:
+                raise audio.AudioError("takes too long to decode")
             held.append(block)
             size += block.size
             if size >= _FRAME_SAMPLES:

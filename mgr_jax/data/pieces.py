@@ -86,8 +86,10 @@ def reader(file: Any) -> Read:
     """Return the function that reads bytes of an open binary file."""
 
     def read(position: int, count: int) -> bytes:
+        if not 0 <= position < 1 << 62:  # From a damaged header.
+            return b""
         file.seek(position)
-        return file.read(count)
+        return file.read(max(0, count))
 
     return read
 

@@ -133,6 +133,14 @@ def test_read_loses_only_the_file_that_ends_its_decoder(unsafe, tmp_path, name, 
         np.testing.assert_array_equal(result[0], audio.decode(path, sample_rate=8000)[0])
 
 
+def test_read_bounds_the_time_of_a_file(pool, tmp_path, monkeypatch):
+    script = "from mgr_jax.data import decoder; decoder._TOTAL_TIMEOUT = 0; decoder.main()"
+    monkeypatch.setattr(decoders, "_COMMAND", (sys.executable, "-c", script))
+    paths = _write(tmp_path, "long.wav", seconds=30, rate=48_000)
+    results = [_join(blocks) for _, blocks in pool.read(paths, sample_rate=44_100)]
+    assert results == ["takes too long to decode"]
+
+
 def test_read_gives_no_sample_twice_when_a_decoder_is_killed(pool, tmp_path, monkeypatch):
     # Longer than what is decoded ahead, so that the process is still decoding.
     script = "from mgr_jax.data import decoder; decoder._AHEAD = 1 << 18; decoder.main()"

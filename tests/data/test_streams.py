@@ -2,11 +2,12 @@
 
 import io
 import struct
+import time
 
 import numpy as np
 import pytest
 
-from mgr_jax.data import mpeg, streams
+from mgr_jax.data import audio, decoders, mpeg, streams
 from tests.data.audio_files import RATE, decode, encode, refusal
 
 # Container, subtype and rate.
@@ -319,3 +320,41 @@ def test_decode_refuses_many_channels_from_the_header(tmp_path):
         (tmp_path / "a").write_bytes(encode(samples, container, subtype, rate))
         reason = f"has {channels} channels at {rate} Hz, more than any recording"
         assert refusal(tmp_path / "a") == reason
+
+
+@pytest.mark.slow
+def test_decode_of_mutated_files_ends_in_a_waveform_or_one_line(tmp_path):
+    generator = np.random.default_rng(0)
+    sources = [encode(_noise(0.3, rate), name, sub, rate) * 2 for name, sub, rate in CHAINED]
+    sources += [_without_info(_mp3(0.5)), _in_wav(0x55, _mp3(0.5)), ID3 + _mp3(0.5)]
+    sources += [encode(_noise(0.3), "WAV", sub) for sub in ("MS_ADPCM", "IMA_ADPCM", "GSM610")]
+    paths = []
+    for number, source in enumerate(sources):
+        for mutation in range(150):
+            content = bytearray(source)
+            for _ in range(generator.integers(1, 9)):
+                # Half of the changes are in the header.
+                place = generator.integers(min(len(content), 80) if mutation % 2 else len(content))
+                size = int(generator.integers(1, 9))
+                match generator.integers(4):
+                    case 0:
+                        content[place : place + size] = generator.bytes(size)
+                    case 1:
+                        content[place : place + size] = size * [int(generator.choice([0, 255]))]
+                    case 2:
+                        del content[place : place + 50 * size]
+                    case 3:
+                        content[place:place] = generator.bytes(size)
+            paths.append(tmp_path / f"{number}-{mutation}")
+            paths[-1].write_bytes(content)
+    pool, errors, slowest = decoders.Decoders(2), 0, 0.0
+    for _, blocks in pool.read(paths, sample_rate=RATE):
+        began = time.monotonic()
+        try:
+            assert all(np.isfinite(block).all() for block in blocks)
+        except audio.AudioError as error:
+            errors += 1
+            assert str(error) and "\n" not in str(error) and "crashed" not in str(error)
+        slowest = max(slowest, time.monotonic() - began)
+    pool.close()
+    assert len(paths) > 2400 and 0 < errors < len(paths) and slowest < 20
