@@ -205,10 +205,12 @@ def _source(track: Track) -> Source:
 @contextlib.contextmanager
 def _only_one(work: pathlib.Path) -> Iterator[None]:
     """Lock the folder: of two processes on this machine that write one shard, the second waits."""
+    lock = filelock.FileLock(work / "lock")
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(work / "lock")
-        lock.acquire()
+        while not lock.is_locked:
+            work.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # The first has deleted the folder.
+                lock.acquire()
     except OSError as error:
         raise UserError(
             f"data.cache {work}: cannot be written ({error.strerror}); set data.cache to a folder"
