@@ -43,14 +43,14 @@ _SEEDS = flags.DEFINE_integer("seeds", 3, "Assignments of folds to cross-validat
 class Data(NamedTuple):
     """The N tracks to fit to, as arguments of `fusion.fit`; `tags` is NaN where there are none.
 
-    `taggrams` has the probabilities [W, 50] that `tags` summarises, or None.
+    `taggrams` has the probabilities [W, 50] that `tags` summarises, W being 0 where there are none.
     """
 
     catalog: "Catalog"
     ids: tuple[str, ...]
     x: np.ndarray
     tags: np.ndarray
-    taggrams: tuple[np.ndarray | None, ...]
+    taggrams: tuple[np.ndarray, ...]
     y: np.ndarray
     artists: tuple[str, ...]
     features: "Features"
@@ -112,9 +112,9 @@ def read(arrays: str, taggrams: str) -> Data:
     tracks = [t for t in catalog.tracks if t.id in store.row and t.part != "test"]
     catalog = dataclasses.replace(catalog, tracks=tuple(tracks))
     tags = np.full((len(tracks), gtzan.NUM_TAGS), np.nan)
-    taggrams = tuple(tags_of.get(track.id) for track in tracks)
-    for row, taggram in enumerate(taggrams):
-        if taggram is not None:
+    over_time = [tags_of.get(track.id, np.zeros((0, gtzan.NUM_TAGS))) for track in tracks]
+    for row, taggram in enumerate(over_time):
+        if len(taggram):
             tags[row] = tag_head.summarize([taggram])[0]
     if np.isnan(tags).all():
         raise command.UserError(f"--taggrams {taggrams}: has no track of {arrays}")
@@ -123,7 +123,7 @@ def read(arrays: str, taggrams: str) -> Data:
         ids=tuple(track.id for track in tracks),
         x=np.stack([store.waveform(store.row[track.id]) for track in tracks]),
         tags=tags,
-        taggrams=taggrams,
+        taggrams=tuple(over_time),
         y=np.array([catalog.labels.index(track.label) for track in tracks]),
         artists=tuple(track.artist or track.id for track in tracks),
         features=config.features,

@@ -85,7 +85,7 @@ def repetition(frames: np.ndarray) -> float:
     if count < 2 * _BEAT_LAGS.stop:
         return 1.0
     size = fft.next_fast_len(2 * count, real=True)
-    power = np.square(np.abs(fft.rfft(x, size, axis=0))).sum(axis=1)
+    power = np.square(np.abs(np.asarray(fft.rfft(x, size, axis=0)))).sum(axis=1)
     sums = np.asarray(fft.irfft(power, size))[:count]
     if sums[0] <= 1e-9 * x.size:
         return 1.0

@@ -101,7 +101,7 @@ def test_fit_gtzan_names_files_that_do_not_fit(cache, fitted, tmp_path):
     _, arguments, _ = fitted
     _, tags = _save(tmp_path, _tracks("train"), ["other.00000"])
     line = commands.fails(cache, "fit_gtzan", arguments[0], tags, f"--out={tmp_path}")
-    assert "has no track of" in line
+    assert f"--taggrams {tmp_path / 'tags.npz'}: has no track of" in line
 
 
 def _evaluate_flags(files, model):
