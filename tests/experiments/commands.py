@@ -83,6 +83,7 @@ def run(cache: pathlib.Path, command: str, *arguments: str, code: int = 0) -> tu
             mock.patch.object(logging.root, "handlers", [logging.StreamHandler(err)]),
         ):
             stack.enter_context(context)
+        sys.modules.pop(f"experiments.{command}", None)  # `load` may have imported it.
         try:
             runpy.run_module(f"experiments.{command}", run_name="__main__")
         except SystemExit as end:
