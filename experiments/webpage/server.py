@@ -17,6 +17,7 @@ from experiments.webpage.access import Access
 from experiments.webpage.gate import Gate, Limits
 
 _MAX_CONNECTIONS = 512
+_MAX_SESSIONS = 100
 _CLEAN_SECONDS = 60
 _FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # None from the network.
 
@@ -36,6 +37,8 @@ def serve(
       folder: where Gradio puts uploads.
       on_start: is called once the page can be opened.
     """
+    # `launch` has an argument for it. Each session takes 37 kB, and any request opens one.
+    page.state_session_capacity = _MAX_SESSIONS
     app = gradio.mount_gradio_app(
         fastapi.FastAPI(openapi_url=None),
         page,
