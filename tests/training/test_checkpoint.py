@@ -165,9 +165,10 @@ def test_restore_best_does_not_trust_damaged_metrics(saved, tmp_path):
     assert checkpoint.restore(tmp_path, "1", abstract)[0] == 1
 
 
-def test_restore_best_needs_only_the_best_intact(saved, tmp_path):
+def test_restore_best_needs_only_the_best_intact_and_no_checksums(saved, tmp_path):
     workdir, abstract = saved
     shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "checkpoints/1" / checksums.NAME).unlink()  # As before there were any.
     (tmp_path / "checkpoints/2/state/manifest.ocdbt").write_bytes(b"")
     assert checkpoint.restore(tmp_path, "best", abstract)[0] == 1
 
