@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mgr_jax.evaluation import calibration, intervals, metrics, stats
+from mgr_jax.evaluation import calibration, metrics, results, stats
 from mgr_jax.pretrained.gtzan import GtzanModel
 
 # System of the cross-validation -> its name in the table.
@@ -41,14 +41,10 @@ def to_table(runs: Sequence[Run]) -> str:
     first = runs[0]
     right = {name: first.log_p[name].argmax(axis=1) == first.y for name in SYSTEMS}
     lines = [
-        "| system | accuracy, 95 % interval | by artist | other assignments of folds |"
-        " the model against it |",
-        "| --- | --- | --- | --- | --- |",
+        "| system | accuracy, 95 % intervals | other assignments of folds | the model against it |",
+        "| --- | --- | --- | --- |",
     ]
     for name, title in SYSTEMS.items():
-        described = stats.describe_accuracy(int(right[name].sum()), len(first.y), "artist_kfold")
-        interval = intervals.accuracy_interval(right[name], first.artists)
-        by_artist = interval and f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
         others = [
             100 * np.mean(run.log_p[name].argmax(axis=1) == run.y)
             for run in runs[1:]
@@ -65,8 +61,7 @@ def to_table(runs: Sequence[Run]) -> str:
             )
         cells = [
             title,
-            described,
-            by_artist or "",
+            stats.describe(results.count(right[name], first.artists), "artist_kfold"),
             ", ".join(f"{accuracy:.1f}" for accuracy in others),
             versus,
         ]
@@ -87,16 +82,16 @@ def to_length_table(run: Run) -> str:
     """Format accuracy, calibration and false marks on the start of the tracks, for each length."""
     marks = ", ".join(MARKS.values())
     lines = [
-        "| audio | accuracy, 95 % interval | mean confidence | log loss | calibration error |"
+        "| audio | accuracy, 95 % intervals | mean confidence | log loss | calibration error |"
         f" temperature that would fit | marked as unlike, by {marks}, any |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for seconds, (log_p, marked) in run.lengths.items():
-        right = int((log_p.argmax(axis=1) == run.y).sum())
+        counted = results.count(log_p.argmax(axis=1) == run.y, run.artists)
         shares = [*marked.mean(axis=0), marked.any(axis=1).mean()]
         cells = [
             f"{seconds:g} s",
-            stats.describe_accuracy(right, len(run.y), "artist_kfold"),
+            stats.describe(counted, "artist_kfold"),
             f"{100 * np.exp(log_p.max(axis=1)).mean():.1f} %",
             f"{metrics.log_loss(log_p, run.y):.3f}",
             f"{calibration.expected_calibration_error(log_p, run.y):.3f}",
@@ -109,8 +104,7 @@ def to_length_table(run: Run) -> str:
 
 def to_card(model: GtzanModel) -> str:
     facts = model.facts
-    accuracy = stats.describe_accuracy(facts["num_correct"], facts["n"], facts["protocol"])
-    low, high = facts["ci95_by_artist"] or (float("nan"), float("nan"))
+    counted = facts | {"ci95": facts["ci95_by_artist"], "grouped_by": "artist"}
     others = [f"{100 * hits / facts['n']:.1f} %" for hits in facts["num_correct_other_folds"]]
     return f"""# GTZAN model
 
@@ -122,8 +116,8 @@ def to_card(model: GtzanModel) -> str:
 - **Trained on** {facts["num_tracks"]} tracks of GTZAN: the train and the valid part of the
   fault-filtered split, tags of {facts["num_with_tags"]} of the train part. `model.json` lists them.
 - **Accuracy**, cross-validated with artists kept whole, weights and temperature fitted inside:
-  {accuracy}, by artist
-  [{100 * low:.1f}, {100 * high:.1f}]. This is not the published test part, which was not there.
+  {stats.describe(counted, facts["protocol"])}.
+  This is not the published test part, which was not there.
   Other assignments of folds: {", ".join(others) or "not tried"}. Models of the folds learn from
   three quarters of the tracks.
 - **Calibration**: the weights are those of least cross entropy on held-out tracks; there is no

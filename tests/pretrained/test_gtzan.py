@@ -20,8 +20,9 @@ def test_the_model_is_small_and_has_learned_no_track_of_the_test_part():
 def test_the_card_has_the_accuracy_of_the_model():
     facts = gtzan.load().facts
     card = (gtzan.FOLDER / "README.md").read_text(encoding="utf-8")
-    accuracy = f"{100 * facts['num_correct'] / facts['n']:.1f} % ["
-    assert accuracy in card and f"(n = {facts['n']}, artist_kfold)" in card
+    low, high = (100 * end for end in facts["ci95_by_artist"])
+    accuracy = f"{100 * facts['num_correct'] / facts['n']:.1f} % [{low:.1f}, {high:.1f}] by artist"
+    assert f"{accuracy} (n = {facts['n']}, {facts['num_groups']} artists, artist_kfold;" in card
 
 
 def test_log_probabilities_do_not_depend_on_the_other_pieces():
