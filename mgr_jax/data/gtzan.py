@@ -88,7 +88,8 @@ def read_checksums(path: str) -> dict[str, str]:
 
 def _read_rows(path: str, required: set[str]) -> dict[str, dict[str, str]]:
     try:
-        table = tables.read_table(path, known={*required, "artist", "recording", "md5"})
+        known = {*required, "artist", "recording", "md5"}
+        table = tables.read_table(path, known=known, fill=True)
     except (OSError, ValueError) as error:
         raise UserError(f"data.facts {path}: cannot be read ({error}); give a CSV file") from error
     try:
