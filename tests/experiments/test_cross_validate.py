@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -112,6 +113,19 @@ def test_cross_validate_leaves_ordinary_workdirs(whole):
     with open(fold / "eval" / "test" / "predictions.csv", encoding="utf-8") as file:
         predicted = [row["predicted"] for row in csv.DictReader(file)]
     assert [run.labels[i] for i in scores.argmax(axis=1)] == predicted
+
+
+@pytest.mark.e2e
+def test_cross_validate_says_before_training_that_no_gap_can_be_shown(cache, data, tmp_path):
+    table = pathlib.Path(data.partition("=")[2])
+    unnamed = table.with_name("unnamed.csv")
+    rows = [line.rsplit(",", 1)[0] for line in table.read_text().splitlines()]
+    unnamed.write_text("\n".join(rows) + "\n")
+    flags = [*FLAGS, f"--config.data.root={unnamed}", "--protocols=kfold"]
+    out, _ = commands.run(cache, "cross_validate", *flags, f"--workdir={tmp_path / 'run'}")
+    note, _, rest = out.partition("fold      kfold")
+    assert "note      the data name no artist and no recording of two tracks" in note
+    assert "accuracy" in rest
 
 
 @pytest.mark.parametrize(
