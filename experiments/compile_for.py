@@ -12,6 +12,7 @@ neither compiler: it only lowers the step, and reports the program before it is 
 import dataclasses
 import functools
 import json
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -143,7 +144,9 @@ def _compile(config: config_lib.Config, name: str, devices: Sequence[Any], clips
             "peak_memory": int(float(used) * _UNITS[unit]),
             "memory": int(float(limit) * _UNITS[limit_unit]),
         }
-    program = program_lib.describe(compiled)
+    is_gpu = devices_lib.is_gpu(name)
+    flops = _lower_for_cuda(config, clips)["flops"] if is_gpu else math.nan
+    program = program_lib.describe(compiled, flops=flops)
     if program.peak_memory > chip.memory:  # A GPU's compiler does not refuse it.
         return record | {"error": "does not fit", "peak_memory": program.peak_memory}
     seconds, bound = program_lib.lower_bound(program, chip, len(devices))

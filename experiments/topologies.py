@@ -20,7 +20,7 @@ SYSTEMS = {
     "bbnn_bfloat16": ("--config=experiments/configs/bbnn.py", "--config.model.dtype=bfloat16"),
     "bbnn_local": ("--config=experiments/configs/bbnn.py", "--config.model.local_batch_norm=True"),
 }
-TOPOLOGIES = ("v5e:2x4", "v5e:8x8", "v5e:16x16", "v6e:2x4")
+TOPOLOGIES = ("v5e:2x4", "v5e:8x8", "v5e:16x16", "v6e:2x4", "h100:1", "h100:8")
 COLUMNS = (
     "system",
     "chips",

@@ -10,7 +10,7 @@ from mgr_jax.compile_report.chips import CHIPS, GPUS_PER_HOST
 from mgr_jax.errors import UserError
 
 _GPU_NAME = re.compile(r"(h100|a100):(\d+)")
-_PLUGINS = ("jax_cuda13_plugin", "jax_cuda12_plugin")
+PLUGINS = ("jax_cuda13_plugin", "jax_cuda12_plugin")
 
 # What XLA's GPU compiler has to know of the device, in the terms of its `GpuTargetConfigProto`.
 _TARGET = """
@@ -108,7 +108,7 @@ def _gpus(name: str) -> list[Any]:
             f"--topology {name}: give 1 to {GPUS_PER_HOST} GPUs of one host, or a multiple of"
             f" {GPUS_PER_HOST}, such as h100:8"
         )
-    if not any(map(importlib.util.find_spec, _PLUGINS)):
+    if not any(map(importlib.util.find_spec, PLUGINS)):
         raise UserError(
             f"--topology {name}: XLA's compiler for GPUs is not installed; run:"
             " pip install -e '.[cuda]' (no GPU is needed)"

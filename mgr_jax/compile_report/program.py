@@ -44,11 +44,15 @@ class Program:
     launched_bytes: int = 0
 
 
-def describe(compiled: Any) -> Program:
-    """Return the counts of `compiled`, the result of `jax.jit(step).lower(...).compile()`."""
-    costs, memory, text = compiled.cost_analysis(), compiled.memory_analysis(), compiled.as_text()
+def describe(compiled: Any, *, flops: float = math.nan) -> Program:
+    """Return the counts of `compiled`, the result of `jax.jit(step).lower(...).compile()`.
+
+    `flops` are those of a program whose compiler counts none, as for a GPU that is not here.
+    """
+    memory, text = compiled.memory_analysis(), compiled.as_text()
     instructions = collectives(text)
     num_kernels, launched_bytes = traffic.launches(text)
+    costs = compiled.cost_analysis() or {"flops": flops, "bytes accessed": launched_bytes}
     peak = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes

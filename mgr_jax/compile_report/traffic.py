@@ -216,11 +216,14 @@ def _sliced_bytes(name: str, users: Collection[_Instruction]) -> int | None:
     for user in users:
         if name not in user.operands:
             continue
-        if user.opcode in _SLICES and user.operands[0] == name:
-            inner = _sliced_bytes(user.name, users)
+        is_slice = user.opcode in _SLICES and user.operands[0] == name
+        if is_slice or user.opcode == "bitcast":
+            # A result that nothing reads here is what the computation returns.
+            is_read = any(user.name in other.operands for other in users)
+            inner = _sliced_bytes(user.name, users) if is_read else None
+            if inner is None and not is_slice:
+                return None
             total += _total(user.shape) if inner is None else min(inner, _total(user.shape))
-        elif user.opcode == "bitcast" and _sliced_bytes(user.name, users) is not None:
-            total += _sliced_bytes(user.name, users) or 0
         elif user.opcode != "dynamic-update-slice" or user.operands[0] != name:
             return None
     return total

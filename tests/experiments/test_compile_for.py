@@ -48,6 +48,7 @@ def test_compile_for_cuda_counts_what_this_cpu_would_give_to_a_library(tmp_path,
         ([*RNN, "--topology=cuda", "--clips_per_device=0"], "--clips_per_device"),
         ([*RNN, "--topology=cuda", "--config.train.parallelism=pmap"], "train.parallelism"),
         ([*RNN, "--topology=cuda", "stray"], "stray"),
+        ([*RNN, "--topology=h100:12"], "--topology h100:12: give 1 to 8 GPUs"),
     ],
 )
 def test_compile_for_refuses_in_one_line(tmp_path, flags, named):
@@ -109,3 +110,21 @@ def test_compile_for_knows_the_other_chips(tmp_path, topology):
     (record,) = json.loads(file.read_text())
     assert record["devices"] == 8 and record["chip"] == topology[:3]
     assert 0 < record["scaling_efficiency"] < 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax_cuda13_plugin") is None,
+    reason="the compiler for GPUs (extra `cuda`) is not installed",
+)
+def test_compile_for_gpus_counts_kernels_and_collectives(tmp_path):
+    file = tmp_path / "gpus.json"
+    out, _ = commands.run(
+        tmp_path, "compile_for", *RNN, "--topology=h100:8,a100:1", "--clips_per_device=2",
+        f"--json={file}",
+    )  # fmt: skip
+    eight, one = json.loads(file.read_text())
+    assert (eight["chip"], eight["devices"], one["chip"]) == ("h100", 8, "a100")
+    assert eight["flops"] == one["flops"] > 0 and one["collectives"] == {}
+    assert eight["collectives"]["all-reduce"] >= 1 and 0 < eight["scaling_efficiency"] < 1
+    assert one["num_kernels"] > 10 and f"kernels      {one['num_kernels']} in a step" in out
