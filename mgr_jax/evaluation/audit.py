@@ -48,9 +48,9 @@ def audit(
     Returns:
       JSON values: `artist_overlap` and `recording_overlap`, the `overlap` of test part and others;
       `crossing_artists`, `crossing_recordings`, `identical_pairs`, `near_identical_pairs` and
-      `label_conflicts` with their rows; sizes, class balance and durations; `unknown_artists`, the
-      number of tracks whose artist is not known; and `leaks`, the number of artists, recordings,
-      pairs and tracks in two parts.
+      `label_conflicts` with their rows; sizes, class balance and durations; `unknown_artists` and
+      `unknown_recordings`, the numbers of tracks of which they are not known; and `leaks`, the
+      number of artists, recordings, pairs and tracks in two parts.
     """
     track_of = {track.id: track for track in catalog.tracks}
     parts_of = collections.defaultdict(list)
@@ -87,6 +87,7 @@ def audit(
         "artist_overlap": overlap(track_of, assignment, "artist"),
         "recording_overlap": overlap(track_of, assignment, "recording"),
         "unknown_artists": sum(not track_of[name].artist for name in parts_of),
+        "unknown_recordings": sum(not track_of[name].recording for name in parts_of),
         "crossing_artists": artists,
         "crossing_recordings": recordings,
         "identical_pairs": len(same_bytes),

@@ -108,6 +108,7 @@ def test_audit_says_not_known_where_artists_are_known_on_one_side_at_most(known)
     assert findings["leaks"] == 0 and not audit.is_clean(findings)
     text = audit_text.to_text(findings)
     assert "nothing leaks" not in text and "%" not in text
+    assert [line.split()[-2:] for line in text.splitlines()[3:5]] == [["not", "known"]] * 2
     for field in ("artist", "recording"):
         assert f"not known whether test tracks share their {field} with train or valid" in text
     unknown = findings["unknown_artists"]

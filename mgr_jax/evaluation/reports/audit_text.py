@@ -21,11 +21,11 @@ def to_text(findings: Mapping[str, Any]) -> str:
         "",
         f"{'':34}  count  in two parts",
     ]
-    for what, crossing in (
-        ("artists", findings["crossing_artists"]),
-        ("recordings", findings["crossing_recordings"]),
-    ):
-        lines.append(f"{what:34}  {'':5}  {len(crossing):12d}")
+    for what in ("artist", "recording"):
+        crossing: int | str = len(findings[f"crossing_{what}s"])
+        if not crossing and findings[f"{what}_overlap"] is None:
+            crossing = "not known"
+        lines.append(f"{what + 's':34}  {'':5}  {crossing:>12}")
     for what, rows in (
         ("byte-identical pairs", findings["identical_pairs_rows"]),
         ("near-identical pairs", near),
@@ -37,14 +37,13 @@ def to_text(findings: Mapping[str, Any]) -> str:
             crossing = sum(row["crosses"] for row in rows)
             lines.append(f"{what:34}  {len(rows):5d}  {crossing:12d}")
     lines.append("")
-    unknown = findings["unknown_artists"]
     for what in ("artist", "recording"):
         share, spread = findings[f"{what}_overlap"], findings.get(f"{what}_overlap_sd")
         if share is None:
             lines.append(f"not known whether {who} share their {what} with {side}: no {what} known")
             continue
         over = f" (mean of {findings['num_seeds']} seeds, sd {100 * spread:.1f})" if spread else ""
-        bound = " or more" if what == "artist" and unknown else ""
+        bound = " or more" if findings[f"unknown_{what}s"] else ""
         lines.append(
             f"{100 * share:5.1f} %{bound} of the {who} share their {what} with {side}{over}"
         )
