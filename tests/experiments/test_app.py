@@ -1,10 +1,8 @@
 """The web page: its server over HTTP, and the page in a browser."""
 
-import asyncio
 import concurrent.futures
 import contextlib
 import importlib.util
-import itertools
 import json
 import os
 import pathlib
@@ -13,7 +11,6 @@ import shutil
 import signal
 import socket
 import time
-import types
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -470,66 +467,6 @@ def test_app_with_a_token_lets_in_who_has_the_link(cache, trained, tmp_path, mon
     monkeypatch.setattr(uploads.tempfile, "tempdir", str(tmp_path))
     with uploads.open_folder() as folder:
         assert list(tmp_path.glob("mgr_jax_app_*")) == [folder]
-
-
-def test_cleaning_goes_on_after_an_error(tmp_path, monkeypatch, capsys):
-    from experiments.webpage import server
-
-    calls = []
-
-    def delete_old(folder, *, partial_age):
-        calls.append(folder)
-        raise [IsADirectoryError("a folder"), RuntimeError("anything")][len(calls) % 2]
-
-    async def clean():
-        page = types.SimpleNamespace(temp_file_sets=[])
-        task = asyncio.create_task(server._clean(page, tmp_path, partial_age=1))
-        while len(calls) < 4:
-            await asyncio.sleep(0.01)
-        task.cancel()
-
-    monkeypatch.setattr(server.uploads, "delete_old", delete_old)
-    monkeypatch.setattr(server, "_CLEAN_SECONDS", 0.01)
-    asyncio.run(asyncio.wait_for(clean(), 10))
-    assert "IsADirectoryError: a folder" in capsys.readouterr().err
-
-
-def test_connections_on_which_nothing_happens_are_closed():
-    from experiments.webpage import server
-
-    class Connection:
-        def __init__(self, *unsent, cycle=None):
-            self.cycle, self.transport, self.closed = cycle, self, False
-            self.unsent = itertools.chain(unsent[:-1], itertools.repeat(unsent[-1]))
-
-        def get_write_buffer_size(self):
-            return next(self.unsent)
-
-        def abort(self):
-            self.closed = True
-
-    busy = types.SimpleNamespace(response_complete=False)
-    done = types.SimpleNamespace(response_complete=True)
-    kept = [
-        Connection(0, cycle=busy),  # It computes, or has nothing to tell.
-        Connection(*range(9, 999), cycle=busy),  # The client reads, slowly.
-    ]
-    closed = [
-        Connection(0),  # Half a head.
-        Connection(0, cycle=done),  # Half the head of a second request.
-        Connection(9, 8, 7, cycle=busy),  # The client has stopped reading.
-    ]
-    state = types.SimpleNamespace(connections={*kept, *closed})
-
-    async def watch():
-        task = asyncio.create_task(
-            server._close_silent(types.SimpleNamespace(server_state=state), 0.05)
-        )
-        await asyncio.sleep(0.3)
-        task.cancel()
-
-    asyncio.run(watch())
-    assert [c.closed for c in kept] == [False] * 2 and [c.closed for c in closed] == [True] * 3
 
 
 def test_app_names_what_is_wrong_in_one_line(cache, trained, server, tmp_path):

@@ -1,8 +1,10 @@
 """The gate in front of the page, without its server: requests as ASGI messages."""
 
 import asyncio
+import itertools
 import json
 import os
+import types
 
 import pytest
 
@@ -291,3 +293,65 @@ def test_delete_old_spares_the_new_and_whatever_cannot_be_deleted(tmp_path):
     assert partial.exists() and not abandoned.exists()
     assert not (tmp_path / "d" / "e").exists()
     assert uploads.disk_usage(tmp_path) >= 4096 * 5
+
+
+@pytest.mark.e2e
+def test_cleaning_goes_on_after_an_error(tmp_path, monkeypatch, capsys):
+    server = pytest.importorskip("experiments.webpage.server")
+
+    calls = []
+
+    def delete_old(folder, *, partial_age):
+        calls.append(folder)
+        raise [IsADirectoryError("a folder"), RuntimeError("anything")][len(calls) % 2]
+
+    async def clean():
+        page = types.SimpleNamespace(temp_file_sets=[])
+        task = asyncio.create_task(server._clean(page, tmp_path, partial_age=1))
+        while len(calls) < 4:
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    monkeypatch.setattr(server.uploads, "delete_old", delete_old)
+    monkeypatch.setattr(server, "_CLEAN_SECONDS", 0.01)
+    asyncio.run(asyncio.wait_for(clean(), 10))
+    assert "IsADirectoryError: a folder" in capsys.readouterr().err
+
+
+@pytest.mark.e2e
+def test_connections_on_which_nothing_happens_are_closed():
+    server = pytest.importorskip("experiments.webpage.server")
+
+    class Connection:
+        def __init__(self, *unsent, cycle=None):
+            self.cycle, self.transport, self.closed = cycle, self, False
+            self.unsent = itertools.chain(unsent[:-1], itertools.repeat(unsent[-1]))
+
+        def get_write_buffer_size(self):
+            return next(self.unsent)
+
+        def abort(self):
+            self.closed = True
+
+    busy = types.SimpleNamespace(response_complete=False)
+    done = types.SimpleNamespace(response_complete=True)
+    kept = [
+        Connection(0, cycle=busy),  # It computes, or has nothing to tell.
+        Connection(*range(9, 999), cycle=busy),  # The client reads, slowly.
+    ]
+    closed = [
+        Connection(0),  # Half a head.
+        Connection(0, cycle=done),  # Half the head of a second request.
+        Connection(9, 8, 7, cycle=busy),  # The client has stopped reading.
+    ]
+    state = types.SimpleNamespace(connections={*kept, *closed})
+
+    async def watch():
+        task = asyncio.create_task(
+            server._close_silent(types.SimpleNamespace(server_state=state), 0.05)
+        )
+        await asyncio.sleep(0.3)
+        task.cancel()
+
+    asyncio.run(watch())
+    assert [c.closed for c in kept] == [False] * 2 and [c.closed for c in closed] == [True] * 3
