@@ -80,8 +80,10 @@ def find(file: Any, size: int, seconds: float = math.inf) -> Iterator[Stream]:
         while step := mpeg.tag_size(read(begin, 24)):
             begin += step
         for stream, end in _streams(read, begin, size, seconds):
-            whole = is_first and stream.content == ((0, size),)
-            yield dataclasses.replace(stream, content=None) if whole else stream
+            # By its name libsndfile takes MPEG audio for another format where macOS keeps a file
+            # `._NAME` beside it.
+            is_whole = stream.content == ((0, size),) and stream.container != "MPEG audio"
+            yield dataclasses.replace(stream, content=None) if is_whole else stream
             is_first, position = False, end
         if is_first and (begin < size or not size):
             yield Stream()

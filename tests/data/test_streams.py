@@ -158,6 +158,11 @@ def test_decode_reads_behind_tags(tmp_path, container, subtype, rate):
     assert _heard(tmp_path, ID3 + content + b"TAG" + bytes(125), rate) == (1.0, "")
 
 
+def test_decode_reads_mp3_beside_its_metadata_of_macos(tmp_path):
+    (tmp_path / "._a").write_bytes(bytes.fromhex("00051607 00020000") + bytes(4088))
+    assert _heard(tmp_path, _mp3(1)) == (1.0, "")
+
+
 def test_decode_reads_mp3_behind_anything(tmp_path):
     for junk in (bytes(3000), np.random.default_rng(0).bytes(3000)):
         assert _heard(tmp_path, junk + _mp3(2)) == (2.0, "")
