@@ -16,6 +16,7 @@ from mgr_jax.data import splits, tables
 from mgr_jax.data.catalog import PART_NAMES, PARTS, Catalog, Track
 from mgr_jax.data.sources import AUDIO_SUFFIXES
 from mgr_jax.errors import UserError
+from mgr_jax.escape import printable
 from mgr_jax.files import csv_text
 
 ID_COLUMNS = ("track_id", "track", "filename", "file_name", "file", "path", "name", "song", "id")
@@ -92,7 +93,7 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
         part = _fold_name(value) if has_folds else PART_NAMES[value.strip().lower()]
         track_id = match(name)
         if track_id is None:
-            unknown.append(name)
+            unknown.append(printable(name))
         elif part:
             parts[part].add(track_id)
     if not parts:

@@ -75,6 +75,8 @@ def test_read_split_file_keeps_a_track_of_two_parts_and_names_the_unknown(tmp_pa
     assignment = _read(tmp_path, "blues.00000,train\nblues.00000,test\nfunk.00000,test\n")
     assert assignment.parts == {"train": ("blues.00000",), "test": ("blues.00000",)}
     assert assignment.unknown == ("funk.00000",)
+    assignment = _read(tmp_path, "blues.00000,train\nblues.00001,test\na\x1b[2J,test\n")
+    assert assignment.unknown == (r"a\x1b[2J",)
 
 
 def test_read_split_file_takes_no_name_for_one_that_it_is_not(tmp_path):
