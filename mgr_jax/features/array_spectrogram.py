@@ -62,8 +62,10 @@ def persistence(frames: np.ndarray) -> float:
 
     It is the correlation of neighbouring frames, 60 ms apart, once the mean over time of each bin
     and the mean of each frame are taken out. Notes and voices last; noise, of whatever spectrum and
-    envelope, is another in every frame.
+    envelope, is another in every frame. Fewer than two frames give 1.
     """
+    if len(frames) < 2:
+        return 1.0
     x = frames[:, 1:].astype(np.float64)
     x = x - x.mean(axis=0)
     x = x - x.mean(axis=1, keepdims=True)
