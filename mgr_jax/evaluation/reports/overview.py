@@ -9,7 +9,7 @@ import numpy as np
 
 from mgr_jax import escape
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import compare
+from mgr_jax.evaluation import calibration_error, compare
 from mgr_jax.evaluation.reports import compare_text, html, markdown, plots, wording
 from mgr_jax.plural import plural
 
@@ -146,14 +146,15 @@ def _tables(
     rows = []
     for values, system in zip(section["systems"], systems, strict=True):
         report = system.report
-        losses = [report.get("log_loss"), report.get("ece")]
+        loss, error = report.get("log_loss"), report.get("calibration_error")
         rows.append(
             [
                 values["name"],
                 report["system"],
                 compare_text.describe(values),
                 f"{report['per_class']['macro avg']['f1']:.3f}",
-                *("" if loss is None else f"{loss:.3f}" for loss in losses),
+                "" if loss is None else f"{loss:.3f}",
+                calibration_error.describe(error).partition(" (n")[0] if error else "",
                 str(report["checkpoint_step"]),
             ]
         )
