@@ -73,7 +73,8 @@ def to_text(findings: Mapping[str, Any]) -> str:
         ("in the file, but no track of the data", findings["unknown_names"]),
     ):
         if rows:
-            lines += ["", f"{title} ({len(rows)}):", *(f"  {printable(row)}" for row in rows[:_SHOWN])]
+            lines += ["", f"{title} ({len(rows)}):"]
+            lines += [f"  {printable(row)}" for row in rows[:_SHOWN]]
             if rows[_SHOWN:]:
                 lines.append(f"  ... and {len(rows) - _SHOWN} more; --json=FILE has all")
     return "\n".join([*lines, "", f"verdict   {_verdict(findings)}"])
