@@ -104,7 +104,8 @@ def to_length_table(run: Run) -> str:
 
 def to_card(model: GtzanModel) -> str:
     facts = model.facts
-    counted = facts | {"ci95": facts["ci95_by_artist"], "grouped_by": "artist"}
+    by = "artist" if facts["num_groups"] < facts["n"] else "track"
+    counted = facts | {"ci95": facts["ci95_by_artist"], "grouped_by": by}
     others = [f"{100 * hits / facts['n']:.1f} %" for hits in facts["num_correct_other_folds"]]
     return f"""# GTZAN model
 

@@ -35,10 +35,9 @@ def load_gtzan(folder: str | os.PathLike | None = None) -> tuple[System, hearing
     hop_length = round(array_spectrogram.NUM_SAMPLES / array_spectrogram.NUM_FRAMES)
     config.features.hop_length = hop_length
     config.model.name = "ensemble"
-    report = {name: model.facts[name] for name in ("num_correct", "n", "protocol")}
-    report |= {"ci95": model.facts["ci95_by_artist"], "grouped_by": "artist"}
-    # Facts of an earlier version lack it.
-    report |= {name: model.facts[name] for name in ("num_groups",) if name in model.facts}
+    report = {name: model.facts[name] for name in ("num_correct", "n", "num_groups", "protocol")}
+    by = "artist" if report["num_groups"] < report["n"] else "track"
+    report |= {"ci95": model.facts["ci95_by_artist"], "grouped_by": by}
     system = System(
         path=str(folder or "gtzan"),
         config=config,

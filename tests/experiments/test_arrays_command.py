@@ -97,7 +97,7 @@ def test_a_workdir_scores_a_file_that_it_has_never_seen_and_refuses_one_that_it_
     out, _ = commands.run_process(
         cache, "evaluate", f"--workdir={workdir}", f"--config.data.root={shared}"
     )
-    assert "this split leaks: 1 artist(s)" in out
+    assert "this split leaks: 1 artist and" in out
     names[4] = "track 3"
     new = save(tmp_path / "leak.npz", names=names, parts=["test"] * 20, seed=1)
     line = commands.fails(cache, "evaluate", f"--workdir={workdir}", f"--config.data.root={new}")

@@ -74,7 +74,7 @@ def test_cross_validate_tests_every_track_once_and_finds_the_gap(whole):
     assert f"leakage gap: {100 * report['leakage_gap']['gap']:+.1f} points" in out
     assert "kfold leaks" in out
     page = (workdir / "report.md").read_text()
-    assert f"(n = {n}, artist_kfold)" in page
+    assert f"] by artist (n = {n}, " in page
     assert json.loads(workdir.with_suffix(".json").read_text()) == report
     shared = [f["shared_artists"] for f in report["protocols"]["artist_kfold"]["seeds"][0]["folds"]]
     assert shared == [0, 0]

@@ -33,7 +33,7 @@ def test_all_commands_take_embeddings_and_compare_takes_a_csv(cache, root, tmp_p
         out, _ = commands.run(cache, "train", f"{CONFIG}:{name}", data, workdir)
         assert "layer     2 of 0 to 2: " in out
         out, _ = commands.run(cache, "evaluate", workdir)
-        assert "(n = 12, artist_kfold)" in out
+        assert "(n = 12, 4 artists, artist_kfold; Wilson by track [" in out
     out, _ = commands.run(cache, "train", f"{CONFIG}:lda", data, workdir)
     assert "fitted already" in out
     out, _ = commands.run(cache, "audit", CONFIG, data)
