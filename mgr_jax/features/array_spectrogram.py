@@ -81,11 +81,11 @@ def repetition(frames: np.ndarray) -> float:
     and noise do neither. Scale and offset of the spectrogram do not matter. Bins that do not change
     at all give 1, and so do fewer than 40 frames, 2.4 s.
     """
-    x = frames[:, 1:].astype(np.float64)
-    x = x - x.mean(axis=0)
-    count = len(x)
+    count = len(frames)
     if count < 2 * _BEAT_LAGS.stop:
         return 1.0
+    x = frames[:, 1:].astype(np.float64)
+    x = x - x.mean(axis=0)
     size = fft.next_fast_len(2 * count, real=True)
     power = np.square(np.abs(np.asarray(fft.rfft(x, size, axis=0)))).sum(axis=1)
     sums = np.asarray(fft.irfft(power, size))[:count]
