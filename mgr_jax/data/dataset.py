@@ -102,9 +102,14 @@ def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> 
     Raises:
       UserError: see `splits.make_split`.
     """
-    left_out = {name for ids in label_conflicts(catalog) for name in ids}
-    usable = store.row.keys() - left_out
+    conflicts = label_conflicts(catalog)
+    usable = store.row.keys() - {name for ids in conflicts for name in ids}
     readable = tuple(track for track in catalog.tracks if track.id in usable)
+    if not readable:
+        raise UserError(
+            f"data.root {config.data.root}: every file is there under two labels, such as"
+            f" {' = '.join(conflicts[0][:2])}; correct the labels"
+        )
     # The test part of arrays may be in another file.
     is_array = config.data.name in config_lib.ARRAY_NAMES
     split = splits.make_split(
