@@ -103,6 +103,7 @@ def to_length_table(run: Run) -> str:
 
 
 def to_card(model: GtzanModel) -> str:
+    """Return the model card, `README.md` of the model's folder."""
     facts = model.facts
     by = "artist" if facts["num_groups"] < facts["n"] else "track"
     counted = facts | {"ci95": facts["ci95_by_artist"], "grouped_by": by}
