@@ -62,7 +62,7 @@ def test_open_dataset_leaves_the_same_file_under_two_labels_out_of_every_part(tm
 def test_open_dataset_refuses_files_that_are_all_under_two_labels(tmp_path):
     _write(tmp_path / "root", classes=("a",), tracks=2)
     shutil.copytree(tmp_path / "root" / "a", tmp_path / "root" / "b")
-    with pytest.raises(UserError, match=r"every file is there under two labels, such as a/\d.wav = b"):
+    with pytest.raises(UserError, match=r"every file is there under two labels, such as a/"):
         dataset_lib.open_dataset(_config(tmp_path))
 
 
