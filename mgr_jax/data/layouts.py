@@ -35,10 +35,11 @@ def classes(files: Sequence[pathlib.PurePath]) -> list[tuple[str, str]]:
         )
     if all(part_of.values()) and (len(set(part_of.values())) > 1 or exact):
         return _below_parts(files, first, part_of)
-    if len({part_of[name] for name in exact}) > 1:
-        other = next(name for name in first if name not in exact)
+    named = [name for name in first if part_of[name]]
+    if exact and len({part_of[name] for name in named}) > 1:
+        other = next(name for name in first if name not in named)
         raise ValueError(
-            f"its folders {_some(exact)} are parts of a split, but {other!r} is none; give folders"
+            f"its folders {_some(named)} are parts of a split, but {other!r} is none; give folders"
             " of classes, or of parts with classes in them"
         )
     if all(len(file.parts) > 2 for file in files):

@@ -41,6 +41,7 @@ def test_parts_below_classes_are_the_split():
         (("train/rock/a.wav", "test/b.wav"), "'b.wav' in test is in no class folder"),
         (("train/rock/a.wav", "train/folk/b.wav"), "(train) are one part of a split"),
         (("train/r/a.wav", "test/r/b.wav", "rock/c.wav"), "'rock' is none"),
+        (("train/r/a.wav", "test_set/r/b.wav", "rock/c.wav"), "'rock' is none"),
         (("fold1/a.wav", "fold2/b.wav"), "(fold1, fold2) are folds, not classes"),
         (("CV 1/rock/a.wav", "cv_2/rock/b.wav"), "are folds, not classes"),
     ],
