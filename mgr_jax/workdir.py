@@ -92,8 +92,8 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
         if changed := changed_tracks(run, catalog):
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise UserError(
-                f"--workdir {run.path}: the audio of {', '.join(changed[:3])}{more} was another when"
-                " it was made; use another workdir, or restore the files"
+                f"--workdir {run.path}: the audio of {', '.join(changed[:3])}{more} was another"
+                " when it was made; use another workdir, or restore the files"
             )
         for name, field in (("data_hash", "data.root"), ("split_hash", "data.protocol")):
             if run.record[name] != record[name]:

@@ -35,11 +35,11 @@ class RunLog:
         self._metrics_shown = 0.0
 
     def print(self, line: str) -> None:
-        """Prints a line above the progress bar."""
+        """Print a line above the progress bar."""
         self._bar.write(line)
 
     def after_step(self, state: TrainState, step: int) -> None:
-        """Advances the bar; now and then shows the metrics of the epoch so far."""
+        """Advance the bar; now and then show the metrics of the epoch so far."""
         self._bar.update()
         now = time.monotonic()
         if not self._bar.disable and now - self._metrics_shown > _SECONDS_BETWEEN_METRICS:
@@ -47,7 +47,7 @@ class RunLog:
             self._bar.set_postfix_str(epoch_lib.describe_running(self._job, state.metrics, step))
 
     def after_epoch(self, record: dict[str, float], scores: np.ndarray) -> None:
-        """Writes an epoch's record and prints its line; `scores` as from `score_valid`."""
+        """Write an epoch's record and print its line; `scores` as from `score_valid`."""
         if self._writer is not None:
             self._writer.write(record)
         if self._figure is not None and len(scores):
@@ -57,7 +57,7 @@ class RunLog:
 
 @contextlib.contextmanager
 def open_log(job: Job, first_step: int) -> Iterator[RunLog]:
-    """Opens the log of a run that has taken `first_step` steps; later records are dropped."""
+    """Open the log of a run that has taken `first_step` steps; later records are dropped."""
     config, path, writes = job.config, job.run.path, processes.is_first()
     with contextlib.ExitStack() as stack:
         writer = figure = None

@@ -27,10 +27,10 @@ _SECONDS_BETWEEN_FLUSHES = 10.0
 
 
 class MetricsWriter:
-    """Appends records to the files of a workdir."""
+    """The files of a workdir that records are appended to."""
 
     def __init__(self, workdir: pathlib.Path, *, step: int):
-        """Opens the files at `step`, dropping later records, which a resumed run repeats."""
+        """Open the files at `step`, dropping later records, which a resumed run repeats."""
         self._metrics, folder = workdir / METRICS, workdir / "tensorboard"
         kept = [record for record in read_metrics(workdir) if record["step"] <= step]
         write_whole(self._metrics, "".join(json.dumps(record) + "\n" for record in kept))
