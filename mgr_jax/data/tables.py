@@ -181,6 +181,6 @@ def _delimiter(head: str, known: set[str]) -> str:
 
 def _rows(reader: Iterable[Sequence[str]], *, skipped: int = 0) -> Iterator[Row]:
     for row in reader:
-        cells = [restore_cell(cell.strip()) for cell in row]
+        cells = [restore_cell(c) if c[:1] == "'" else c for c in map(str.strip, row)]
         if any(cells):
             yield reader.line_num + skipped, cells
