@@ -45,12 +45,12 @@ def share_interval(
 
     Wilson's interval at the effective number of recordings, as surveys use it for clustered samples
     (Korn and Graubard 1998, "Confidence intervals for proportions with small expected number of
-    positive counts", Survey Methodology 24; Franco, Little, Louis and Slud 2019,
-    PMC6690503). That number is n divided by the design effect, the jackknife variance
-    relative to that of independent recordings. Where few groups lie on one side of the mean, this
-    variance is little known. So the design effect is averaged, with the weight of one such group,
-    with that of groups of equal recordings; where all groups agree, each counts as one recording.
-    Groups of unequal size count as fewer (Kish 1965, "Survey Sampling").
+    positive counts", Survey Methodology 24; Franco, Little, Louis and Slud 2019, PMC6690503). That
+    number is n divided by the design effect, the jackknife variance relative to that of independent
+    recordings. Where few groups lie on one side of the mean, this variance is little known, so that
+    the design effect is averaged with its largest value, that of groups whose recordings are all
+    alike, which has the weight of one group on that side. Where all groups agree, each counts as
+    one recording. Groups of unequal size count as fewer (Kish 1965, "Survey Sampling").
 
     Args:
       values: additive quantities of the recordings [N, ...].
@@ -115,7 +115,7 @@ def mean_interval(
         raise ValueError(f"values has shape {values.shape}: need [N]")
     pairs = np.stack([values, np.ones(len(values))], axis=1)
     mean, changes = leave_out(pairs, ratio, groups=groups)
-    variance = jackknife_variance(changes)
+    variance = jackknife_variance(changes, len(changes))
     if len(changes) < 2 or np.isclose(variance, 0, atol=1e-15):
         return None
     half = scipy_stats.t.ppf((1 + confidence) / 2, len(changes) - 1) * np.sqrt(variance)
@@ -157,7 +157,7 @@ def two_way_interval(
         return None
     by_seed = float(values.mean(axis=0).var(ddof=1) / num_seeds)
     scale = max(float(mean * (1 - mean)), _TINY) / n  # Variance of a mean of independent shares.
-    by_group, degrees = float(jackknife_variance(changes)), len(sizes) - 1.0
+    by_group, degrees = float(jackknife_variance(changes, len(sizes))), len(sizes) - 1.0
     if is_share:
         effect, num_equal = _design_effect(mean, changes, sizes)
         by_group, degrees = float(effect) * scale, max(1.0, float(num_equal) - 1)
@@ -186,7 +186,8 @@ def _design_effect(
     smaller_side = np.minimum((changes > _TINY).sum(axis=0), (changes < -_TINY).sum(axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):
         num_equal = n**2 / np.square(sizes).sum(axis=0)
-        effect = jackknife_variance(changes) * n / (estimate * (1 - estimate))
+        variance = jackknife_variance(changes, (sizes > 0).sum(axis=0))
+        effect = variance * n / (estimate * (1 - estimate))
     largest = n / np.maximum(1, num_equal)
     effect = np.where(smaller_side > 0, effect, largest)
     return (smaller_side * effect + largest) / (smaller_side + 1), num_equal
@@ -208,9 +209,12 @@ def leave_out(
     return estimate, statistic(whole - totals) - estimate
 
 
-def jackknife_variance(changes: np.ndarray) -> np.ndarray:
-    """Return the variance [...] of a statistic from the changes [G, ...] of `leave_out`."""
-    return (len(changes) - 1) / len(changes) * np.square(changes).sum(axis=0)
+def jackknife_variance(changes: np.ndarray, num_groups: np.ndarray | int) -> np.ndarray:
+    """Return the variance [...] of a statistic from the changes [G, ...] of `leave_out`.
+
+    `num_groups` [...] is how many of the groups take part in it.
+    """
+    return (num_groups - 1) / num_groups * np.square(changes).sum(axis=0)
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:

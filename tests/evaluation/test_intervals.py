@@ -47,7 +47,7 @@ def test_jackknife_variance_is_that_of_leaving_out_one_group_at_a_time():
     ]
     assert estimate == pytest.approx(whole)
     np.testing.assert_allclose(changes + whole, left_out)
-    assert intervals.jackknife_variance(changes) == pytest.approx(
+    assert intervals.jackknife_variance(changes, 7) == pytest.approx(
         6 / 7 * ((np.array(left_out) - whole) ** 2).sum()
     )
 
