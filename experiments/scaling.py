@@ -1,8 +1,8 @@
-"""Run `compile_for` for each network on topologies from 8 to 256 chips, and write one table.
+"""Run `compile_for` for each network on topologies from 1 to 256 chips, and write one table.
 
     python -m experiments.scaling --folder=DIR [--systems=rnn,cnn] [--topologies=v5e:2x4]
 
-Needs no TPU (`pip install -e '.[tpu]'`). Each cell is one run of `compile_for`, of seconds to many
+Needs no TPU and no GPU (`pip install -e '.[tpu]'` and `'.[cuda]'`). Each cell is one run of `compile_for`, of seconds to many
 minutes, kept in DIR as `SYSTEM-TOPOLOGY.json`: the same command again fills the missing cells, and
 writes `table.md` and `table.json` of all cells in DIR.
 """
