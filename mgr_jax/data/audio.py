@@ -195,7 +195,7 @@ def _resample(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iter
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _reason(error: soundfile.LibsndfileError | OSError | TypeError) -> str:
+def _reason(error: Exception) -> str:
     """Return the error without the path, which the list of skipped files names anyway."""
     if isinstance(error, soundfile.LibsndfileError):
         reason = error.error_string.strip().rstrip(".")

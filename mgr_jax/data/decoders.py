@@ -87,16 +87,16 @@ class Decoders:
           AudioError: if a waveform is empty or silent, or holds NaN or Inf.
           ValueError: if `source_rate` is missing, or given for a file; or for a bad waveform.
         """
-        is_file = hasattr(source, "read")
-        if is_file or isinstance(source, str | os.PathLike):
+        file: Any = source
+        if hasattr(source, "read") or isinstance(source, str | os.PathLike):
             if source_rate is not None:
                 raise ValueError("sample_rate is for a waveform; a file knows its own")
-            if is_file:
-                return self._read_copy(source, sample_rate)
-            return self.read([os.fspath(source)], sample_rate=sample_rate)
+            if hasattr(source, "read"):
+                return self._read_copy(file, sample_rate)
+            return self.read([os.fspath(file)], sample_rate=sample_rate)
         if source_rate is None:
             raise ValueError("sample_rate is None; give the rate of the waveform in Hz")
-        waveform, note = audio.convert_noted(source, source_rate, sample_rate=sample_rate)
+        waveform, note = audio.convert_noted(file, source_rate, sample_rate=sample_rate)
         return iter([("", _one_block(waveform, note))])
 
     def _read_copy(self, source: BinaryIO, sample_rate: int) -> Iterator[tuple[str, Blocks]]:

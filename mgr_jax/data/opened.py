@@ -42,6 +42,11 @@ class _Source:
 
     is_plain = is_damaged = False
     count, seconds = 0, 0.0
+    samplerate = channels = 0
+
+    def __init__(self, stream: Stream):
+        self.notes: list[str] = []
+        self._stream, self.is_damaged = stream, stream.is_damaged
 
     def _mix(self, block: np.ndarray) -> np.ndarray:
         self.count += len(block)
@@ -55,13 +60,12 @@ class _Sndfile(_Source):
     """A stream that libsndfile reads."""
 
     def __init__(self, source: bytes | Pieces, stream: Stream):
-        self.notes: list[str] = []
-        self._stream, self._file = stream, soundfile.SoundFile(source)
+        super().__init__(stream)
+        self._file: Any = soundfile.SoundFile(source)
         # soundfile would seek after each block, which corrupts MP3.
         self._file.seekable = lambda: False
         self.samplerate, self.channels = self._file.samplerate, self._file.channels
         self.is_plain = self._file.subtype in _PLAIN and self._file.format != "FLAC"
-        self.is_damaged = stream.is_damaged
 
     def close(self) -> None:
         self._file.close()
@@ -112,8 +116,8 @@ class _FfmpegSource(_Source):
     """A stream that ffmpeg reads."""
 
     def __init__(self, source: ffmpeg.Source, stream: Stream):
-        self.notes: list[str] = []
-        self._source, self.is_damaged = source, stream.is_damaged
+        super().__init__(stream)
+        self._source = source
         self.samplerate, self.channels = source.samplerate, source.channels
 
     def close(self) -> None:
@@ -172,14 +176,14 @@ def _open(name: bytes, file: Any, stream: Stream) -> _Sndfile | _FfmpegSource:
     if not ffmpeg.is_installed():
         if stream.demuxer:
             raise AudioError(f"is {stream.name}, which needs ffmpeg to read; install ffmpeg")
-        if error.code == _UNSUPPORTED and stream.container:
+        if error and error.code == _UNSUPPORTED and stream.container:
             raise AudioError(
                 f"is {stream.container} with a codec that needs ffmpeg to read; install ffmpeg"
             )
-        raise error
-    start, stop = (0, 0)
-    if stream.content and not isinstance(stream.content[0], bytes):
-        start, stop = stream.content[0][0], stream.content[-1][1]
+        if error:
+            raise error
+    places = [piece for piece in stream.content or () if not isinstance(piece, bytes)]
+    start, stop = (places[0][0], places[-1][1]) if places else (0, 0)
     source = ffmpeg.Source(name, stream.demuxer, start, stop)
     if not source.error:
         return _FfmpegSource(source, stream)

@@ -50,7 +50,7 @@ _FOREIGN = (
 # Where another file of the format begins, if ffmpeg decodes one of them alone: WavPack's first
 # block has the number 0 and the mark of the first of its channels.
 _FIRST = b"[" + b"".join(b"\\x%02x" % n for n in range(256) if n & 8) + b"]"
-_AGAIN = {
+_AGAIN_PATTERNS = {
     "mov": rb"\0\0\0[\x10-\x40]ftyp[\w ]{4}",
     "matroska": rb"\x1aE\xdf\xa3[\x01-\xff]",
     "asf": rb"0&\xb2u\x8ef\xcf\x11\xa6\xd9\x00\xaa",
@@ -58,7 +58,7 @@ _AGAIN = {
     "tta": rb"TTA1[\x01-\x03]\0[\x01-\x08]\0",
     "wv": rb"wvpk(?s:.{4}).\x04(?s:.{6})\0{4}(?s:.{5})" + _FIRST,
 }
-_AGAIN = {name: re.compile(pattern) for name, pattern in _AGAIN.items()}
+_AGAIN = {name: re.compile(pattern) for name, pattern in _AGAIN_PATTERNS.items()}
 _CODECS = {
     "mov": re.compile(rb"stsd\0{7}.\0\0(?s:..)(\w[\w -]{3})"),
     "matroska": re.compile(rb"\x86.(A_[A-Z0-9_/]+?)(?=V[\xaa\xbb]|[^A-Z0-9_/])"),
