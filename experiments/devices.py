@@ -21,7 +21,7 @@ def describe() -> str:
     line = "devices   " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     if jax.process_count() > 1:
         line += f" in {jax.process_count()} processes"
-    is_chosen = jax.config.jax_platforms  # From $JAX_PLATFORMS, too.
+    is_chosen = jax.config.values["jax_platforms"]  # From $JAX_PLATFORMS, too.
     if jax.default_backend() != "cpu" or is_chosen or not gpus.count_visible(os.environ):
         return line
     plugins = (f"jax_cuda{version}_plugin" for version in (12, 13))
