@@ -106,7 +106,7 @@ def to_card(model: GtzanModel) -> str:
     """Return the model card, `README.md` of the model's folder."""
     facts = model.facts
     by = "artist" if facts["num_groups"] < facts["n"] else "track"
-    counted = facts | {"ci95": facts["ci95_by_artist"], "grouped_by": by}
+    counted = {**facts, "ci95": facts["ci95_by_artist"], "grouped_by": by}
     others = [f"{100 * hits / facts['n']:.1f} %" for hits in facts["num_correct_other_folds"]]
     return f"""# GTZAN model
 

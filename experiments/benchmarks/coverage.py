@@ -109,7 +109,8 @@ def _difference(rng, number, *, shares, icc, size=5):
     hard = rng.normal(size=(number, 1)) + rng.normal(size=(number, 2)) / 2**0.5
     strangeness = icc**0.5 * hard[groups] + rng.normal(size=(len(groups), 2))
     right = strangeness < (1 + 1.5 * icc) ** 0.5 * scipy_stats.norm.ppf(shares)
-    return stats.sign_flip_interval(*right.T, groups), shares[1] - shares[0]
+    interval = stats.sign_flip_interval(right[:, 0], right[:, 1], groups)
+    return interval, shares[1] - shares[0]
 
 
 def _two_way(rng, number, *, spread, num_seeds, share=0.7):

@@ -1,6 +1,6 @@
 """The expected calibration error with its interval, and what chance alone makes of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +37,7 @@ class CalibrationError(NamedTuple):
 
 
 def calibration_error(
-    log_probabilities: np.ndarray, labels: np.ndarray, *, groups: Sequence[str] | None = None
+    log_probabilities: np.ndarray, labels: np.ndarray, *, groups: intervals.Groups | None = None
 ) -> CalibrationError:
     """Return the expected calibration error of [N, C] scores, in bins of equal counts.
 
@@ -78,7 +78,7 @@ def calibration_error(
 
 
 def _interval(
-    gaps: np.ndarray, groups: Sequence[str] | np.ndarray, rng: np.random.Generator
+    gaps: np.ndarray, groups: intervals.Groups, rng: np.random.Generator
 ) -> list[float] | None:
     """Return the 95 % interval of the mean |gap| over bins, from the gaps of the tracks [N, K].
 

@@ -17,6 +17,8 @@ MIN_GROUPS = 6
 # Changes that are not more than rounding.
 _TINY = 1e-9
 
+# Name of the group of each recording.
+Groups = Sequence[str] | np.ndarray
 # Sums over recordings `[R, ...]` -> statistic `[R, ...]`, of R sums at once.
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -37,7 +39,7 @@ def share_interval(
     values: np.ndarray,
     statistic: Statistic,
     *,
-    groups: Sequence[str] | None = None,
+    groups: Groups | None = None,
     counted: np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> np.ndarray:
@@ -79,7 +81,7 @@ def share_interval(
 
 
 def accuracy_interval(
-    correct: np.ndarray, groups: Sequence[str] | None = None
+    correct: np.ndarray, groups: Groups | None = None
 ) -> tuple[float, float] | None:
     """Return the 95 % `share_interval` of an accuracy by group; None for a single group.
 
@@ -93,7 +95,7 @@ def accuracy_interval(
 
 
 def mean_interval(
-    values: np.ndarray, groups: Sequence[str] | None = None, *, confidence: float = 0.95
+    values: np.ndarray, groups: Groups | None = None, *, confidence: float = 0.95
 ) -> tuple[float, float] | None:
     """Return the t interval of the mean over recordings, by group.
 
@@ -123,7 +125,7 @@ def mean_interval(
 
 
 def two_way_interval(
-    values: np.ndarray, groups: Sequence[str] | None = None, *, is_share: bool
+    values: np.ndarray, groups: Groups | None = None, *, is_share: bool
 ) -> tuple[float, float] | None:
     """Return the 95 % interval of a mean over recordings and over trainings.
 
@@ -194,7 +196,7 @@ def _design_effect(
 
 
 def leave_out(
-    values: np.ndarray, statistic: Statistic, *, groups: Sequence[str] | None = None
+    values: np.ndarray, statistic: Statistic, *, groups: Groups | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a statistic [...] and how leaving out each group changes it [G, ...].
 
@@ -223,7 +225,7 @@ def ratio(sums: np.ndarray) -> np.ndarray:
         return sums[..., 0] / sums[..., 1]
 
 
-def group_sums(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+def group_sums(values: np.ndarray, groups: Groups) -> np.ndarray:
     """Return the sums of `values` [N, ...] over the recordings of each group, [G, ...].
 
     Raises:

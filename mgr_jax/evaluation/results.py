@@ -23,7 +23,7 @@ def measure(
     truth: np.ndarray,
     labels: Sequence[str],
     *,
-    groups: Sequence[str] | None = None,
+    groups: intervals.Groups | None = None,
     grouped_by: str = "artist",
     temperature: float | None = None,
 ) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def measure(
 
 
 def count(
-    correct: np.ndarray, groups: Sequence[str] | None = None, *, grouped_by: str = "artist"
+    correct: np.ndarray, groups: intervals.Groups | None = None, *, grouped_by: str = "artist"
 ) -> dict[str, Any]:
     """Return an accuracy with its counts and intervals.
 
@@ -110,7 +110,7 @@ def count(
 
 
 def without_faulty(
-    ids: Sequence[str], correct: np.ndarray, groups: Sequence[str] | None = None
+    ids: Sequence[str], correct: np.ndarray, groups: intervals.Groups | None = None
 ) -> dict[str, Any] | None:
     """Return the accuracy without the faulty tracks of GTZAN; None for other data.
 
@@ -133,7 +133,7 @@ def _class_metrics(
     scores: np.ndarray,
     truth: np.ndarray,
     labels: Sequence[str],
-    groups: Sequence[str] | None,
+    groups: intervals.Groups | None,
     undefined: dict[str, str],
 ) -> dict[str, Any]:
     per_class = metrics.per_class(matrix, tuple(labels))
@@ -155,7 +155,7 @@ def _class_metrics(
 
 
 def f1_ends(
-    truth: np.ndarray, predicted: np.ndarray, num_classes: int, groups: Sequence[str] | None = None
+    truth: np.ndarray, predicted: np.ndarray, num_classes: int, groups: intervals.Groups | None = None
 ) -> np.ndarray:
     """Return the ends of the 95 % intervals of F1 by class, macro F1 and mean recall, [2, C + 2].
 

@@ -89,7 +89,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
     return McNemar(only_first, only_second, min(1.0, float(2 * tail)), float(mid))
 
 
-def sign_flip_test(first: np.ndarray, second: np.ndarray, groups: Sequence[str]) -> float:
+def sign_flip_test(first: np.ndarray, second: np.ndarray, groups: intervals.Groups) -> float:
     """Return the two-sided p value of McNemar's exact test for recordings in groups.
 
     Predictions for recordings of one artist are correlated, so that the two systems are exchanged
@@ -119,7 +119,7 @@ def sign_flip_test(first: np.ndarray, second: np.ndarray, groups: Sequence[str])
 def sign_flip_interval(
     first: np.ndarray,
     second: np.ndarray,
-    groups: Sequence[str] | None = None,
+    groups: intervals.Groups | None = None,
     *,
     confidence: float = 0.95,
     seed: int = 0,
@@ -145,7 +145,7 @@ def sign_flip_interval(
     first, second = _pair(first, second)
     mid = groups is None
     if groups is None:
-        p, groups = mcnemar(first, second).mid_p, np.arange(len(first)).astype(str)
+        p, groups = mcnemar(first, second).mid_p, np.arange(len(first))
     else:
         p = sign_flip_test(first, second, groups)
     difference = second.astype(int) - first
@@ -183,7 +183,7 @@ def sign_flip_interval(
     return float(means[inside][0]), float(means[inside][-1])
 
 
-def design_effect(values: np.ndarray, groups: Sequence[str]) -> float:
+def design_effect(values: np.ndarray, groups: intervals.Groups) -> float:
     """Return the factor by which grouping raises the variance of a mean (Kish 1965).
 
     It is 1 for groups of one recording and m for groups of m equal values: N recordings are worth
