@@ -270,8 +270,8 @@ def _check_same(first: Evaluation, first_name: str, second: Evaluation, second_n
         where = first_name if only[0] in ours else second_name
         raise UserError(
             f"--workdirs: different test sets: {first_name} has {plural(len(ours), 'track')},"
-            f" {second_name} {len(theirs)}, and {len(only)} are in one of them only ({only[0]!r} in {where});"
-            " compare systems that were tested on the same tracks"
+            f" {second_name} {len(theirs)}, and {len(only)} are in one of them only ({only[0]!r} in"
+            f" {where}); compare systems that were tested on the same tracks"
         )
     for name, ours, theirs in zip(first.ids, first.labels, second.labels, strict=True):
         if ours != theirs:

@@ -155,7 +155,10 @@ def _class_metrics(
 
 
 def f1_ends(
-    truth: np.ndarray, predicted: np.ndarray, num_classes: int, groups: intervals.Groups | None = None
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    num_classes: int,
+    groups: intervals.Groups | None = None,
 ) -> np.ndarray:
     """Return the ends of the 95 % intervals of F1 by class, macro F1 and mean recall, [2, C + 2].
 
