@@ -248,9 +248,9 @@ def _verdict(pair: dict[str, Any], system: Evaluation, num_pairs: int) -> str:
     text = f"not distinguishable at n = {n}, {p}; "
     if pair["smallest_p"] >= pair["alpha"]:
         return (
-            f"{text}no difference could have been shown: {plural(len(set(system.groups)), by)}"
-            f" give a p value of {format_p(pair['smallest_p'])} or more, not below"
-            f" {format_p(pair['alpha'])}"
+            f"{text}no difference could have been shown: the p value of"
+            f" {plural(len(set(system.groups)), by)} is {format_p(pair['smallest_p'])} or more, not"
+            f" below {format_p(pair['alpha'])}"
         )
     smallest = pair["detectable_difference"]
     if smallest is None or smallest <= abs(pair["difference"]):

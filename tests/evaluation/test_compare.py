@@ -129,7 +129,7 @@ def test_compare_says_that_so_few_could_not_have_shown_a_difference(n, groups):
     assert pair["ci95"] is None and pair["detectable_difference"] is None
     few = "5 artists" if groups else "4 tracks"
     assert (
-        f"no difference could have been shown: {few} give a p value of 0.062 or more, not below"
+        f"no difference could have been shown: the p value of {few} is 0.062 or more, not below"
         " 0.05"
     ) in pair["verdict"]
     assert "would be shown" not in pair["verdict"] and not pair["distinguishable"]
