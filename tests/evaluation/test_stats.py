@@ -135,6 +135,51 @@ def test_sign_flip_test_keeps_its_level_where_mcnemar_does_not():
     assert rejected["coins"] / 300 > 0.3
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_sign_flip_interval_holds_the_differences_that_no_sign_flip_test_rejects(seed):
+    """All exchanges of eight artists, written out, at differences just inside and outside."""
+    rng = np.random.default_rng(seed)
+    groups = np.sort(np.append(np.arange(8), rng.integers(0, 8, 24)))
+    first, second = rng.random((2, 32)) < [[0.5], [0.7]]
+    sums = np.array(
+        [(second[groups == g].astype(int) - first[groups == g]).sum() for g in range(8)]
+    )
+    sizes = np.bincount(groups)
+    signs = np.array(list(np.ndindex(*[2] * 8))) * 2 - 1
+
+    def p(difference):
+        rest = sums - difference * sizes
+        return (np.abs(signs @ rest) >= abs(rest.sum()) - 1e-9).mean()
+
+    low, high = stats.sign_flip_interval(first, second, groups)
+    assert p(low) >= 0.05 and p(high) >= 0.05
+    assert p(low - 1e-6) < 0.05 and p(high + 1e-6) < 0.05
+    assert (low <= 0 <= high) == (stats.sign_flip_test(first, second, groups) >= 0.05)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sign_flip_interval_of_single_recordings_agrees_with_mcnemars_mid_p(seed):
+    """From exact tables and, for the larger ones, from random subsets."""
+    rng = np.random.default_rng(seed)
+    first, second = rng.random((2, 40 * 3**seed)) < [[0.6], [0.6 + 0.25 / 1.6**seed]]
+    low, high = stats.sign_flip_interval(first, second)
+    assert (low <= 0 <= high) == (stats.mcnemar(first, second).mid_p >= 0.05)
+    difference = second.astype(float) - first
+    expected = scipy_stats.t.interval(
+        0.95, len(first) - 1, difference.mean(), scipy_stats.sem(difference)
+    )
+    np.testing.assert_allclose((low, high), expected, atol=0.1 * (high - low))
+
+
+def test_sign_flip_interval_is_none_of_five_artists_and_of_equal_differences():
+    right, wrong = np.ones(20, bool), np.zeros(20, bool)
+    mixed = np.arange(20) % 3 > 0
+    assert stats.sign_flip_interval(mixed, right, np.repeat(range(5), 4)) is None
+    assert stats.sign_flip_interval(mixed, right, np.arange(20) // 3) is not None
+    assert stats.sign_flip_interval(right, wrong, np.repeat(range(10), 2)) is None
+    assert stats.sign_flip_interval(right, right) is None
+
+
 def test_sign_flip_test_names_groups_of_another_length():
     with pytest.raises(ValueError, match="groups has 1 values for 2 recordings"):
         stats.sign_flip_test(np.ones(2, bool), np.ones(2, bool), ["a"])
