@@ -53,6 +53,7 @@ def main(argv: Sequence[str]) -> int:
 
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.data import gtzan, shards
+    from mgr_jax.data.clips import Clips
 
     if _VERIFY.value and not config.data.facts:
         raise command.UserError("data.facts is empty; --verify needs a CSV with track_id and md5")
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     if _WAV.value:
         _write_wavs(catalog, clips, pathlib.Path(_WAV.value))
     if _CHECK.value:
-        faults = clips.find_faults(catalog) if hasattr(clips, "find_faults") else []
+        faults = clips.find_faults(catalog) if isinstance(clips, Clips) else []
         for fault in faults:
             print(f"fault     {fault}")
         print(f"check     {len(catalog.tracks)} file(s) and clips, {len(faults)} fault(s)")

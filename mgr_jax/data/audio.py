@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -195,7 +196,7 @@ def _resample(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iter
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Any) -> str:
     """Return the error without the path, which the list of skipped files names anyway."""
     if isinstance(error, soundfile.LibsndfileError):
         reason = error.error_string.strip().rstrip(".")

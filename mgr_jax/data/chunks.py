@@ -144,6 +144,8 @@ def _chunked(
     is_open = _is_placeholder(length, body, size) or (
         length <= 0 and outer <= body < size and not begins(read, body)
     )
+    # More than 32 bits can count: the size has lost its highest bits.
+    is_open |= size - body - length >= 1 << 32 and not begins(read, body + length)
     end = size if is_open else min(body + length, size)
     following = size if is_open else _following(read, end, size, layout)
     codec = form[layout.codec]

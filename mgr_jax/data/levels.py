@@ -1,4 +1,4 @@
-"""Channels and levels: what samples stand for, where their form leaves it open."""
+"""Channels and levels: the mean of channels, and samples that are not at their type's scale."""
 
 import numpy as np
 
@@ -27,7 +27,11 @@ def mix(block: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def used_bits(peak: int, bits: int) -> int:
-    """Return of how many bits samples up to `peak` are, in integers of `bits`."""
+    """Return the bits (16, 24 or 32) of samples up to `peak` that are stored in wider integers.
+
+    It is `bits`, those of the integers, if the samples are loud enough to fill them, or so quiet
+    that they are noise.
+    """
     for used, least in ((16, 1 << 9), (24, 1 << 15), (32, 1 << 23)):
         if used < bits and least < peak <= 1 << (used - 1):
             return used
@@ -35,10 +39,12 @@ def used_bits(peak: int, bits: int) -> int:
 
 
 def narrow_note(used: int, bits: int) -> str:
+    """Return the note of samples of `used` bits in integers of `bits`."""
     return f"its integers of {bits} bits hold {used}: taken for samples of {used} bits"
 
 
 def peak_notes(peak: float) -> list[str]:
+    """Return the note of a waveform that reaches `peak`, if there is one."""
     if peak <= _MAX_PEAK:
         return []
     return [f"its samples reach {peak:.6g}, not 1: floats of another scale, divide them"]

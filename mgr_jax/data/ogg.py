@@ -7,6 +7,8 @@ from mgr_jax.data.pieces import Read, Stream, find_bytes, number
 # The mark of FLAC before a first block of 34 bytes, which may be the last block of its header.
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _OGG = re.compile(rb"OggS\x00")
+# No first page holds so many seconds.
+_LATE_SECONDS = 60
 # First bytes of the first packet: our name of the codec, empty for those that libsndfile reads.
 _OGG_CODECS = {
     b"\x01vorbis": "",
@@ -36,6 +38,7 @@ def ogg(read: Read, start: int, size: int, seconds: float) -> tuple[Stream, int]
     position, chosen, codec, names = start, b"", "", []
     payload = 0  # First byte of the payload that counts; FLAC is a file of its own in there.
     pieces: list[tuple[int, int]] = []
+    first_granule = 0
     last, rate, has_data, is_damaged, is_over, has_ended = -1, 1, False, False, False, False
     while position < size and not is_over:
         head = read(position, 27 + 255)
@@ -74,6 +77,7 @@ def ogg(read: Read, start: int, size: int, seconds: float) -> tuple[Stream, int]
                 piece = pieces.pop()[0], piece[1]
             pieces.append(piece)
             has_ended = bool(flags & 4)
+            first_granule = first_granule or max(0, granule)
             is_over = not codec and granule / max(1, rate) > seconds
         position = end
     if not chosen:

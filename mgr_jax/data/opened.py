@@ -139,7 +139,11 @@ class _FfmpegSource(_Source):
 
 
 def sources(path: str, seconds: float) -> Iterator[_Sndfile | _FfmpegSource]:
-    """Yield the streams of a file, opened; the first `seconds` are in them."""
+    """Yield the opened streams of a file, of which `seconds` will be read.
+
+    Raises:
+      AudioError, OSError, soundfile.LibsndfileError: if a stream cannot be opened.
+    """
     # Opening a pipe would block until a writer comes.
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
@@ -162,7 +166,7 @@ def sources(path: str, seconds: float) -> Iterator[_Sndfile | _FfmpegSource]:
 
 
 def _open(name: bytes, file: Any, stream: Stream) -> _Sndfile | _FfmpegSource:
-    """Open a stream with libsndfile, or ffmpeg where that does not read it."""
+    """Open a stream with libsndfile, or with ffmpeg if libsndfile does not read it."""
     if not stream.has_audio:
         raise AudioError("has no audio in it")
     error = None

@@ -303,6 +303,52 @@ class _Spy(io.BytesIO):
         return super().seek(position, whence)
 
 
+def test_find_takes_all_of_wav_whose_size_has_lost_its_highest_bits(tmp_path):
+    content = bytearray(encode(_noise(2), "WAV", "PCM_16"))
+    size = len(content) + (1 << 32)
+    with open(tmp_path / "a", "wb") as file:
+        file.write(content)
+        file.truncate(size)  # A hole of the file system.
+    with open(tmp_path / "a", "rb") as file:
+        (stream,) = streams.find(file, size)
+    assert stream.content[-1] == (44, size) and not stream.is_damaged
+
+
+def test_decode_takes_a_broadcast_for_whole_whose_samples_are_counted_from_its_beginning(tmp_path):
+    content, position = bytearray(encode(_noise(2), "OGG", "VORBIS")), 0
+    while (position := content.find(b"OggS", position)) >= 0:
+        count = content[position + 26]
+        size = 27 + count + sum(content[position + 27 : position + 27 + count])
+        (granule,) = struct.unpack_from("<q", content, position + 6)
+        if granule:
+            struct.pack_into("<q", content, position + 6, granule + 1000 * RATE)
+        content[position + 22 : position + 26] = bytes(4)
+        checksum = _ogg_checksum(content[position : position + size])
+        struct.pack_into("<I", content, position + 22, checksum)
+        position += size
+    seconds, note = _heard(tmp_path, bytes(content))
+    assert abs(seconds - 2) < 0.1 and note == ""
+
+
+def _ogg_checksum(page):
+    value = 0
+    for byte in page:
+        value ^= byte << 24
+        for _ in range(8):
+            value = (value << 1 ^ 0x04C11DB7 * (value >> 31)) & 0xFFFFFFFF
+    return value
+
+
+def test_decode_of_a_huge_stated_length_takes_what_is_there(tmp_path):
+    content = bytearray(encode(_noise(2), "FLAC", "PCM_16"))
+    content[21] |= 0x0F
+    content[22:26] = b"\xff" * 4
+    began = time.monotonic()
+    note = "truncated or damaged: only 2.00 s of it can be read"
+    assert _heard(tmp_path, bytes(content)) == (2.0, note)
+    assert time.monotonic() - began < 5
+
+
 def test_find_ends_at_the_seconds_that_are_needed():
     for content in (_mp3(9) * 2, encode(_noise(9), "OGG", "VORBIS") * 2):
         file = _Spy(content)
