@@ -101,3 +101,25 @@ def test_hbm_bytes_of_a_scan_count_its_body_once():
         for n in (10, 1000)
     ]
     assert counts[0] == counts[1] <= 16 * 4 * 512
+
+
+def test_hbm_bytes_count_what_is_read_of_a_slice():
+    """Of a chunk of eight rows, a fusion reads one: a loop that runs eight frames in a round."""
+    text = """
+%frame (param_0: f32[5,8,64], param_1: s32[]) -> f32[64] {
+  %param_0 = f32[5,8,64]{2,1,0} parameter(0)
+  %param_1 = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  %chunk = f32[1,8,64]{2,1,0} dynamic-slice(%param_0, %param_1, %zero, %zero)
+  %flat = f32[8,64]{1,0} bitcast(%chunk)
+  %row = f32[1,64]{1,0} slice(%flat), slice={[3:4], [0:64]}
+  ROOT %out = f32[64]{0} bitcast(%row)
+}
+
+ENTRY %main (x: f32[5,8,64], i: s32[]) -> f32[64] {
+  %x = f32[5,8,64]{2,1,0} parameter(0)
+  %i = s32[] parameter(1)
+  ROOT %fused = f32[64]{0} fusion(%x, %i), kind=kLoop, calls=%frame
+}
+"""
+    assert traffic.hbm_bytes(text) == 4 * (64 + 1 + 64)  # The row, the index and the result.
