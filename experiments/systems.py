@@ -30,7 +30,7 @@ SYSTEMS = (
     ("SVM on PCA", "svm.py", "60 %"),
     ("logistic regression", "logistic.py", "78 %"),
 )
-_HEAD = "system", "parameters", "time per epoch", "accuracy, 95 % interval", "presentation, GTZAN"
+_HEAD = "system", "parameters", "time per epoch", "accuracy, 95 % intervals", "presentation, GTZAN"
 
 
 def main(argv: Sequence[str]) -> int:

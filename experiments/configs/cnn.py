@@ -10,8 +10,8 @@ the first six epochs.
 
     python -m experiments.train --config=experiments/configs/cnn.py:fast --workdir=runs/cnn
 
-Measured: 0.4 s an epoch and 30.0 % [19.9, 42.5] (n = 60, listed) on the band; see
-`experiments/results/systems.md`.
+Measured: 0.4 s an epoch and 30.0 % [16.5, 48.3] by artist (n = 60, listed) on
+the band; see `experiments/results/systems.md`.
 """
 
 from mgr_jax.config import Config

@@ -2,8 +2,8 @@
 
     python -m experiments.train --config=experiments/configs/logistic.py --workdir=runs/logistic
 
-Measured on 2 CPU cores: 75.0 % [62.8, 84.2] (n = 60, listed) on the band; see
-`experiments/results/systems.md`.
+Measured on 2 CPU cores: 75.0 % [56.6, 87.3] by artist (n = 60, listed) on
+the band; see `experiments/results/systems.md`.
 """
 
 from mgr_jax.config import Config

@@ -6,7 +6,8 @@ settle within the 204 steps of this run.
 
     python -m experiments.train --config=experiments/configs/quickstart.py --workdir=runs/quickstart
 
-Measured on 2 CPU cores: 63.3 % [50.7, 74.4] (n = 60, listed) on the band; see the README.
+Measured on 2 CPU cores: 63.3 % [45.7, 78.0] by artist (n = 60, listed) on the band; see
+the README.
 """
 
 from mgr_jax.config import Config

@@ -9,8 +9,8 @@ minutes on two CPU cores:
 
     python -m experiments.train --config=experiments/configs/rnn.py:fast --workdir=runs/rnn
 
-Measured: 0.2 s an epoch and 55.0 % [42.5, 66.9] (n = 60, listed) on the band; see
-`experiments/results/systems.md`.
+Measured: 0.2 s an epoch and 55.0 % [38.7, 70.3] by artist (n = 60, listed) on
+the band; see `experiments/results/systems.md`.
 """
 
 from mgr_jax.config import Config
