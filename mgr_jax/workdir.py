@@ -1,7 +1,8 @@
 """The folder of one run: its config, its data, and how far it got.
 
-`config.json`, `split.json` and `split.csv` are written when a run starts; `STATUS` says `running`,
-`done`, `preempted` or `diverged`. A workdir belongs to one config; any other is refused.
+`config.json`, `split.json`, `split.csv` and `content.json` (hashes of the files) are written when a
+run starts; `STATUS` says `running`, `done`, `preempted` or `diverged`. A workdir belongs to one
+config; any other is refused.
 """
 
 import contextlib
@@ -92,7 +93,7 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
         if changed := changed_tracks(run, catalog):
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise UserError(
-                f"--workdir {run.path}: the audio of {', '.join(changed[:3])}{more} was another"
+                f"--workdir {run.path}: the content of {', '.join(changed[:3])}{more} was another"
                 " when it was made; use another workdir, or restore the files"
             )
         for name, field in (("data_hash", "data.root"), ("split_hash", "data.protocol")):

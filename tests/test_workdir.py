@@ -70,7 +70,7 @@ def test_create_refuses_other_audio_under_the_same_names(tmp_path):
     assert other.hash() != tracks.hash()
     assert workdir.changed_tracks(run, other) == ["rock.1"]
     message = _refused(workdir.create, str(tmp_path), _config(), other, split)
-    assert "the audio of rock.1 was another when it was made" in message
+    assert "the content of rock.1 was another when it was made" in message
     (tmp_path / "content.json").unlink()  # As in a run of an earlier version.
     assert workdir.changed_tracks(run, other) == []
     message = _refused(workdir.create, str(tmp_path), _config(), other, split)

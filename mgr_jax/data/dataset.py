@@ -2,12 +2,14 @@
 
 import collections
 import dataclasses
+import os
 from collections.abc import Mapping
 
 from mgr_jax import config as config_lib
 from mgr_jax.data import arrays, batches, clips, embeddings, shards, splits
 from mgr_jax.data import learned as learned_lib
 from mgr_jax.data.catalog import PARTS, Catalog
+from mgr_jax.data.clip_writer import file_hash
 from mgr_jax.data.sources import make_catalog
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
@@ -68,8 +70,10 @@ def open_catalog(config: config_lib.Config) -> tuple[Catalog, Store]:
             f" ({name}: {error}); check the folder"
         )
     if isinstance(store, clips.Clips):
-        catalog = dataclasses.replace(catalog, content=store.content())
-    return catalog, store
+        content = store.content()
+    else:  # One file, wherever it lies, holds all tracks.
+        content = {"data.root": file_hash(os.path.expanduser(data.root))}
+    return dataclasses.replace(catalog, content=content), store
 
 
 def open_dataset(config: config_lib.Config) -> Dataset:

@@ -33,6 +33,20 @@ def _manifest(tmp_path, rows):
     return {"name": "manifest", "root": str(path), "protocol": "listed"}
 
 
+def test_catalog_hash_is_that_of_the_content_wherever_it_lies(tmp_path):
+    _write(tmp_path / "root")
+    catalog, _ = dataset_lib.open_catalog(_config(tmp_path))
+    shutil.copytree(tmp_path / "root", tmp_path / "copy")
+    moved, _ = dataset_lib.open_catalog(_config(tmp_path, root=str(tmp_path / "copy")))
+    assert moved.hash() == catalog.hash()
+    shutil.copy(tmp_path / "copy" / "a" / "1.wav", tmp_path / "copy" / "a" / "2.wav")
+    other, _ = dataset_lib.open_catalog(_config(tmp_path, root=str(tmp_path / "copy")))
+    assert other.hash() != catalog.hash()
+    assert [name for name in other.content if other.content[name] != catalog.content[name]] == [
+        "a/2.wav"
+    ]
+
+
 def test_open_dataset_follows_the_split(tmp_path):
     _write(tmp_path / "root")
     dataset = dataset_lib.open_dataset(_config(tmp_path))
