@@ -18,7 +18,7 @@ from mgr_jax.errors import UserError
 _PLATEAU_MIN_DELTA = 1e-4
 
 # Parameters that `optim.weight_decay` leaves out.
-_NOT_DECAYED = ("bias", "scale")
+NOT_DECAYED = ("bias", "scale")
 
 # Where folds are trained together, counts of steps are traced.
 Count = int | jax.Array
@@ -84,7 +84,7 @@ def _add_decayed_weights(decay: float) -> optax.GradientTransformation:
 
     def add(path: tuple[Any, ...], update: jax.Array, param: jax.Array) -> jax.Array:
         name = getattr(path[-1], "key", "") if path else ""
-        return update if name in _NOT_DECAYED else update + decay * param
+        return update if name in NOT_DECAYED else update + decay * param
 
     return optax.stateless(lambda updates, params: jax.tree.map_with_path(add, updates, params))
 
