@@ -113,7 +113,7 @@ def _verdict(name: str, prediction: Prediction, calibrated: bool) -> str:
     origin = "calibrated on music that the model had not learned from"
     if not calibrated:
         origin = "its own estimate, not calibrated"
-    notes = [f"The file is {prediction.note}."] if prediction.note else []
+    notes = [f"About the file: {prediction.note}."] if prediction.note else []
     notes += [f"{caution[0].upper()}{caution[1:]}." for caution in prediction.cautions]
     note = "".join(f'<p class="note">{escape(text)}</p>' for text in notes)
     length = _clock(prediction.duration_seconds, prediction.duration_seconds)

@@ -27,7 +27,8 @@ def make_page(predictor: Predictor, *, max_mb: float, max_minutes: float) -> gra
             prediction = predictor.predict(waveform, predictor.config.features.sample_rate)
         except AudioError as error:
             return answer.error(name, f"{error}. {_REMEDY}")
-        prediction = dataclasses.replace(prediction, note=note)
+        notes = dict.fromkeys(filter(None, (note, prediction.note)))
+        prediction = dataclasses.replace(prediction, note="; ".join(notes))
         return answer.song(name, prediction, waveform, predictor)
 
     with gradio.Blocks(title="mgr_jax: what does it sound like?", analytics_enabled=False) as page:

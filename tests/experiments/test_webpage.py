@@ -52,7 +52,7 @@ def test_song_is_text_whatever_labels_and_names_hold():
     text = song(prediction()) + answer.error(EVIL, EVIL) + answer.waiting([EVIL])
     assert "<script" not in text and "<b>.wav" not in text
     assert "{{" not in text and "${" not in text
-    assert "&lt;b&gt;.wav" in text and "The file is truncated." in text
+    assert "&lt;b&gt;.wav" in text and "About the file: truncated." in text
 
 
 def test_escape_leaves_no_character_that_controls_or_reorders_text():
