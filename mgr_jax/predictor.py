@@ -229,7 +229,7 @@ class Predictor:
         cautions, note, frame = [], track.note, self.config.features.n_fft
         is_tiny = track.length < frame
         if is_tiny:
-            tiny = f"{track.length} samples at {rate} Hz, less than a frame of {frame}"
+            tiny = f"shorter than a frame: {track.length} of {frame} samples at {rate} Hz"
             note = "; ".join(filter(None, (note, tiny)))
         if track.length < window:
             cautions.append(f"heard {track.length / rate:.3g} s, less than {window / rate:g} s")

@@ -107,7 +107,7 @@ def test_predict_is_uncertain_of_less_than_a_frame(trained, tmp_path, length):
     soundfile.write(tmp_path / "tiny.wav", np.full(length, 0.3), 22_050)
     prediction = loaded.predict(tmp_path / "tiny.wav")
     assert prediction.uncertain
-    assert prediction.note == f"{length} samples at 22050 Hz, less than a frame of 2048"
+    assert prediction.note == f"shorter than a frame: {length} of 2048 samples at 22050 Hz"
 
 
 def test_predict_takes_an_open_file_and_names_one_that_is_missing(trained, tmp_path):

@@ -61,7 +61,7 @@ def main(path):
         return 1
     frame = facts["config"]["features"]["n_fft"]
     if len(waveform) < frame:
-        tiny = f"uncertain: {len(waveform)} samples at {rate} Hz, less than a frame of {frame}"
+        tiny = f"uncertain, shorter than a frame: {len(waveform)} of {frame} samples at {rate} Hz"
         note = "; ".join(filter(None, (note, tiny)))
     if note:
         print(f"{path}: {note}", file=sys.stderr)
