@@ -99,7 +99,8 @@ def train_batches(
         batch = _stack(examples, len(rows), shape, np.int16 if as_int16 else np.float32)
         if as_int16:
             tracks = [int(order[step * batch_size + row]) for row in rows]
-            batch["scale"] = np.array([part.clips.scale(part.rows[track]) for track in tracks])
+            clips: Any = part.clips
+            batch["scale"] = np.array([clips.scale(part.rows[track]) for track in tracks])
         return batch
 
     def example(position: int, row: int) -> tuple:
@@ -215,8 +216,9 @@ def _window(
 ) -> tuple:
     clip = part.rows[index]
     length = part.clips.records[clip].length
-    read: Any = part.clips.int16 if as_int16 else part.clips.waveform
-    waveform, count = read(clip, start, window), min(window, length - start)
+    clips: Any = part.clips
+    waveform = (clips.int16 if as_int16 else clips.waveform)(clip, start, window)
+    count = min(window, length - start)
     if waveform.ndim == 1:
         waveform = windows_lib.repeat(waveform, count)
     return waveform, count, part.labels[index], row

@@ -3,8 +3,8 @@
 An operation is first a reference formula, then the implementations that are faster on some
 platform, chosen when the program is lowered for it, with a backward pass of their own where that
 pays. `implementation("reference")` switches to the formulas alone: for exports, for tests, and for
-who wants to know what the fast ones buy. What only a CPU gains from is in `ops.cpu`, what only a GPU
-gains from in `ops.gpu`.
+who wants to know what the fast ones buy. What only a CPU gains from is in `ops.cpu`, what only a
+GPU gains from in `ops.gpu`.
 """
 
 from mgr_jax.ops.convolution import convolve

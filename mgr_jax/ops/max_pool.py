@@ -37,6 +37,7 @@ def max_pool(x: Any, *, window: tuple[int, int], strides: tuple[int, int], paddi
                 f"x has {shape[axis]} values along axis {axis}, fewer than the pooling window's"
                 f" {window[axis - 1]}; use a longer window or a larger image"
             )
+    maxima: Any
     if switch.is_reference():
         maxima = [_reference(x, window, strides, padding) for x in arrays]
     else:

@@ -38,7 +38,8 @@ def layer(
     # One vector, as cuDNN packs it, with a second bias beside the recurrent product.
     parts = kernel.T.ravel(), recurrent_kernel.T.ravel(), bias, jnp.zeros_like(bias)
     weights = jnp.concatenate([part.astype(bias.dtype) for part in parts])
-    states, last = _cudnn(x.astype(bias.dtype), weights, counts, size)
+    outputs: Any = _cudnn(x.astype(bias.dtype), weights, counts, size)
+    states, last = outputs
     if num_frames is not None:  # cuDNN has no row without frames.
         last = jnp.where(num_frames[:, None] > 0, last, 0)
     if not return_sequences:
@@ -73,7 +74,8 @@ def _forward(x, weights, counts, size):
     @sequential_vmap
     def run(x, weights, counts):
         zeros = jnp.zeros((1, x.shape[0], size), x.dtype)
-        return rnn.lstm_fwd(x, zeros, zeros, weights, counts, *_options(x, size))
+        forward: Any = rnn.lstm_fwd
+        return forward(x, zeros, zeros, weights, counts, *_options(x, size))
 
     (states, last, _), residuals = run(x, weights, counts)
     return (states, last[0]), residuals
@@ -86,7 +88,8 @@ def _backward(size, residuals, gradients):
     def run(residuals, to_states, to_last):
         to_last = to_last[None]
         gradients = to_states, to_last, jnp.zeros_like(to_last)
-        return rnn.lstm_bwd(*_options(residuals[0], size), residuals, gradients)
+        backward: Any = rnn.lstm_bwd
+        return backward(*_options(residuals[0], size), residuals, gradients)
 
     to_x, _, _, to_weights, _ = run(residuals, *gradients)
     return to_x, to_weights, None
@@ -97,6 +100,7 @@ _cudnn.defvjp(_forward, _backward)
 
 def _options(x: jax.Array, size: int) -> tuple[Any, ...]:
     """Sizes of input and state, one layer, no dropout, one direction, and the precision."""
-    exact = jax.config.jax_default_matmul_precision in ("highest", "float32")
+    config: Any = jax.config
+    exact = config.jax_default_matmul_precision in ("highest", "float32")
     precision = lax.Precision.HIGHEST if exact else lax.Precision.HIGH  # HIGH allows TF32.
     return x.shape[-1], size, 1, 0.0, False, precision

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from mgr_jax.ops import formulas
 from mgr_jax.ops.arrays import as_row
@@ -18,7 +19,10 @@ def project_backward(pieces, center, factor, shift, kernel, gradients):
     Sums over rows are products, with where ReLU is on and with the centred values there; the
     gradients of kernel, factor and shift all follow from these two.
     """
-    x, to_x, to_vectors = jnp.concatenate(pieces, -1), 0.0, []
+    # Else XLA computes what follows in the forward pass already, and keeps it until now.
+    pieces, gradients = lax.optimization_barrier((pieces, gradients))
+    x, to_vectors = jnp.concatenate(pieces, -1), []
+    to_x = jnp.zeros(x.shape, center.dtype)
     for c, f, s, w, gradient in zip(center, factor, shift, kernel, gradients, strict=True):
         centered, z = formulas.normalised(x, c, f, s)
         on, wide = z > 0, w.astype(z.dtype)
