@@ -109,11 +109,11 @@ def _average_over_seeds(config: config_lib.Config, known: "Evidence") -> dict[st
     ]
     averages: dict[str, Any] = {"num_seeds": _SEEDS.value}
     for field in ("artist", "recording"):
-        shares = [audit.overlap(track_of, assignment, field) for assignment in assignments]
-        if None in shares:
-            shares = []
-        averages[f"{field}_overlap"] = statistics.fmean(shares) if shares else None
-        averages[f"{field}_overlap_sd"] = statistics.stdev(shares) if shares else None
+        overlaps = [audit.overlap(track_of, assignment, field) for assignment in assignments]
+        shares = [share for share in overlaps if share is not None]
+        is_known = len(shares) == len(overlaps)
+        averages[f"{field}_overlap"] = statistics.fmean(shares) if is_known else None
+        averages[f"{field}_overlap_sd"] = statistics.stdev(shares) if is_known else None
     return averages
 
 

@@ -3,8 +3,8 @@
     python -m experiments.train --distributed --coordinator_address=HOST:PORT \\
         --num_processes=2 --process_id=0 ...
 
-On Cloud TPU, on Slurm and Open MPI, whose processes divide the GPUs of a node, and on Kubernetes with
-TPUs (JobSet) `--distributed` is enough.
+On Cloud TPU, on Slurm and Open MPI, whose processes divide the GPUs of a node, and on Kubernetes
+with TPUs (JobSet) `--distributed` is enough.
 """
 
 import os

@@ -118,7 +118,7 @@ def _like(name: str, *, prefix: str = "") -> str:
 def _fields() -> dict[str, str]:
     """Return name -> dotted name of all fields of a config."""
     return {
-        field.name: f"{section.name}.{field.name}"
-        for section in dataclasses.fields(config_lib.Config)
-        for field in dataclasses.fields(section.type)
+        field.name: f"{section}.{field.name}"
+        for section, values in vars(config_lib.Config()).items()
+        for field in dataclasses.fields(values)
     }

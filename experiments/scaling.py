@@ -2,9 +2,9 @@
 
     python -m experiments.scaling --folder=DIR [--systems=rnn,cnn] [--topologies=v5e:2x4]
 
-Needs no TPU and no GPU (`pip install -e '.[tpu]'` and `'.[cuda]'`). Each cell is one run of `compile_for`, of seconds to many
-minutes, kept in DIR as `SYSTEM-TOPOLOGY.json`: the same command again fills the missing cells, and
-writes `table.md` and `table.json` of all cells in DIR.
+Needs no TPU and no GPU (`pip install -e '.[tpu]'` and `'.[cuda]'`). Each cell is one run of
+`compile_for`, of seconds to many minutes, kept in DIR as `SYSTEM-TOPOLOGY.json`: the same command
+again fills the missing cells, and writes `table.md` and `table.json` of all cells in DIR.
 """
 
 import pathlib

@@ -132,7 +132,7 @@ def reserve(path: str, config: config_lib.Config) -> None:
     if not (folder / "config.json").exists():
         return
     ours, theirs = config_lib.to_json(config), config_lib.to_json(load(path).config)
-    free = list(_FREE_FIELDS)
+    free: list[str] = list(_FREE_FIELDS)
     if config.model.name not in WITH_BATCH_NORM:
         free.append("model.batch_norm_momentum")  # Its default was another once.
     changed = [n for n in config_lib.differences(ours, theirs) if n not in free]

@@ -184,7 +184,7 @@ def test_predict_names_a_bad_argument(trained, tmp_path):
     with pytest.raises(ValueError, match="overlap is 1"):
         loaded.predict_files([], overlap=1)
     for threshold in (-0.1, 1.01, float("nan")):
-        with pytest.raises(ValueError, match="threshold is .*; it must be from 0 to 1"):
+        with pytest.raises(ValueError, match=r"threshold is .*; it must be from 0 to 1"):
             loaded.predict(_noise(100), 22_050, threshold=threshold)
     with pytest.raises(ValueError, match="threshold is 50"):
         loaded.predict_files([], threshold=50)

@@ -3,8 +3,8 @@
 A file holds `spectrogram` `[N, frames, bins]`, `label` and `track_id` `[N]` and, where known,
 `split` (`train`, `valid`, `test`, empty, or another of `catalog.PART_NAMES`), `artist` and
 `recording` `[N]`. Values are floats, or uint8 with the scalars `scale` and `offset`:
-`uint8 * scale + offset`. A `.npy` file is a structured array of N rows with these fields. If all ids are GTZAN's,
-fields that the file lacks are taken from `gtzan.facts`.
+`uint8 * scale + offset`. A `.npy` file is a structured array of N rows with these fields. If all
+ids are GTZAN's, fields that the file lacks are taken from `gtzan.facts`.
 """
 
 import dataclasses

@@ -59,7 +59,7 @@ class _Source:
 class _Sndfile(_Source):
     """A stream that libsndfile reads."""
 
-    def __init__(self, source: bytes | Pieces, stream: Stream):
+    def __init__(self, source: Any, stream: Stream):  # Any: soundfile declares no bytes as paths.
         super().__init__(stream)
         self._file: Any = soundfile.SoundFile(source)
         # soundfile would seek after each block, which corrupts MP3.

@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 from mgr_jax.escape import printable, restore_cell
 
@@ -179,7 +179,7 @@ def _delimiter(head: str, known: set[str]) -> str:
     return max(_DELIMITERS, key=score)
 
 
-def _rows(reader: Iterable[Sequence[str]], *, skipped: int = 0) -> Iterator[Row]:
+def _rows(reader: Any, *, skipped: int = 0) -> Iterator[Row]:
     for row in reader:
         cells = [restore_cell(c) if c[:1] == "'" else c for c in map(str.strip, row)]
         if any(cells):

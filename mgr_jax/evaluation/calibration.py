@@ -148,7 +148,7 @@ def _half(names: np.ndarray) -> np.ndarray:
     groups, counts = np.unique(names, return_counts=True)
     order = np.random.default_rng(0).permutation(len(groups))
     order = order[np.argsort(-counts[order], kind="stable")]
-    in_first, sizes = np.zeros(len(groups), bool), [0, 0]
+    in_first, sizes = np.zeros(len(groups), bool), np.zeros(2)
     for group in order:  # The largest group first, each to the smaller half.
         in_first[group] = sizes[0] <= sizes[1]
         sizes[0 if in_first[group] else 1] += counts[group]

@@ -187,15 +187,16 @@ def mfcc_stats(
     def of_all(waveform: jax.Array) -> jax.Array:
         return summary.mean_covariance(mfcc(waveform, features))
 
+    if num_samples is None:
+        return of_all(waveform)
+    size = waveform.shape[-1]
+
     def of_audio(waveform: jax.Array) -> jax.Array:
         waveform = jnp.where(framing.mask(num_samples, size), waveform, 0.0)
         frames = num_frames(features, num_samples)
         cepstra = spectral.cepstrum(log_mel(waveform, features, frames), n_mfcc=features.n_mfcc)
         return summary.mean_covariance(cepstra, frames)
 
-    if num_samples is None:
-        return of_all(waveform)
-    size = waveform.shape[-1]
     if ops.is_reference():
         return of_audio(waveform)
     # Full clips are not masked, which would cost a third of their time on CPU.

@@ -101,9 +101,9 @@ def settling_momentum(num_steps: int | jax.Array | None) -> float | jax.Array:
     if num_steps is None:
         return BATCH_NORM_MOMENTUM
     # In float32, so that a number that is traced gives the same.
-    xp = np if isinstance(num_steps, int) else jnp
-    momentum = xp.clip(1 - 10 / xp.float32(num_steps), 0.1, BATCH_NORM_MOMENTUM)
-    return float(momentum) if isinstance(num_steps, int) else momentum
+    if isinstance(num_steps, int):
+        return float(np.clip(1 - 10 / np.float32(num_steps), 0.1, BATCH_NORM_MOMENTUM))
+    return jnp.clip(1 - 10 / jnp.float32(num_steps), 0.1, BATCH_NORM_MOMENTUM)
 
 
 def batch_norm_vectors(

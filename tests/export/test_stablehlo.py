@@ -109,7 +109,9 @@ def test_run_script_does_as_predict_without_this_package(tmp_path, monkeypatch):
         assert [label for _, label in rows] == list(result.probabilities)
         actual = [float(value) for value, _ in rows]
         assert actual == pytest.approx(list(result.probabilities.values()), abs=1e-4)
-        assert any("uncertain, shorter than a frame: 1 of" in line for line in own) == (name == "tiny.wav")
+        assert any("uncertain, shorter than a frame: 1 of" in line for line in own) == (
+            name == "tiny.wav"
+        )
         assert own[-1] == "status 0"
 
 

@@ -229,7 +229,10 @@ def test_read_in_a_process_that_crashes_or_hangs_is_one_line(tmp_path, monkeypat
     python = tmp_path / "python"
     monkeypatch.setattr(keras_file.sys, "executable", str(python))
     monkeypatch.setattr(keras_file, "_TIMEOUT_SECONDS", 0.2)
-    for script, reason in (("kill -SEGV $$", "it crashes its reader"), ("exec sleep 9", "too long")):
+    for script, reason in (
+        ("kill -SEGV $$", "it crashes its reader"),
+        ("exec sleep 9", "too long"),
+    ):
         python.write_text(f"#!/bin/bash\nexec 2>&- 1>&-\n{script}\n")
         python.chmod(0o755)
         with pytest.raises(ValueError, match=f"cannot be read as an HDF5 file: .*{reason}"):
