@@ -36,6 +36,7 @@ def fitted(data):
         yield result
 
 
+@pytest.mark.e2e
 def test_fit_learns_and_reports_every_member(data, fitted):
     x, y = data
     params, choice = fitted
@@ -49,6 +50,7 @@ def test_fit_learns_and_reports_every_member(data, fitted):
     assert all(value.dtype.kind in "fiuU" for value in params.values())
 
 
+@pytest.mark.e2e
 def test_fit_weights_members_by_scores_of_held_out_tracks(data, fitted):
     x, y = data
     x, y, folds = x[:30], y[:30], np.arange(30) // 3 % 2
@@ -96,6 +98,7 @@ def test_the_listed_members_are_of_the_library():
     assert len(set(library.LISTED)) == len(library.LISTED)
 
 
+@pytest.mark.e2e
 def test_log_probabilities_are_the_weighted_sum_of_the_members(data, fitted):
     x, _ = data
     params, choice = fitted
@@ -116,6 +119,7 @@ def test_log_probabilities_are_the_weighted_sum_of_the_members(data, fitted):
     np.testing.assert_allclose(ensemble.log_probabilities(params, x[:4]), expected, atol=1e-4)
 
 
+@pytest.mark.e2e
 def test_log_probabilities_do_not_depend_on_the_other_rows(data, fitted):
     x, _ = data
     whole = ensemble.log_probabilities(fitted[0], x)

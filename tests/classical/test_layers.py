@@ -68,7 +68,7 @@ def _train(root, folder, name, **fields):
     return dataset, [record for record in records if "layer" in record]
 
 
-@pytest.mark.parametrize("name", ["logistic", "lda"])
+@pytest.mark.parametrize("name", [pytest.param("logistic", marks=pytest.mark.e2e), "lda"])
 def test_layer_and_scores_are_those_of_scikit_learn(x, root, tmp_path, capsys, name):
     dataset, records = _train(root, tmp_path, name)
     rows = {part: np.flatnonzero(PART[TRACK] == part) for part in ("train", "valid", "test")}

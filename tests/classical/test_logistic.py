@@ -46,7 +46,10 @@ def _reference(x, y, l2):
     return model.fit(StandardScaler().fit_transform(x), y)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-6), ("float32", 1e-4)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [("float64", 1e-6), pytest.param("float32", 1e-4, marks=pytest.mark.e2e)],
+)
 def test_fit_reaches_the_loss_of_scikit_learn(data, dtype, tolerance):
     x, y = data
     scaled = StandardScaler().fit_transform(x)
@@ -109,6 +112,7 @@ def test_fit_with_more_features_than_rows_equals_scikit_learns():
             np.testing.assert_array_equal(params["kernel"][i, 7], 0)
 
 
+@pytest.mark.e2e
 def test_fit_of_a_weak_path_takes_few_iterations_and_reaches_scikit_learns_loss(data):
     x, y = data
     l2 = tuple(1 / (np.logspace(-4, 4, 20) * len(y)))

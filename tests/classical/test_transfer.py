@@ -16,6 +16,8 @@ from mgr_jax.features import musicnn
 from mgr_jax.features.frontend import make_frontend
 from tests.export import trained
 
+pytestmark = pytest.mark.e2e
+
 LENGTH = 64_000  # 4 s, two windows
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import soundfile
 
 from mgr_jax import predictor as predictor_lib
 from mgr_jax.data import dataset as dataset_lib
+from mgr_jax.evaluation.reports import report as report_lib
 from tests.experiments import commands
 
 RATE = 8000
@@ -52,9 +54,10 @@ def _data(tmp_path_factory):
 def _whole(cache, data, tmp_path_factory):
     """Workdir of an unbroken run, and what it printed."""
     workdir = tmp_path_factory.mktemp("cross") / "run"
-    out, _ = commands.run(
-        cache, "cross_validate", *FLAGS, data, f"--workdir={workdir}", f"--json={workdir}.json"
-    )
+    flags = (*FLAGS, data, f"--workdir={workdir}", f"--json={workdir}.json")
+    # The figures of four folds would take half of the time; test_report.py has them.
+    with mock.patch.object(report_lib, "_draw", return_value={}):
+        out, _ = commands.run(cache, "cross_validate", *flags)
     return workdir, out
 
 

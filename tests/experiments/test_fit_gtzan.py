@@ -12,6 +12,8 @@ from mgr_jax.errors import UserError
 from mgr_jax.pretrained import gtzan
 from tests.experiments import commands
 
+pytestmark = pytest.mark.e2e
+
 GENRES = ("classical", "metal")
 # Of each part, the first tracks by different artists.
 PARTS = {"train": 6, "valid": 2, "test": 3}

@@ -40,6 +40,7 @@ def _programs(tmp_path):
         compilation_cache.reset_cache()
 
 
+@pytest.mark.e2e
 def test_a_damaged_program_is_removed_once(programs, capsys):
     def damaged_program(x):
         return x * 3 + 1

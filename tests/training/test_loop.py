@@ -166,7 +166,8 @@ def test_reads_counts_every_kind_of_read(reads):
         assert len(reads) > before, read
 
 
-@pytest.mark.parametrize("parallelism", ["jit", pytest.param("pmap", marks=pytest.mark.e2e)])
+@pytest.mark.e2e
+@pytest.mark.parametrize("parallelism", ["jit", "pmap"])
 def test_train_reads_and_sends_nothing_between_the_steps_of_an_epoch(
     tiny_config, tmp_path, monkeypatch, reads, parallelism
 ):

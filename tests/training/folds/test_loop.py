@@ -146,6 +146,7 @@ def stop_after(calls):
     yield lambda step: next(left)
 
 
+@pytest.mark.e2e
 def test_train_of_folds_that_are_done_does_nothing_more(together):
     opened, _, _ = together
     before = [read_metrics(fold[3].path) for fold in opened]
@@ -208,6 +209,7 @@ def test_train_by_adam_gives_the_losses_of_each_fold_alone(make_config, tmp_path
         assert_same_records(left, right, 1e-3)
 
 
+@pytest.mark.e2e
 def test_make_plan_names_the_windows_of_train_batches(together):
     _, config, data, _ = together[0][0]
     part, window = data.parts["train"], config_lib.window_length(config)
