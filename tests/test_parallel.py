@@ -70,7 +70,11 @@ def assert_close(left, right, tolerance):
 @pytest.mark.parametrize("layout", ["jit", "pmap"])
 @pytest.mark.parametrize(
     "network",
-    ["simple", *(pytest.param(name, marks=pytest.mark.e2e) for name in NETWORKS)],
+    [
+        "simple",
+        pytest.param("rnn", marks=pytest.mark.e2e),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("bbnn", "cnn_lstm")),
+    ],
 )
 def test_train_step_by_sgd_is_the_same_on_one_and_on_four_devices(network, layout):
     assert jax.device_count() == 4

@@ -122,7 +122,7 @@ def test_bbnn_step_exchanges_no_more_than_its_batch_normalisation_needs():
     assert_fewest_collectives(num_modules=1)
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.parametrize("num_modules", [1, 3])
 def test_bbnn_step_optimised_exchanges_no_more_than_its_batch_normalisation_needs(num_modules):
     assert_fewest_collectives(num_modules)

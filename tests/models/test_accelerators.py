@@ -45,7 +45,7 @@ def _everything(name, variables=None):
 
 
 # The other cases are slow: each compiles two whole networks.
-QUICK = ("bbnn", "GPU"), ("gru", "GPU")
+QUICK = (("gru", "GPU"),)
 
 
 @pytest.mark.parametrize(

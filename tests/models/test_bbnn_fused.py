@@ -15,10 +15,9 @@ from mgr_jax.models import bbnn, bbnn_fused
     [
         (True, 1, 1),
         (False, 0, 3),
-        *(
-            pytest.param(*case, marks=pytest.mark.e2e)
-            for case in ((True, 2, 1), (True, 0, 3), (False, 2, 1))
-        ),
+        pytest.param(True, 0, 3, marks=pytest.mark.e2e),
+        pytest.param(True, 2, 1, marks=pytest.mark.slow),
+        pytest.param(False, 2, 1, marks=pytest.mark.slow),
     ],
 )
 def test_bbnn_fused_equals_the_textbook(train, num_modules, channels):

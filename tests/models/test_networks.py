@@ -164,8 +164,13 @@ def test_bfloat16_arithmetic_keeps_float32_parameters(name):
     assert a @ b > 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
 
 
-@pytest.mark.e2e
-@pytest.mark.parametrize("name", ["bbnn_image", "rnn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("bbnn_image", marks=pytest.mark.slow),
+        pytest.param("rnn", marks=pytest.mark.e2e),
+    ],
+)
 def test_training_step_does_not_depend_on_the_devices(name):
     more = {"dropout": 0.5} if name == "rnn" else {}
     network, variables, x = _build(name, batch=8, **more)

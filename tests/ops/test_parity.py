@@ -170,7 +170,7 @@ def test_operation_is_close_to_its_reference_in_narrow_types(case, path, dtype, 
     _check(case, path, dtype, monkeypatch)
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_operation_is_the_same_uncompiled(case, monkeypatch):
     _check(case, "CPU", "float64", monkeypatch, compiled=False)

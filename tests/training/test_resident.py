@@ -153,9 +153,15 @@ def test_training_on_device_is_bitwise_that_by_the_host(tiny_config, tmp_path):
     assert_same_on_device(tiny_config, tmp_path, train__num_epochs=1)
 
 
-@pytest.mark.e2e
-@pytest.mark.parametrize("network", ["bbnn", "rnn"])
-@pytest.mark.parametrize("parallelism", ["jit", "pmap"])
+@pytest.mark.parametrize(
+    ("network", "parallelism"),
+    [
+        pytest.param("rnn", "jit", marks=pytest.mark.e2e),
+        pytest.param("rnn", "pmap", marks=pytest.mark.slow),
+        pytest.param("bbnn", "jit", marks=pytest.mark.slow),
+        pytest.param("bbnn", "pmap", marks=pytest.mark.slow),
+    ],
+)
 def test_training_on_device_is_bitwise_that_by_the_host_with_all_options(
     tiny_config, tmp_path, parallelism, network
 ):

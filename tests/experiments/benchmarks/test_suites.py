@@ -27,7 +27,6 @@ def test_path_beside_scikit_learn_ends_at_its_loss(monkeypatch):
     assert len(classical.table([row])) == 5
 
 
-@pytest.mark.e2e
 def test_features_beside_librosa_are_the_same():
     row = classical.features(clips=5, samples=22_050, turns=1)
     assert row["max_difference"] < 1e-4 and row["ratio"] > 0
@@ -59,7 +58,7 @@ def test_startup_compares_the_median_with_the_target(monkeypatch):
     assert startup.table([row])[-1].endswith("| < 60 | met |")
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 def test_startup_measures_what_the_cache_saves():
     cold, _, warm, _, imports = startup._compilation(1)
     assert warm["seconds"] < cold["seconds"] and imports["seconds"] > 0
@@ -85,7 +84,6 @@ def test_parity_table_has_the_largest_error_of_every_case(monkeypatch):
     assert "`rms(center=False)`" in text and "| `spectral_centroid` | sine |" in text
 
 
-@pytest.mark.e2e
 def test_pipeline_measures_wait_and_memory(monkeypatch):
     case = "RNN (rnn.py:fast)"
     config = pipeline.cases()[case]
@@ -103,7 +101,7 @@ def test_pipeline_measures_wait_and_memory(monkeypatch):
     assert f"| {case} | 8 x 0.5 s |" in text and "| 1000 clips of 150000 samples | 300 |" in text
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 def test_shards_measures_preparing_and_the_start():
     [row] = shards.run(only=[str(shards.SMALLEST)], num_shards=2, seconds=0.6)
     assert (row["tracks"], row["shards"]) == (160, 2)
