@@ -273,7 +273,7 @@ def _remove_damaged_programs(folder: pathlib.Path) -> None:
             show(message, *args, **kwargs)
             return
         verb, name, reason = match.groups()
-        for path in folder.glob(f"{glob.escape(name)}-*"):
+        for path in folder.glob(f"{glob.escape(name)}-*") if verb == "reading" else ():
             with contextlib.suppress(OSError):
                 path.unlink()
         reason = " ".join(reason.split())[:200]

@@ -51,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
     from mgr_jax import workdir
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.evaluation.reports import report, wording
+    from mgr_jax.plural import plural
 
     command.set_up_jax()
     predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
@@ -63,11 +64,14 @@ def main(argv: Sequence[str]) -> int:
             f"data.root {config.data.root}: class {unknown[0]!r} is unknown to the model, which"
             f" knows {', '.join(run.labels)}; give data with its classes"
         )
-    changed = set(workdir.changed_tracks(run, dataset.catalog)) & set(dataset.parts[part].ids)
+    scored = set(dataset.parts[part].ids)
+    if dataset.split is run.split:  # Not that of another array file.
+        scored.add("data.root")
+    changed = set(workdir.changed_tracks(run, dataset.catalog)) & scored
     if changed:
         print(
-            f"changed   {len(changed)} track(s) of this part have other audio than in training"
-            f" ({', '.join(sorted(changed)[:3])})"
+            f"changed   {plural(len(changed), 'file')} of this part with other content than in"
+            f" training ({', '.join(sorted(changed)[:3])})"
         )
     print(devices.describe(), file=sys.stderr, flush=True)
     began = time.monotonic()

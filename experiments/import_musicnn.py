@@ -48,8 +48,8 @@ A tagger of music: windows of 3 s -> an independent probability for each of {num
 - **Tags**: {tags}.
   Several may hold at once. Probabilities follow how often a tag was given, so that even the
   largest is often below 50 %.
-- **Accuracy**: ROC-AUC and PR-AUC of {accuracy} on the authors' test part, as the package
-  states; not measured again here.
+- **By its authors**: ROC-AUC and PR-AUC of {accuracy} on the authors' test part, as the
+  package states; not measured again here.
 - **Size**: {num_parameters} parameters and {num_averages} running averages in float32.
 - **Input**: `mgr_jax.features.musicnn`: 16 kHz mono, 96 mel bands, 187 frames.
 - **Made** from the TensorFlow checkpoint, with its values unchanged and without Adam's, by

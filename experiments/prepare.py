@@ -18,7 +18,9 @@ embedded band can be heard.
 files among it, until `--clean_gb` are left; stop commands that are reading clips first.
 """
 
+import errno
 import hashlib
+import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -181,6 +183,8 @@ def _checksums(tracks) -> dict[str, str]:
     sums = {}
     for track in tracks:
         try:
+            if not os.path.isfile(track.path):  # To open a pipe would wait without end.
+                raise FileNotFoundError(errno.ENOENT, "is not a file")
             with open(track.path, "rb") as file:
                 sums[track.id] = hashlib.file_digest(file, "md5").hexdigest()
         except OSError as error:

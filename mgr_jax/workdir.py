@@ -96,6 +96,8 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
                 f"--workdir {run.path}: the content of {', '.join(changed[:3])}{more} was another"
                 " when it was made; use another workdir, or restore the files"
             )
+        if not (folder / _CONTENT).exists():  # A run of an earlier version.
+            record["data_hash"] = dataclasses.replace(catalog, content={}).hash()
         for name, field in (("data_hash", "data.root"), ("split_hash", "data.protocol")):
             if run.record[name] != record[name]:
                 raise UserError(
@@ -225,10 +227,9 @@ def _describe_holder(folder: pathlib.Path) -> str:
 
 def changed_tracks(run: Run, catalog: Catalog) -> list[str]:
     """Return the tracks whose files have other content than when the run was made."""
-    try:
-        known = _read_json(run.path / _CONTENT)
-    except UserError:  # A run of an earlier version.
+    if not (run.path / _CONTENT).exists():  # A run of an earlier version.
         return []
+    known = _read_json(run.path / _CONTENT)
     return [name for name, now in catalog.content.items() if known.get(name, now) != now]
 
 

@@ -75,6 +75,11 @@ def test_create_refuses_other_audio_under_the_same_names(tmp_path):
     assert workdir.changed_tracks(run, other) == []
     message = _refused(workdir.create, str(tmp_path), _config(), other, split)
     assert "made with other tracks than data.root gives now" in message
+    # Its hash of the data was one of names alone.
+    _edit(str(tmp_path), data_hash=_data()[0].hash())
+    assert workdir.create(str(tmp_path), _config(), other, split).split == split
+    (tmp_path / "content.json").write_text("{")  # Damage is no earlier version.
+    assert "content.json" in _refused(workdir.changed_tracks, run, other)
 
 
 def test_create_writes_what_a_number_is_checked_by(tmp_path):

@@ -217,12 +217,13 @@ def _interval(report: dict | None, num_labels: int) -> str:
     """Draw the accuracy, its interval and chance on one axis from 0 to 100 %."""
     if report is None:
         return ""
-    ends = report.get("ci95") or stats.wilson_interval(report["num_correct"], report["n"])
-    low, high = (100 * value for value in ends)
     accuracy, chance = 100 * report["num_correct"] / report["n"], 100 / num_labels
+    # Of a single artist there is none.
+    low, high = (100 * value for value in report.get("ci95") or (accuracy / 100, accuracy / 100))
+    between = f"interval {low:.1f} to {high:.1f} %" if low < high else "no interval"
     return (
-        f'<div class="interval" role="img" aria-label="accuracy {accuracy:.1f} %, interval'
-        f' {low:.1f} to {high:.1f} %, chance {chance:.0f} %"><div class="axis">'
+        f'<div class="interval" role="img" aria-label="accuracy {accuracy:.1f} %, {between},'
+        f' chance {chance:.0f} %"><div class="axis">'
         f'<span class="range" style="left:{low:.2f}%;width:{high - low:.2f}%"></span>'
         f'<span class="point" style="left:{accuracy:.2f}%"></span>'
         f'<span class="chance" style="left:{chance:.2f}%"><i>chance</i></span></div>'

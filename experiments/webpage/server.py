@@ -117,13 +117,16 @@ async def _close_silent(server: uvicorn.Server, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds / 4)
         for connection in list(server.server_state.connections):
-            cycle = getattr(connection, "cycle", None)
-            unsent = connection.transport.get_write_buffer_size()
-            is_answered = cycle is not None and not cycle.response_complete
-            since, before = silent.get(connection, (now(), unsent))
-            if (is_answered and not unsent) or unsent != before:
-                silent.pop(connection, None)
-            elif now() - since > seconds:
-                connection.transport.abort()
-            else:
-                silent[connection] = since, unsent
+            try:
+                cycle = getattr(connection, "cycle", None)
+                unsent = connection.transport.get_write_buffer_size()
+                is_answered = cycle is not None and not cycle.response_complete
+                since, before = silent.get(connection, (now(), unsent))
+                if (is_answered and not unsent) or unsent != before:
+                    silent.pop(connection, None)
+                elif now() - since > seconds:
+                    connection.transport.abort()
+                else:
+                    silent[connection] = since, unsent
+            except Exception as error:  # Of this connection; the others are watched on.
+                print(f"page      {type(error).__name__}: {error}", file=sys.stderr, flush=True)

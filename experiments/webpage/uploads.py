@@ -31,7 +31,7 @@ def open_folder() -> Iterator[pathlib.Path]:
         for leftover in folder.parent.glob(f"{_PREFIX}*"):
             # An OSError says that the page is alive, or that another page is removing it.
             with contextlib.suppress(OSError):
-                if leftover != folder and leftover.stat().st_uid == owner:
+                if leftover != folder and leftover.lstat().st_uid == owner:
                     with _lock(leftover):
                         shutil.rmtree(leftover)
         try:
@@ -49,8 +49,11 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
     """
     path = folder.with_name(f".{folder.name}.lock")
     with filelock.FileLock(path, timeout=0):
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no open file.
+                path.unlink(missing_ok=True)
 
 
 def disk_usage(folder: pathlib.Path) -> int:

@@ -229,7 +229,7 @@ def _au(read: Read, start: int, size: int) -> tuple[Stream, int]:
     following = end if end < size and begins(read, end) else size
     content: Content = ((start, following),)
     if is_open:
-        head = _patched(read(start, offset), 8, order + "I", end - body)
+        head = _patched(read(start, min(offset, size - start)), 8, order + "I", end - body)
         content = (head, (body, end))
     is_damaged = not is_open and body + length > size
     encoding = number(order + "I", read(start + 12, 4))

@@ -117,6 +117,8 @@ def _decode_row(job: Job) -> Record:
         waveform, note = _read_track(track.path, sample_rate, shape[1])
     except audio.AudioError as error:
         return Record(track.id, error=str(error), source=source)
+    except MemoryError:
+        return Record(track.id, error="takes too much memory to decode", source=source)
     # Up to a tenth of the clip is the usual spread of a collection, and not reported.
     if len(waveform) < 0.9 * shape[1] and not note:
         seconds = len(waveform) / sample_rate

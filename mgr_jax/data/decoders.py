@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -102,11 +103,12 @@ class Decoders:
     def _read_copy(self, source: BinaryIO, sample_rate: int) -> Iterator[tuple[str, Blocks]]:
         if not isinstance(source.read(0), bytes):
             raise ValueError("the file is open as text; open it as binary ('rb')")
-        # The processes open files by their names.
-        with tempfile.NamedTemporaryFile(prefix="mgr_jax_") as copy:
-            shutil.copyfileobj(source, copy)
-            copy.flush()
-            for _, blocks in self.read([copy.name], sample_rate=sample_rate):
+        # The processes open files by their names, on Windows none that is open here.
+        with tempfile.TemporaryDirectory(prefix="mgr_jax_") as folder:
+            name = os.path.join(folder, "copy")
+            with open(name, "wb") as copy:
+                shutil.copyfileobj(source, copy)
+            for _, blocks in self.read([name], sample_rate=sample_rate):
                 yield "", blocks
 
     def close(self) -> None:
@@ -269,7 +271,11 @@ class _Process:
 
 
 def _end(popen: subprocess.Popen) -> None:
-    popen.kill()
+    try:  # Its session, an ffmpeg in it as well; `poll` says that the number is still its own.
+        if popen.poll() is None:
+            os.killpg(popen.pid, signal.SIGKILL)
+    except (AttributeError, OSError):  # Windows has no sessions.
+        popen.kill()
     popen.wait()
     popen.stdin.close()
     popen.stdout.close()

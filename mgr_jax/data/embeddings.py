@@ -190,8 +190,10 @@ def _check_size(path: pathlib.Path, metadata: Any) -> None:
 
 def _to_numpy(column: Any) -> np.ndarray:
     """Return a column of lists, nested any number of times, as one array."""
-    from pyarrow import compute, types
+    from pyarrow import compute as untyped
+    from pyarrow import types
 
+    compute: Any = untyped  # Its functions are made at run time.
     shape = [len(column)]
     while types.is_nested(column.type):
         lengths = set(compute.list_value_length(column).to_pylist())

@@ -18,6 +18,7 @@ from mgr_jax.escape import printable
 _FFMPEG_SUFFIXES = (
     "3gp aac ac3 adts amr ape asf avi dff dsf dts eac3 flv latm m4a m4b m4r mka mkv mlp mov mp4 mpc"
     " nut ra rm shn spx tak thd tta webm wma wmv wv"
+    " 3g2 ec3 f4a f4v m2ts mpeg mpg mpp mts mxf ogv ogx oma rmvb ts vob"
 )
 # The formats of libsndfile and of ffmpeg, with common other suffixes; all else in a data set is not
 # audio. RAW has no header that gives its rate.

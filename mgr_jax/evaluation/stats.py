@@ -45,8 +45,9 @@ def describe_accuracy(successes: int, n: int, protocol: str) -> str:
 def describe(values: Mapping[str, Any], protocol: str) -> str:
     """Format an accuracy of `results.count`: the interval by artist first, Wilson's beside it.
 
-    `63.3 % [44.2, 79.0] by artist (n = 60, 30 artists, listed; Wilson by track [50.7, 74.4])`.
-    Where no artist repeats, the result of `describe_accuracy`.
+    `63.3 % [45.7, 78.0] by artist (n = 60, 30 artists, listed; Wilson by track [50.7, 74.4])`.
+    Where no artist repeats, the result of `describe_accuracy`. Below `intervals.MIN_GROUPS` artists
+    the interval is said to be rough.
     """
     hits, n, by = values["num_correct"], values["n"], values.get("grouped_by", "track")
     if by == "track":
@@ -57,7 +58,8 @@ def describe(values: Mapping[str, Any], protocol: str) -> str:
         return (
             f"{100 * hits / n:.1f} % (n = {n}{groups}, {protocol}; no interval by {by}; {wilson})"
         )
-    interval = f"{describe_interval(values['ci95'])} by {by}"
+    few = values.get("num_groups", intervals.MIN_GROUPS) < intervals.MIN_GROUPS
+    interval = f"{describe_interval(values['ci95'])} by {by}{', roughly' if few else ''}"
     return f"{100 * hits / n:.1f} % {interval} (n = {n}{groups}, {protocol}; {wilson})"
 
 

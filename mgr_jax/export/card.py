@@ -9,6 +9,7 @@ import yaml
 from mgr_jax import config as config_lib
 from mgr_jax import pretrained
 from mgr_jax.escape import markdown, printable
+from mgr_jax.plural import plural
 from mgr_jax.system import System, public_config
 from mgr_jax.version import VERSION
 
@@ -140,17 +141,18 @@ def _results(system: System) -> str:
         " recognised, with its 95 % intervals, number of tracks and protocol.",
     ]
     shared = [
-        f"{len(report[field])} {word}"
-        for field, word in (("shared_artists", "artists"), ("shared_recordings", "recordings"))
+        plural(len(report[field]), word)
+        for field, word in (("shared_artists", "artist"), ("shared_recordings", "recording"))
         if isinstance(report.get(field), list)
     ]
     known = report.get("artists_known")
-    if shared and known == 0 and not report.get("shared_artists"):
+    crossing = report.get("shared_artists") or report.get("shared_recordings")
+    if shared and known == 0 and not crossing:
         lines += ["", "Not known: whether artists stand in several parts of the split."]
     elif shared:
         unknown = report["n"] - known if isinstance(known, int) else 0
         unknown += report.get("learned_artists_unknown") or 0
-        more = f"; the artists of {unknown} tracks are not known" if unknown else ""
+        more = f"; the artists of {plural(unknown, 'track')} are not known" if unknown else ""
         lines += [
             "",
             f"Known to stand in several parts of the split: {' and '.join(shared)}{more}.",

@@ -52,19 +52,21 @@ def main(path):
     """Print the probability of each label, highest first; return the exit status."""
     from decoding import audio  # The modules beside this file.
 
+    # A name is data: nothing in it controls the terminal.
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
     facts, model = load_model()
     rate = facts["sample_rate"]
     try:
         waveform, note = audio.decode(path, sample_rate=rate)
     except audio.AudioError as error:
-        print(f"{path}: {error}", file=sys.stderr)
+        print(f"{shown}: {error}", file=sys.stderr)
         return 1
     frame = facts["config"]["features"]["n_fft"]
     if len(waveform) < frame:
         tiny = f"uncertain, shorter than a frame: {len(waveform)} of {frame} samples at {rate} Hz"
         note = "; ".join(filter(None, (note, tiny)))
     if note:
-        print(f"{path}: {note}", file=sys.stderr)
+        print(f"{shown}: {note}", file=sys.stderr)
     pieces, num_samples = windows(waveform, facts["window_samples"])
     inputs = {"waveform": pieces, "num_samples": num_samples}
     rows = [
@@ -74,7 +76,7 @@ def main(path):
     mean = np.log(np.maximum(np.array(rows, np.float64), 1e-38)).mean(axis=0)
     probabilities = np.exp(mean) / np.exp(mean).sum()
     if not np.isfinite(probabilities).all():
-        print(f"{path}: gives probabilities that are not finite", file=sys.stderr)
+        print(f"{shown}: gives probabilities that are not finite", file=sys.stderr)
         return 1
     for index in np.argsort(-probabilities):
         print(f"{probabilities[index]:.4f}  {facts['labels'][index]}")

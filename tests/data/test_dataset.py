@@ -69,8 +69,26 @@ def test_open_dataset_leaves_the_same_file_under_two_labels_out_of_every_part(tm
     used = {name for part in dataset.parts.values() for name in part.ids}
     everything = {track.id for track in dataset.catalog.tracks}
     assert everything - used == {"a/0.wav", "b/copy.wav"}
-    line = "2 in no part: the same file under two labels: a/0.wav = b/copy.wav"
+    line = "2 in no part that is drawn: the same file under two labels: a/0.wav = b/copy.wav"
     assert line in dataset_lib.describe(dataset)
+
+
+def test_split_dataset_keeps_the_published_split_of_gtzan_whole(tmp_path, monkeypatch):
+    """It lists one of the two tracks that are the same file under two labels."""
+    _write(tmp_path / "root")
+    shutil.copy(tmp_path / "root" / "a" / "0.wav", tmp_path / "root" / "b" / "copy.wav")
+    drawn = {}
+    monkeypatch.setattr(
+        dataset_lib.splits,
+        "make_split",
+        lambda catalog, **_: drawn.update(catalog=catalog) or 1 / 0,
+    )
+    for protocol, num_tracks in (("fault_filtered", 9), ("holdout", 7)):
+        config = _config(tmp_path, protocol=protocol)
+        opened = dataset_lib.open_catalog(config)
+        with pytest.raises(ZeroDivisionError):
+            dataset_lib.split_dataset(config, *opened)
+        assert len(drawn["catalog"].tracks) == num_tracks
 
 
 def test_open_dataset_refuses_files_that_are_all_under_two_labels(tmp_path):

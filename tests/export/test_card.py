@@ -69,6 +69,7 @@ def test_card_claims_no_clean_split_without_known_artists():
     some = sentence(artists_known=5, learned_artists_unknown=2)
     assert some.endswith("0 artists and 0 recordings; the artists of 3 tracks are not known.")
     assert sentence(artists_known=0, shared_artists=["x"]).startswith("Known to stand")
+    assert "0 artists and 1 recording;" in sentence(artists_known=0, shared_recordings=["x"])
 
 
 def test_card_names_the_seed_of_the_split():

@@ -44,7 +44,11 @@ def to_text(findings: Mapping[str, Any]) -> str:
         if share is None:
             lines.append(f"not known whether {who} share their {what} with {side}: no {what} known")
             continue
-        over = f" (mean of {findings['num_seeds']} seeds, sd {100 * spread:.1f})" if spread else ""
+        over = (
+            f" (mean of {findings['num_seeds']} seeds, sd {100 * spread:.1f})"
+            if spread is not None
+            else ""
+        )
         bound = " or more" if findings[f"unknown_{what}s"] else ""
         lines.append(
             f"{100 * share:5.1f} %{bound} of the {who} share their {what} with {side}{over}"

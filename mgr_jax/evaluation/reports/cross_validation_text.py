@@ -77,6 +77,8 @@ def _methods(report: dict[str, Any]) -> str:
         if several or by != "track"
         else ": Wilson's."
     )
+    if "leakage_gap" in report:
+        text += " That of the leakage gap is a t interval with the same variances."
     text += f" Below, those by {by} are of one training" + (" each." if several else ".")
     return f"{text} Folds of one seed share training tracks, so that their sd is no standard error."
 

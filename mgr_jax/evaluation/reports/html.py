@@ -84,6 +84,7 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
         figures({folder / name: text for name, text in report["figures"].items()}),
         heading("If it may stay silent"),
         table(*wording.abstention(report)),
+        f'<p class="dim">{escape(wording.accuracy_methods(report))}</p>',
     ]
     if report["mistakes"]:
         body += [heading("Most confident mistakes"), table(*wording.mistakes(report), numbers=(4,))]

@@ -31,6 +31,7 @@ def to_markdown(report: dict[str, Any]) -> str:
     for name, text in report["figures"].items():
         lines += ["", f"![{text}]({name})"]
     lines += ["", "## If it may stay silent", "", *text_table(*wording.abstention(report))]
+    lines += ["", wording.accuracy_methods(report)]
     if report["mistakes"]:
         lines += ["", "## Most confident mistakes", "", *text_table(*wording.mistakes(report))]
     lines += ["", "## Where this comes from", ""]

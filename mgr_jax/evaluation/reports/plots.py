@@ -154,7 +154,7 @@ def reliability(path: pathlib.Path, report: Mapping[str, Any], title: str) -> No
         curves.append((report["calibrated"], f"at temperature {temperature:.2f}", _TRAIN))
     for values, name, color in curves:
         bins = values["reliability"]
-        name = f"{name} (error {values['ece']:.3f})"
+        name = f"{name} (error {values['calibration_error']['error']:.3f})"
         x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
         sizes = [12 + 160 * b["n"] / report["n"] for b in bins]
         axes.plot(x, y, color=color, linewidth=1, alpha=0.4)

@@ -86,8 +86,13 @@ def test_f1_bars_are_drawn_with_and_without_intervals(tmp_path):
 
 
 def test_reliability_is_drawn_before_and_after_calibration(tmp_path):
-    before = {"n": 100, "ece": 0.1, "reliability": _bins(), "calibrated": None}
-    after = {"temperature": 2.0, "ece": 0.05, "reliability": _bins()[1:]}
+    before = {
+        "n": 100,
+        "calibration_error": {"error": 0.1},
+        "reliability": _bins(),
+        "calibrated": None,
+    }
+    after = {"temperature": 2.0, "calibration_error": {"error": 0.05}, "reliability": _bins()[1:]}
     plots.reliability(tmp_path / "a.png", before, "t")
     plots.reliability(tmp_path / "b.png", before | {"calibrated": after}, "t")
     assert (_read(tmp_path / "a.png") != _read(tmp_path / "b.png")).any()
