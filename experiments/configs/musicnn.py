@@ -9,8 +9,9 @@ as it was trained (on the Million Song Dataset); each song is the mean and the s
 over time of its 200 values. They are computed once, 0.15 s a song of 30 s on 2 cores, and kept
 beside the decoded clips.
 
-Measured on the band in five folds, no groove on both sides: 77.5 % [71.2, 83.3] (n = 240,
-artist_kfold), `:lda` 80.8 % [74.7, 86.2], MFCC statistics 80.6 % [74.6, 86.4]; not distinguishable.
+Measured on the band in five folds, no groove on both sides: 77.5 % [70.2, 83.4] by artist and seed
+(n = 240, artist_kfold), `:lda` 80.8 % [74.3, 86.0], `:svm` 77.1 % [70.3, 82.7], MFCC statistics
+80.6 % [71.5, 87.3]; not distinguishable.
 The band is synthetic, which MusiCNN has never heard: see `experiments/results/transfer.md`.
 """
 
