@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import io
 import os
 import pathlib
@@ -9,6 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mgr_jax.escape import restore_cell, spreadsheet_cell
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of the bytes of a file.
+
+    Raises:
+      OSError: if it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:

@@ -18,6 +18,7 @@ from mgr_jax.data import audio
 from mgr_jax.data.catalog import Track
 from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
+from mgr_jax.files import sha256
 
 # The int16 value of 1.0 in a row of scale 1.
 FULL_SCALE = 32768.0
@@ -141,8 +142,7 @@ def file_hash(path: str) -> str:
     if not os.path.isfile(path):  # A pipe would block.
         return ""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError:
         return ""
 

@@ -7,8 +7,6 @@ from mgr_jax.data.pieces import Read, Stream, find_bytes, number
 # The mark of FLAC before a first block of 34 bytes, which may be the last block of its header.
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _OGG = re.compile(rb"OggS\x00")
-# No first page holds so many seconds.
-_LATE_SECONDS = 60
 # First bytes of the first packet: our name of the codec, empty for those that libsndfile reads.
 _OGG_CODECS = {
     b"\x01vorbis": "",

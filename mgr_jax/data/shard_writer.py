@@ -22,7 +22,7 @@ from mgr_jax.data import audio, clips, manifests, shard_faults
 from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.data.manifests import Collection, Manifest, Source
 from mgr_jax.errors import UserError
-from mgr_jax.files import write_whole
+from mgr_jax.files import sha256, write_whole
 
 try:
     from array_record.python import (
@@ -239,7 +239,7 @@ def _write(root: pathlib.Path, manifest: Manifest, store: clips.Clips) -> Manife
         writer.close()
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
-        size, digest = partial.stat().st_size, _sha256(partial)
+        size, digest = partial.stat().st_size, sha256(partial)
         done = dataclasses.replace(manifest, num_bytes=size, sha256=digest)
         about.unlink(missing_ok=True)  # The old manifest must never describe the new file.
         os.replace(partial, path)
@@ -284,17 +284,12 @@ def find_faults(
         if catalog and common:
             own = catalog.tracks[manifests.slice_of(len(catalog.tracks), number, count)]
             why = _stale(manifest, common, own)
-        if not why and _sha256(path) != manifest.sha256:
+        if not why and sha256(path) != manifest.sha256:
             why = "has other bytes than its manifest says"
             remedy = f"delete {path.name}, then {remedy}"
         if why:
             faults.append(f"shard {number}/{count} {why}; {remedy}")
     return shards, faults
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe(shards: Sequence[Manifest]) -> str:

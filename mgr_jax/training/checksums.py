@@ -1,11 +1,10 @@
 """Checksums of the files of a folder, which show damage before anything is read from them."""
 
-import hashlib
 import json
 import pathlib
 from collections.abc import Collection
 
-from mgr_jax.files import write_whole
+from mgr_jax.files import sha256, write_whole
 
 NAME = "checksums.json"
 
@@ -23,7 +22,7 @@ def write(folder: pathlib.Path, name: str, *, ignored: Collection[str] = ()) -> 
     """
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     files = {
-        relative: _sha256(path)
+        relative: sha256(path)
         for relative, path in paths.items()
         # NFS keeps a file that is deleted while open under such a name, for a moment.
         if relative not in ignored and path.is_file() and not path.name.startswith(".nfs")
@@ -54,14 +53,9 @@ def verify(folder: pathlib.Path, *, under: str = "") -> bool:
     for relative, expected in files.items():
         if relative.startswith(under):
             try:
-                actual = _sha256(folder / relative)
+                actual = sha256(folder / relative)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
                 raise ValueError(f"{folder.name}/{relative} is missing") from error
             if actual != expected:
                 raise ValueError(f"{folder.name}/{relative} has other bytes than were saved")
     return True
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -74,7 +74,7 @@ _MOMENTS = [
     ("shard_writer._pieces", 0),
     ("shard_writer._pieces", 2),
     ("os.fsync", 2),
-    ("shard_writer._sha256", 0),
+    ("shard_writer.sha256", 0),
     ("os.replace", 1),
     ("shard_writer.write_whole", 0),
     ("shutil.rmtree", 0),
@@ -115,7 +115,7 @@ def test_write_shard_after_a_kill_gives_the_same_bytes(
         manifest = manifests.read_manifest(about)
         assert not shard_faults.wrong_size(about.parent, manifest)
         data = about.with_suffix(".array_record")
-        assert shard_writer._sha256(data) == manifest.sha256
+        assert shard_writer.sha256(data) == manifest.sha256
     collection.write_shard(copied, 2)
     for name in (about.name, about.with_suffix(".array_record").name):
         assert (copied / "shards" / name).read_bytes() == _same_dates(made, copied, name)
