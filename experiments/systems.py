@@ -1,39 +1,105 @@
-"""Train and evaluate all six systems on one data set, and write their table.
+"""Train and evaluate the presentation's systems on one data set, and write their table.
 
-    python -m experiments.systems --workdir=DIR [--table=FILE.md] [--config.data.*=...]
+    python -m experiments.systems --workdir=DIR [--size=fast|full] [--table=FILE.md]
+        [--figure=FILE.png] [--config.data.*=...]
 
-The networks run in their `fast` variants (BBNN: `quickstart`). Each system has a workdir of its own
-below DIR. The same command after a kill goes on with what is missing.
+`--size=fast` takes the `fast` variants of the networks (BBNN: `quickstart`), minutes on two CPU
+cores; `--size=full` the systems as the presentation has them, hours. Full-size networks stop early:
+they train for at most the presentation's epochs and end after 15 without a lower loss of the
+validation part.
+
+Each system has a workdir of its own below DIR. The table is written anew as soon as a row is there,
+and the same command after a kill goes on inside the row that it was at. `--figure` draws the
+confusion matrices side by side.
 """
 
 import json
+import os
 import pathlib
 import shlex
+import signal
 import statistics
-from collections.abc import Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from absl import flags
 
 from experiments import command
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
+_SIZE = flags.DEFINE_enum("size", "fast", ["fast", "full"], "Variants of the networks.")
 _TABLE = flags.DEFINE_string("table", None, "File to write the table to.")
+_FIGURE = flags.DEFINE_string("figure", None, "PNG file for the confusion matrices.")
 _OVERRIDES = command.define_overrides()
 
-# System, its config here, and its test accuracy on GTZAN in the presentation (n = 100, random
-# split, no interval given there).
-SYSTEMS = (
-    ("CNN", "cnn.py:fast", "76 %"),
-    ("CNN-LSTM", "cnn_lstm.py:fast", "48 %"),
-    ("RNN (GRU)", "rnn.py:fast", '"inaccurate"'),
-    ("BBNN", "quickstart.py", "86 to 88 %"),
-    ("SVM on PCA", "svm.py", "60 %"),
-    ("logistic regression", "logistic.py", "78 %"),
-)
+
+class System(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+      name: as the table has it.
+      config: file in `experiments/configs`.
+      presented: test accuracy on GTZAN in the presentation (n = 100, random split, no interval).
+      overrides: config fields that differ from the file.
+    """
+
+    name: str
+    config: str
+    presented: str
+    overrides: Mapping[str, Any] = {}
+
+    @property
+    def workdir(self) -> pathlib.Path:
+        """Folder of the run."""
+        return pathlib.Path(_WORKDIR.value) / self.config.replace(".py", "").replace(":", "_")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether both parts are evaluated."""
+        return all((self.workdir / "eval" / part / "report.json").exists() for part in PARTS)
+
+
+PARTS = ("train", "test")
+_EARLY_STOPPING = {
+    "optim.early_stop_metric": "valid_loss",
+    "optim.early_stop_patience": 15,
+    "optim.early_stop_min_delta": 0.0,
+}
+# An epoch of the band has 18 steps, one of GTZAN 112: 0.99 ** 112 = 0.94 ** 18, so that running
+# averages settle within as many epochs as on GTZAN, and early stopping does not read initial ones.
+_BBNN = _EARLY_STOPPING | {"model.batch_norm_momentum": 0.94}
+SYSTEMS = {
+    "fast": (
+        System("CNN", "cnn.py:fast", "76 %"),
+        System("CNN-LSTM", "cnn_lstm.py:fast", "48 %"),
+        System("RNN (GRU)", "rnn.py:fast", '"inaccurate"'),
+        System("BBNN", "quickstart.py", "86 to 88 %"),
+        System("SVM on PCA", "svm.py", "60 %"),
+        System("logistic regression", "logistic.py", "78 %"),
+    ),
+    # From the cheapest to the dearest.
+    "full": (
+        System("SVM on PCA", "svm.py", "60 %"),
+        System("SVM on PCA, flattened picture", "svm.py:flattened", "60 %"),
+        System("logistic regression", "logistic.py", "78 %"),
+        System("SimpleRNN", "rnn.py", '"inaccurate"', _EARLY_STOPPING),
+        System("BBNN, 647x128x1", "bbnn.py", "86 to 88 %", _BBNN),
+        System("BBNN, 288x432x3", "bbnn.py:image", "86 to 88 %", _BBNN),
+        System("CNN", "cnn.py", "76 %", _EARLY_STOPPING),
+        System("CNN-LSTM", "cnn_lstm.py", "48 %", _EARLY_STOPPING),
+    ),
+}
 _HEAD = (
     "system",
     "parameters",
+    "epochs",
     "time per epoch",
+    "CPU time",
+    "peak memory",
+    "train accuracy",
     "accuracy, 95 % intervals",
     "presentation, GTZAN (n = 100, random split)",
 )
@@ -42,26 +108,145 @@ _HEAD = (
 def main(argv: Sequence[str]) -> int:
     """Run the commands one after the other and print the table; return the exit code."""
     command.refuse_arguments(argv)
+    for name, path in (("table", _TABLE.value), ("figure", _FIGURE.value)):
+        if path is not None:
+            command.output_file(name, path)  # Not only after hours of training.
+    systems = SYSTEMS[_SIZE.value]
+    for system in systems:
+        code = _train_and_evaluate(system)
+        if code:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            return code
+        _write(systems)
+    print(_table(systems))
+    return 0
 
+
+def _train_and_evaluate(system: System) -> int:
+    """Bring a system to its two reports; return the exit code, not 0 if a signal stopped it."""
+    values = command.override_values(_OVERRIDES)
+    overrides = [f"--config.{name}={v}" for name, v in {**system.overrides, **values}.items()]
+    file, workdir = pathlib.Path(__file__).parent / "configs" / system.config, system.workdir
+    was_done = system.is_done  # Then `train` only checks that the config is the same.
+    arguments = [["train", f"--config={file}", f"--workdir={workdir}", *overrides]]
+    for part in PARTS:
+        if not (workdir / "eval" / part / "report.json").exists():
+            arguments.append(["evaluate", f"--workdir={workdir}", f"--split={part}"])
+    for name, *rest in arguments:
+        code = _measure(name, rest, None if was_done else _costs_file(system))
+        if code:
+            return code
+    return 0
+
+
+def _measure(name: str, arguments: Sequence[str], costs: pathlib.Path | None) -> int:
+    """Run `python -m experiments.<name>`; append what it cost to the file `costs`, if any.
+
+    `train` saves its state for SIGTERM, which is passed on, and for SIGINT, which a terminal sends
+    to both; the exit code is not 0 then.
+
+    Raises:
+      UserError: if the command fails; it has printed the reason itself.
+    """
+    began, usage, signals = time.monotonic(), None, []
+
+    def stop(number: int, frame: Any) -> None:
+        signals.append(number)
+        if number == signal.SIGTERM:
+            process.terminate()
+
+    if costs:
+        _append(costs, {"started": name})  # Without an end, this one was killed.
+    process = subprocess.Popen([sys.executable, "-m", f"experiments.{name}", *arguments])
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        if hasattr(os, "wait4"):
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        else:
+            process.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if costs:
+        end = {"ended": name, "wall_s": time.monotonic() - began}
+        if usage:
+            kilobyte = 1 if sys.platform == "darwin" else 1024
+            end |= {"cpu_s": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss * kilobyte}
+        _append(costs, end)
+    if signals:
+        return command.PREEMPTED if signals[-1] == signal.SIGTERM else command.INTERRUPTED
+    if process.returncode:
+        raise command.UserError(f"experiments.{name} {arguments[0]} failed; see above")
+    return 0
+
+
+def _costs_file(system: System) -> pathlib.Path:
+    return system.workdir.with_suffix(".costs.jsonl")
+
+
+def _append(path: pathlib.Path, record: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _write(systems: Sequence[System]) -> None:
+    """Write table and figure of the systems that are done."""
+    if _TABLE.value:
+        values = {"workdir": _WORKDIR.value, "size": _SIZE.value, "table": _TABLE.value}
+        if _FIGURE.value:
+            values["figure"] = _FIGURE.value
+        words = [f"--{name}={value}" for name, value in values.items()]
+        words += [f"--config.{k}={v}" for k, v in command.override_values(_OVERRIDES).items()]
+        made_by = f"    python -m experiments.systems {shlex.join(words)}"
+        command.write_output("table", _TABLE.value, f"{_table(systems)}\n\nMade by\n\n{made_by}\n")
+
+
+def _table(systems: Sequence[System]) -> str:
     from mgr_jax.evaluation.reports import markdown
 
-    values = command.override_values(_OVERRIDES)
-    overrides = [f"--config.{name}={value}" for name, value in values.items()]
-    rows = []
-    for name, config, presented in SYSTEMS:
-        workdir = pathlib.Path(_WORKDIR.value) / config.replace(".py", "").replace(":", "_")
-        file = pathlib.Path(__file__).parent / "configs" / config
-        command.run_other("train", f"--config={file}", f"--workdir={workdir}", *overrides)
-        if not (workdir / "eval" / "test" / "report.json").exists():
-            command.run_other("evaluate", f"--workdir={workdir}")
-        rows.append((name, _parameters(workdir), _time(workdir), _score(workdir), presented))
-    table = "\n".join(markdown.table(_HEAD, rows))
-    print(table)
-    if _TABLE.value:
-        words = [f"--workdir={_WORKDIR.value}", f"--table={_TABLE.value}", *overrides]
-        made_by = f"    python -m experiments.systems {shlex.join(words)}"
-        command.write_output("table", _TABLE.value, f"{table}\n\nMade by\n\n{made_by}\n")
-    return 0
+    unfinished = ("not finished", *[""] * (len(_HEAD) - 3))
+    rows = [(s.name, *(_measured(s) if s.is_done else unfinished), s.presented) for s in systems]
+    return "\n".join(markdown.table(_HEAD, rows))
+
+
+def _measured(system: System) -> tuple[str, ...]:
+    """Return the cells between name and presented accuracy."""
+    from mgr_jax.evaluation import stats
+    from mgr_jax.workdir import read_metrics
+
+    reports = {
+        part: json.loads((system.workdir / "eval" / part / "report.json").read_text())
+        for part in PARTS
+    }
+    epochs = [record for record in read_metrics(system.workdir) if "seconds" in record]
+    best = [e["epoch"] for e in epochs if e["step"] == reports["test"]["checkpoint_step"]]
+    # The first epoch compiles.
+    seconds = [record["seconds"] for record in epochs[1:]]
+    described = [stats.describe(reports[part], reports[part]["protocol"]) for part in PARTS]
+    return (
+        _parameters(system.workdir),
+        f"{epochs[-1]['epoch']}, the best {best[0]}" if best else "-",
+        f"{statistics.median(seconds):.1f} s" if seconds else "fitted in one call",
+        *_costs(_costs_file(system)),
+        *described,
+    )
+
+
+def _costs(file: pathlib.Path) -> tuple[str, str]:
+    """Return CPU time and peak memory of all commands of a system, as far as they were measured."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    records = [json.loads(line) for line in lines]
+    ends = [record for record in records if "cpu_s" in record]
+    if not ends:
+        return "not measured", "not measured"
+    # Of a command that was killed nothing is known.
+    least = "" if 2 * len(ends) == len(records) else "at least "
+    seconds = sum(end["cpu_s"] for end in ends)
+    time_text = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+    return least + time_text, f"{least}{max(end['peak'] for end in ends) / 1e9:.1f} GB"
 
 
 def _parameters(workdir: pathlib.Path) -> str:
@@ -75,21 +260,6 @@ def _parameters(workdir: pathlib.Path) -> str:
     if run.config.model.name in NETWORKS:
         return f"{network.count_parameters(run.config, num_classes=len(run.labels)):,}"
     return f"{fitting.count_parameters(run):,}"
-
-
-def _time(workdir: pathlib.Path) -> str:
-    from mgr_jax.workdir import read_metrics
-
-    seconds = [record["seconds"] for record in read_metrics(workdir) if "seconds" in record]
-    # The first epoch compiles.
-    return f"{statistics.median(seconds[1:]):.1f} s" if seconds[1:] else "fitted in one call"
-
-
-def _score(workdir: pathlib.Path) -> str:
-    from mgr_jax.evaluation import stats
-
-    report = json.loads((workdir / "eval" / "test" / "report.json").read_text())
-    return stats.describe(report, report["protocol"])
 
 
 if __name__ == "__main__":

@@ -209,6 +209,11 @@ def _data_source(config: Config) -> Iterator[str]:
     if train.refit and (model.name in ("logistic", "svm") or train.folds_at_once):
         what = "train.folds_at_once" if train.folds_at_once else f"model.name {model.name!r}"
         yield f"train.refit leaves no validation part, which {what} needs; set it to False"
+    if train.refit and config.optim.early_stop_metric == "valid_loss":
+        yield (
+            "optim.early_stop_metric 'valid_loss' needs a validation part, which train.refit leaves"
+            " out; set it to 'train_loss'"
+        )
     if data.name == "shards" and train.folds_at_once:
         yield (
             "train.folds_at_once keeps all clips on the device, which shards are too many for; set"

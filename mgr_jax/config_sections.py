@@ -247,8 +247,9 @@ class Optim:
       ema_decay: share kept at an update of the debiased moving averages of the parameters and of
         the statistics of batch normalisation, which are evaluated in place of the latest; 0 means
         the latest.
-      early_stop_patience: epochs without a training loss lower by `early_stop_min_delta` after
-        which training ends; 0 means never.
+      early_stop_patience: epochs without an `early_stop_metric` lower by `early_stop_min_delta`
+        after which training ends; 0 means never.
+      early_stop_metric: `train_loss`, or `valid_loss`, the loss of the validation tracks.
     """
 
     name: str = schema.one_of("adam", OPTIMIZERS)
@@ -268,6 +269,7 @@ class Optim:
     ema_decay: float = schema.share(0.0)
     early_stop_patience: int = schema.at_least_zero(0)
     early_stop_min_delta: float = schema.at_least_zero(0.01)
+    early_stop_metric: str = schema.one_of("train_loss", ("train_loss", "valid_loss"))
 
 
 @dataclasses.dataclass

@@ -4,7 +4,11 @@ One window of 661 794 samples is 647 frames x 128 mel bands. Adam at 0.01, halve
 without a lower training loss; at most 100 epochs, ended after 10 without one lower by 0.01; the
 checkpoint with the best validation accuracy is kept. 185 642 trainable parameters.
 
-Not run at full size here. On GTZAN:
+`bbnn.py:image` is the same network and training on the presentation's input, a 288x432x3 picture
+of the mel spectrogram: 186 218 trainable parameters. Pool (4, 1) then acts on rows of the picture,
+which are frequency.
+
+Measured at full size on the band: see `experiments/results/presentation.md`. On GTZAN:
 
     python -m experiments.train --config=experiments/configs/bbnn.py \
         --config.data.name=gtzan --config.data.root=DIR --config.data.protocol=fault_filtered \
@@ -12,9 +16,10 @@ Not run at full size here. On GTZAN:
 """
 
 from mgr_jax.config import Config
+from mgr_jax.errors import UserError
 
 
-def get_config() -> Config:
+def get_config(variant: str = "") -> Config:
     """Return the config on the embedded band; `--config.data.*` selects another data set."""
     config = Config()
     config.data.clip_samples = 661_794
@@ -32,4 +37,9 @@ def get_config() -> Config:
     config.optim.early_stop_min_delta = 0.01
     config.train.num_epochs = 100
     config.train.batch_size = 8
+    if variant == "image":
+        config.features.kind = "mel_image"
+        config.features.image_height, config.features.image_width = 288, 432
+    elif variant:
+        raise UserError(f"variant {variant!r} is unknown; use 'image' or none")
     return config

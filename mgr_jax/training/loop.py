@@ -147,7 +147,8 @@ def _train_steps(
                     wait_seconds=feed.take_wait_seconds(),
                 )
                 log.after_epoch(record, scores)
-                progress = stopping.after_epoch(config.optim, progress, record["train_loss"])
+                loss = record[config.optim.early_stop_metric]
+                progress = stopping.after_epoch(config.optim, progress, loss)
                 state = state.replace(metrics=parallel.replicate(zero_metrics(), job.network.mesh))
 
             signal = stop_signal(step)
@@ -158,7 +159,8 @@ def _train_steps(
                 epoch_start, epoch_first_step = time.monotonic(), step
 
             if ends_epoch and stopping.stops(config.optim, progress):
-                log.print(f"stop      the training loss has settled, after epoch {record['epoch']}")
+                settled = stopping.NAMES[config.optim.early_stop_metric]
+                log.print(f"stop      the {settled} has settled, after epoch {record['epoch']}")
                 return
             if signal is not None:
                 job.set_status("preempted")

@@ -1,10 +1,12 @@
-"""Early stopping on the training loss; its progress is saved beside the state."""
+"""Early stopping on the training or validation loss; its progress is saved beside the state."""
 
 import math
 
 from mgr_jax.config import Optim
 
 START = {"lowest_loss": math.inf, "epochs_since": 0}
+# Value of `optim.early_stop_metric` -> what it is called on the terminal.
+NAMES = {"train_loss": "training loss", "valid_loss": "validation loss"}
 
 
 def after_epoch(optim: Optim, progress: dict[str, float], loss: float) -> dict[str, float]:

@@ -259,9 +259,9 @@ def _save(
         if record is not None:
             fold.writer.write(record)
             bar.write(f"{fold.name}: {epoch_lib.describe_record(job, record)}")
-            fold.progress = stopping.after_epoch(
-                job.config.optim, fold.progress, record["train_loss"]
-            )
+            optim = job.config.optim
+            loss = record[optim.early_stop_metric]
+            fold.progress = stopping.after_epoch(optim, fold.progress, loss)
             for sums in states.metrics.values():
                 sums[lane] = 0
             state = _lane(states, lane)
