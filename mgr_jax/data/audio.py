@@ -8,19 +8,19 @@ import numpy as np
 import soundfile
 import soxr
 
-from mgr_jax.data import levels, opened
-from mgr_jax.data.opened import AudioError
+from mgr_jax.data import levels, stream_readers
+from mgr_jax.data.stream_readers import AudioError
 
 # The modules that decode; they import each other and nothing else of this package.
 SOURCES = (
     "audio.py",
+    "byte_ranges.py",
     "chunks.py",
     "ffmpeg.py",
     "levels.py",
     "mpeg.py",
     "ogg.py",
-    "opened.py",
-    "pieces.py",
+    "stream_readers.py",
     "streams.py",
 )
 # A rate outside of this is a damaged header, and resampling from it would take all memory.
@@ -76,28 +76,28 @@ def stream(
     limit = np.inf if max_samples is None else max_samples
     try:
         # One second more than requested, for the resampler.
-        for source in opened.sources(path, limit / sample_rate + 1.0):
-            with contextlib.closing(source):
-                rate, channels = source.samplerate, source.channels
+        for reader in stream_readers.open_streams(path, limit / sample_rate + 1.0):
+            with contextlib.closing(reader):
+                rate, channels = reader.samplerate, reader.channels
                 if not _MIN_RATE <= rate <= _MAX_RATE:
                     raise AudioError(f"cannot be decoded (sample rate of {rate} Hz)")
-                if channels * rate > _MAX_VALUES and not source.is_plain:
+                if channels * rate > _MAX_VALUES and not reader.is_plain:
                     raise AudioError(
                         f"has {channels} channels at {rate} Hz, more than any recording"
                     )
-                blocks = _checked(source.blocks((limit - count) / sample_rate + 1.0))
+                blocks = _checked(reader.blocks((limit - count) / sample_rate + 1.0))
                 for block in _resample(blocks, rate, sample_rate):
                     block = block[: None if max_samples is None else max_samples - count]
                     if block.size:
                         count += block.size
                         peak = max(peak, float(np.abs(block).max()))
                         yield block
-                    if values + source.count * channels > _MAX_TOTAL:
+                    if values + reader.count * channels > _MAX_TOTAL:
                         raise AudioError(f"is longer than {_MAX_TOTAL:g} samples")
-                seconds += source.seconds
-                values += source.count * channels
-                is_damaged |= source.is_damaged
-                notes += [note for note in source.notes if note not in notes]
+                seconds += reader.seconds
+                values += reader.count * channels
+                is_damaged |= reader.is_damaged
+                notes += [note for note in reader.notes if note not in notes]
             if count >= limit:
                 break
     except (soundfile.LibsndfileError, OSError, TypeError, AudioError) as error:

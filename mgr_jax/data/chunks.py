@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mgr_jax.data import mpeg
-from mgr_jax.data.pieces import Content, Read, Stream, number
+from mgr_jax.data.byte_ranges import Content, Read, Stream, number
 
 # Mu-law, integers of 8 to 32 bits, floats, G.721, G.723 and A-law.
 _AU_CODECS = (1, 2, 3, 4, 5, 6, 7, 23, 25, 26, 27)

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mgr_jax.data.pieces import Content, Read, Stream
+from mgr_jax.data.byte_ranges import Content, Read, Stream
 
 # kbit/s by MPEG-1 or not, and layer.
 _BITRATES = {

@@ -2,7 +2,7 @@
 
 import re
 
-from mgr_jax.data.pieces import Read, Stream, find_bytes, number
+from mgr_jax.data.byte_ranges import Read, Stream, find_bytes, number
 
 # The mark of FLAC before a first block of 34 bytes, which may be the last block of its header.
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mgr_jax.data import chunks, mpeg, ogg
-from mgr_jax.data.pieces import Read, Stream, find_bytes, reader
+from mgr_jax.data.byte_ranges import Read, Stream, find_bytes, reader
 
 # What libsndfile does not read: first bytes, their position, our name of the format, ffmpeg's name.
 _FOREIGN = (

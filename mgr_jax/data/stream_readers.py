@@ -1,4 +1,4 @@
-"""Streams of a file, opened by libsndfile, or by ffmpeg where libsndfile does not read them."""
+"""Readers of the streams of a file: libsndfile, or ffmpeg where libsndfile does not read them."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from mgr_jax.data import ffmpeg, levels, streams
-from mgr_jax.data.pieces import Pieces, Stream
+from mgr_jax.data.byte_ranges import RangesFile, Stream
 
 # Values of a block, over all channels. The size that a header claims must not determine the memory
 # used, and a damaged file loses no more than a block before the damage.
@@ -27,7 +27,7 @@ class AudioError(Exception):
     """A file gives no waveform; the message is for the list of skipped files."""
 
 
-class _Source:
+class _Reader:
     """A stream that is decoded.
 
     Attributes:
@@ -56,7 +56,7 @@ class _Source:
         return mono
 
 
-class _Sndfile(_Source):
+class _SndfileReader(_Reader):
     """A stream that libsndfile reads."""
 
     def __init__(self, source: Any, stream: Stream):  # Any: soundfile declares no bytes as paths.
@@ -112,7 +112,7 @@ class _Sndfile(_Source):
         return 2.0 ** (32 - bits)
 
 
-class _FfmpegSource(_Source):
+class _FfmpegReader(_Reader):
     """A stream that ffmpeg reads."""
 
     def __init__(self, source: ffmpeg.Source, stream: Stream):
@@ -124,7 +124,7 @@ class _FfmpegSource(_Source):
         self._source.close()
 
     def blocks(self, seconds: float) -> Iterator[np.ndarray]:
-        """See `_Sndfile.blocks`."""
+        """See `_SndfileReader.blocks`."""
         size = max(1, _BLOCK_SIZE // self.channels)
         while self.count < seconds * self.samplerate:
             block = self._source.read(size)
@@ -138,8 +138,8 @@ class _FfmpegSource(_Source):
         self.seconds = self.count / self.samplerate
 
 
-def sources(path: str, seconds: float) -> Iterator[_Sndfile | _FfmpegSource]:
-    """Yield the opened streams of a file, of which `seconds` will be read.
+def open_streams(path: str, seconds: float) -> Iterator[_SndfileReader | _FfmpegReader]:
+    """Yield a reader of each stream of a file, of which `seconds` will be read.
 
     Raises:
       AudioError, OSError, soundfile.LibsndfileError: if a stream cannot be opened.
@@ -165,15 +165,15 @@ def sources(path: str, seconds: float) -> Iterator[_Sndfile | _FfmpegSource]:
                 yield _open(name, file, hidden)
 
 
-def _open(name: bytes, file: Any, stream: Stream) -> _Sndfile | _FfmpegSource:
+def _open(name: bytes, file: Any, stream: Stream) -> _SndfileReader | _FfmpegReader:
     """Open a stream with libsndfile, or with ffmpeg if libsndfile does not read it."""
     if not stream.has_audio:
         raise AudioError("has no audio in it")
     error = None
     if stream.codec or not stream.demuxer:
         try:
-            return _Sndfile(
-                name if stream.content is None else Pieces(file, stream.content), stream
+            return _SndfileReader(
+                name if stream.content is None else RangesFile(file, stream.content), stream
             )
         except soundfile.LibsndfileError as caught:
             error = caught
@@ -190,7 +190,7 @@ def _open(name: bytes, file: Any, stream: Stream) -> _Sndfile | _FfmpegSource:
     start, stop = (places[0][0], places[-1][1]) if places else (0, 0)
     source = ffmpeg.Source(name, stream.demuxer, start, stop)
     if not source.error:
-        return _FfmpegSource(source, stream)
+        return _FfmpegReader(source, stream)
     if error is not None and not stream.demuxer:
         raise error
     raise AudioError(source.error)

@@ -1,4 +1,4 @@
-"""Parts of a file that are decoded on their own, as files."""
+"""Ranges of the bytes of a file that are decoded on their own, as files."""
 
 import dataclasses
 import io
@@ -12,7 +12,7 @@ from typing import Any
 # Position and number of bytes -> bytes, fewer at the end of the file.
 Read = Callable[[int, int], bytes]
 _BLOCK_SIZE = 1 << 20
-# Bytes, or the first and last position (exclusive) of a piece of the file.
+# Bytes, or the first and last position (exclusive) of a range of the file.
 Content = tuple[bytes | tuple[int, int], ...]
 
 
@@ -44,16 +44,16 @@ class Stream:
         return f"{self.container} with {self.codec}" if self.codec else self.container
 
 
-class Pieces(io.RawIOBase):
-    """Bytes and pieces of a file, joined to a file."""
+class RangesFile(io.RawIOBase):
+    """Bytes and ranges of a file, joined to a file."""
 
     def __init__(self, file: Any, content: Content):
         """Join `content` of the open binary `file`."""
         self._file, self._content, self._position = file, content, 0
         self._starts, self._size = [], 0
-        for piece in content:
+        for part in content:
             self._starts.append(self._size)
-            self._size += len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]
+            self._size += len(part) if isinstance(part, bytes) else part[1] - part[0]
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
@@ -67,12 +67,12 @@ class Pieces(io.RawIOBase):
         view, done = memoryview(buffer), 0
         while done < len(view) and self._position < self._size:
             index = bisect_right(self._starts, self._position) - 1
-            piece, offset = self._content[index], self._position - self._starts[index]
-            if isinstance(piece, bytes):
-                data = piece[offset : offset + len(view) - done]
+            part, offset = self._content[index], self._position - self._starts[index]
+            if isinstance(part, bytes):
+                data = part[offset : offset + len(view) - done]
             else:
-                count = min(len(view) - done, piece[1] - piece[0] - offset)
-                self._file.seek(piece[0] + offset)
+                count = min(len(view) - done, part[1] - part[0] - offset)
+                self._file.seek(part[0] + offset)
                 data = self._file.read(count)
             if not data:
                 break
