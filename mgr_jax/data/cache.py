@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import filelock
 
 # What is removed as a whole: the folder of a clip store, one compiled program, one copy.
-_ENTRIES = ("clips/*/", "shards/*/", "snapshots/*", "xla/*")
+_ENTRIES = ("clips/*/", "shards/*/", "snapshots/*", "unpacked/*/", "xla/*")
 
 
 @dataclasses.dataclass(frozen=True)

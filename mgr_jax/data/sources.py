@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 import soundfile
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import arrays, ballroom, csv_manifest, embeddings, fma, gtzan, layouts, same_file
+from mgr_jax.data import (
+    arrays,
+    ballroom,
+    csv_manifest,
+    embeddings,
+    fma,
+    gtzan,
+    gtzan_copies,
+    layouts,
+    same_file,
+)
 from mgr_jax.data.catalog import Catalog, Track, check_labels, from_tracks
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
@@ -27,6 +37,9 @@ AUDIO_SUFFIXES = frozenset(
     | {".aif", ".aifc", ".mp1", ".mp2", ".mpga", ".oga", ".opus", ".snd"}
     | {f".{name}" for name in _FFMPEG_SUFFIXES.split()}
 )
+
+# Folders of genres below the root: as first released, on Kaggle, of mirdata.
+_GTZAN_BASES = ("", "genres", "genres_original", "Data/genres_original", "gtzan_genre/genres")
 
 Tracks = tuple[Sequence[Track], Mapping[str, int]]
 
@@ -121,31 +134,39 @@ def _one_label_a_file(tracks: Sequence[Track], skipped: Mapping[str, int]) -> Tr
 
 
 def _gtzan(data: config_lib.Data) -> Tracks:
-    """Read GTZAN as first released (`genres/`), as on Kaggle (`Data/genres_original/`) or bare."""
-    root = _existing_folder(data.root)
-    bases = [root / name for name in ("", "genres", "genres_original", "Data/genres_original")]
+    """Read GTZAN as folders of genres, wherever they are below the root, or as `gtzan_copies`."""
+    root, skipped = pathlib.Path(os.path.expanduser(data.root)), collections.Counter()
+    if not root.exists():
+        raise UserError(f"data.root {data.root}: no such folder or file; {gtzan_copies.WHERE}")
+    bases = [] if root.is_file() else [_existing_folder(data.root) / name for name in _GTZAN_BASES]
     base = next((b for b in bases if any((b / genre).is_dir() for genre in gtzan.GENRES)), None)
-    if base is None:
-        raise UserError(
-            f"data.root {root}: no genre folder (blues, classical, ...) in it, in genres/ or in"
-            " Data/genres_original/; point it at the folder that holds them"
-        )
+    if base is not None:
+        files = [path for genre in gtzan.GENRES for path in _audio_files(base / genre, skipped)]
+    else:
+        files = gtzan_copies.listed_files(root, data.cache) or [
+            path for path in _audio_files(root, skipped) if gtzan_copies.NAME.fullmatch(path.name)
+        ]
+        if not files:
+            raise UserError(
+                f"data.root {root}: no genre folder (blues, classical, ...) in it, no Parquet file,"
+                f" list or index; point it at the folder that holds the audio. {gtzan_copies.WHERE}"
+            )
     facts = gtzan.facts()
-    tracks, skipped, paths = [], collections.Counter(), collections.defaultdict(list)
-    for genre in gtzan.GENRES:
-        for path in _audio_files(base / genre, skipped):
-            name = path.stem
-            if name not in facts or not name.startswith(f"{genre}."):
-                skipped["not a GTZAN track name"] += 1
-                continue
-            paths[name].append(path.name)
-            tracks.append(Track(name, str(path), genre, *facts[name]))
+    tracks, paths = [], collections.defaultdict(list)
+    for path in files:
+        name, genre = path.stem, path.stem.partition(".")[0]
+        in_base = base is None or genre in path.relative_to(base).parts[:1]
+        if name not in facts or not in_base:
+            skipped["not a GTZAN track name"] += 1
+            continue
+        paths[name].append(path.name)
+        tracks.append(Track(name, str(path), genre, *facts[name]))
     repeated = [" and ".join(names) for names in paths.values() if len(names) > 1]
     if repeated:
-        raise UserError(f"data.root {base}: {_some(repeated)} are one track each; keep one file")
+        raise UserError(f"data.root {root}: {_some(repeated)} are one track each; keep one file")
     if not tracks:
         raise UserError(
-            f"data.root {base}: no GTZAN track (blues/blues.00000.wav, ...); use data.name=folder"
+            f"data.root {root}: no GTZAN track (blues/blues.00000.wav, ...); use data.name=folder"
             " for other collections"
         )
     return tracks, skipped

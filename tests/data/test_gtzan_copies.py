@@ -1,0 +1,199 @@
+"""Copies of GTZAN in the forms of others give the catalog of the folder."""
+
+import json
+import pathlib
+
+import pytest
+import soundfile
+
+from mgr_jax import config as config_lib
+from mgr_jax.data import gtzan, sources
+from mgr_jax.errors import UserError
+
+NAMES = [f"{genre}/{genre}.0000{i}.wav" for genre in gtzan.GENRES for i in (0, 1)]
+
+
+@pytest.fixture(name="genres")
+def _genres(tmp_path):
+    """A folder of genres with two tracks each."""
+    folder = tmp_path / "original" / "genres"
+    for i, name in enumerate(NAMES):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, [0.01 * i] * 100, 22_050)
+    return folder
+
+
+def _catalog(root, cache=""):
+    return sources.make_catalog(config_lib.Data(name="gtzan", root=str(root), cache=str(cache)))
+
+
+def _same(root, genres, cache=""):
+    """The catalog at `root`, which must have the tracks and the audio of the folder."""
+    catalog, original = _catalog(root, cache), _catalog(genres)
+    assert catalog.hash() == original.hash()
+    for track, other in zip(catalog.tracks, original.tracks, strict=True):
+        assert pathlib.Path(track.path).read_bytes() == pathlib.Path(other.path).read_bytes()
+    return catalog
+
+
+def _refused(root, cache=""):
+    with pytest.raises(UserError) as caught:
+        _catalog(root, cache)
+    assert "\n" not in str(caught.value) and str(caught.value).startswith("data.root ")
+    return str(caught.value)
+
+
+def _parquet(path, genres, names=NAMES, column="genre", labels=None, metadata=True, **changes):
+    """A file as `datasets` writes it: the audio as bytes and path, the genre as a number."""
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = {
+        "file": [f"/storage/{name}" for name in names],
+        "audio": [{"bytes": (genres / n).read_bytes(), "path": n.split("/")[1]} for n in names],
+        column: labels or [gtzan.GENRES.index(name.split("/")[0]) for name in names],
+    } | changes
+    table = pyarrow.table(rows)
+    if metadata:
+        features = {column: {"names": list(gtzan.GENRES), "_type": "ClassLabel"}}
+        info = json.dumps({"info": {"features": features}})
+        table = table.replace_schema_metadata({"huggingface": info})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(table, path)
+
+
+def _jsonl(path, names, **changes):
+    rows = [{"audio_path": f"data/GTZAN/genres/{n}", "label": n.split("/")[0]} for n in names]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row | changes) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize("base", ["gtzan_genre/genres", "a/b", "train", "data/genres"])
+def test_genres_are_found_at_any_depth(tmp_path, genres, base):
+    root = tmp_path / "copy"
+    (root / base).parent.mkdir(parents=True)
+    genres.rename(root / base)
+    catalog = _catalog(root)
+    assert [track.id for track in catalog.tracks] == [pathlib.Path(n).stem for n in NAMES]
+
+
+@pytest.mark.parametrize("column", ["genre", "label"])
+@pytest.mark.parametrize("as_text", [False, True])
+def test_parquet_gives_the_catalog_of_the_folder(tmp_path, genres, column, as_text):
+    labels = [name.split("/")[0] for name in NAMES] if as_text else None
+    halves = {"train": NAMES[::2], "test": NAMES[1::2]}
+    for part, names in halves.items():
+        _parquet(
+            tmp_path / f"hub/data/{part}-00000-of-00001.parquet",
+            genres,
+            names,
+            column,
+            labels and [name.split("/")[0] for name in names],
+            metadata=not as_text,
+        )
+    first = _same(tmp_path / "hub", genres, tmp_path / "cache")
+    again = _same(tmp_path / "hub", genres, tmp_path / "cache")
+    assert [track.path for track in first.tracks] == [track.path for track in again.tracks]
+
+
+def test_parquet_of_paths_alone_takes_the_name_from_the_file_column(tmp_path, genres):
+    audio = [{"bytes": (genres / name).read_bytes(), "path": None} for name in NAMES]
+    _parquet(tmp_path / "all.parquet", genres, audio=audio)
+    _same(tmp_path / "all.parquet", genres, tmp_path / "cache")
+
+
+def test_parquet_goes_on_after_a_kill(tmp_path, genres, monkeypatch):
+    _parquet(tmp_path / "all.parquet", genres)
+    catalog = _same(tmp_path / "all.parquet", genres, tmp_path / "cache")
+    first = pathlib.Path(catalog.tracks[0].path)
+    (first.parents[1] / "files.json").unlink()
+    first.write_bytes(b"half")
+    kept = pathlib.Path(catalog.tracks[1].path)
+    written = kept.stat().st_mtime_ns
+    _same(tmp_path / "all.parquet", genres, tmp_path / "cache")
+    assert kept.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"labels": [3] * len(NAMES)}, "'/storage/blues/blues.00000.wav' has the label 'disco'"),
+        ({"labels": [99] * len(NAMES)}, "has the label '99'"),
+        ({"names": [NAMES[0], NAMES[0]]}, "blues.00000.wav is there twice"),
+        ({"audio": [{"bytes": b"", "path": "blues.00000.wav"}] * len(NAMES)}, "has no audio"),
+        ({"audio": [{"bytes": b"x", "path": "song.wav"}] * len(NAMES), "file": [""] * len(NAMES)},
+         "'song.wav' is no name of a track"),
+        ({"audio": ["text"] * len(NAMES)}, "not a Parquet file of GTZAN"),
+    ],
+)  # fmt: skip
+def test_parquet_refuses_a_wrong_row(tmp_path, genres, changes, words):
+    _parquet(tmp_path / "all.parquet", genres, **changes)
+    assert words.replace("/storage/blues/", "") in _refused(
+        tmp_path / "all.parquet", tmp_path / "cache"
+    ).replace("/storage/blues/", "")
+
+
+def test_parquet_without_audio_or_damaged_is_refused(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"genre": [1]}), tmp_path / "x.parquet")
+    assert "no column 'audio'" in _refused(tmp_path / "x.parquet", tmp_path / "cache")
+    (tmp_path / "y.parquet").write_bytes(b"PAR1 damaged")
+    assert "not a Parquet file" in _refused(tmp_path / "y.parquet", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_marble_lists_give_the_catalog_of_the_folder(tmp_path, genres, as_folder):
+    root = tmp_path / "marble" / "data" / "GTZAN"
+    root.mkdir(parents=True)
+    # The folder of the list holds the audio elsewhere, or genres would be read without the list.
+    if as_folder:
+        lists = tmp_path / "marble" / "lists"
+        _jsonl(lists / "GTZANGenre.train.jsonl", NAMES[:12])
+        _jsonl(lists / "GTZANGenre.test.jsonl", NAMES[12:])
+        _jsonl(lists / "GTZANBeatTracking.test.jsonl", NAMES[12:])
+    else:
+        lists = root / "GTZANGenre.train.jsonl"
+        _jsonl(lists, NAMES)
+    (root / "genres").symlink_to(genres)
+    _same(lists, genres)
+
+
+def test_mirdata_index_gives_the_catalog_of_the_folder(tmp_path, genres):
+    home = tmp_path / "mir_datasets" / "gtzan_genre"
+    (home / "gtzan_genre").mkdir(parents=True)
+    (home / "gtzan_genre" / "genres").symlink_to(genres)
+    tracks = {pathlib.Path(n).stem: {"audio": [f"gtzan_genre/genres/{n}", "md5"]} for n in NAMES}
+    index = home / "gtzan_genre_index_1.0.json"
+    index.write_text(json.dumps({"version": "1.0", "tracks": tracks}))
+    _same(index, genres)
+    _same(home, genres)
+    index.write_text(json.dumps(tracks))  # As mirdata wrote it before version 0.3.
+    _same(index, genres)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not a list of GTZAN's tracks"),
+        ('{"path": "blues.00000.wav"}', "no 'audio_path'"),
+        ("[1]", "not a list of GTZAN's tracks"),
+        ('{"audio_path": "a/song.wav", "label": "blues"}', "'a/song.wav' is no name of a track"),
+        ('{"audio_path": "blues.00000.wav", "label": "jazz"}', "has the label 'jazz'"),
+        ('{"audio_path": "blues.00000.wav", "label": "blues"}', "neither beside it nor below"),
+        ("", "lists no track"),
+    ],
+)
+def test_lists_refuse_what_is_wrong(tmp_path, text, words):
+    path = tmp_path / "list.jsonl"
+    path.write_text(text)
+    assert words in _refused(path)
+
+
+def test_a_missing_root_names_the_sources(tmp_path):
+    message = _refused(tmp_path / "nowhere")
+    assert "Hugging Face" in message and "mirdata" in message and "prepare --verify" in message
+    (tmp_path / "genres.tar.gz").touch()
+    assert "unpack it first" in _refused(tmp_path / "genres.tar.gz")
