@@ -61,14 +61,16 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
     """Format accuracies with intervals, and their differences from two rivals, as Markdown.
 
     The rivals are the best baseline, and logistic regression, which the presentation ranks first.
-    Differences come with McNemar's exact test by track and the sign-flip test by artist. The latter
-    decides, after Holm's correction over all systems that are compared with the same rival.
+    Differences come with their interval, McNemar's exact test by track and the sign-flip test by
+    artist. The latter decides, after Holm's correction over all systems that are compared with the
+    same rival. The lines below the table name the methods.
 
     Args:
       correct: system -> track id -> whether its prediction is right.
       groups: track id -> artist.
     """
     from mgr_jax.evaluation import results, stats
+    from mgr_jax.evaluation.reports import wording
 
     ids = sorted(set.intersection(*map(set, correct.values())))
     right = {name: np.array([hits[i] for i in ids], bool) for name, hits in correct.items()}
@@ -86,10 +88,12 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
         for name, p, adjusted in zip(others, p_values, stats.holm(p_values), strict=True):
             points = 100 * (right[name].mean() - right[rival].mean())
             by_track = stats.mcnemar(right[name], right[rival]).exact
+            ends = stats.sign_flip_interval(right[rival], right[name], artists)
+            interval = " [{:+.1f}, {:+.1f}]".format(*(100 * np.array(ends))) if ends else ""
             verdict = "better" if points > 0 else "worse"
             cells[name] = (
-                f"{points:+.1f} points, McNemar p = {by_track:.2g}, by artist {p:.2g}, after Holm"
-                f" {adjusted:.2g}:"
+                f"{points:+.1f} points{interval}, McNemar p = {by_track:.2g}, by artist {p:.2g},"
+                f" after Holm {adjusted:.2g}:"
                 f" {verdict if adjusted < 0.05 else 'not distinguishable'}"
             )
         return cells
@@ -110,6 +114,14 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
             against_logistic.get(name, ""),
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    counted = results.count(np.ones(len(ids), bool), artists)
+    lines += [
+        "",
+        f"{wording.accuracy_methods(counted)} Those of differences have the values that the"
+        " sign-flip test by artist does not reject, before Holm's correction. McNemar's test is"
+        " exact and by track; the test by artist decides, after Holm's correction over"
+        f" {len(right) - 1} systems.",
+    ]
     return "\n".join(lines)
 
 

@@ -87,8 +87,9 @@ def main(argv: Sequence[str]) -> int:
     pathlib.Path(_OUT.value, "README.md").write_text(gtzan_text.to_card(model), encoding="utf-8")
     if _TABLE.value:
         pathlib.Path(_TABLE.value).write_text(table + "\n", encoding="utf-8")
+    n = has_tags(data).sum()
     for name, accuracy in report.accuracy.items():
-        print(f"member    {100 * accuracy:.1f} % of the tracks in inner folds  {name}")
+        print(f"member    {round(accuracy * n)} of {n} tracks right in inner folds  {name}")
     print(f"weights   {', '.join(f'{name} {w:.2f}' for name, w in report.weights.items())}")
     print(f"written   {_OUT.value}, {time.monotonic() - began:.0f} s")
     return 0
@@ -221,19 +222,23 @@ def cross_validate(data: Data, *, seed: int, recipe: bool) -> "gtzan_text.Run":
 
 def fit_model(data: Data, runs: Sequence["gtzan_text.Run"]) -> tuple["GtzanModel", "fusion.Report"]:
     """Return the model of all tracks, with the figures of the cross-validations as its facts."""
+    from experiments import gtzan_text
     from mgr_jax.evaluation import intervals
     from mgr_jax.pretrained.gtzan import GtzanModel
 
     params, report = fit(data)
+    first = runs[0]
     correct, *others = (run.log_p["both"].argmax(axis=1) == run.y for run in runs)
-    interval = intervals.accuracy_interval(correct, runs[0].artists)
+    interval = intervals.accuracy_interval(correct, first.artists)
+    error = gtzan_text.calibration_error_of(first, first.log_p["both"])
     facts = {
         "protocol": "artist_kfold",
         "n": len(correct),
         "num_correct": int(correct.sum()),
-        "num_groups": len(set(runs[0].artists)),
+        "num_groups": len(set(first.artists)),
         "num_correct_other_folds": [int(hits.sum()) for hits in others],
         "ci95_by_artist": interval and [round(end, 4) for end in interval],
+        "calibration_error": {k: v and np.round(v, 4).tolist() for k, v in error.items()},
         "num_tracks": len(data.ids),
         "num_with_tags": int(has_tags(data).sum()),
         "held_out_accuracy": {name: round(v, 4) for name, v in report.accuracy.items()},

@@ -48,15 +48,15 @@ def test_to_table_names_the_best_baseline_and_tests_against_it_and_logistic_regr
     }
     first, second, third = (
         [cell.strip() for cell in line.split("|")]
-        for line in arrays.to_table(correct, groups).splitlines()[2:]
+        for line in arrays.to_table(correct, groups).splitlines()[2:5]
     )
     assert first[1:4] == ["recipe (ensemble)", first[2], "0.0"] and first[2].startswith("100.0 %")
     # Two to the power of minus the discordant tracks, both sides.
-    assert first[4].startswith("+50.0 points, McNemar p = 1.9e-06, by artist")
-    assert first[5].startswith("+75.0 points, McNemar p = 1.9e-09, by artist")
+    assert first[4].startswith("+50.0 points [+33.3, +66.7], McNemar p = 1.9e-06, by artist")
+    assert first[5].startswith("+75.0 points [+61.1, +88.9], McNemar p = 1.9e-09, by artist")
     assert second[1] == "LDA, shrunk" and second[4] == "the best baseline"
-    assert second[5].startswith("+25.0 points, McNemar p = 0.002")
-    assert third[4].startswith("-25.0 points") and not third[5]
+    assert second[5].startswith("+25.0 points [+11.1, +38.9], McNemar p = 0.002")
+    assert third[4].startswith("-25.0 points [-38.9, -11.1], ") and not third[5]
 
 
 def test_to_table_decides_by_artist_after_holm_over_the_rivals():
@@ -68,12 +68,13 @@ def test_to_table_decides_by_artist_after_holm_over_the_rivals():
         "lda": dict.fromkeys(ids, True),
         "rnn": dict.fromkeys(ids, False),
     }
-    rows = arrays.to_table(correct, {name: name[0] for name in ids}).splitlines()[2:]
+    *rows, _, methods = arrays.to_table(correct, {name: name[0] for name in ids}).splitlines()[2:]
     cells = {row.split(" | ")[0].strip("| "): row.split(" | ")[-1].strip("| ") for row in rows}
     assert cells["LDA, shrunk"].endswith("by artist 0.0039, after Holm 0.012: better")
     assert cells["SVM on PCA"].endswith("by artist 0.031, after Holm 0.062: not distinguishable")
     assert cells["RNN (GRU)"].endswith("by artist 1, after Holm 1: not distinguishable")
     assert "by artist (n = 45, 9 artists, artist_kfold" in rows[1]
+    assert "over 9 artists" in methods and methods.endswith("Holm's correction over 3 systems.")
 
 
 @pytest.mark.slow
