@@ -7,10 +7,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import soundfile
+import tqdm
 
 from mgr_jax import config as config_lib
 from mgr_jax.data import (
     arrays,
+    audio_tags,
     ballroom,
     csv_manifest,
     embeddings,
@@ -82,7 +84,7 @@ def _band(data: config_lib.Data) -> Tracks:
 
 
 def _folder(data: config_lib.Data) -> Tracks:
-    """Read `root/<class>/**/*.{wav,au,...}`, or another of `layouts.classes`."""
+    """Read `root/<class>/**/*.{wav,au,...}`, or another of `layouts.classes`, and their tags."""
     root = _existing_folder(data.root)
     skipped = collections.Counter()
     classes: list[pathlib.Path] = []
@@ -111,9 +113,13 @@ def _folder(data: config_lib.Data) -> Tracks:
     except ValueError as error:
         raise UserError(f"data.root {root}: {error}") from error
     tracks = []
-    for path, name, (label, part) in zip(files, names, places, strict=True):
-        recording = name.with_suffix("").as_posix() if stems[path.with_suffix("")] > 1 else ""
-        tracks.append(Track(name.as_posix(), str(path), label, recording=recording, part=part))
+    rows = zip(files, names, places, strict=True)
+    bar = tqdm.tqdm(rows, desc="tags", total=len(files), unit="file", delay=2, disable=None)
+    for path, name, (label, part) in bar:
+        artist, recording = audio_tags.read(path)
+        if stems[path.with_suffix("")] > 1:
+            recording = name.with_suffix("").as_posix()
+        tracks.append(Track(name.as_posix(), str(path), label, artist, recording, part))
     return tracks, skipped
 
 

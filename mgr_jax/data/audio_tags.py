@@ -1,0 +1,54 @@
+"""Artist and recording of a file, from its tags (ID3, Vorbis comments, MP4, ASF, RIFF, APE)."""
+
+import pathlib
+import re
+import unicodedata
+from typing import NamedTuple
+
+# Guests do not make another artist: "Dr. Dre feat. Snoop Dogg", "Queen; David Bowie".
+_GUESTS = re.compile(r"\s*(?:;|\0|[\s(\[](?:feat|ft|featuring)\b\.?).*", re.DOTALL)
+# A remaster is the same recording; a live version is another one.
+_REMASTER = re.compile(r"\s*[-(\[]\s*(?:\d{4}\s+)?(?:digital(?:ly)?\s+)?remaster.*", re.DOTALL)
+# What programs write where nobody knows.
+_NOBODY = re.compile(
+    r"(?:\W|unknown|no|various|artists?|interpre?te?s?|va|v\.a\.|verschiedene|diverse?r?|n/a|none)*"
+)
+_NO_TITLE = re.compile(
+    r"(?:\W|\d|unknown|untitled|no|title|titel|titre|track|audio|spur|piste|pista|n/a|none)*"
+)
+
+
+class Names(NamedTuple):
+    """The artist and the recording of a file; each is "" where its tags do not tell."""
+
+    artist: str
+    recording: str
+
+
+def read(path: pathlib.Path) -> Names:
+    """Return what the tags of an audio file say; a file without readable tags has none.
+
+    The main artist alone counts, or the artist of the album where none is given. Files of one artist
+    and title, whatever their case, spaces and form of Unicode, are one recording, remasters too.
+    """
+    import tinytag  # Imported here: most data sets have their facts from elsewhere.
+
+    if not path.is_file():  # A pipe would wait for a writer.
+        return Names("", "")
+    try:
+        tag = tinytag.TinyTag.get(path, duration=False)
+    except Exception:  # Damaged tags raise anything; the decoder reports a damaged file.
+        return Names("", "")
+    artist = _artist(tag.artist) or _artist(tag.albumartist)
+    title = _REMASTER.sub("", _fold(tag.title))
+    known = artist and not _NO_TITLE.fullmatch(title)
+    return Names(artist, f"{artist}: {title}" if known else "")
+
+
+def _artist(text: str | None) -> str:
+    name = _GUESTS.sub("", _fold(text))
+    return "" if _NOBODY.fullmatch(name) else name
+
+
+def _fold(text: str | None) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text or "").casefold().split())
