@@ -74,6 +74,7 @@ def table(rows: list[dict]) -> list[str]:
 
 def plot(rows: list[dict], path: str) -> None:
     """Draw time and memory against size, with lines of linear growth, into a PNG file."""
+    from matplotlib import ticker
     from matplotlib.figure import Figure
 
     groups = list(exponents(rows))
@@ -94,6 +95,12 @@ def plot(rows: list[dict], path: str) -> None:
                 axis.plot(sizes, values[-1] * sizes / sizes[-1], ":", color=line.get_color(), lw=1)
             axis.set(xscale="log", yscale="log", ylabel=label, xlabel=_LABELS.get(kind, kind))
             axis.set_xticks(POINTS[kind], [f"{point:,}" for point in POINTS[kind]])
+            axis.margins(y=0.15)
+            # Fewer than two decades have too few powers of ten to read the values by.
+            low, high = axis.get_ylim()
+            digits = (1, 2, 5) if high < 100 * low else (1,)
+            axis.yaxis.set_major_locator(ticker.LogLocator(subs=digits))
+            axis.yaxis.set_major_formatter("{x:g}")
             axis.minorticks_off()
             axis.grid(alpha=0.3)
             axis.legend(fontsize=7, title="exponent; dotted: linear", title_fontsize=7)
