@@ -17,7 +17,7 @@ import numpy as np
 
 from mgr_jax import array_file
 from mgr_jax.data import gtzan
-from mgr_jax.data.catalog import PART_NAMES, Track
+from mgr_jax.data.catalog import Track, part_of
 from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
 
@@ -103,8 +103,7 @@ def make_tracks(path: pathlib.Path, values: dict[str, list[str]]) -> tuple[Track
         "the file has no track": not ids,
         "a track_id or a label is empty": "" in ids or "" in values["label"],
         "a track_id is there twice": len(set(ids)) < len(ids),
-        "a split is not train, valid, test or empty": {v.lower() for v in values.get("split", ())}
-        - PART_NAMES.keys(),
+        "a split is not train, valid, test or empty": None in map(part_of, values.get("split", ())),
         "a track_id or a label has a line break": any(
             not v.isprintable() for v in (*ids, *values["label"])
         ),
@@ -116,7 +115,7 @@ def make_tracks(path: pathlib.Path, values: dict[str, list[str]]) -> tuple[Track
     known = [facts.get(name, gtzan.Facts("", "", "")) for name in ids]
     artists = values.get("artist", [fact.artist for fact in known])
     recordings = values.get("recording", [fact.recording for fact in known])
-    parts = [PART_NAMES[part.lower()] for part in values.get("split", ())]
+    parts = [part_of(part) or "" for part in values.get("split", ())]
     parts = parts or [fact.part for fact in known]
     columns = zip(ids, values["label"], artists, recordings, parts, strict=True)
     return tuple(Track(name, str(path), *row) for name, *row in columns)

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
@@ -18,10 +19,19 @@ PART_NAMES = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation", "te", "tst"), "test"),
     **dict.fromkeys(("", "-", "none", "nan", "unused", "excluded", "left_out", "skip"), ""),
 }
-# What pandas and spreadsheets write for a missing value.
+_PART_SUFFIX = re.compile(r"(?<=\w)[ ._-]?(set|split|data|part)$")
+# What pandas, spreadsheets and databases write for a missing value.
 _MISSING = frozenset({"", "nan", "<na>", "na", "n/a", "none", "null", "nat"}) | {
-    "#n/a", "#ref!", "#name?", "#value!", "#div/0!", "#null!", "#num!"
+    "#n/a", "#n/a n/a", "#na", "#ref!", "#name?", "#value!", "#div/0!", "#null!", "#num!", "-nan",
+    "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "(null)", "(none)", r"\n", "undefined", "-",
+    "--", "?",
 }  # fmt: skip
+# Characters without a shape of their own, and those that programs put in place of others.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
+_TYPED = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u2032\u00b4`", "'"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,16 +114,30 @@ def _known(name: str) -> str:
     return "" if name.strip().lower() in _MISSING else printable(name)
 
 
+def part_of(text: str) -> str | None:
+    """Return the part that a cell or a folder names, "" for no part, None for another word."""
+    name = clean_label(text).lower().strip(" ._-")
+    return PART_NAMES.get(name, PART_NAMES.get(_PART_SUFFIX.sub("", name)))
+
+
 def check_labels(labels: Iterable[str]) -> None:
-    """Raise `ValueError` for a label that is a missing value, or two that differ in case alone."""
+    """Raise `ValueError` for a label that is a missing value, or two that look the same."""
     spellings = collections.defaultdict(list)
     for label in sorted(labels):
-        if label.lower() in _MISSING:
+        shape = _shape(label)
+        if shape in _MISSING:
             raise ValueError(f"label {label!r} is a missing value; name the class of each track")
-        spellings[unicodedata.normalize("NFKC", label).casefold()].append(label)
+        spellings[shape].append(label)
     for names in spellings.values():
         if len(names) > 1:
             raise ValueError(
                 f"labels {' and '.join(map(ascii, names))} differ in case or in the form of their"
                 " letters alone; spell each class in one way"
             )
+
+
+def _shape(label: str) -> str:
+    """Return `label` without differences of case, dashes, apostrophes and invisible characters."""
+    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", label)).translate(_TYPED)
+    text = "".join("-" if unicodedata.category(c) == "Pd" else c for c in text)
+    return " ".join(unicodedata.normalize("NFKC", text.casefold()).split())

@@ -8,12 +8,13 @@ import collections
 import dataclasses
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mgr_jax.data import folds as folds_lib
 from mgr_jax.data import splits, tables
-from mgr_jax.data.catalog import PART_NAMES, PARTS, Catalog, Track
+from mgr_jax.data.catalog import PARTS, Catalog, Track, clean_label, part_of
 from mgr_jax.data.sources import AUDIO_SUFFIXES
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
@@ -73,24 +74,30 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
     """
     try:
         rows = _json_rows(path) if path.lower().endswith(".json") else _csv_rows(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
             f"--split_file {path}: cannot be read ({reason}); give a CSV with lines track_id,part"
             " or track_id,fold"
         ) from error
-    values = {value.strip().lower() for _, value in rows}
-    named = {value for value in values if PART_NAMES.get(value)}
-    has_folds = not named
-    if named and values - PART_NAMES.keys():
+    part_by_value = {value: part_of(value) for _, value in rows}
+    has_folds = not any(part_by_value.values())
+    others = {value.strip() for value, part in part_by_value.items() if part is None}
+    if others and not has_folds:
         raise UserError(
-            f"--split_file {path}: {min(values - PART_NAMES.keys())!r} is no part; give train,"
-            " valid or test, or nothing but folds"
+            f"--split_file {path}: {min(others)!r} is no part; give train, valid or test, or"
+            " nothing but folds"
+        )
+    labels = {track.label.casefold() for track in tracks}
+    if others and {clean_label(value).casefold() for value in others} <= labels:
+        raise UserError(
+            f"--split_file {path}: {min(others)!r} is a label, and no part or fold; give a CSV with"
+            " lines track_id,part or track_id,fold"
         )
     match = matcher(tracks)
     parts, unknown = collections.defaultdict(set), []
     for name, value in rows:
-        part = _fold_name(value) if has_folds else PART_NAMES[value.strip().lower()]
+        part = _fold_name(value) if has_folds else part_by_value[value]
         track_id = match(name)
         if track_id is None:
             unknown.append(printable(name))
@@ -110,9 +117,8 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
 
 
 def _fold_name(value: str) -> str:
-    """Return the fold of a value: `1.0`, as spreadsheets write it, is fold 1."""
-    value = value.strip()
-    return "" if value.lower() in PART_NAMES else re.sub(r"^(\d+)\.0*$", r"\1", value)
+    """Return the fold of a value: `1.0` or `1,0`, as spreadsheets write it, is fold 1."""
+    return "" if part_of(value) == "" else re.sub(r"^(\d+)[.,]0*$", r"\1", value.strip())
 
 
 def _fold_order(name: str) -> list[tuple[int, str]]:
@@ -143,7 +149,7 @@ def _csv_rows(path: str) -> list[tuple[str, str]]:
         # A header with other names: no line below has such a part.
         below = {row[1].lower() for row in rows[1:] if len(row) > 1}
         if len(below) > 1 and head[1:] and not re.search(r"\d", head[1]):
-            rows = rows if head[1] in below | PART_NAMES.keys() else rows[1:]
+            rows = rows if head[1] in below or part_of(head[1]) is not None else rows[1:]
     long = next((row for row in rows if any(row[len(head) :])), None)
     if long is not None:
         raise ValueError(
@@ -157,16 +163,30 @@ def _csv_rows(path: str) -> list[tuple[str, str]]:
 
 def _json_rows(path: str) -> list[tuple[str, str]]:
     with tables.open_text(path) as file:
-        values = json.load(file)
+        values = json.load(file, object_pairs_hook=_without_repeats)
     if not isinstance(values, dict):
         raise ValueError("it is no JSON object")
     if "folds" in values:
         tests = [fold["test"] if isinstance(fold, dict) else fold for fold in values["folds"]]
-        return [(str(name), str(fold)) for fold, names in enumerate(tests) for name in names]
-    listed = {k: v for k, v in values.items() if k.lower() in PART_NAMES and isinstance(v, list)}
+        return [(_text(name), str(fold)) for fold, names in enumerate(tests) for name in names]
+    listed = {k: v for k, v in values.items() if part_of(k) is not None and isinstance(v, list)}
     if listed:
-        return [(str(name), part) for part, names in listed.items() for name in names]
-    return [(name, str(part)) for name, part in values.items()]
+        return [(_text(name), part) for part, names in listed.items() for name in names]
+    return [(name, _text(part)) for name, part in values.items()]
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{max(names, key=names.count)!r} is there twice")
+    return dict(pairs)
+
+
+def _text(value: Any) -> str:
+    """Return a name or number of a JSON file as text."""
+    if not isinstance(value, str | int | float | None):
+        raise ValueError(f"{str(value)[:60]!r} is neither a name nor a number")
+    return "" if value is None else str(value)
 
 
 def matcher(tracks: Sequence[Track]) -> Callable[[str], str | None]:
@@ -196,7 +216,8 @@ def matcher(tracks: Sequence[Track]) -> Callable[[str], str | None]:
 
 def _pieces(name: str) -> tuple[str, ...]:
     """Return folders and name in lower case, without the suffix of a file."""
-    pieces = [p for p in re.split(r"[/\\]+", name.strip().casefold()) if p != "."] or [""]
+    name = unicodedata.normalize("NFC", name.strip().casefold())
+    pieces = [p for p in re.split(r"[/\\]+", name) if p != "."] or [""]
     stem, dot, suffix = pieces[-1].rpartition(".")
     if stem and f"{dot}{suffix}" in _SUFFIXES:
         pieces[-1] = stem

@@ -1,8 +1,8 @@
 """Tables: CSV files as spreadsheets, programs and people write them.
 
 Commas, semicolons, tabs or bars separate the columns, or what a first line `sep=;` names. Spaces
-around cells, upper case in the header, empty lines and UTF-8 or UTF-16 with or without a byte order
-mark make no difference.
+around cells, upper case in the header, empty lines, comments (`#`) above the header and UTF-8 or
+UTF-16 with or without a byte order mark make no difference.
 """
 
 import codecs
@@ -20,7 +20,9 @@ from mgr_jax.escape import printable, restore_cell
 
 # Delimiters and their names, first those that are rarer in text.
 _DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars"}
-_SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_SEP_LINE = re.compile(r'"?sep *= *"?(\\t|.)"?[\s,;|]*', re.IGNORECASE)
+# The first bytes of files that hold tables but are no text.
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"\xfd7zXZ", b"7z\xbc\xaf", b"%PDF")
 # Characters and rows that the delimiter is taken from.
 _HEAD, _HEAD_ROWS = 1 << 16, 20
 _SHOWN = 12
@@ -65,8 +67,11 @@ def read_table(path: str | os.PathLike, *, known: Iterable[str] = (), fill: bool
         or a row has more cells than the header, or fewer.
     """
     with open_rows(path, known=known) as (rows, delimiter):
-        _, header = next(rows, (0, []))
-        names = tuple(cell.strip("\ufeff").lower() for cell in header)
+        names: tuple[str, ...] = ()
+        for _, header in rows:
+            names = _names(header)
+            if not names[0].startswith("#") or set(names) & set(known):  # Else it is a comment.
+                break
         twice = next((name for name in names if name and names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"column {twice!r} is there twice; keep one")
@@ -77,7 +82,7 @@ def read_table(path: str | os.PathLike, *, known: Iterable[str] = (), fill: bool
                     f"line {line} has {len(cells)} cells, the header {len(names)}; put text that"
                     f" has {_DELIMITERS.get(delimiter, 'delimiters')} between quotes"
                 )
-            if cells == header:
+            if _names(cells) == names:
                 raise ValueError(f"line {line} is the header again; remove it")
             missing = len(names) - len(cells)
             if missing > 0 and not fill:
@@ -86,6 +91,10 @@ def read_table(path: str | os.PathLike, *, known: Iterable[str] = (), fill: bool
             table.rows.append(dict(zip(names, cells, strict=False)))
             table.lines.append(line)
     return table
+
+
+def _names(header: Sequence[str]) -> tuple[str, ...]:
+    return tuple(cell.strip("\ufeff").lower() for cell in header)
 
 
 def describe(names: Sequence[str], delimiter: str) -> str:
@@ -112,18 +121,22 @@ def open_rows(
       OSError, ValueError: as `read_table` does, also while the rows are read.
     """
     with open_text(path) as file:
-        head = file.readline(_HEAD)
-        sep_line = _SEP_LINE.fullmatch(head)
-        head = "" if sep_line else head
-        delimiter = sep_line[1] if sep_line else _delimiter(head + file.read(_HEAD), set(known))
+        head, skipped = file.readline(_HEAD), 0
+        while head and not head.strip():
+            head, skipped = file.readline(_HEAD), skipped + 1
+        if sep_line := _SEP_LINE.fullmatch(head):
+            delimiter = sep_line[1].replace("\\t", "\t")
+        else:
+            delimiter = _delimiter(head + file.read(_HEAD), set(known))
+        skipped += bool(sep_line)
         file.seek(0)
-        if sep_line:
-            file.readline()
+        for _ in range(skipped):
+            file.readline(_HEAD)
         reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
         try:
-            yield _rows(reader, skipped=bool(sep_line)), delimiter
+            yield _rows(reader, skipped=skipped), delimiter
         except csv.Error as error:
-            raise ValueError(f"line {reader.line_num + bool(sep_line)}: {error}") from error
+            raise ValueError(f"line {reader.line_num + skipped}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -138,7 +151,7 @@ def open_text(path: str | os.PathLike) -> Iterator[IO[str]]:
         source = binary if binary.seekable() else io.BytesIO(binary.read())
         start = source.read(4096)
         source.seek(0)
-        if start.startswith(b"PK"):
+        if start.startswith(_WORKBOOKS):
             raise ValueError("it is a workbook or an archive; save it as CSV")
         try:
             yield io.TextIOWrapper(source, encoding=_encoding(start), newline="")

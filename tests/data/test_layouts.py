@@ -34,9 +34,19 @@ def test_parts_below_classes_are_the_split():
     ]  # fmt: skip
 
 
+def test_classes_may_be_numbers_and_hold_the_same_folders():
+    names = ("1/a.wav", "2/live/b.wav", "rock/live/c.wav", "rock/studio/d.wav")
+    assert [label for label, _ in _classes(*names)] == ["1", "2", "rock", "rock"]
+
+
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
+        (("train/r/a.wav", "holdout/r/b.wav"), "'train' names a part of a split and holds r, as"),
+        (("train_1/r/a.wav", "train_2/r/b.wav"), "'train_1' names a part of a split"),
+        (("mp3/r/a.mp3", "wav/r/a.wav", "mp3/f/b.mp3", "wav/f/b.wav"), "(mp3, wav) hold the same"),
+        (("r/train/a.wav", "r/test/b.wav", "f/c.wav"), "divided in test, train, but 'f/c.wav' is"),
+        (("fold_A/r/a.wav", "fold_B/r/b.wav"), "are folds, not classes"),
         (("train/a.wav", "test/b.wav"), "(test, train) are parts of a split, not classes, and 'a"),
         (("train/rock/a.wav", "test/b.wav"), "'b.wav' in test is in no class folder"),
         (("train/rock/a.wav", "train/folk/b.wav"), "(train) are one part of a split"),

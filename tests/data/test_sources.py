@@ -349,6 +349,25 @@ def test_manifest_takes_the_usual_names_of_the_parts(tmp_path, column):
     assert "columns 'split' and 'part' say the same" in _refused(path, "manifest")
 
 
+def test_manifest_takes_a_subset_for_the_split_if_it_names_parts_alone(tmp_path):
+    for words, parts in (
+        (("Train set", "test_set"), ["train", "test"]),
+        (("small", "test"), ["", ""]),
+    ):
+        rows = "a.wav,x,{}\nb.wav,y,{}\n".format(*words)
+        catalog = _make(_manifest(tmp_path, f"path,label,Subset\n{rows}"), "manifest")
+        assert [track.part for track in catalog.tracks] == parts
+
+
+def test_manifest_finds_files_that_another_system_has_named(tmp_path):
+    _touch(tmp_path, "x/1.wav", "x/\u00e9.wav", "x/a\\b.wav")
+    path = _manifest(tmp_path, "path,label\nx\\1.wav,rock\nx/e\u0301.wav,jazz\nx/a\\b.wav,jazz\n")
+    found = {pathlib.Path(track.path).name for track in _make(path, "manifest").tracks}
+    assert found == {"1.wav", "\u00e9.wav", "a\\b.wav"}
+    path = _manifest(tmp_path, "path,label\nx/1.wav,rock\nx\\1.wav,jazz\n")
+    assert "line 3 repeats path 'x\\\\1.wav' of line 2" in _refused(path, "manifest")
+
+
 def test_manifest_labels_in_another_unicode_form_or_with_spaces_are_one_class(tmp_path):
     rows = "a,Mu\u0308sik\nb,M\u00fcsik\nc, M\u00fcsik\u00a0\nd,rock  'n'  roll\ne,rock 'n' roll\n"
     catalog = _make(_manifest(tmp_path, f"path,label\n{rows}"), "manifest")
@@ -357,7 +376,9 @@ def test_manifest_labels_in_another_unicode_form_or_with_spaces_are_one_class(tm
     assert _make(path, "manifest").labels == ("jazz", "rock")
 
 
-@pytest.mark.parametrize("other", ["rock", "ROCK", "\uff32ock"])
+@pytest.mark.parametrize(
+    "other", ["rock", "ROCK", "\uff32ock", "ro\u034fck", "rock\ufe0f", "rock\u3164", "rock\u200d"]
+)
 def test_labels_that_differ_in_case_alone_are_refused(tmp_path, other):
     path = _manifest(tmp_path, f"path,label\na,Rock\nb,{other}\nc,jazz\n")
     assert "differ in case or in the form of their letters alone" in _refused(path, "manifest")
@@ -365,7 +386,16 @@ def test_labels_that_differ_in_case_alone_are_refused(tmp_path, other):
     assert "differ in case" in _refused(tmp_path / "root")
 
 
-@pytest.mark.parametrize("label", ["nan", "NaN", "None", "N/A", "null", "<NA>", "#REF!"])
+def test_labels_that_differ_in_dashes_or_apostrophes_alone_are_refused(tmp_path):
+    for pair in ("hip-hop", "hip\u2010hop"), ("r'n'b", "R\u2019n\u2019B"):
+        path = _manifest(tmp_path, "path,label\na,{}\nb,{}\nc,jazz\n".format(*pair))
+        assert "differ in case or in the form of their letters alone" in _refused(path, "manifest")
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["nan", "NaN", "None", "N/A", "null", "<NA>", "#REF!", "-", "?", "-NaN", "(null)", "\u3164"],
+)
 def test_labels_that_are_missing_values_are_refused(tmp_path, label):
     path = _manifest(tmp_path, f"path,label\na,{label}\nb,rock\n")
     assert f"label {label!r} is a missing value" in _refused(path, "manifest")

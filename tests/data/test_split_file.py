@@ -36,6 +36,7 @@ def _read(tmp_path, text, tracks=GTZAN.tracks, name="split.csv"):
         "which one,for what\nblues.00000,train\nrock.00001,test\n",
         "id,label,split\nblues.00000.npy,blues,train\nrock.00001,rock,test\njazz.00002,jazz,\n",
         "sep=;\nTrack_ID; Part\nblues.00000; TRAINING\nrock.00001; eval\n",
+        "track_id,part\nblues.00000,Train set\nrock.00001,te\u200bst\njazz.00002,-\n",
     ],
 )
 def test_read_split_file_takes_any_spelling(tmp_path, text):
@@ -50,6 +51,7 @@ def test_read_split_file_takes_any_spelling(tmp_path, text):
     [
         "track_id,fold\nblues.00000,1\nblues.00001,2\nblues.00002,10\n",
         "blues.00000,1.0\nblues.00001,2.0\nblues.00002,10.0\n",
+        "track_id;fold\nblues.00000;1,0\nblues.00001;2,0\nblues.00002;10,0\n",
     ],
 )
 def test_read_split_file_takes_folds_in_order_of_their_numbers(tmp_path, text):
@@ -91,6 +93,12 @@ def test_read_split_file_takes_no_name_for_one_that_it_is_not(tmp_path):
     assert assignment.unknown == ("one", ".", "./one.wav", "jazz/blues.wav")
 
 
+def test_read_split_file_matches_names_in_another_unicode_form(tmp_path):
+    tracks = (Track("\u00e9.wav", "", "x"), Track("b.wav", "", "y"))
+    assignment = _read(tmp_path, "e\u0301.wav,train\nb,test\n", tracks)
+    assert assignment.parts == {"train": ("\u00e9.wav",), "test": ("b.wav",)}
+
+
 def test_read_split_file_finds_the_files_of_a_manifest(tmp_path):
     tracks = (Track("1", "/data/a.wav", "x"), Track("2", "/data/b.wav", "y"))
     assignment = _read(tmp_path, "data/a.wav,train\nb,test\n", tracks)
@@ -105,6 +113,11 @@ def test_read_split_file_finds_the_files_of_a_manifest(tmp_path):
         ("{", "split.json", "cannot be read"),
         ("[1]", "split.json", "it is no JSON object"),
         ('{"folds": [{"valid": []}]}', "split.json", "cannot be read ('test')"),
+        ('{"train": ["a"], "train": ["b"]}', "split.json", "'train' is there twice"),
+        ('{"a": {"b": 1}}', "split.json", "is neither a name nor a number"),
+        ('{"train": [["a"]]}', "split.json", "is neither a name nor a number"),
+        ("[" * 100_000, "split.json", "maximum recursion depth"),
+        ("id,label\nblues.00000,blues\nrock.00000,rock\n", "split.csv", "is a label, and no part"),
         ("blues.00000,train\nblues.00001,other\n", "split.csv", "'other' is no part"),
         ("a,train\nb,test\n", "split.csv", "none of its 2 line(s) names a track"),
         ("blues.00000,test\nblues.00001,test\n", "split.csv", "only one part ('test')"),

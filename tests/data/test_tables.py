@@ -33,6 +33,9 @@ ROWS = [{"path": "a.wav", "label": "x"}, {"path": "b.wav", "label": "y"}]
         '"path";"label"\n"a.wav";"x"\n"b.wav";"y"\n',
         "\n\npath,label,,\na.wav,x,,\n,,,\n\nb.wav,y,,\n,,,\n",
         "path,label\ra.wav,x\rb.wav,y\r",
+        "sep=\\t\npath\tlabel\na.wav\tx\nb.wav\ty\n",
+        "\r\nsep = ;,,\r\npath;label\r\na.wav;x\r\nb.wav;y\r\n",
+        "# made by hand, on Monday\n#\npath,label\na.wav,x\nb.wav,y\n",
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -80,6 +83,8 @@ def test_read_table_fills_short_rows_and_counts_lines(tmp_path):
         ('path,label\n"a".wav,x\n', "line 2: ',' expected after '\"'"),
         ("path,label,Label\na,b,c\n", "column 'label' is there twice"),
         ("path,label\na,b\npath,label\nc,d\n", "line 3 is the header again"),
+        ("\nsep=,\npath,label\na,b\nPath, LABEL\nc,d\n", "line 5 is the header again"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1" + bytes(500), "a workbook or an archive; save it as CSV"),
         (b"path,label\n\xe9.wav,x\n", "not text in UTF-8 or UTF-16"),
         (b"\xff\xfep\0a\0t", "not text in UTF-8 or UTF-16"),
         (b"PK\x03\x04\x14\0", "a workbook or an archive; save it as CSV"),
