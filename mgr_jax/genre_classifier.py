@@ -39,8 +39,7 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
 
     `fit` trains as `experiments.train` does: it writes a manifest of the files and a workdir, and
     holds out some of the files for validation. `predict` scores all windows of a file. Duplicates
-    in X are used once. Scripts must call `fit` below `if __name__ == "__main__":`, since files are
-    decoded in subprocesses.
+    in X are used once.
 
     Args:
       config: a `mgr_jax.config.Config`, whose `data.name`, `data.root` and `data.protocol` are

@@ -42,6 +42,19 @@ def pytest_configure(config):
     jax.config.update("jax_disable_most_optimizations", not (selects("e2e") or selects("slow")))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _shared_decoders():
+    """Let all clip stores use the same processes, since each takes half a second to start."""
+    from mgr_jax.data import clip_writer, decoders
+
+    pool = decoders.Decoders(2)
+    end, pool.close = pool.close, lambda: None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clip_writer, "Decoders", lambda count: pool)
+        yield
+    end()
+
+
 @pytest.fixture(scope="session")
 def tiny_config(tmp_path_factory):
     """A function that makes the config of a tiny run: `tiny_config("rnn", train__num_epochs=1)`.

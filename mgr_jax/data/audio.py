@@ -55,12 +55,17 @@ def decode(
     Raises:
       AudioError: if the file cannot be read, is empty or silent, or holds NaN or Inf.
     """
-    blocks, reader = [], stream(path, sample_rate=sample_rate, max_samples=max_samples)
+    return join(stream(path, sample_rate=sample_rate, max_samples=max_samples))
+
+
+def join(blocks: Generator[np.ndarray, None, str]) -> tuple[np.ndarray, str]:
+    """Return the waveform `[T]` and the note of what `stream` yields."""
+    waveform = []
     while True:
         try:
-            blocks.append(next(reader))
+            waveform.append(next(blocks))
         except StopIteration as end:
-            return np.concatenate(blocks), end.value
+            return np.concatenate(waveform), end.value
 
 
 def stream(

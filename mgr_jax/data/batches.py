@@ -2,7 +2,10 @@
 
 import dataclasses
 import itertools
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +15,6 @@ from absl import flags
 
 from mgr_jax.data import windows as windows_lib
 from mgr_jax.data.arrays import Arrays
-from mgr_jax.data.clip_writer import exit_with_parent
 from mgr_jax.data.clips import Clips
 
 # A batch is a dict of arrays:
@@ -204,7 +206,13 @@ def _start_worker(index: int, count: int) -> None:
     """Leave signals to the parent, which saves first, and exit when it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    exit_with_parent()
+    _exit_with_parent()
+
+
+def _exit_with_parent() -> None:
+    """Let this process end with its parent, even one that was killed."""
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _window_shape(part: Part, window: int) -> tuple[int, ...]:

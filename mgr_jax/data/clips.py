@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import multiprocessing
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -142,11 +141,8 @@ def open_clips(
       num_workers: processes that decode; 0 means one per core.
 
     Raises:
-      UserError: if the store cannot be written, or no process can be started.
+      UserError: if the store cannot be written.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        # A worker imports a script without a main guard, and would wait for its own parent.
-        raise RuntimeError("open_clips: call it below `if __name__ == '__main__':`")
     key = hashlib.sha256(
         json.dumps([sample_rate, clip_samples, source_version(*audio.SOURCES)]).encode()
     )

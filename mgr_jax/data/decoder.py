@@ -5,7 +5,7 @@ this process and one file, and not the program.
 
 Requests are lines of JSON on standard input; answers are frames on standard output, each a kind
 and a length (`FRAME`) before its bytes: `BLOCK` with float32 samples, then `NOTE` or `ERROR` with
-text.
+text. Tracks of the embedded data set are rendered here, too.
 """
 
 import json
@@ -15,10 +15,12 @@ import struct
 import sys
 import threading
 import time
+from typing import Any
 
 import numpy as np
 
 from mgr_jax.data import audio
+from mgr_jax.data.stream_readers import TOO_LONG
 
 try:
     import resource
@@ -49,15 +51,17 @@ def main() -> None:
     threading.Thread(target=_write, args=(answers, frames), daemon=True).start()
     for line in sys.stdin.buffer:
         request = json.loads(line.decode("utf-8", "surrogateescape"))
+        _extend_cpu_limit()
         for frame in _answer(**request):
             _extend_cpu_limit()
             frames.put(frame)
 
 
-def _answer(path: str, sample_rate: int, max_samples: int | None):
+def _answer(path: str, sample_rate: int, max_samples: int | None, is_rendered: bool):
     held, size, began = [], 0, time.process_time()
     try:
-        blocks = audio.stream(path, sample_rate=sample_rate, max_samples=max_samples)
+        read = _render if is_rendered else audio.stream
+        blocks = read(path, sample_rate=sample_rate, max_samples=max_samples)
         while True:
             try:
                 block = next(blocks)
@@ -67,7 +71,7 @@ def _answer(path: str, sample_rate: int, max_samples: int | None):
                 yield NOTE, end.value.encode("utf-8", "replace")
                 return
             if time.process_time() - began > _TOTAL_TIMEOUT:
-                raise audio.AudioError("takes too long to decode")
+                raise audio.AudioError(TOO_LONG)
             held.append(block)
             size += block.size
             if size >= _FRAME_SAMPLES:
@@ -77,6 +81,17 @@ def _answer(path: str, sample_rate: int, max_samples: int | None):
         yield ERROR, str(error).encode("utf-8", "replace")
     except MemoryError:
         yield ERROR, b"takes too much memory to decode"
+
+
+def _render(path: str, *, sample_rate: int, max_samples: Any):
+    from mgr_jax.data.band import render  # Imported here: no other data set needs it.
+
+    try:
+        waveform = render.render(path, sample_rate=sample_rate, seconds=max_samples / sample_rate)
+    except ValueError as error:
+        raise audio.AudioError(str(error)) from error
+    yield waveform[:max_samples]
+    return ""
 
 
 def limit_process() -> None:

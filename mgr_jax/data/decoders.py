@@ -20,6 +20,7 @@ from mgr_jax import cores
 from mgr_jax.data import audio
 from mgr_jax.data.audio import AudioError
 from mgr_jax.data.decoder import BLOCK, FRAME, NOTE
+from mgr_jax.data.stream_readers import TOO_LONG
 
 # Files that a process is sent ahead of the one that is read.
 _AHEAD = 8
@@ -40,6 +41,8 @@ class Decoders:
         """Create an empty pool; `num_processes` decode for one reader, 0 means one per core."""
         self._num_processes = num_processes or cores.count()
         self._idle: list[_Process] = []
+        self._busy: set[_Process] = set()
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
@@ -47,18 +50,25 @@ class Decoders:
         self.release(self.acquire())
 
     def read(
-        self, paths: Sequence[str], *, sample_rate: int, max_samples: int | None = None
+        self,
+        paths: Sequence[str],
+        *,
+        sample_rate: int,
+        max_samples: int | None = None,
+        is_rendered: bool = False,
     ) -> Iterator[tuple[str, Blocks]]:
         """Yield path and `audio.stream` of each file, in order, and decode ahead.
 
         The blocks of a file must be read before the next file is requested; unread blocks are
         lost. A file that kills its decoder, hangs or takes all memory raises `AudioError` as any
-        other that cannot be read.
+        other that cannot be read. With `is_rendered` the paths are tracks of the embedded data set.
         """
-        requests = [
-            {"path": os.fsdecode(path), "sample_rate": sample_rate, "max_samples": max_samples}
-            for path in paths
-        ]
+        settings = {
+            "sample_rate": sample_rate,
+            "max_samples": max_samples,
+            "is_rendered": is_rendered,
+        }
+        requests = [{"path": os.fsdecode(path), **settings} for path in paths]
         count = min(self._num_processes, len(requests))
         lanes = [_Lane(self, requests[first::count]) for first in range(count)]
         try:
@@ -112,25 +122,37 @@ class Decoders:
                 yield "", blocks
 
     def close(self) -> None:
-        """End the idle processes."""
+        """End all processes; a file that is being read raises `AudioError`."""
         with self._lock:
+            self._is_closed = True
+            for process in self._busy:  # The thread that reads it closes its pipes.
+                process.stop()
             while self._idle:
                 self._idle.pop().kill()
 
     def acquire(self) -> "_Process":
         with self._lock:
-            while self._idle:
-                process = self._idle.pop()
-                if process.alive():
-                    return process
-                process.kill()
-        return _Process()
+            if self._is_closed:
+                raise AudioError("was not decoded: the decoders are closed")
+            while self._idle and not self._idle[-1].alive():
+                self._idle.pop().kill()
+            process = self._idle.pop() if self._idle else _Process()
+            self._busy.add(process)
+        return process
 
     def release(self, process: "_Process") -> None:
+        """Keep a process for the next file."""
         with self._lock:
-            if len(self._idle) < self._num_processes:
+            self._busy.discard(process)
+            if len(self._idle) < self._num_processes and not self._is_closed:
                 self._idle.append(process)
                 return
+        process.kill()
+
+    def end(self, process: "_Process") -> None:
+        """End a process."""
+        with self._lock:
+            self._busy.discard(process)
         process.kill()
 
 
@@ -152,6 +174,7 @@ class _Lane:
         if self._read != index:  # The previous file was not read to its end.
             self._restart(index)
         yielded = 0  # Samples that the reader has received.
+        is_too_long = False
         for ahead in (_AHEAD, 1):
             self._send(index + ahead)
             position = 0
@@ -167,9 +190,10 @@ class _Lane:
                         yielded = position
                         yield new
             except TimeoutError as error:
-                raise AudioError("takes too long to decode") from error
+                raise AudioError(TOO_LONG) from error
             except EOFError:
                 # One of the files ahead may have killed it: decode this one again, alone.
+                is_too_long = self._process.reached_cpu_limit()
                 self._restart(index)
             else:
                 self._read = index + 1
@@ -178,7 +202,7 @@ class _Lane:
                     return text
                 raise AudioError(text)
         self._restart(index + 1)
-        raise AudioError("crashed the decoder")
+        raise AudioError(TOO_LONG if is_too_long else "crashed the decoder")
 
     def close(self) -> None:
         if self._process is None:
@@ -186,7 +210,7 @@ class _Lane:
         if self._read == self._sent:
             self._decoders.release(self._process)
         else:
-            self._process.kill()
+            self._decoders.end(self._process)
 
     def _send(self, end: int) -> None:
         if self._process is None:
@@ -197,7 +221,7 @@ class _Lane:
 
     def _restart(self, index: int) -> None:
         if self._process is not None:
-            self._process.kill()
+            self._decoders.end(self._process)
         self._process, self._sent, self._read = None, index, index
 
 
@@ -229,9 +253,13 @@ class _Process:
     def alive(self) -> bool:
         return self._popen.poll() is None
 
+    def reached_cpu_limit(self) -> bool:
+        """Return whether the system ended this process for its CPU time; wait for its end."""
+        return self._popen.wait() == -getattr(signal, "SIGXCPU", 0) != 0
+
     def send(self, request: dict) -> None:
         line = json.dumps(request, ensure_ascii=False) + "\n"
-        with contextlib.suppress(BrokenPipeError):  # `receive` reports it.
+        with contextlib.suppress(OSError):  # `receive` reports that it has ended.
             self._popen.stdin.write(line.encode("utf-8", "surrogateescape"))
 
     def receive(self) -> tuple[bytes, bytearray]:
@@ -243,7 +271,7 @@ class _Process:
         """
         # Windows cannot wait for a pipe with a timeout: the end of the process ends the reading.
         timed_out = threading.Event()
-        timer = threading.Timer(_TIMEOUT, lambda: (timed_out.set(), self._popen.kill()))
+        timer = threading.Timer(_TIMEOUT, lambda: (timed_out.set(), self.stop()))
         timer.daemon = True
         timer.start()
         try:
@@ -255,6 +283,10 @@ class _Process:
             raise
         finally:
             timer.cancel()
+
+    def stop(self) -> None:
+        """End the process; `kill` has to follow."""
+        _stop(self._popen)
 
     def kill(self) -> None:
         _end(self._popen)
@@ -270,12 +302,16 @@ class _Process:
         return data
 
 
-def _end(popen: subprocess.Popen) -> None:
+def _stop(popen: subprocess.Popen) -> None:
     try:  # Its session, an ffmpeg in it as well; `poll` says that the number is still its own.
         if popen.poll() is None:
             os.killpg(popen.pid, signal.SIGKILL)
     except (AttributeError, OSError):  # Windows has no sessions.
         popen.kill()
+
+
+def _end(popen: subprocess.Popen) -> None:
+    _stop(popen)
     popen.wait()
     popen.stdin.close()
     popen.stdout.close()

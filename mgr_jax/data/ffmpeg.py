@@ -1,8 +1,10 @@
 """Audio that ffmpeg decodes: an AU stream from its standard output."""
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -10,6 +12,14 @@ from typing import Any
 
 import numpy as np
 
+try:
+    import resource
+except ImportError:  # Windows has no such limits.
+    resource = None
+
+# Seconds of CPU time for a file. Without this limit of its own, ffmpeg has what is left of the
+# decoder's, which is extended with each block.
+_CPU_SECONDS = 900
 # Formats that hold sound themselves: others (playlists, sets of pictures) open further files.
 _DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,g722,gsm,iff,loas,matroska,mlp,mov,"
@@ -62,6 +72,11 @@ class Source:
         self._process: Any = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log
         )
+        if hasattr(resource, "prlimit"):  # Linux; macOS can limit a process only before it starts.
+            with contextlib.suppress(OSError, ValueError):  # It has ended, or its limit is lower.
+                limit = resource.RLIMIT_CPU
+                _, hard = resource.prlimit(self._process.pid, limit)
+                resource.prlimit(self._process.pid, limit, (_CPU_SECONDS, hard))
         header = self._process.stdout.read(24)
         if len(header) < 24:
             self.error = self.reason()
@@ -88,6 +103,10 @@ class Source:
         hours, minutes, rest = match.groups()
         stated = 3600 * int(hours) + 60 * int(minutes) + float(rest)
         return failed or seconds < stated - _TOLERANCE
+
+    def reached_cpu_limit(self) -> bool:
+        """Return whether the system ended ffmpeg for its CPU time; wait for its end."""
+        return self._process.wait() == -getattr(signal, "SIGXCPU", 0) != 0
 
     def close(self) -> None:
         """End ffmpeg."""

@@ -18,8 +18,11 @@ _BLOCK_SIZE = 1 << 14
 _UNSUPPORTED = 4
 # Frames of MPEG audio that an Info frame may count too many, in samples.
 _TOLERANCE = 1152
+# Blocks of a file of 32 bits that are read to know how many of the bits are used.
+_MAX_GAIN_BLOCKS = 1 << 11
 # Reads that may fail one after the other before the rest is given up.
 _MAX_FAILURES = 16
+TOO_LONG = "takes too long to decode: its time limit is over"
 _PLAIN = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 
 
@@ -102,8 +105,14 @@ class _SndfileReader(_Reader):
         """Return the factor to full scale of 16 or 24 bits in the low end of 32."""
         if self._file.subtype != "PCM_32":
             return 1.0
-        peak = 0
-        while peak < 1 << 23 and len(block := self._file.read(_BLOCK_SIZE, dtype="int32")):
+        size, peak = max(1, _BLOCK_SIZE // self.channels), 0
+        # A loud file is known by its first blocks, and of a long quiet one some are read.
+        step = size * -(-self._file.frames // (size * _MAX_GAIN_BLOCKS))
+        for position in range(0, self._file.frames, max(1, step)):
+            self._file.seek(position)
+            block = self._file.read(size, dtype="int32")
+            if not len(block) or peak >= 1 << 23:
+                break
             peak = max(peak, -int(block.min()), int(block.max()))
         self._file.seek(0)
         bits = levels.used_bits(peak, 32)
@@ -130,6 +139,8 @@ class _FfmpegReader(_Reader):
             block = self._source.read(size)
             if not len(block):
                 self.seconds = self.count / self.samplerate
+                if self._source.reached_cpu_limit():
+                    raise AudioError(TOO_LONG)
                 if not self.count:
                     raise AudioError(self._source.reason())
                 self.is_damaged |= self._source.is_damaged(self.seconds)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mgr_jax.data import audio, clips
+from mgr_jax.data import clip_writer, clips
 from mgr_jax.errors import UserError
 from tests.data.clip_files import LENGTH, RATE, assert_same, make_catalog, open_store, write_tracks
 
@@ -69,7 +69,7 @@ def test_open_clips_decodes_once(tmp_path, monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(audio, "decode", never)
+    monkeypatch.setattr(clip_writer, "_decode_row", never)
     assert_same(open_store(catalog, tmp_path / "cache"), first)
     assert not (first.folder / "progress.jsonl").exists()
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -26,6 +27,9 @@ def unsafe(path, **settings):
         time.sleep(1000)
     if name.startswith("bomb"):
         np.ones(1 << 34)
+    if name.startswith("spin"):
+        while True:
+            pass
     return stream(path, **settings)
 audio.stream = unsafe
 decoder.main()
@@ -121,7 +125,7 @@ def test_read_continues_after_a_file_that_is_not_read_to_its_end(pool, tmp_path)
     ("name", "reason"),
     [
         ("crash.wav", "crashed the decoder"),
-        ("hang.wav", "takes too long to decode"),
+        ("hang.wav", "takes too long to decode: its time limit is over"),
         ("bomb.wav", "takes too much memory to decode"),
     ],
 )
@@ -138,7 +142,25 @@ def test_read_bounds_the_time_of_a_file(pool, tmp_path, monkeypatch):
     monkeypatch.setattr(decoders, "_COMMAND", (sys.executable, "-c", script))
     paths = _write(tmp_path, "long.wav", seconds=30, rate=48_000)
     results = [_join(blocks) for _, blocks in pool.read(paths, sample_rate=44_100)]
-    assert results == ["takes too long to decode"]
+    assert results == ["takes too long to decode: its time limit is over"]
+
+
+@pytest.mark.slow
+def test_read_bounds_the_cpu_time_before_the_first_block(pool, tmp_path, monkeypatch):
+    script = _UNSAFE.replace("decoder.main()", "decoder._TIMEOUT = 2; decoder.main()")
+    monkeypatch.setattr(decoders, "_COMMAND", (sys.executable, "-c", script))
+    paths = _write(tmp_path, "a.wav", "spin.wav", "b.wav")
+    results = [_join(blocks) for _, blocks in pool.read(paths, sample_rate=8000)]
+    assert results[1] == "takes too long to decode: its time limit is over"
+    assert [note for _, note in results[::2]] == ["", ""]
+
+
+def test_close_ends_a_file_that_is_being_read(unsafe, tmp_path):
+    reader = unsafe.read(_write(tmp_path, "hang.wav"), sample_rate=8000)
+    _, blocks = next(reader)
+    timer = threading.Timer(0.1, unsafe.close)
+    timer.start()
+    assert _join(blocks) == "was not decoded: the decoders are closed"
 
 
 def test_read_gives_no_sample_twice_when_a_decoder_is_killed(pool, tmp_path, monkeypatch):

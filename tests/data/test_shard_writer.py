@@ -134,17 +134,17 @@ def test_write_shard_resumes_with_the_decoded_clips(copied, monkeypatch):
     shutil.rmtree(copied / "shards")
     real, decoded = clip_writer._decode_row, []
 
-    def decode(job):
+    def decode(job, pool):
         if len(decoded) == 2:
             raise _KillError
         decoded.append(job[0].id)
-        return real(job)
+        return real(job, pool)
 
     monkeypatch.setattr(clip_writer, "_decode_row", decode)
     with pytest.raises(_KillError):
         collection.write_shard(copied, 1)
     monkeypatch.setattr(
-        clip_writer, "_decode_row", lambda job: decoded.append(job[0].id) or real(job)
+        clip_writer, "_decode_row", lambda job, pool: decoded.append(job[0].id) or real(job, pool)
     )
     collection.write_shard(copied, 1)
     assert decoded == [f"audio/{i:02d}.wav" for i in range(3, 7)]
