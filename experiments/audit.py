@@ -41,11 +41,14 @@ def main(argv: Sequence[str]) -> int:
     config = command.read_config(_CONFIG)
     command.set_up_jax()
 
-    from mgr_jax.data import split_file
+    from mgr_jax.data import split_file, splits
     from mgr_jax.evaluation import audit, evidence
     from mgr_jax.evaluation.reports import audit_text
 
     known = evidence.gather(config, compare_audio=_FINGERPRINT.value)
+    config.data.protocol = splits.choose_protocol(
+        config.data.protocol, known.readable, num_folds=config.data.num_folds
+    )
     report = _audit(config, known)
     if _SEEDS.value > 1:
         report |= _average_over_seeds(config, known)

@@ -18,7 +18,7 @@ DATA_NAMES = (
     "shards",
 )
 FMA_SUBSETS = ("small", "medium", "large")
-PROTOCOLS = ("holdout", "kfold", "artist_kfold", "listed", "fault_filtered")
+PROTOCOLS = ("auto", "holdout", "kfold", "artist_kfold", "listed", "fault_filtered")
 FEATURE_KINDS = (
     "logmel",
     "mel_image",
@@ -70,8 +70,8 @@ class Data:
       facts: CSV of further facts about GTZAN (`track_id,md5,artist,recording`), read by
         `prepare --verify` and `audit`.
       taggrams: MusiCNN's tags over time (`data.taggrams`), for `evaluate --model=gtzan` alone.
-      protocol: how tracks are split: `holdout`, `kfold`, `artist_kfold`, `listed` or
-        `fault_filtered`.
+      protocol: how tracks are split: `holdout`, `kfold`, `artist_kfold`, `listed`,
+        `fault_filtered`, or `auto`, which chooses by the tracks (`splits.choose_protocol`).
       num_folds: folds of `kfold` and `artist_kfold`.
       fold: which fold is the test part, for protocols that have folds.
       seed: seed of the split, and of the composition of the `band`.
@@ -96,7 +96,7 @@ class Data:
     subset: str = schema.one_of("small", FMA_SUBSETS)
     facts: str = ""
     taggrams: str = ""
-    protocol: str = schema.one_of("listed", PROTOCOLS)
+    protocol: str = schema.one_of("auto", PROTOCOLS)
     num_folds: int = schema.positive(5)
     fold: int = schema.at_least_zero(0)
     seed: int = schema.seed()

@@ -28,7 +28,7 @@ from mgr_jax.data import learned, splits
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
-from mgr_jax.files import write_whole
+from mgr_jax.files import parse_json, write_whole
 from mgr_jax.version import VERSION
 
 METRICS = "metrics.jsonl"
@@ -133,10 +133,15 @@ def reserve(path: str, config: config_lib.Config) -> None:
         raise _not_writable(path, error) from error
     if not (folder / "config.json").exists():
         return
-    ours, theirs = config_lib.to_json(config), config_lib.to_json(load(path).config)
+    run = load(path)
+    ours, theirs = config_lib.to_json(config), config_lib.to_json(run.config)
     free: list[str] = list(_FREE_FIELDS)
     if config.model.name not in WITH_BATCH_NORM:
         free.append("model.batch_norm_momentum")  # Its default was another once.
+    if theirs["data"]["protocol"] == "auto":
+        theirs["data"]["protocol"] = run.split.protocol
+    if ours["data"]["protocol"] == "auto":
+        free.append("data.protocol")  # It depends on the tracks: `create` compares the splits.
     changed = [n for n in config_lib.differences(ours, theirs) if n not in free]
     if changed:
         section, name = changed[0].split(".")
@@ -262,7 +267,7 @@ def _folder(path: str) -> pathlib.Path:
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); restore it or train anew") from error
     if not isinstance(values, dict):
@@ -302,8 +307,8 @@ def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
     records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
+            record = parse_json(line)
+        except ValueError:
             break
         if not isinstance(record, dict) or not isinstance(record.get("step"), int):
             break

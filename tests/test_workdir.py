@@ -111,7 +111,7 @@ def test_load_gives_back_what_create_gave(path):
         ("train.seed", 3, "0"),
         ("optim.learning_rate", 0.5, "0.001"),
         ("model.l2", (0.5,), "[0.0001, 0.001, 0.01, 0.1, 1.0]"),
-        ("data.protocol", "holdout", "'listed'"),
+        ("data.protocol", "kfold", "'holdout'"),
     ],
 )
 def test_create_refuses_another_config_by_field_and_values(path, field, value, old):
@@ -121,6 +121,12 @@ def test_create_refuses_another_config_by_field_and_values(path, field, value, o
         f"--workdir {path}: made with {field}={old}, not {shown!r}; use another workdir, or the"
         " same config to go on"
     )
+
+
+def test_create_goes_on_with_the_protocol_that_auto_chose(path):
+    run = workdir.load(path)
+    assert (run.config.data.protocol, run.split.protocol) == ("auto", "holdout")
+    assert workdir.create(path, _config(**{"data.protocol": "holdout"}), *_data()) == run
 
 
 def test_create_names_every_field_that_differs(path):

@@ -1,7 +1,7 @@
 """Transfer: logistic regression on the embedding of MusiCNN, which comes with the package.
 
     python -m experiments.train --config=experiments/configs/musicnn.py \\
-        --config.data.name=folder --config.data.root=DIR --config.data.protocol=holdout \\
+        --config.data.name=folder --config.data.root=DIR \\
         --workdir=runs/musicnn
 
 DIR has a folder of songs for each class. `:svm` and `:lda` are the other systems. The network stays

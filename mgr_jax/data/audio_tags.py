@@ -28,8 +28,8 @@ class Names(NamedTuple):
 def read(path: pathlib.Path) -> Names:
     """Return what the tags of an audio file say; a file without readable tags has none.
 
-    The main artist alone counts, or the artist of the album where none is given. Files of one artist
-    and title, whatever their case, spaces and form of Unicode, are one recording, remasters too.
+    The main artist alone counts, or that of the album where none is given. Files of one artist and
+    title, whatever their case, spaces and form of Unicode, are one recording, remasters too.
     """
     import tinytag  # Imported here: most data sets have their facts from elsewhere.
 

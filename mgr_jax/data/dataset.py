@@ -106,8 +106,10 @@ def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> 
     Raises:
       UserError: see `splits.make_split`.
     """
+    num_folds = config.data.num_folds
+    protocol = splits.choose_protocol(config.data.protocol, catalog, num_folds=num_folds)
     # The published split of GTZAN has one of each pair, by its authors' choice.
-    conflicts = [] if config.data.protocol == "fault_filtered" else label_conflicts(catalog)
+    conflicts = [] if protocol == "fault_filtered" else label_conflicts(catalog)
     usable = store.row.keys() - {name for ids in conflicts for name in ids}
     readable = tuple(track for track in catalog.tracks if track.id in usable)
     if not readable:
@@ -119,12 +121,12 @@ def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> 
     is_array = config.data.name in config_lib.ARRAY_NAMES
     split = splits.make_split(
         dataclasses.replace(catalog, tracks=readable),
-        protocol=config.data.protocol,
+        protocol=protocol,
         fold=config.data.fold,
         seed=config_lib.split_seed(config.data),
-        num_folds=config.data.num_folds,
+        num_folds=num_folds,
         refit=config.train.refit,
-        needs_test=not (is_array and config.data.protocol == "listed"),
+        needs_test=not (is_array and protocol == "listed"),
     )
     parts = {part: _part(catalog, store, getattr(split, part)) for part in PARTS}
     return Dataset(catalog, store, split, parts)

@@ -4,6 +4,7 @@ Random protocols order the tracks by a SHA-256 of seed and id, so that a split i
 machine and with every version of any library.
 """
 
+import collections
 import dataclasses
 import hashlib
 import json
@@ -21,6 +22,8 @@ from mgr_jax.files import csv_text
 IMPORTED = "imported"
 TEST_SHARE = 0.1
 VALID_SHARE = 0.1
+# Below this many tracks a tenth of them is too few to test on.
+_FEW_TRACKS = 300
 # A copy of GTZAN that lacks a few files keeps the folds of the 1000 published tracks.
 _WHOLE_GTZAN = 900
 
@@ -48,6 +51,30 @@ class Split:
         """Return the SHA-256 of the protocol's name and the ids of the parts."""
         parts = [self.protocol, self.train, self.valid, self.test]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def choose_protocol(protocol: str, catalog: Catalog, *, num_folds: int = 5) -> str:
+    """Return `protocol`, or the one that `auto` means for these tracks.
+
+    That is the split that comes with the data; else `artist_kfold` where all artists are known and
+    every class has enough of them; else `kfold` for fewer than 300 tracks, and `holdout` for more.
+    """
+    if protocol != "auto":
+        return protocol
+    if catalog.name in ("gtzan", "gtzan_facts"):
+        return "fault_filtered"
+    if any(track.part for track in catalog.tracks):
+        return "listed"
+    tracks = collections.Counter(track.label for track in catalog.tracks)
+    groups = collections.Counter(
+        label
+        for group in folds_lib.artist_groups(catalog.tracks)
+        for label in {track.label for track in group}
+    )
+    if all(track.artist for track in catalog.tracks) and min(groups.values()) >= num_folds:
+        return "artist_kfold"
+    small = tracks.total() < _FEW_TRACKS and min(tracks.values()) >= num_folds
+    return "kfold" if small else "holdout"
 
 
 def make_split(

@@ -216,6 +216,44 @@ def test_make_split_refuses_a_fold_that_is_not_there(protocol):
     assert message.startswith("data.fold is 1, but ")
 
 
+def _of_artists(num_artists, size=2, labels=("a", "b")):
+    tracks = [
+        {"label": label, "artist": f"{label}{i}"}
+        for label in labels
+        for i in range(num_artists)
+        for _ in range(size)
+    ]
+    return _listed(*tracks)
+
+
+@pytest.mark.parametrize(
+    ("catalog", "expected"),
+    [
+        (GTZAN, "fault_filtered"),
+        (_listed({"label": "a", "part": "train"}, {"label": "b"}), "listed"),
+        (_of_artists(5), "artist_kfold"),
+        (_of_artists(200), "artist_kfold"),
+        (_of_artists(4), "kfold"),
+        (_classes([100, 100]), "kfold"),
+        (_classes([150, 149]), "kfold"),
+        (_classes([150, 150]), "holdout"),
+        (_classes([150, 4]), "holdout"),
+    ],
+)
+def test_choose_protocol_of_auto_takes_what_the_tracks_allow(catalog, expected):
+    assert splits.choose_protocol("auto", catalog, num_folds=5) == expected
+    assert splits.choose_protocol("holdout", catalog) == "holdout"
+    if expected != "listed":
+        assert splits.make_split(catalog, protocol=expected).protocol == expected
+
+
+def test_choose_protocol_of_auto_needs_all_artists():
+    known = _of_artists(6)
+    unknown = dataclasses.replace(known.tracks[0], artist="")
+    catalog = dataclasses.replace(known, tracks=(unknown, *known.tracks[1:]))
+    assert splits.choose_protocol("auto", catalog) == "kfold"
+
+
 def test_from_json_gives_back_what_to_json_took():
     split = splits.make_split(GTZAN, protocol="holdout", seed=3)
     values = json.loads(json.dumps(splits.to_json(split)))
