@@ -290,7 +290,34 @@ def _report_thread(args: threading.ExceptHookArgs) -> None:
         print(f"warning: {name} has ended: {reason}", file=sys.stderr)
 
 
+def packaged_config(value: str) -> str:
+    """Return the file of a config of `experiments/configs` that is given by its name alone.
+
+    `bbnn:image` becomes `.../experiments/configs/bbnn.py:image`, so that an installed package needs
+    no clone; a file, and what is no such name, stays as it is.
+    """
+    name, _, variant = value.partition(":")
+    file = pathlib.Path(__file__).parent / "configs" / f"{name}.py"
+    if not name.isidentifier() or os.path.exists(value) or not file.exists():
+        return value
+    return f"{file}:{variant}" if variant else str(file)
+
+
+def _with_packaged_config(argv: Sequence[str]) -> list[str]:
+    argv = list(argv)
+    for i, argument in enumerate(argv):
+        flag, equals, value = argument.partition("=")
+        if flag not in ("--config", "-config"):
+            continue
+        if equals:
+            argv[i] = f"{flag}={packaged_config(value)}"
+        elif argv[i + 1 :]:
+            argv[i + 1] = packaged_config(argv[i + 1])
+    return argv
+
+
 def _parse(argv: Sequence[str]) -> list[str]:
+    argv = _with_packaged_config(argv)
     if problem := flag_errors.misnamed(argv[1:]):
         _fail(problem)
     try:

@@ -1,0 +1,56 @@
+"""All commands by one name: `mgr-jax train ...` is `python -m experiments.train ...`."""
+
+import difflib
+import runpy
+import sys
+
+# In the order in which a user needs them.
+COMMANDS = {
+    "predict": "name the genre of songs",
+    "app": "show a page that names the genre of songs",
+    "tags": "show 50 tags of a song over time",
+    "train": "train one system",
+    "evaluate": "score a trained system on a part of its data",
+    "cross_validate": "train and score every fold of a protocol",
+    "compare": "test whether one system is better than another",
+    "report": "write the report of an evaluation again",
+    "audit": "show what leaks between the parts of a split",
+    "prepare": "decode and check the data ahead of time",
+    "export": "write a trained system as files that need no training code",
+    "systems": "train and evaluate all six systems",
+    "compile_for": "compile a training step for a TPU or GPU that is not here",
+    "scaling": "compile all networks for several TPUs and GPUs",
+    "import_keras": "make a workdir of the BBNN authors' weights",
+    "import_musicnn": "make the model of MusiCNN of its authors' files",
+}
+
+
+def main() -> None:
+    """Run the command that the first argument names, with the rest as its flags."""
+    name = sys.argv[1] if sys.argv[1:] else "--help"
+    if name in ("--help", "-h", "help", "--version"):
+        print(_version() if name == "--version" else _usage())
+        return
+    name = name.replace("-", "_")
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        tip = f" (did you mean {near[0]}?)" if near else ""
+        print(f"error: {name!r} is no command{tip}; see mgr-jax --help", file=sys.stderr)
+        sys.exit(1)
+    del sys.argv[1]
+    runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
+
+
+def _usage() -> str:
+    lines = [f"  {name:<15} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(["usage: mgr-jax COMMAND [FLAGS]; mgr-jax COMMAND --help", "", *lines])
+
+
+def _version() -> str:
+    from mgr_jax import version
+
+    return f"mgr-jax {version.VERSION}"
+
+
+if __name__ == "__main__":
+    main()
