@@ -1,4 +1,4 @@
-"""Scores spectrograms and tags of other tracks for `evaluate --model=gtzan`, without audio."""
+"""Evaluation of the GTZAN model on files of spectrograms and tags: `evaluate --model=gtzan`."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,7 @@ from mgr_jax.pretrained import gtzan
 
 
 def run(name: str, part: str, overrides: Mapping[str, Any], workdir: str | None) -> None:
-    """Score the tracks of a part that both files have, and print the results.
+    """Evaluate the tracks of a part that both files have, and print the results.
 
     Args:
       name: `gtzan`, or a folder of `experiments.fit_gtzan`.
@@ -73,26 +73,26 @@ def _open(
     """Return the model as a run in `folder`, and the tracks of `part` that have tags."""
     root = config.data.root
     catalog, store = dataset_lib.open_catalog(config)
-    own = [track for track in catalog.tracks if track.part == part]
-    if not own:
+    tracks = [track for track in catalog.tracks if track.part == part]
+    if not tracks:
         raise command.UserError(
             f"--config.data.root {root}: has no track of part {part!r}; set --split to a part that"
             " it has"
         )
-    known = sorted({track.id for track in own} & set(model.trained_on))
-    if known:
+    learned = sorted({track.id for track in tracks} & set(model.trained_on))
+    if learned:
         raise command.UserError(
-            f"--config.data.root {root}: the model was trained on {len(known)} track(s) of part"
-            f" {part!r} ({', '.join(known[:3])}); score a part that it has not seen"
+            f"--config.data.root {root}: the model was trained on {len(learned)} track(s) of part"
+            f" {part!r} ({', '.join(learned[:3])}); score a part that it has not seen"
         )
-    unknown = sorted({track.label for track in own} - set(model.labels))
+    unknown = sorted({track.label for track in tracks} - set(model.labels))
     if unknown:
         raise command.UserError(
             f"--config.data.root {root}: class {unknown[0]!r} is unknown to the model, which knows"
             f" {', '.join(model.labels)}"
         )
     facts = gtzan_data.facts()
-    published = all(t.id in facts and facts[t.id].part == part for t in own)
+    published = all(t.id in facts and facts[t.id].part == part for t in tracks)
     protocol = "fault_filtered" if published else "listed"
     split = splits.Split(protocol, train=model.trained_on, valid=(), test=())
     folder.mkdir(parents=True, exist_ok=True)

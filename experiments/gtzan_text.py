@@ -1,5 +1,6 @@
 """The cross-validation of the GTZAN model as tables, and its card; see `fit_gtzan`."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -126,6 +127,7 @@ def to_card(model: GtzanModel) -> str:
     by = "artist" if facts["num_groups"] < facts["n"] else "track"
     counted = {**facts, "ci95": facts["ci95_by_artist"], "grouped_by": by}
     others = [str(hits) for hits in facts["num_correct_other_folds"]]
+    error = calibration_error.describe(facts["calibration_error"])
     return f"""# GTZAN model
 
 30 s of music -> calibrated probabilities of {len(model.labels)} genres:
@@ -137,13 +139,13 @@ def to_card(model: GtzanModel) -> str:
   fault-filtered split, tags of {facts["num_with_tags"]} of the train part. `model.json` lists them.
 - **Accuracy**, cross-validated with artists kept whole, weights and temperature fitted inside:
   {stats.describe(counted, facts["protocol"])}.
-  This is not the published test part, which was not there. {wording.accuracy_methods(counted)}
+  This is not the published test part, which was not there.
+{_wrapped(wording.accuracy_methods(counted))}
   Tracks right with other assignments of folds: {" and ".join(others) or "not tried"}. Models of the
   folds learn from three quarters of the tracks.
 - **Calibration**: the weights are those of least cross entropy on held-out tracks; there is no
   further temperature. On short audio, repeated to 30 s, confidences fall with the accuracy.
-  Expected calibration error {calibration_error.describe(facts["calibration_error"])}.
-  {_ERROR_METHOD}
+{_wrapped(f"Expected calibration error {error}. {_ERROR_METHOD}")}
 - **Unlike the training music** (`fusion.strangeness`): a distance of the tags to the nearest genre
   above that of 99 of 100 held-out tracks; a spectrogram that repeats itself within a beat less
   than that of 99 of 100 training tracks, as speech; neighbouring frames as little alike as those of
@@ -157,3 +159,8 @@ def to_card(model: GtzanModel) -> str:
   --taggrams=TAGS.npz --out=DIR`; what was tried is in
   `experiments/results/gtzan_pretrained.md`. No audio of GTZAN is in it.
 """
+
+
+def _wrapped(text: str) -> str:
+    """Return the lines of a paragraph within a list item."""
+    return textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="  ")
