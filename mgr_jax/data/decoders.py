@@ -131,6 +131,7 @@ class Decoders:
                 self._idle.pop().kill()
 
     def acquire(self) -> "_Process":
+        """Return an idle process, or a new one; `release` takes it back."""
         with self._lock:
             if self._is_closed:
                 raise AudioError("was not decoded: the decoders are closed")

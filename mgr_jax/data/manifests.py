@@ -15,6 +15,7 @@ from typing import Any
 
 from mgr_jax.data.catalog import Catalog, Track, from_tracks
 from mgr_jax.data.records import Record
+from mgr_jax.files import parse_json
 
 _FORMAT = 1
 
@@ -76,10 +77,12 @@ def stem(shard: int, num_shards: int) -> str:
 
 
 def data_path(folder: str | os.PathLike, shard: int, num_shards: int) -> pathlib.Path:
+    """Return the ArrayRecord file of a shard."""
     return pathlib.Path(folder, stem(shard, num_shards) + ".array_record")
 
 
 def manifest_path(folder: str | os.PathLike, shard: int, num_shards: int) -> pathlib.Path:
+    """Return the JSON file that describes a shard, beside its ArrayRecord file."""
     return pathlib.Path(folder, stem(shard, num_shards) + ".json")
 
 
@@ -127,7 +130,7 @@ def read_manifest(path: pathlib.Path) -> Manifest:
       OSError: if it cannot be read.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
         checksum = values.pop("checksum", None)
         if values.get("format") != _FORMAT:
             raise ValueError(f"format {values.get('format')!r}, not {_FORMAT}")

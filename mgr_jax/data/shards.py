@@ -42,6 +42,7 @@ class Samples:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Return the number of clips and their samples, [N, T]."""
         return len(self.lengths), self.clip_samples
 
     @property

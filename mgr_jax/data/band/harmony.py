@@ -44,10 +44,12 @@ class Chord:
 
     @property
     def intervals(self) -> tuple[int, ...]:
+        """Return the semitones of its notes above the root."""
         return QUALITIES[self.quality]
 
     @property
     def pitch_classes(self) -> frozenset[int]:
+        """Return its notes as semitones above C, 0 to 11."""
         return frozenset((self.root + interval) % 12 for interval in self.intervals)
 
     @property
