@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ from flax.traverse_util import unflatten_dict
 
 from mgr_jax import tensors as tensors_lib
 from mgr_jax.data.clips import cache_folder
-from mgr_jax.files import write_whole
+from mgr_jax.files import parse_json, write_whole
 from mgr_jax.version import VERSION
 from mgr_jax.workdir import Run
 
@@ -30,14 +31,15 @@ def read(run: Run, which: str) -> tuple[int, dict[str, Any]] | None:
     """Return step and `System.variables` of the checkpoint `which`, or None without valid copy."""
     try:
         with safetensors.safe_open(_path(run, which), framework="numpy") as file:
-            facts = json.loads(file.metadata()["facts"])
+            facts = parse_json(file.metadata()["facts"])
             if facts["source"] != source(run):
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if facts["digest"] != tensors_lib.digest(tensors):
+        step = int(facts["step"])
+        if facts["digest"] != _digest(step, tensors):
             return None
         empty = {"params": {}, "batch_stats": {}, "normalizer": None}
-        return int(facts["step"]), empty | unflatten_dict(tensors, sep="/")
+        return step, empty | unflatten_dict(tensors, sep="/")
     except _DAMAGED:
         return None
 
@@ -46,7 +48,7 @@ def write(run: Run, which: str, source: str, step: int, variables: dict[str, Any
     """Write a copy of `variables`, restored from the files of `source`; replaces an older one."""
     arrays = jax.tree.map(lambda leaf: np.asarray(leaf, order="C"), variables)
     tensors = tensors_lib.flatten(arrays)
-    facts = {"source": source, "step": step, "digest": tensors_lib.digest(tensors)}
+    facts = {"source": source, "step": step, "digest": _digest(step, tensors)}
     content = safetensors.numpy.save(tensors, {"facts": json.dumps(facts)})
     path = _path(run, which)
     with contextlib.suppress(OSError):  # The copy is optional.
@@ -64,6 +66,10 @@ def source(run: Run) -> str:
     ]
     values = [VERSION, str(folder), run.record, files]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(step: int, tensors: Mapping[str, np.ndarray]) -> str:
+    return tensors_lib.digest(tensors, head=str(step).encode())
 
 
 def _path(run: Run, which: str) -> pathlib.Path:

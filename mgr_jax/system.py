@@ -1,9 +1,9 @@
 """A trained system as a value: config, labels, weights and results."""
 
 import dataclasses
-import json
 import os
 import pathlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +15,7 @@ from mgr_jax import config as config_lib
 from mgr_jax import parallel, snapshot, workdir
 from mgr_jax.errors import UserError
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
+from mgr_jax.files import parse_json
 from mgr_jax.models import make_model
 from mgr_jax.training import steps
 
@@ -180,7 +181,9 @@ def _variables(run: workdir.Run, checkpoint_name: str) -> tuple[int, dict[str, A
     source = snapshot.source(run)
     init = network.make_network(run.config, num_classes=len(run.labels)).init
     abstract = parallel.abstract(jax.eval_shape(init), parallel.make_mesh())
-    step, state = checkpoint.restore(run.path, checkpoint_name, abstract)
+    step, state = checkpoint.restore(
+        run.path, checkpoint_name, abstract, lambda text: print(text, file=sys.stderr)
+    )
     variables = jax.device_get(state.variables())
     snapshot.write(run, checkpoint_name, source, step, variables)
     return step, variables
@@ -190,7 +193,7 @@ def _report(run: workdir.Run, step: int) -> dict[str, Any] | None:
     """Return the report on the test part, or None if there is none of this checkpoint."""
     try:
         text = pathlib.Path(run.path, "eval", "test", "report.json").read_text(encoding="utf-8")
-        return checked_report(json.loads(text), step)
+        return checked_report(parse_json(text), step)
     except (OSError, ValueError):
         return None
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import random
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from mgr_jax import snapshot, system, workdir
 from mgr_jax.data import splits
 from mgr_jax.training import checkpoint
 from tests.export import trained
+from tests.training.test_checksums import flip
 
 
 @pytest.fixture(name="run")
@@ -89,6 +91,18 @@ def test_read_gives_nothing_of_a_damaged_copy(run, tmp_path, at):
     assert snapshot.read(run, "best") is None
 
 
+def test_read_gives_nothing_else_after_any_of_200_flipped_bits(run, tmp_path):
+    variables = {"params": {"a": np.arange(3.0)}, "batch_stats": {"b": np.ones(2)}}
+    _keep(run, variables | {"normalizer": None})
+    generator, path = random.Random(0), _copy(tmp_path)
+    for _ in range(200):
+        bit = generator.randrange(8 * path.stat().st_size)
+        flip(path, bit)
+        assert snapshot.read(run, "best") is None, bit
+        flip(path, bit)
+    assert snapshot.read(run, "best") is not None
+
+
 def test_write_keeps_one_copy_and_ignores_an_unwritable_folder(run, tmp_path, monkeypatch):
     for value in (1.0, 2.0):
         _keep(run, {"params": {"a": np.full(3, value)}, "batch_stats": {}, "normalizer": None})
@@ -109,7 +123,7 @@ def test_load_restores_once(run, monkeypatch):
         def variables(self):
             return restored
 
-    def restore(path: pathlib.Path, which: str, abstract):
+    def restore(path: pathlib.Path, which: str, abstract, warn):
         calls.append(which)
         return 7, State()
 

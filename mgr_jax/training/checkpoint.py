@@ -2,13 +2,16 @@
 
 A checkpoint holds the checksums of its files, which are written before it gets its final name: it
 is never without them, whenever the process is killed. All files are compared with them before Orbax
-opens any. Checkpoints of versions that wrote no checksums are read as they are.
+opens any. Orbax's metadata say that there are checksums: a checkpoint of a version that wrote none
+is read as it is, with one line, and one that has lost them is damaged.
+
+Training moves damaged checkpoints aside and goes on from the newest intact one. To read another one
+than was requested would give other results, so that `restore` names the intact ones instead.
 """
 
 import contextlib
 import errno
 import functools
-import json
 import logging as std_logging
 import pathlib
 import re
@@ -23,11 +26,16 @@ from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from mgr_jax.errors import UserError
+from mgr_jax.files import parse_json
 from mgr_jax.training import checksums, processes
 from mgr_jax.training.state import TrainState
+from mgr_jax.workdir import read_metrics
 
+_METADATA = "_CHECKPOINT_METADATA"
 # Orbax writes these after the checksums; no value of a state is read from them.
-_NOT_CHECKED = ("_CHECKPOINT_METADATA", "commit_success.txt")
+_NOT_CHECKED = (_METADATA, "commit_success.txt")
+# What the metadata of a checkpoint with checksums say; those of earlier versions are empty.
+_FORMAT = {"checksums": checksums.NAME}
 # Errors of reading that say nothing about the files: no memory, no permission, too many files open.
 _NOT_DAMAGE = (errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
 _NOT_DAMAGE_WORDS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "Too many open files")
@@ -84,9 +92,9 @@ def open_checkpoints(
             if not path.name.isdecimal():
                 continue
             try:
-                checksums.verify(path)
+                _verify(path, warn)
                 if (path / "metrics").exists():
-                    rank(json.loads((path / "metrics" / "metrics").read_bytes()))
+                    rank(parse_json((path / "metrics" / "metrics").read_bytes()))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 if not _is_damage(error):
                     raise _not_read(workdir, path.name, error) from error
@@ -121,7 +129,9 @@ def save(
         state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress)
     )
     with _one_line_of_write_errors(manager.directory):
-        manager.save(int(state.step), args=args, metrics=metrics, force=True)
+        manager.save(
+            int(state.step), args=args, metrics=metrics, custom_metadata=_FORMAT, force=True
+        )
 
 
 def restore_latest(
@@ -156,12 +166,15 @@ def restore_latest(
 
 
 def restore(
-    workdir: pathlib.Path, which: str, abstract_state: TrainState
+    workdir: pathlib.Path,
+    which: str,
+    abstract_state: TrainState,
+    warn: Callable[[str], None] = print,
 ) -> tuple[int, TrainState]:
     """Return step and state of the checkpoint `which`: `best`, `latest` or the number of a step.
 
     Raises:
-      UserError: if there is no such checkpoint, or it cannot be read.
+      UserError: if there is no such checkpoint, or it cannot be read; it names the intact ones.
     """
     folder = _folder(workdir)
     if not folder.is_dir():
@@ -176,7 +189,7 @@ def restore(
             contextlib.closing(ocp.CheckpointManager(folder, options=options)) as manager,
         ):
             step = _choose_step(manager, workdir, which)
-            checksums.verify(folder / str(step))
+            _verify(folder / str(step), warn)
             return step, _restore(manager, step, abstract_state)[0]
     except UserError:
         raise
@@ -184,8 +197,7 @@ def restore(
         if not _is_damage(error):
             raise _not_read(workdir, str(step), error) from error
         raise UserError(
-            f"{folder}: checkpoint {step} cannot be read ({_first_line(error)}); run the training"
-            " again to repair it, or choose another --checkpoint"
+            f"{folder}: checkpoint {step} cannot be read ({_first_line(error)}); {_remedy(folder)}"
         ) from error
 
 
@@ -196,14 +208,63 @@ def _choose_step(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: s
     if which == "latest":
         return steps[-1]
     if which == "best":
+        folder = _folder(workdir)
         for step in steps:
-            checksums.verify(_folder(workdir) / str(step), under="metrics/")
+            _verify(folder / str(step), under="metrics/")
         ranked = [(rank(metrics), step) for step in steps if (metrics := manager.metrics(step))]
-        return max(ranked)[1] if ranked else steps[-1]
+        if not ranked:
+            return steps[-1]
+        best = max(ranked)
+        records = read_metrics(workdir)
+        better = [r for r in records if r["step"] <= steps[-1] and rank(r) > best[0]]
+        if better:  # Its checkpoint was damaged, and training has moved it aside.
+            lost = max(better, key=rank)["step"]
+            raise UserError(
+                f"{folder}: the best epoch, of step {lost}, has no checkpoint any more;"
+                f" {_remedy(folder)}"
+            )
+        return best[1]
     if which.isdecimal() and int(which) in steps:
         return int(which)
     listed = ", ".join(map(str, steps))
     raise UserError(f"--checkpoint {which}: not there; give best, latest or one of {listed}")
+
+
+def _verify(
+    path: pathlib.Path, warn: Callable[[str], None] | None = None, *, under: str = ""
+) -> None:
+    """Compare a checkpoint with its checksums; call `warn` if its version wrote none.
+
+    Raises:
+      ValueError, OSError: see `checksums.verify`; also if the checksums are missing.
+    """
+    if checksums.verify(path, under=under):
+        return
+    try:
+        is_old = not parse_json((path / _METADATA).read_bytes())["custom_metadata"]
+    except (OSError, ValueError, KeyError, TypeError):
+        is_old = False
+    if not is_old:
+        raise ValueError(f"{path.name}/{checksums.NAME} is missing")
+    if warn:
+        warn(f"checkpoint {path.name} is of a version without checksums; it is not checked")
+
+
+def _remedy(folder: pathlib.Path) -> str:
+    """Return what a user can do if a checkpoint cannot be read."""
+    intact = []
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if path.name.isdecimal():
+                _verify(path)
+                intact.append(int(path.name))
+    if not intact:
+        return f"delete {folder} and run the training again, which begins anew"
+    listed = " or ".join(f"--checkpoint={step}" for step in sorted(intact))
+    return (
+        f"{listed} is intact; the training, run again, goes on from the newest intact one, and"
+        f" begins anew if you delete {folder}"
+    )
 
 
 def _restore(
@@ -271,12 +332,18 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _one_line_of_write_errors(folder: Any) -> Iterator[None]:
-    """Turn what Orbax raises on a full disk, or later for one, into a `UserError`."""
+    """Turn what Orbax raises on a full disk, or later for one, into a `UserError`.
+
+    Tensorstore's errors of the system are ValueErrors, with its number.
+    """
     try:
         yield
-    except (OSError, ValueError) as error:  # Those of tensorstore are ValueErrors.
+    except (OSError, ValueError) as error:
         text = str(error)
-        path = getattr(error, "filename", None) or _first(r'local file "([^"]+)"', text) or folder
+        if isinstance(error, ValueError) and "[os_error_code=" not in text:
+            raise
+        path = getattr(error, "filename", None) or _first(r'(?:file|writing:) "([^"]+)"', text)
+        path = path or folder
         reason = getattr(error, "strerror", None) or _first(r": ([\w -]+) \[os_error", text)
         raise UserError(
             f"{path}: the checkpoint cannot be written ({reason or _first_line(error)}); make room,"

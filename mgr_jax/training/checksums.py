@@ -4,7 +4,7 @@ import json
 import pathlib
 from collections.abc import Collection
 
-from mgr_jax.files import sha256, write_whole
+from mgr_jax.files import parse_json, sha256, write_whole
 
 NAME = "checksums.json"
 
@@ -42,8 +42,10 @@ def verify(folder: pathlib.Path, *, under: str = "") -> bool:
       OSError: if a file cannot be read.
     """
     try:
-        values = json.loads((folder / NAME).read_bytes())
-        name, files = values["name"], dict(values["sha256"])
+        values = parse_json((folder / NAME).read_bytes())
+        name, files = values["name"], values["sha256"]
+        if not isinstance(files, dict) or not files:
+            raise ValueError("it lists no file")
     except FileNotFoundError:
         return False
     except (ValueError, KeyError, TypeError) as error:

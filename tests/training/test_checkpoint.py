@@ -1,7 +1,9 @@
 """Checkpoints: exact, the best and the newest are kept, damaged ones are passed over."""
 
 import errno
+import json
 import random
+import re
 import shutil
 
 import flax.linen as nn
@@ -91,6 +93,13 @@ def test_restore_without_checkpoints_says_so(tmp_path, state):
         checkpoint.restore(tmp_path, "best", parallel.abstract(state, parallel.make_mesh()))
 
 
+def make_old(folder):
+    """Make a checkpoint one of a version without checksums."""
+    (folder / checksums.NAME).unlink()
+    path = folder / checkpoint._METADATA
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"custom_metadata": {}}))
+
+
 def files_of(folder):
     return [path for path in sorted(folder.rglob("*"), reverse=True) if path.is_file()]
 
@@ -103,8 +112,8 @@ def test_restore_latest_passes_over_a_damaged_checkpoint(
 ):
     abstract = save_all(tmp_path, state, [(1, 0.9, 1.0), (2, 0.2, 1.0)])
     newest = tmp_path / "checkpoints" / "2"
-    if not has_checksums:  # As before there were any.
-        (newest / checksums.NAME).unlink()
+    if not has_checksums:
+        make_old(newest)
     for path in files_of(newest):
         if damage == "emptied":
             path.write_bytes(b"")
@@ -116,8 +125,10 @@ def test_restore_latest_passes_over_a_damaged_checkpoint(
             path.unlink()
     (restored, _), warnings = latest(tmp_path, abstract)
     assert int(restored.step) == 1
-    assert len(warnings) == 1
-    assert warnings[0].startswith("checkpoint 2 cannot be read")
+    *others, last = warnings
+    assert last.startswith("checkpoint 2 cannot be read")
+    assert all("is of a version without checksums" in line for line in others)
+    assert len(others) <= (not has_checksums)
     assert (tmp_path / "damaged" / "2").is_dir()
     assert kept(tmp_path) == [1]
     assert "Traceback" not in capfd.readouterr().err
@@ -168,9 +179,73 @@ def test_restore_best_does_not_trust_damaged_metrics(saved, tmp_path):
 def test_restore_best_needs_only_the_best_intact_and_no_checksums(saved, tmp_path):
     workdir, abstract = saved
     shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "checkpoints/1" / checksums.NAME).unlink()  # As before there were any.
+    make_old(tmp_path / "checkpoints/1")
     (tmp_path / "checkpoints/2/state/manifest.ocdbt").write_bytes(b"")
-    assert checkpoint.restore(tmp_path, "best", abstract)[0] == 1
+    lines = []
+    assert checkpoint.restore(tmp_path, "best", abstract, lines.append)[0] == 1
+    assert lines == ["checkpoint 1 is of a version without checksums; it is not checked"]
+
+
+@pytest.mark.parametrize("metadata", [None, b"", b"{}", b"[]", b'{"custom_metadata": 1}'])
+def test_restore_notices_that_the_checksums_are_missing(saved, tmp_path, metadata):
+    workdir, abstract = saved
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "checkpoints/1"
+    (folder / checksums.NAME).unlink()
+    if metadata is not None:
+        (folder / checkpoint._METADATA).write_bytes(metadata)
+    for which in ("best", "1"):
+        with pytest.raises(UserError, match=r"\(1/checksums.json is missing\); --checkpoint=2 is"):
+            checkpoint.restore(tmp_path, which, abstract)
+    (_, _), warnings = latest(tmp_path, abstract)
+    assert len(warnings) == 1 and "1/checksums.json is missing" in warnings[0]
+
+
+def test_restore_best_never_takes_another_epoch(saved, tmp_path):
+    workdir, abstract = saved
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "checkpoints/1")
+    records = [
+        {"step": step, "valid_accuracy": accuracy, "valid_loss": 1.0}
+        for step, accuracy in ((1, 0.9), (2, 0.2), (3, 0.95))
+    ]
+    lines = [json.dumps(record) + "\n" for record in records]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    with pytest.raises(UserError, match=r"of step 1, has no checkpoint any more; --checkpoint=2"):
+        checkpoint.restore(tmp_path, "best", abstract)
+    # The checkpoint of the last record is still to be written.
+    (tmp_path / "metrics.jsonl").write_text("".join(lines[1:]))
+    assert checkpoint.restore(tmp_path, "best", abstract)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "(No space left on device)"),
+        (OSError(errno.EROFS, "Read-only file system", "/disk/5/x"), "/disk/5/x: the checkpoint"),
+        (
+            ValueError(
+                'PERMISSION_DENIED: Failed writing: "/disk/5/y": Failed to write 556 bytes to file'
+                " 28: Permission denied [os_error_code='13']"
+            ),
+            "/disk/5/y: the checkpoint cannot be written (Permission denied)",
+        ),
+    ],
+)
+def test_errors_of_the_disk_are_one_line(error, words):
+    with (
+        pytest.raises(UserError, match=re.escape(words)),
+        checkpoint._one_line_of_write_errors("/disk"),
+    ):
+        raise error
+
+
+def test_other_errors_of_saving_are_raised_as_they_are():
+    with (
+        pytest.raises(ValueError, match="^save is called twice$"),
+        checkpoint._one_line_of_write_errors("/disk"),
+    ):
+        raise ValueError("save is called twice")
 
 
 def test_open_checkpoints_sets_every_damaged_one_aside(saved, tmp_path):
