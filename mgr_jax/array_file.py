@@ -4,6 +4,7 @@ import math
 import os
 import pathlib
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -42,10 +43,12 @@ def read(path: str | os.PathLike, names: Collection[str] | None = None) -> dict[
             if is_archive:
                 wanted = _check_archive(file, size, names)
                 with np.load(file, allow_pickle=False) as arrays:
-                    return {name: arrays[name] for name in wanted}
+                    return {name: _with_valid_text(arrays[name], name) for name in wanted}
             _check_header(file, size, pathlib.Path(path).name)
             file.seek(0)
-            return {"": np.load(file, allow_pickle=False)}
+            return {
+                "": _with_valid_text(np.load(file, allow_pickle=False), pathlib.Path(path).name)
+            }
     except _DAMAGED as error:
         raise ValueError(reason_of(error)) from error
 
@@ -62,6 +65,17 @@ def check_unpacked(what: str, *, num_bytes: int, in_file: int) -> None:
 def reason_of(error: Exception) -> str:
     """Return what a damaged file has raised as one short line."""
     return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def _with_valid_text(array: np.ndarray, name: str) -> np.ndarray:
+    """Return `array`; raise `ValueError` if a text in it, or in a field, has no such character."""
+    for field in array.dtype.names or ():
+        _with_valid_text(array[field], name)
+    if array.dtype.kind == "U" and array.dtype.itemsize and array.size:
+        codes = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+        if (np.ascontiguousarray(array).reshape(-1).view(codes) > sys.maxunicode).any():
+            raise ValueError(f"array {name!r} holds text that is damaged")
+    return array
 
 
 def _check_archive(file: IO[bytes], size: int, names: Collection[str] | None) -> list[str]:

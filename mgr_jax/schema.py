@@ -114,6 +114,15 @@ def build(cls: Any, values: Any, path: str = "") -> Any:
     return cls(**arguments)
 
 
+def has_types(value: Any) -> bool:
+    """Return whether the texts and numbers of a dataclass instance are of their fields' types."""
+    return all(
+        _is(getattr(value, field.name), field.type)
+        for field in dataclasses.fields(value)
+        if field.type in (str, int, float)
+    )
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return `" (did you mean 'NAME'?)"` for the name closest to `name`, or "" if none is close."""
     matches = difflib.get_close_matches(name, list(names), n=1)

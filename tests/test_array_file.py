@@ -1,6 +1,7 @@
 """Array files of others: what is read, and what the headers alone refuse."""
 
 import io
+import sys
 import zipfile
 
 import numpy as np
@@ -62,6 +63,23 @@ def test_read_refuses_what_headers_promise(tmp_path, members, reason):
     (tmp_path / "x.npy").write_bytes(next(iter(members.values())))
     with pytest.raises(ValueError, match=reason.replace("'a'", "'x.npy'")):
         array_file.read(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_read_refuses_text_that_has_no_such_character(tmp_path, order):
+    texts = np.array(["ab", "\U0010ffff"], f"{order}U2")
+    np.save(tmp_path / "x.npy", texts)
+    np.testing.assert_array_equal(array_file.read(tmp_path / "x.npy")[""], texts)
+    rows = np.zeros(2, [("a", "f4"), ("b", texts.dtype)])
+    rows["b"] = texts
+    for values in (texts, rows):
+        np.save(tmp_path / "x.npy", values)
+        content = (tmp_path / "x.npy").read_bytes()
+        largest = np.array(sys.maxunicode, f"{order}u4").tobytes()
+        damaged = content.replace(largest, np.array(sys.maxunicode + 1, f"{order}u4").tobytes())
+        (tmp_path / "x.npy").write_bytes(damaged)
+        with pytest.raises(ValueError, match="holds text that is damaged"):
+            array_file.read(tmp_path / "x.npy")
 
 
 def test_read_refuses_a_bomb_from_its_directory(tmp_path, monkeypatch):

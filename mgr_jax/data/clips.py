@@ -19,7 +19,8 @@ from mgr_jax.data.catalog import Catalog
 from mgr_jax.data.clip_writer import FULL_SCALE
 from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
-from mgr_jax.files import write_whole
+from mgr_jax.files import parse_json, write_whole
+from mgr_jax.schema import has_types
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,10 +198,12 @@ def source_version(*patterns: str) -> str:
 def _open_store(folder: pathlib.Path, shape: tuple[int, int], sample_rate: int) -> Clips | None:
     """Return the store in `folder`, or None if it is not finished, or damaged."""
     try:
-        values = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+        values = parse_json((folder / "store.json").read_text(encoding="utf-8"))
         records = tuple(Record(**record) for record in values["records"])
         samples = _map(folder / "clips.int16", shape)
         if values["sha256"] != _digest(values["records"]) or len(records) != shape[0]:
+            return None
+        if not all(map(has_types, records)):
             return None
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -260,5 +263,7 @@ def _read_progress(log: pathlib.Path) -> Iterator[Record]:
     if log.exists():
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
             # A kill may have cut the last line.
-            with contextlib.suppress(json.JSONDecodeError, TypeError):
-                yield Record(**json.loads(line))
+            with contextlib.suppress(ValueError, TypeError):
+                record = Record(**parse_json(line))
+                if has_types(record):
+                    yield record

@@ -16,8 +16,10 @@ from typing import Any
 from mgr_jax.data.catalog import Catalog, Track, from_tracks
 from mgr_jax.data.records import Record
 from mgr_jax.files import parse_json
+from mgr_jax.schema import has_types
 
 _FORMAT = 1
+_LONGEST = 1 << 40  # Samples: a year.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +150,7 @@ def read_manifest(path: pathlib.Path) -> Manifest:
             Track(name, file if file.startswith("band:") else f"{data}/{file}", *facts)
             for name, file, *facts in _rows(columns, ("id", "file", *_TRACK[1:]))
         )
-        return Manifest(
+        manifest = Manifest(
             shard=values["shard"],
             num_shards=values["num_shards"],
             collection=Collection(**common),
@@ -158,10 +160,30 @@ def read_manifest(path: pathlib.Path) -> Manifest:
             records=tuple(Record(*row) for row in _rows(columns, ("id", *_RECORD))),
             sources=tuple(Source(*row) for row in _rows(columns, _SOURCE)),
         )
+        _check(manifest)
+        return manifest
     except UnicodeDecodeError as error:
         raise ValueError("it is not text") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _check(manifest: Manifest) -> None:
+    """Raise `ValueError` if a value of a manifest is of another type, or cannot be."""
+    common = manifest.collection
+    rows = (manifest, common, *manifest.tracks, *manifest.records, *manifest.sources)
+    texts = [*common.decoder, *common.decoder.values(), *(why for why, _ in common.skipped)]
+    counts = [number for _, number in common.skipped]
+    lengths = [record.length for record in manifest.records]
+    if not all(map(has_types, rows)) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("a value is of another type")
+    if not all(isinstance(number, int) for number in counts):
+        raise ValueError("a count is no number")
+    longest = common.clip_samples
+    if not 0 < common.piece_samples <= _LONGEST or not 0 < longest <= _LONGEST:
+        raise ValueError("a length is no number of samples")
+    if not all(0 <= length <= longest for length in lengths):
+        raise ValueError("a track is longer than its clip")
 
 
 def _rows(columns: dict[str, list], names: Sequence[str]) -> Iterable[tuple]:

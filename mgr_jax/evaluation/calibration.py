@@ -15,7 +15,7 @@ import numpy as np
 
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation.scores import normalize
-from mgr_jax.files import write_whole
+from mgr_jax.files import parse_json, write_whole
 
 _FILE = pathlib.Path("eval/temperature.json")
 # Bounds of the temperature, which would be 0 for a part without mistakes, infinite without hits.
@@ -124,6 +124,7 @@ def choose_temperature(
     from mgr_jax.evaluation import intervals  # Imported here, since it imports SciPy.
 
     settings = {"prior": _PRIOR, "lowest": 1.0 if chose_model else _LOWEST}
+    log_probabilities = np.maximum(log_probabilities, _FLOOR)
     fitted = fit_temperature(log_probabilities, labels, **settings)
     losses = -log_probabilities[np.arange(len(labels)), labels]
     names = np.arange(len(labels)) if groups is None else np.asarray(groups)
@@ -203,15 +204,17 @@ def write_temperature(
     *,
     checkpoint_step: int,
     groups: Sequence[str] | None = None,
+    part: str = "valid",
     chose_model: bool = False,
 ) -> float:
-    """Choose the temperature on the validation part, write it to the workdir, and return it.
+    """Choose the temperature, write it to the workdir, and return it.
 
     Args:
       workdir: the folder of the run.
-      log_probabilities: scores of the tracks of the validation part [N, C].
+      log_probabilities: scores [N, C] of tracks that the model has not learned from.
       labels: their classes, int [N].
       checkpoint_step: step of the checkpoint that computed the scores.
+      part: part of the tracks; those of `train` were scored by models of the other folds.
       groups, chose_model: see `choose_temperature`.
     """
     choice = choose_temperature(log_probabilities, labels, groups=groups, chose_model=chose_model)
@@ -221,7 +224,7 @@ def write_temperature(
         "temperature": choice.temperature,
         "fitted": choice.fitted,
         "checkpoint_step": checkpoint_step,
-        "part": "valid",
+        "part": part,
         "n": len(labels),
         "log_loss_before": _finite(choice.unscaled),
         "log_loss_after": _finite(-float(scaled[rows].mean())),
@@ -256,12 +259,12 @@ def load_temperature(
 def _read(path: pathlib.Path) -> list[dict[str, Any]]:
     """Read the records of the checkpoints, in the order in which they were written."""
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
+        records = parse_json(path.read_text(encoding="utf-8"))
         valid = all(0 < float(r["temperature"]) < math.inf for r in records)
         steps = [int(record["checkpoint_step"]) for record in records]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise UserError(f"{path}: is damaged; delete it and run evaluate again") from error
     if not valid or not isinstance(records, list) or len(set(steps)) < len(steps):
         raise UserError(f"{path}: is damaged; delete it and run evaluate again")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import pathlib
 import shlex
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import numpy as np
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import stats
 from mgr_jax.evaluation.results import count
-from mgr_jax.files import read_csv
+from mgr_jax.files import parse_json, read_csv
 from mgr_jax.plural import plural
 
 _ALPHA = 0.05
@@ -22,9 +21,12 @@ _DIFFERENCE, _POWER = 0.05, 0.8
 # Protocol of predictions that somebody else made, see `predictions_file`.
 FROM_FILE = "from a file"
 # Fields of a report that are used here.
-_FIELDS = {"system", "data", "part", "protocol", "n", "num_correct", "checkpoint_step"} | {
-    "split_hash", "shared_artists", "shared_recordings", "labels", "per_class"
-}  # fmt: skip
+_FIELDS: dict[str, type] = {
+    **dict.fromkeys(("system", "data", "part", "protocol", "split_hash"), str),
+    **dict.fromkeys(("n", "num_correct", "checkpoint_step"), int),
+    **dict.fromkeys(("shared_artists", "shared_recordings", "labels"), list),
+    "per_class": dict,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,7 @@ def read(workdir: str, part: str) -> Evaluation:
     folder = pathlib.Path(workdir) / "eval" / part
     command = f"python -m experiments.evaluate --workdir={shlex.quote(workdir)} --split={part}"
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        report = parse_json((folder / "report.json").read_text(encoding="utf-8"))
         rows = _rows(folder / "predictions.csv")
         group_of, grouped_by = _groups(folder / "tracks.csv")
         labels = tuple(row["label"] for row in rows)
@@ -71,13 +73,14 @@ def read(workdir: str, part: str) -> Evaluation:
         ids = tuple(row["track_id"] for row in rows)
         complete = len(set(ids)) == len(ids) == report["n"]
         complete &= correct.sum() == report["num_correct"]
-        complete &= not _FIELDS - report.keys()
+        if not _is_report(report):
+            raise ValueError("a field is missing or of another type")
     except FileNotFoundError as error:
         raise UserError(
             f"--workdirs: {workdir} has no {error.filename and pathlib.Path(error.filename).name}"
             f" for its {part} part; run {command} first"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"--workdirs: {folder} is damaged; run {command} again") from error
     if not complete:
         raise UserError(
@@ -86,6 +89,14 @@ def read(workdir: str, part: str) -> Evaluation:
         )
     groups = tuple(group_of.get(name, name) for name in ids)
     return Evaluation(workdir, report, ids, labels, correct, groups, grouped_by)
+
+
+def _is_report(report: Any) -> bool:
+    """Return whether the fields of a report are there and of their types."""
+    if not all(isinstance(report.get(name), kind) for name, kind in _FIELDS.items()):
+        return False
+    names = [*report["shared_artists"], *report["shared_recordings"], *report["labels"]]
+    return all(isinstance(name, str) for name in names)
 
 
 def has_folds(path: str) -> bool:

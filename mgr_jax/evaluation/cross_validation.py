@@ -7,7 +7,6 @@ are tracks that share an artist or a recording.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from mgr_jax.data.folds import group_ids
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import intervals
 from mgr_jax.evaluation.results import count
-from mgr_jax.files import read_csv
+from mgr_jax.files import parse_json, read_csv
 from mgr_jax.version import VERSION
 
 RANDOM, GROUPED = "kfold", "artist_kfold"
@@ -56,7 +55,7 @@ def read_fold(path: pathlib.Path, *, protocol: str, seed: int, fold: int) -> Fol
     """
     folder = path / "eval" / "test"
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        report = parse_json((folder / "report.json").read_text(encoding="utf-8"))
         rows = read_csv(folder / "predictions.csv")
         correct = {row["track_id"]: row["label"] == row["predicted"] for row in rows}
         if len(correct) != report["n"] or sum(correct.values()) != report["num_correct"]:

@@ -22,7 +22,7 @@ from mgr_jax import system as system_lib
 from mgr_jax import tensors as tensors_lib
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
-from mgr_jax.files import write_whole
+from mgr_jax.files import parse_json, write_whole
 from mgr_jax.version import VERSION
 
 FORMAT_VERSION = 1
@@ -80,7 +80,7 @@ def read(path: str | os.PathLike) -> system_lib.System:
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            contract = json.loads((file.metadata() or {})["contract"])
+            contract = parse_json((file.metadata() or {})["contract"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return _system(os.fspath(path), contract, tensors)
     except (safetensors.SafetensorError, OSError, *_DAMAGED) as error:

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 from mgr_jax import config as config_lib
 from mgr_jax import pretrained
 from mgr_jax.data import audio
+from mgr_jax.export import run_exported
 from mgr_jax.system import System, public_config
 from mgr_jax.version import VERSION
 
 # Runs the model on a song without this package.
-_SCRIPT = pathlib.Path(__file__).with_name("run_exported.py")
+_SCRIPT = pathlib.Path(run_exported.__file__)
 
 
 def inputs(config: config_lib.Config, batch: Any) -> dict[str, jax.ShapeDtypeStruct]:
@@ -67,4 +68,6 @@ def write(folder: pathlib.Path, system: System, form: str, blob: bytes, more: di
         (folder / "decoding" / source).write_text(text, encoding="utf-8")
     for license_name, text in licenses.items():
         (folder / license_name).write_text(text, encoding="utf-8")
-    (folder / "model.json").write_text(json.dumps(values | more, indent=1), encoding="utf-8")
+    values |= more
+    values["checksum"] = run_exported.checksum(values)
+    (folder / "model.json").write_text(json.dumps(values, indent=1), encoding="utf-8")

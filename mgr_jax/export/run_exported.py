@@ -16,7 +16,12 @@ HERE = pathlib.Path(__file__).parent
 
 def load_model():
     """Return the content of `model.json` and the function from windows to probabilities."""
-    facts = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
+    try:
+        facts = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
+        if facts.pop("checksum") != checksum(facts):
+            raise ValueError
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        sys.exit("model.json is damaged; export it again")
     blob = (HERE / facts["file"]).read_bytes()
     if hashlib.sha256(blob).hexdigest() != facts["sha256"]:
         sys.exit(f"{facts['file']} is damaged; export it again")
@@ -30,6 +35,11 @@ def load_model():
     session = onnxruntime.InferenceSession(blob, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     return facts, lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
+
+
+def checksum(facts):
+    """Return the SHA-256 of the content of `model.json` without its own."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def windows(waveform, length):

@@ -2,19 +2,19 @@
 
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
 
 from mgr_jax import config as config_lib
 from mgr_jax import escape
-from mgr_jax.data import embeddings, gtzan, sources, split_file
+from mgr_jax.data import arrays, embeddings, gtzan, sources, split_file, taggrams
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import compare, predictions_file
-from tests.data import test_embeddings, test_fma
-from tests.export.test_fuzzing import _mutated
+from tests import fuzzing
+from tests.data import test_arrays, test_ballroom, test_embeddings, test_fma, test_taggrams
 
-_COUNTS = [30, pytest.param(2000, marks=pytest.mark.slow)]
 _PIECES = (",", ";", "\t", '"', "'", "\n", "\r", "sep=|\n", "\ufeff", "\0", "=1+1", "\x1b[2J", "é",
            "nan", "path", "label", "train", "x" * 300, "-1", "1e999", "|")  # fmt: skip
 _ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1")
@@ -38,7 +38,7 @@ def _table(rows, generator):
         piece = _PIECES[generator.integers(len(_PIECES))]
         text = text[:at] + piece + text[at + int(generator.integers(5)) :]
     content = text.encode(_ENCODINGS[generator.integers(5)], "replace")
-    return content if generator.random() < 0.7 else _mutated(content, generator)
+    return content if generator.random() < 0.7 else fuzzing.mutated(content, generator)
 
 
 def _outcomes(path, rows, read, count, *, folder=""):
@@ -47,18 +47,19 @@ def _outcomes(path, rows, read, count, *, folder=""):
     generator, num_read = np.random.default_rng(0), 0
     for _ in range(count):
         path.write_bytes(_table(rows, generator))
-        try:
-            read(str(path))
-            num_read += 1
-        except UserError as error:
-            # The commands make what is left printable, on one line.
-            text = " ".join(str(error).split())
-            assert 20 < len(escape.printable(text)) < 3000
-            assert str(folder) in text
+        with fuzzing.bounds():
+            try:
+                read(str(path))
+                num_read += 1
+            except UserError as error:
+                # The commands make what is left printable, on one line.
+                text = " ".join(str(error).split())
+                assert 20 < len(escape.printable(text)) < 3000
+                assert str(folder) in text
     return num_read
 
 
-@pytest.mark.parametrize("count", _COUNTS)
+@pytest.mark.parametrize("count", fuzzing.COUNTS)
 def test_damaged_manifests_are_read_or_refused_in_one_line(tmp_path, count):
     def read(root):
         catalog = sources.make_catalog(config_lib.Data(name="manifest", root=root))
@@ -70,7 +71,7 @@ def test_damaged_manifests_are_read_or_refused_in_one_line(tmp_path, count):
     assert _outcomes(tmp_path / "tracks.csv", _ROWS, read, count) > count / 5
 
 
-@pytest.mark.parametrize("count", _COUNTS)
+@pytest.mark.parametrize("count", fuzzing.COUNTS)
 def test_damaged_split_files_and_facts_are_read_or_refused_in_one_line(tmp_path, count):
     rows = [["track_id", "fold"], *([t.id, str(i % 3)] for i, t in enumerate(gtzan.tracks()[:9]))]
 
@@ -81,7 +82,7 @@ def test_damaged_split_files_and_facts_are_read_or_refused_in_one_line(tmp_path,
     assert _outcomes(tmp_path / "facts.csv", rows, gtzan.read_facts, count) > count / 5
 
 
-@pytest.mark.parametrize("count", _COUNTS)
+@pytest.mark.parametrize("count", fuzzing.COUNTS)
 def test_damaged_predictions_are_read_or_refused_in_one_line(tmp_path, count):
     rows = [["track_id", "predicted"], *([f"{i}", "ab"[i % 2]] for i in range(6))]
     ids, labels = tuple("012345"), tuple("ababab")
@@ -93,7 +94,7 @@ def test_damaged_predictions_are_read_or_refused_in_one_line(tmp_path, count):
     assert _outcomes(path, rows, read, count) > count / 10
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", fuzzing.COUNTS)
 def test_damaged_tables_of_fma_are_read_or_refused_in_one_line(tmp_path, count):
     track = [2, "a", "short", 1, "training", "small", "Hip-Hop", "one"]
     rows = [test_fma.GROUPS, test_fma.FIELDS, test_fma.INDEX, track, *test_fma.ROWS[1:]]
@@ -104,17 +105,127 @@ def test_damaged_tables_of_fma_are_read_or_refused_in_one_line(tmp_path, count):
     assert _outcomes(path, rows, read, count, folder=tmp_path) > count / 10
 
 
-@pytest.mark.parametrize("count", _COUNTS)
-def test_damaged_arrays_are_read_or_refused_in_one_line(tmp_path, count):
-    root = test_embeddings.save(tmp_path)
-    with open(root, "rb") as file:
-        content = file.read()
-    generator = np.random.default_rng(0)
+@pytest.mark.parametrize("count", fuzzing.COUNTS)
+def test_damaged_split_files_of_json_are_read_or_refused_in_one_line(tmp_path, count):
+    ids, generator = [track.id for track in gtzan.tracks()[:6]], np.random.default_rng(0)
+    forms = (
+        {"train": ids[:3], "valid": ids[3:4], "test": ids[4:], "protocol": "listed"},
+        {"folds": [{"valid": [], "test": ids[i::3]} for i in range(3)], "num_folds": 3},
+        {name: "train" if i % 2 else "test" for i, name in enumerate(ids)},
+    )
+    path = tmp_path / "split.json"
+    for i in range(count):
+        values = forms[i % 3]
+        damaged = fuzzing.mutated_text(json.dumps(values).encode(), generator)
+        if generator.random() < 0.5:
+            damaged = json.dumps(fuzzing.edited(values, generator)).encode()
+        path.write_bytes(damaged)
+        with fuzzing.bounds():
+            try:
+                split_file.read_split_file(str(path), gtzan.tracks())
+            except UserError as error:
+                fuzzing.refused(error, path)
+
+
+@pytest.mark.parametrize("count", fuzzing.COUNTS)
+def test_a_damaged_list_of_extended_ballroom_is_read_or_refused_in_one_line(tmp_path, count):
+    path, generator = tmp_path / "extendedballroom_v1.1.xml", np.random.default_rng(0)
+    pieces = (b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"&b;", b"</song>", b"<a>" * 20_000, b"id='../x' ")
+    content = test_ballroom.XML.encode()
     for _ in range(count):
-        with open(root, "wb") as file:
-            file.write(_mutated(content, generator))
-        try:
-            embeddings.open_embeddings(root)
-            embeddings.read_tracks(root)
-        except UserError as error:
-            assert "\n" not in str(error) and root in str(error)
+        at = int(generator.integers(len(content)))
+        damaged = content[:at] + pieces[generator.integers(len(pieces))] + content[at:]
+        if generator.random() < 0.5:
+            damaged = fuzzing.mutated_text(content, generator)
+        path.write_bytes(damaged)
+        with fuzzing.bounds():
+            try:
+                test_ballroom._catalog("extended_ballroom", tmp_path)
+            except UserError as error:
+                fuzzing.refused(escape.printable(str(error)), tmp_path)
+
+
+def _structured(content):
+    """One row for each id of a `.npy` file."""
+    count = len(content["track_id"])
+    arrays = {name: value for name, value in content.items() if np.shape(value)[:1] == (count,)}
+    rows = np.zeros(count, [(name, v.dtype, v.shape[1:]) for name, v in arrays.items()])
+    for name, value in arrays.items():
+        rows[name] = value
+    return rows
+
+
+def _save(folder, kind, form):
+    """Write an array file; return its path and what reads it."""
+    contents = {
+        "arrays": test_arrays.CONTENT,
+        "embeddings": test_embeddings.CONTENT,
+        "taggrams": test_taggrams.CONTENT,
+    }
+    content, path = contents[kind], folder / f"file.{form}"
+    if form == "npy":
+        np.save(path, _structured(content))
+    elif form == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        columns = {
+            n: v.reshape(len(v), -1).tolist() if v.ndim > 1 else v for n, v in content.items()
+        }
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), path)
+    else:
+        (np.savez_compressed if form == "compressed" else np.savez)(path, **content)
+        path = path if path.exists() else path.with_name(f"{path.name}.npz")
+
+    def read():
+        if kind == "arrays":
+            test_arrays.open_store(str(path))
+            arrays.read_tracks(str(path))
+        elif kind == "embeddings":
+            embeddings.open_embeddings(str(path))
+            embeddings.read_tracks(str(path))
+        else:
+            taggrams.read(str(path), num_tags=3)
+
+    return path, read
+
+
+@pytest.mark.parametrize("count", fuzzing.COUNTS)
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        ("arrays", "npz"),
+        ("arrays", "compressed"),
+        ("arrays", "npy"),
+        ("embeddings", "npz"),
+        ("embeddings", "npy"),
+        ("taggrams", "npz"),
+    ],
+)
+def test_damaged_arrays_are_read_or_refused_in_one_line(tmp_path, kind, form, count):
+    path, read = _save(tmp_path, kind, form)
+    read()
+    content, generator = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(count):
+        path.write_bytes(fuzzing.mutated(content, generator))
+        with fuzzing.bounds():
+            try:
+                read()
+            except UserError as error:
+                fuzzing.refused(error, path)
+
+
+@pytest.mark.parametrize("count", fuzzing.LATE_COUNTS)
+def test_damaged_parquet_files_are_read_or_refused_in_one_line(tmp_path, count):
+    test_damaged_arrays_are_read_or_refused_in_one_line(tmp_path, "embeddings", "parquet", count)
+
+
+@pytest.mark.parametrize("count", fuzzing.COUNTS)
+def test_a_damaged_table_beside_embeddings_is_read_or_refused_in_one_line(tmp_path, count):
+    root = test_embeddings.save(tmp_path, label=None, artist=None, split=None)
+    rows = [
+        ["track_id", "label", "artist"],
+        ["a", "jazz", "A"],
+        ["b", "rock", "B"],
+        ["c", "jazz", ""],
+    ]
+    read = lambda _: embeddings.read_tracks(root)  # noqa: E731
+    assert _outcomes(tmp_path / "file.csv", rows, read, count, folder=tmp_path) > count / 10

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 
+import jax.export
 import numpy as np
 import pytest
 import safetensors
@@ -16,8 +17,9 @@ import soundfile
 import mgr_jax
 from mgr_jax.data.audio import AudioError
 from mgr_jax.errors import UserError
-from mgr_jax.export import bundle
+from mgr_jax.export import bundle, contract, run_exported
 from mgr_jax.predictor import Prediction
+from tests import fuzzing
 from tests.experiments import commands
 from tests.export import trained
 
@@ -32,38 +34,6 @@ _FORMATS = [
     ("AU", "PCM_16"), ("CAF", "ALAC_16"), ("W64", "PCM_16"), ("RF64", "PCM_16"),
     ("VOC", "PCM_16"), ("NIST", "PCM_16"), ("PAF", "PCM_16"),
 ]  # fmt: skip
-_WILD = [
-    None, -1, 0, 1, 10**9, 10**30, 1e300, -1e300, float("nan"), "", "../../etc/passwd", [], {}, [1],
-    {"a": 1}, True, [["a"]], "x" * 1000, 0.5,
-]  # fmt: skip
-
-
-def _mutated(content, generator):
-    """Flips, cuts, doubles and overwrites bytes, half of the time in the header."""
-    data = bytearray(content)
-    for _ in range(generator.integers(1, 5)):
-        end = len(data) if generator.random() < 0.5 else min(200, len(data))
-        if not end:
-            break
-        at = int(generator.integers(end))
-        match generator.integers(7):
-            case 0:
-                data[at] ^= 1 << int(generator.integers(8))
-            case 1:
-                del data[at:]
-            case 2:
-                data[at : at + 4] = generator.bytes(4)
-            case 3:
-                number = generator.choice([0, 1, 2**16, 2**31 - 1, 2**32 - 1])
-                data[at : at + 4] = struct.pack("<I", int(number))
-            case 4:
-                data[at:at] = generator.bytes(int(generator.integers(1, 50)))
-            case 5:
-                del data[at : at + int(generator.integers(1, 50))]
-            case _:
-                number = generator.choice([np.nan, np.inf, 1e300, -1])
-                data[at : at + 8] = struct.pack("<d", number)
-    return bytes(data)
 
 
 def _damaged_songs(folder, count):
@@ -74,7 +44,7 @@ def _damaged_songs(folder, count):
         songs.append(file.getvalue())
     generator = np.random.default_rng(0)
     for index in range(count):
-        content = _mutated(songs[index % len(songs)], generator)
+        content = fuzzing.mutated(songs[index % len(songs)], generator)
         (folder / f"{index:04d}.wav").write_bytes(content)
     return sorted(folder.iterdir())
 
@@ -90,7 +60,13 @@ def _model(tmp_path_factory):
 def test_damaged_songs_give_a_prediction_or_an_error_each(tmp_path, model, count):
     paths = _damaged_songs(tmp_path, count)
     predictor = mgr_jax.load(model)
-    results = list(predictor.predict_files(paths))
+    results, stream = [], predictor.predict_files(paths)
+    while len(results) < len(paths):
+        with fuzzing.bounds():
+            results.append(next(stream))
+    predictor.decoders.close()
+    with fuzzing.bounds(children=True):
+        assert next(stream, None) is None
     assert [path for path, _ in results] == [str(path) for path in paths]
     for _, result in results:
         assert isinstance(result, Prediction | AudioError)
@@ -106,61 +82,58 @@ def test_a_damaged_bundle_is_refused_in_one_line(tmp_path, model, count):
     content, generator = model.read_bytes(), np.random.default_rng(1)
     refused = 0
     for _ in range(count):
-        (tmp_path / "m").write_bytes(_mutated(content, generator))
-        try:
-            bundle.read(tmp_path / "m")
-        except UserError as error:
-            refused += 1
-            assert "\n" not in str(error)
+        (tmp_path / "m").write_bytes(fuzzing.mutated(content, generator))
+        with fuzzing.bounds():
+            try:
+                bundle.read(tmp_path / "m")
+            except UserError as error:
+                refused += 1
+                fuzzing.refused(error, tmp_path)
     # Some changes have no effect, such as another order of names in the header.
     assert refused > 0.95 * count
-
-
-def _fields(values, before=()):
-    for name, value in values.items():
-        yield (*before, name)
-        if isinstance(value, dict):
-            yield from _fields(value, (*before, name))
-
-
-def _edited(contract, generator):
-    """A copy with one or two fields removed or replaced by something wild."""
-    copy, fields = json.loads(json.dumps(contract)), list(_fields(contract))
-    for _ in range(generator.integers(1, 3)):
-        *parents, name = fields[generator.integers(len(fields))]
-        place = copy
-        for parent in parents:
-            place = place.get(parent) if isinstance(place, dict) else None
-        if not isinstance(place, dict):
-            continue
-        if generator.random() < 0.4:
-            place.pop(name, None)
-        else:
-            place[name] = _WILD[generator.integers(len(_WILD))]
-    return copy
 
 
 @pytest.mark.parametrize("name", ["bbnn", "logistic"])
 @pytest.mark.parametrize(
     "count",
-    [3, pytest.param(12, marks=pytest.mark.e2e), pytest.param(1000, marks=pytest.mark.slow)],
+    [3, pytest.param(12, marks=pytest.mark.e2e), pytest.param(2000, marks=pytest.mark.slow)],
 )
 def test_an_edited_contract_is_refused_or_gives_a_system(tmp_path, name, count):
     path = tmp_path / "m"
     bundle.write(path, trained.make_system(name))
     with safetensors.safe_open(path, framework="numpy") as file:
-        contract = json.loads(file.metadata()["contract"])
+        values = json.loads(file.metadata()["contract"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     generator = np.random.default_rng(2)
     for _ in range(count):
-        edited = _edited(contract, generator)
+        edited = fuzzing.edited(values, generator)
         edited["sha256"] = bundle._digest(edited, tensors)  # An attacker would update the checksum.
         metadata = {"contract": json.dumps(edited)}
         path.write_bytes(safetensors.numpy.save(tensors, metadata))
-        try:
-            bundle.read(path).describe()
-        except UserError as error:
-            assert "\n" not in str(error)
+        with fuzzing.bounds():
+            try:
+                bundle.read(path).describe()
+            except UserError as error:
+                fuzzing.refused(error, path)
+
+
+@pytest.mark.parametrize("count", fuzzing.COUNTS)
+def test_a_damaged_contract_of_an_exported_model_ends_in_one_line(tmp_path, monkeypatch, count):
+    contract.write(tmp_path, trained.make_system("logistic"), "stablehlo", b"blob", {})
+    monkeypatch.setattr(run_exported, "HERE", tmp_path)
+    monkeypatch.setattr(jax.export, "deserialize", lambda blob: blob)
+    facts, _ = run_exported.load_model()
+    content, generator = (tmp_path / "model.json").read_bytes(), np.random.default_rng(3)
+    for _ in range(count):
+        damaged = fuzzing.mutated_text(content, generator)
+        if generator.random() < 0.5:
+            damaged = json.dumps(fuzzing.edited(json.loads(content), generator)).encode()
+        (tmp_path / "model.json").write_bytes(damaged)
+        with fuzzing.bounds():
+            try:
+                assert run_exported.load_model()[0] == facts
+            except SystemExit as end:
+                assert end.code == "model.json is damaged; export it again"
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """The reader of Keras weights on files of the authors' layout that the tests write."""
 
 import contextlib
+import subprocess
+import sys
 
 import h5py
 import jax
@@ -10,6 +12,7 @@ import pytest
 from mgr_jax.data import keras_file
 from mgr_jax.models import bbnn
 from mgr_jax.models import keras_weights as keras_import
+from tests import fuzzing
 from tests.models import numpy_networks as reference
 
 WIDTH, NUM_MODULES, NUM_CLASSES = 4, 2, 3
@@ -237,3 +240,48 @@ def test_read_in_a_process_that_crashes_or_hangs_is_one_line(tmp_path, monkeypat
         python.chmod(0o755)
         with pytest.raises(ValueError, match=f"cannot be read as an HDF5 file: .*{reason}"):
             keras_file.read("weights.hdf5")
+
+
+_PARSE_MANY = """
+import sys
+from mgr_jax.data import decoder, keras_file
+decoder.limit_process()
+for line in sys.stdin:
+    decoder._extend_cpu_limit()
+    try:
+        keras_file.parse(line.rstrip())
+        print("read", flush=True)
+    except ValueError as error:
+        print(ascii(str(error)), flush=True)
+"""
+
+
+@pytest.mark.parametrize("count", fuzzing.LATE_COUNTS)
+def test_damaged_files_are_read_or_refused_by_a_process_that_rarely_crashes(tmp_path, count):
+    path = tmp_path / "weights.h5"
+    _write(path, _authors_layers(0, 0, "dense"))
+    content, generator = path.read_bytes(), np.random.default_rng(0)
+    child, crashes = None, 0
+    for _ in range(count):
+        path.write_bytes(fuzzing.mutated(content, generator))
+        if child is None:
+            child = subprocess.Popen(
+                [sys.executable, "-c", _PARSE_MANY],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        with fuzzing.bounds():
+            child.stdin.write(f"{path}\n")
+            child.stdin.flush()
+            answer = child.stdout.readline().strip()
+        if not answer:  # The command says so in one line.
+            child.communicate()
+            child, crashes = None, crashes + 1
+        elif answer != "read":
+            assert "\\n" not in answer and str(path) in answer
+    if child is not None:
+        child.communicate()
+    with fuzzing.bounds(children=True):
+        assert crashes < 0.1 * count

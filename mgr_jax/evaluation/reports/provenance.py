@@ -13,7 +13,7 @@ from mgr_jax import config as config_lib
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.data import learned
 from mgr_jax.data.dataset import Dataset
-from mgr_jax.files import naming_file
+from mgr_jax.files import naming_file, parse_json
 from mgr_jax.workdir import read_metrics
 
 _LOG = "evaluations.jsonl"
@@ -99,7 +99,7 @@ def counted_evaluation(run: workdir_lib.Run, part: str, *, checkpoint_step: int)
 
 def _count(text: str, part: str) -> int:
     try:
-        record = json.loads(text)
+        record = parse_json(text)
         return int(record["times_evaluated"]) if record["part"] == part else 0
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return 0
