@@ -22,6 +22,9 @@ from mgr_jax.errors import UserError
 from mgr_jax.files import parse_json, write_whole
 from mgr_jax.schema import has_types
 
+# Times of the last change of the files of a store, in nanoseconds.
+_CHANGES = "changes.json"
+
 
 @dataclasses.dataclass(frozen=True)
 class Clips:
@@ -134,6 +137,8 @@ def open_clips(
     The name of its folder is a hash of its inputs (tracks, sizes and dates of the files, rate,
     length, decoder), so that a changed file makes a new store. A decode that was killed resumes
     where it ended; of two processes that need the same store, one decodes and the other waits.
+    A file of the same size and date whose status has changed since (`cp -p`, `touch -r`) is read,
+    and if its content is another, a new store is made too.
 
     Args:
       catalog: the tracks.
@@ -149,23 +154,74 @@ def open_clips(
     )
     for track in catalog.tracks:
         key.update(json.dumps([track.id, *_signature(track.path)]).encode())
-    folder = cache_folder(cache) / "clips" / key.hexdigest()[:20]
     shape = (len(catalog.tracks), clip_samples)
+    while True:
+        folder = cache_folder(cache) / "clips" / key.hexdigest()[:20]
+        try:
+            store = _open_or_fill(folder, catalog, sample_rate, shape, num_workers)
+        except OSError as error:
+            raise UserError(
+                f"data.cache {folder}: cannot be written ({error.strerror or error}); set"
+                " data.cache to a folder with room"
+            ) from error
+        replaced = _replaced(folder, catalog, store)
+        if not replaced:
+            return store
+        key.update(json.dumps(replaced).encode())
+
+
+def _open_or_fill(
+    folder: pathlib.Path,
+    catalog: Catalog,
+    sample_rate: int,
+    shape: tuple[int, int],
+    num_workers: int,
+) -> Clips:
     store = _open_store(folder, shape, sample_rate)
+    if store is not None:
+        return store
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / "lock"):
+        # Another process may have decoded it by now.
+        store = _open_store(folder, shape, sample_rate)
+        if store is not None:
+            return store
+        if not (folder / _CHANGES).exists():  # Of a decode that was killed.
+            write_whole(folder / _CHANGES, json.dumps(_changes(catalog)))
+        return _fill(folder, catalog, sample_rate, shape, num_workers)
+
+
+def _changes(catalog: Catalog) -> dict[str, int]:
+    """Return track id -> time of the last change of its file's status, which no program can set."""
+    times = {}
+    for track in catalog.tracks:
+        with contextlib.suppress(OSError, ValueError):
+            times[track.id] = os.stat(track.path).st_ctime_ns
+    return times
+
+
+def _replaced(folder: pathlib.Path, catalog: Catalog, store: Clips) -> list[list[str]]:
+    """Return id and hash of the files whose content is another than that in the store.
+
+    Only files whose status has changed are read.
+    """
+    now = _changes(catalog)
     try:
-        if store is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(folder / "lock"):
-                # Another process may have decoded it by now.
-                store = _open_store(folder, shape, sample_rate)
-                if store is None:
-                    store = _fill(folder, catalog, sample_rate, shape, num_workers)
-    except OSError as error:
-        raise UserError(
-            f"data.cache {folder}: cannot be written ({error.strerror or error}); set data.cache"
-            " to a folder with room"
-        ) from error
-    return store
+        then = dict(parse_json((folder / _CHANGES).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        then = {}
+    if then == now:
+        return []
+    replaced = []
+    for track, record in zip(catalog.tracks, store.records, strict=True):
+        if record.source and then.get(track.id) != now.get(track.id):
+            content = clip_writer.file_hash(track.path)
+            if content != record.source:
+                replaced.append([track.id, content])
+    if not replaced:
+        with contextlib.suppress(OSError):  # Else the files are read again next time.
+            write_whole(folder / _CHANGES, json.dumps(now))
+    return replaced
 
 
 def cache_folder(cache: str) -> pathlib.Path:

@@ -76,8 +76,10 @@ def write_shard(
 
     def finished() -> Manifest | None:
         with contextlib.suppress(OSError, ValueError):
-            manifest = manifests.read_manifest(manifests.manifest_path(root, shard, num_shards))
-            if not shard_faults.wrong_size(root, manifest) and not _stale(manifest, common, own):
+            path = manifests.manifest_path(root, shard, num_shards)
+            since, manifest = path.stat().st_mtime_ns, manifests.read_manifest(path)
+            stale = shard_faults.wrong_size(root, manifest) or _stale(manifest, common, own, since)
+            if not stale:
                 return manifest
         return None
 
@@ -165,8 +167,12 @@ def _check_neighbours(root: pathlib.Path, common: Collection, num_shards: int) -
         return  # One is enough: the others were compared with it.
 
 
-def _stale(manifest: Manifest, common: Collection, tracks: Sequence[Track]) -> str:
-    """Return why a shard is not what `tracks` of the collection give now; empty if it is."""
+def _stale(manifest: Manifest, common: Collection, tracks: Sequence[Track], since: int) -> str:
+    """Return why a shard is not what `tracks` of the collection give now; empty if it is.
+
+    Files are read whose size or date is another, or whose status has changed since `since`, in
+    nanoseconds.
+    """
     words = shard_faults.differences(manifest.collection, common)
     if words:
         return f"has {words}"
@@ -176,7 +182,8 @@ def _stale(manifest: Manifest, common: Collection, tracks: Sequence[Track]) -> s
         track.id
         for track, source in zip(tracks, manifest.sources, strict=True)
         # The MD5 decides, since a copy of the collection has other dates.
-        if _stat(track) != _size_date(source) and _source(track).md5 != source.md5
+        if (_stat(track) != _size_date(source) or _status_time(track) >= since)
+        and _source(track).md5 != source.md5
     ]
     return f"has {len(changed)} file(s) that changed since ({changed[0]})" if changed else ""
 
@@ -188,6 +195,14 @@ def _stat(track: Track) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return stat.st_size, stat.st_mtime_ns
+
+
+def _status_time(track: Track) -> int:
+    """Return the time of the last change of a file's status, which no program can set."""
+    try:
+        return os.stat(track.path).st_ctime_ns
+    except (OSError, ValueError):
+        return 0
 
 
 def _size_date(source: Source) -> tuple[int, int]:
@@ -283,7 +298,7 @@ def find_faults(
         remedy, path = shard_faults.remedy(number, count), manifests.data_path(root, number, count)
         if catalog and common:
             own = catalog.tracks[manifests.slice_of(len(catalog.tracks), number, count)]
-            why = _stale(manifest, common, own)
+            why = _stale(manifest, common, own, since=0)
         if not why and sha256(path) != manifest.sha256:
             why = "has other bytes than its manifest says"
             remedy = f"delete {path.name}, then {remedy}"

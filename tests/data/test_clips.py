@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from mgr_jax.data import clip_writer, clips
+from mgr_jax.data.clip_writer import file_hash
 from mgr_jax.errors import UserError
 from tests.data.clip_files import LENGTH, RATE, assert_same, make_catalog, open_store, write_tracks
 
@@ -223,12 +224,38 @@ def test_find_faults_names_a_file_of_the_same_size_and_date_with_other_content(t
     first = open_store(catalog, tmp_path / "cache")
     assert first.find_faults(catalog) == []
     path, other = (tmp_path / "tracks" / name for name in ("01.wav", "02.wav"))
-    times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
-    path.write_bytes(other.read_bytes())
-    os.utime(path, ns=times)
-    store = open_store(catalog, tmp_path / "cache")
-    assert store.folder == first.folder
-    assert store.find_faults(catalog) == [f"{path}: has other content than when it was decoded"]
+    replace_unseen(path, other.read_bytes())
+    assert first.find_faults(catalog) == [f"{path}: has other content than when it was decoded"]
+
+
+def replace_unseen(path, content):
+    """Give a file other content, with the same size and date."""
+    before = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def test_open_clips_notices_other_content_of_the_same_size_and_date(tmp_path, monkeypatch):
+    catalog = write_tracks(tmp_path / "tracks", 3)
+    first = open_store(catalog, tmp_path / "cache")
+    path, other = (tmp_path / "tracks" / name for name in ("01.wav", "02.wav"))
+    content = path.read_bytes()
+    replace_unseen(path, other.read_bytes())
+    second = open_store(catalog, tmp_path / "cache")
+    assert second.folder != first.folder
+    np.testing.assert_array_equal(second.waveform(1), first.waveform(2))
+    assert open_store(catalog, tmp_path / "cache").folder == second.folder
+    replace_unseen(path, content)
+    assert_same(open_store(catalog, tmp_path / "cache"), first)
+    # A file whose status alone has changed is read once, and decoded no more.
+    path.chmod(0o600)
+    read = []
+    monkeypatch.setattr(clip_writer, "file_hash", lambda p: read.append(p) or file_hash(p))
+    for _ in range(2):
+        assert_same(open_store(catalog, tmp_path / "cache"), first)
+    assert read == [str(path)]
 
 
 def test_content_is_that_of_the_files(tmp_path):

@@ -16,6 +16,7 @@ from mgr_jax.data import clip_writer, clips, manifests, shard_faults, shard_writ
 from mgr_jax.errors import UserError
 from tests.data import collection
 from tests.data.collection import LENGTH, NUM_SHARDS, RATE
+from tests.data.test_clips import replace_unseen
 
 
 @pytest.fixture(name="made", scope="module")
@@ -170,6 +171,11 @@ def test_write_shard_anew_when_a_file_changed_and_not_for_its_date(copied):
     manifest, written = collection.write_shard(copied, 1)
     assert written and manifest.sources[1].md5 == collection.md5(path)
     assert collection.find_faults(copied) == []
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    replace_unseen(path, content)
+    assert collection.find_faults(copied) == [f"{fault} --shard=1/4"]
+    assert collection.write_shard(copied, 1)[0].sources[1].md5 == collection.md5(path)
     (copied / "audio" / "07.wav").unlink()
     [fault] = collection.find_faults(copied)
     assert fault.startswith("shard 2/4 has 1 file(s) that changed since (audio/07.wav)")
