@@ -203,6 +203,29 @@ def _write(systems: Sequence[System]) -> None:
         made_by = f"    python -m experiments.systems {shlex.join(words)}"
         command.write_output("table", _TABLE.value, f"{_table(systems)}\n\nMade by\n\n{made_by}\n")
 
+    done = [system for system in systems if system.is_done]
+    if _FIGURE.value and done:
+        _draw(pathlib.Path(_FIGURE.value), done)
+
+
+def _draw(file: pathlib.Path, systems: Sequence[System]) -> None:
+    """Draw the confusion matrices of the test part side by side."""
+    import numpy as np
+
+    from mgr_jax.evaluation.reports import plots
+
+    reports = [_report(system, "test") for system in systems]
+    panels = [
+        (f"{s.name}: {r['num_correct']} of {r['n']}", np.array(r["confusion_matrix"]))
+        for s, r in zip(systems, reports, strict=True)
+    ]
+    title = f"Test part of {reports[0]['data']} (n = {reports[0]['n']}, {reports[0]['protocol']})"
+    plots.confusion_matrices(file, panels, reports[0]["labels"], title)
+
+
+def _report(system: System, part: str) -> dict[str, Any]:
+    return json.loads((system.workdir / "eval" / part / "report.json").read_text())
+
 
 def _table(systems: Sequence[System]) -> str:
     from mgr_jax.evaluation.reports import markdown
@@ -217,10 +240,7 @@ def _measured(system: System) -> tuple[str, ...]:
     from mgr_jax.evaluation import stats
     from mgr_jax.workdir import read_metrics
 
-    reports = {
-        part: json.loads((system.workdir / "eval" / part / "report.json").read_text())
-        for part in PARTS
-    }
+    reports = {part: _report(system, part) for part in PARTS}
     epochs = [record for record in read_metrics(system.workdir) if "seconds" in record]
     best = [e["epoch"] for e in epochs if e["step"] == reports["test"]["checkpoint_step"]]
     # The first epoch compiles.

@@ -30,31 +30,36 @@ def confusion_matrix(
 
     With up to 40 classes, cells show their counts, or percentages of the class if `normalised`.
     """
-    support = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    shares = matrix / support
     cell = min(0.52, 20 / len(labels))  # Inches; bounds the figure for hundreds of classes.
     size = max(5.0, 2.6 + cell * len(labels))  # Leaves room for the title.
-    font = 9 * cell / 0.52
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    # Thousands of numbers are slow to draw and too small to read.
-    for row, column in np.argwhere(matrix > 0) if len(labels) <= _MAX_NUMBERED else ():
-        color = "white" if shares[row, column] > 0.55 else _INK
-        value = f"{100 * shares[row, column]:.0f}" if normalised else str(matrix[row, column])
-        axes.text(column, row, value, ha="center", va="center", color=color, size=font)
-    names = [_short(label) for label in labels]
-    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(range(len(labels)), names, size=font + 1, parse_math=False, **slanted)
-    axes.set_yticks(range(len(labels)), names, size=font + 1, parse_math=False)
-    axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="#dddddd", linewidth=0.6)
-    axes.tick_params(which="both", length=0)
+    _draw_matrix(axes, matrix, labels, 9 * cell / 0.52, normalised=normalised)
     numbers = "per cent of the true class" if normalised else "shade: share of the true class"
     axes.set_xlabel(f"predicted ({numbers})")
     axes.set_ylabel("true")
     axes.set_title(title, size=10, parse_math=False)
+    _save(figure, path)
+
+
+def confusion_matrices(
+    path: pathlib.Path | BinaryIO,
+    systems: Sequence[tuple[str, np.ndarray]],
+    labels: Sequence[str],
+    title: str,
+) -> None:
+    """Draw the counts [C, C] of several systems side by side, three in a row: (name, counts)."""
+    num_rows, width = -(-len(systems) // 3), 0.9 + 0.27 * len(labels)
+    figure = Figure(figsize=(3 * width, num_rows * width + 0.5), layout="constrained")
+    grid = figure.subplots(num_rows, 3, squeeze=False).ravel()
+    for axes, (name, matrix) in zip(grid, systems, strict=False):
+        _draw_matrix(axes, matrix, labels, 7)
+        axes.set_title(name, size=9, parse_math=False)
+    for axes in grid[len(systems) :]:
+        axes.remove()
+    figure.supxlabel("predicted (shade: share of the true class)", size=9)
+    figure.supylabel("true", size=9)
+    figure.suptitle(title, size=10, parse_math=False)
     _save(figure, path)
 
 
@@ -222,6 +227,32 @@ def accuracies(path: pathlib.Path, systems: Sequence[Mapping[str, Any]], title: 
     _plain(axes, grid="x")
     axes.set_title(title, size=10, parse_math=False)
     _save(figure, path)
+
+
+def _draw_matrix(
+    axes: Any,
+    matrix: np.ndarray,
+    labels: Sequence[str],
+    font: float,
+    *,
+    normalised: bool = False,
+) -> None:
+    """Draw counts [C, C] as cells with numbers of size `font`, and the names of the classes."""
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    # Thousands of numbers are slow to draw and too small to read.
+    for row, column in np.argwhere(matrix > 0) if len(labels) <= _MAX_NUMBERED else ():
+        color = "white" if shares[row, column] > 0.55 else _INK
+        value = f"{100 * shares[row, column]:.0f}" if normalised else str(matrix[row, column])
+        axes.text(column, row, value, ha="center", va="center", color=color, size=font)
+    names = [_short(label) for label in labels]
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(labels)), names, size=font + 1, parse_math=False, **slanted)
+    axes.set_yticks(range(len(labels)), names, size=font + 1, parse_math=False)
+    axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="#dddddd", linewidth=0.6)
+    axes.tick_params(which="both", length=0)
 
 
 def _short(label: str) -> str:

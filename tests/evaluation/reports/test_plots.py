@@ -39,6 +39,14 @@ def test_confusion_matrix_shades_by_the_share_of_the_class(tmp_path):
     assert (np.abs(one - two).max(axis=-1) > 0.05).mean() < 0.002
 
 
+@pytest.mark.parametrize("num_systems", [1, 4])
+def test_confusion_matrices_are_drawn_three_in_a_row(tmp_path, num_systems):
+    panels = [(f"$ {i}", np.eye(3, dtype=int)) for i in range(num_systems)]
+    plots.confusion_matrices(tmp_path / "a.png", panels, ["a", "$b", "c"], "title")
+    height, width, _ = _read(tmp_path / "a.png").shape
+    assert 1.2 < width / height * (1 if num_systems == 1 else 2) < 4
+
+
 @pytest.mark.parametrize("num_epochs", [1, 2, 100])
 def test_learning_curves_are_drawn_from_any_number_of_epochs(tmp_path, num_epochs):
     records = [
