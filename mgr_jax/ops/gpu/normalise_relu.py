@@ -17,24 +17,34 @@ def project_backward(pieces, center, factor, shift, kernel, gradients):
     """Return the gradients of the pieces, and of factor, shift [K, C] and kernel [K, C, N].
 
     Sums over rows are products, with where ReLU is on and with the centred values there; the
-    gradients of kernel, factor and shift all follow from these two.
+    gradients of kernel, factor and shift all follow from these two. The barriers make XLA write
+    what several kernels read, once and in few bytes, at any size of the batch.
     """
     # Else XLA computes what follows in the forward pass already, and keeps it until now.
     pieces, gradients = lax.optimization_barrier((pieces, gradients))
-    x, to_vectors = jnp.concatenate(pieces, -1), []
-    to_x = jnp.zeros(x.shape, center.dtype)
-    for c, f, s, w, gradient in zip(center, factor, shift, kernel, gradients, strict=True):
+    x = jnp.concatenate(pieces, -1)
+    masks = []
+    for c, f, s in zip(center, factor, shift, strict=True):
         centered, z = formulas.normalised(x, c, f, s)
-        on, wide = z > 0, w.astype(z.dtype)
+        masks.append((z > 0, jnp.where(z > 0, centered, 0).astype(kernel.dtype)))
+    # Else each product masks anew: large batches then keep what is compared, in float32.
+    masks = lax.optimization_barrier(masks)
+    to_x, to_vectors = jnp.zeros(x.shape, center.dtype), []
+    for f, s, w, (on, centered), gradient in zip(
+        factor, shift, kernel, masks, gradients, strict=True
+    ):
+        wide = w.astype(center.dtype)
         by_on, by_centered = (
             jnp.einsum(
-                "...c,...n->cn", values.astype(w.dtype), gradient, preferred_element_type=z.dtype
+                "...c,...n->cn", rows.astype(w.dtype), gradient, preferred_element_type=wide.dtype
             )
-            for values in (on, jnp.where(on, centered, 0))
+            for rows in (on, centered)
         )
         to_kernel = f[:, None] * by_centered + s[:, None] * by_on
         to_vectors.append((jnp.sum(wide * by_centered, 1), jnp.sum(wide * by_on, 1), to_kernel))
-        to_x += jnp.where(on, (gradient @ w.T).astype(z.dtype) * as_row(f, x), 0)
+        to_x += jnp.where(on, (gradient @ w.T).astype(wide.dtype) * as_row(f, x), 0)
+    # Else the sum over the branches is computed for each piece, from all of their channels.
+    to_x = lax.optimization_barrier(to_x.astype(x.dtype))
     ends = np.cumsum([piece.shape[-1] for piece in pieces])[:-1].tolist()
     vectors = (jnp.stack(part) for part in zip(*to_vectors, strict=True))
-    return jnp.split(to_x.astype(x.dtype), ends, axis=-1), *vectors
+    return jnp.split(to_x, ends, axis=-1), *vectors
