@@ -8,8 +8,9 @@ scores the GTZAN model of the package, without audio, on the tracks that both fi
 there is a workdir.
 
 Prints the accuracy with its n, interval and protocol, and writes the report to
-`DIR/eval/<split>/`. The temperature that calibrates confidences comes from the validation part (1
-if no other is better on held-back tracks) and is kept in `DIR/eval/temperature.json`.
+`DIR/eval/<split>/`. The temperature that calibrates the confidences of a network comes from the
+validation part (1 if no other is better on held-back tracks) and is kept in
+`DIR/eval/temperature.json`; a classical system has one from its training.
 """
 
 import sys

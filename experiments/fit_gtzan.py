@@ -138,11 +138,11 @@ def has_tags(data: Data) -> np.ndarray:
 
 def make_folds(data: Data, *, seed: int) -> np.ndarray:
     """Return the fold [N] of each track with tags, with artists kept whole; -1 for the others."""
-    from mgr_jax.classical import fitting
+    from mgr_jax.classical.held_out import inner_folds
 
     mask, folds = has_tags(data), np.full(len(data.ids), -1)
     ids = [name for name, kept in zip(data.ids, mask, strict=True) if kept]
-    folds[mask] = fitting.inner_folds(data.catalog, ids, seed=seed)
+    folds[mask] = inner_folds(data.catalog, ids, seed=seed)
     return folds
 
 
@@ -175,7 +175,8 @@ def cross_validate(data: Data, *, seed: int, recipe: bool) -> "gtzan_text.Run":
       recipe: whether to train the recipe for arrays as well (`configs/gtzan_arrays.py`).
     """
     from experiments import gtzan_text
-    from mgr_jax.classical import ensemble, fitting, fusion, library, stacking
+    from mgr_jax.classical import ensemble, fusion, library, stacking
+    from mgr_jax.classical.held_out import inner_folds
 
     folds, num_classes = make_folds(data, seed=seed), len(data.catalog.labels)
     artists, names = np.array(data.artists), [*gtzan_text.SYSTEMS, *_LENGTHS]
@@ -199,13 +200,13 @@ def cross_validate(data: Data, *, seed: int, recipe: bool) -> "gtzan_text.Run":
             log_p[length][held_out] = fusion.log_probabilities(params, *piece)
             seconds = np.full(len(tested.ids), length)
             measures = fusion.strangeness(params, *piece, seconds)
-            own = [measures[name] > 1 for name in gtzan_text.MARKS]
-            marked[length][held_out] = np.stack(own, axis=1)
+            columns = [measures[name] > 1 for name in gtzan_text.MARKS]
+            marked[length][held_out] = np.stack(columns, axis=1)
         if recipe:
             members, _ = ensemble.fit(
                 learned.x,
                 learned.y,
-                fitting.inner_folds(data.catalog, learned.ids, seed=seed),
+                inner_folds(data.catalog, learned.ids, seed=seed),
                 num_classes=num_classes,
                 features=data.features,
                 seed=seed,
@@ -238,7 +239,7 @@ def fit_model(data: Data, runs: Sequence["gtzan_text.Run"]) -> tuple["GtzanModel
         "num_groups": len(set(first.artists)),
         "num_correct_other_folds": [int(hits.sum()) for hits in others],
         "ci95_by_artist": interval and [round(end, 4) for end in interval],
-        "calibration_error": {k: v and np.round(v, 4).tolist() for k, v in error.items()},
+        "calibration_error": {k: v and np.round(v, 6).tolist() for k, v in error.items()},
         "num_tracks": len(data.ids),
         "num_with_tags": int(has_tags(data).sum()),
         "held_out_accuracy": {name: round(v, 4) for name, v in report.accuracy.items()},

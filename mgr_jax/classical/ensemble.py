@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mgr_jax.classical import held_out as held_out_lib
 from mgr_jax.classical import lda, library, stacking, svm, views
 from mgr_jax.config import Features
 from mgr_jax.errors import UserError
@@ -82,9 +83,15 @@ def fit(
         fitted[name] = views.fit(seeded, x, features)
         vectors[name] = views.transform(view, fitted[name], x, features)
     scored = folds >= 0
-    scores = np.stack(
-        [_held_out_scores(vectors[view], y, folds, kind, num_classes) for view, kind in members]
-    )[:, scored]
+
+    def held_out_scores(view: str, kind: str) -> np.ndarray:
+        def score(rows: np.ndarray, tested: np.ndarray) -> np.ndarray:
+            model = _fit_one(kind, vectors[view], y, rows, num_classes)
+            return _score(kind, model, vectors[view][tested])
+
+        return held_out_lib.scores(score, folds, num_classes=num_classes)
+
+    scores = np.stack([held_out_scores(*member) for member in members])[:, scored]
     rms = np.sqrt(np.mean(np.square(scores), axis=(1, 2)))
     scores /= rms[:, None, None]
     truth = y[scored]
@@ -151,18 +158,6 @@ def check_shapes(shape: Sequence[int]) -> None:
             f"model.name 'ensemble' needs spectrograms of 130 frames and 64 bins or more, not"
             f" {frames} and {bins}; use a longer clip, or another model"
         )
-
-
-def _held_out_scores(
-    x: np.ndarray, y: np.ndarray, folds: np.ndarray, kind: str, num_classes: int
-) -> np.ndarray:
-    """Return the scores [N, C] of each fold's rows by a classifier fitted to all other rows."""
-    scores = np.zeros((len(y), num_classes))
-    for fold in np.unique(folds[folds >= 0]):
-        held_out = folds == fold
-        model = _fit_one(kind, x, y, ~held_out, num_classes)
-        scores[held_out] = _score(kind, model, x[held_out])
-    return scores
 
 
 def _fit_one(

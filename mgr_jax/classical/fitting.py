@@ -5,7 +5,7 @@ import dataclasses
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from typing import Any
 
@@ -15,9 +15,17 @@ import numpy as np
 from mgr_jax import array_file, cores, parallel
 from mgr_jax import config as config_lib
 from mgr_jax import workdir as workdir_lib
-from mgr_jax.classical import layers, lda, logistic, scoring, svm, transfer, vector_cache
-from mgr_jax.data import batches, folds
-from mgr_jax.data.catalog import Catalog
+from mgr_jax.classical import (
+    held_out,
+    layers,
+    lda,
+    logistic,
+    scoring,
+    svm,
+    transfer,
+    vector_cache,
+)
+from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
@@ -25,7 +33,6 @@ from mgr_jax.files import write_whole
 from mgr_jax.plural import plural
 
 _FILE = "model/params.npz"
-_INNER_FOLDS = 5
 
 Params = dict[str, np.ndarray]
 
@@ -33,7 +40,8 @@ Params = dict[str, np.ndarray]
 def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> None:
     """Fit the system of `config` on the training part and choose its settings by validation.
 
-    Writes `model/params.npz` and `metrics.jsonl`, which has a line for each setting tried. A model
+    Writes `model/params.npz`, `metrics.jsonl`, which has a line for each setting tried, and
+    `eval/temperature.json`. A model
     that the workdir already holds is kept.
 
     Raises:
@@ -51,10 +59,15 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     workdir_lib.set_status(run.path, "running")
     x, y = extract(config, dataset.parts["train"])
     params: dict[str, Any]
+    log_p = None
     if config.features.kind == "embedding" and x.ndim == 3:
         params, records = _fit_best_layer(config, dataset, x, y)
-    elif config.model.name in ("lda", "ensemble"):
-        params, records = _fit_without_validation(config, dataset, x, y)
+    elif config.model.name == "ensemble":
+        params, records, log_p = _fit_ensemble(config, dataset, x, y)
+    elif config.model.name == "lda":
+        print(f"features  {' x '.join(map(str, x.shape))} to train on")
+        _check_finite("train", x)
+        params, records = _fit_lda(config, len(dataset.catalog.labels), x, y)
     else:
         x_valid, y_valid = extract(config, dataset.parts["valid"])
         print(f"features  {x.shape[0]} x {x.shape[1]} to train on, {len(x_valid)} to validate on")
@@ -62,6 +75,7 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
         _check_finite("valid", x_valid)
         fit = _FITS[config.model.name]
         params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
+    held_out.write_temperature(run, dataset, params, x, y, log_p)
     if config.features.kind == "musicnn":
         params = dict(params) | _fit_distance(config, dataset, x, y)
     if config.model.name == "svm":
@@ -129,15 +143,13 @@ def _fit_logistic(
     return chosen, records
 
 
-def _fit_without_validation(
+def _fit_ensemble(
     config: config_lib.Config, dataset: Dataset, x: np.ndarray, y: np.ndarray
-) -> tuple[Params, list[dict[str, Any]]]:
-    """Fit a system that chooses no setting on the validation part."""
+) -> tuple[Params, list[dict[str, Any]], np.ndarray]:
+    """Return the ensemble, its records, and the log-probabilities [N, C] of held-out tracks."""
     num_classes = len(dataset.catalog.labels)
     print(f"features  {' x '.join(map(str, x.shape))} to train on")
     _check_finite("train", x)
-    if config.model.name == "lda":
-        return _fit_lda(config, num_classes, x, y)
     from mgr_jax.classical import ensemble, library
 
     ensemble.check_shapes(x.shape[1:])
@@ -146,7 +158,7 @@ def _fit_without_validation(
         raise UserError(
             "data.window_seconds: model.name 'ensemble' reads whole clips; leave it at 0"
         )
-    inner = inner_folds(dataset.catalog, part.ids, seed=config.train.seed)
+    inner = held_out.inner_folds(dataset.catalog, part.ids, seed=config.train.seed)
     params, choice = ensemble.fit(
         x,
         y,
@@ -165,8 +177,7 @@ def _fit_without_validation(
         print(f"          {100 * share:4.1f} %  {name} ({round(choice.accuracy[name] * scored)})")
     print(f"ensemble  recognises {round(choice.ensemble_accuracy * scored)} of these tracks")
     record = dataclasses.asdict(choice)
-    del record["held_out"]
-    return params, [{"step": 0} | record]
+    return params, [{"step": 0} | record], record.pop("held_out")
 
 
 def _fit_best_layer(
@@ -191,15 +202,12 @@ def _fit_best_layer(
         return layers.choose(fit_layer, num_layers, y_valid, tracks, what="validation tracks")
     part = dataset.parts["train"]
     tracks = batches.windows_of(part, 1)[:, 0]
-    fold_of = inner_folds(dataset.catalog, part.ids, seed=config.train.seed)[tracks]
+    fold_of = held_out.inner_folds(dataset.catalog, part.ids, seed=config.train.seed)[tracks]
     scored = fold_of >= 0
 
     def fit_in_folds(layer):
-        own, log_p = x[:, layer], np.empty((len(y), num_classes))
-        for fold in np.unique(fold_of[scored]):
-            held_out = fold_of == fold
-            params = jax.device_get(lda.fit(own, y, num_classes=num_classes, rows=~held_out))
-            log_p[held_out] = predict(params, own[held_out])
+        own = x[:, layer]
+        log_p = held_out.log_probabilities(config, {}, own, y, fold_of, num_classes=num_classes)
         return *_fit_lda(config, num_classes, own, y), log_p[scored]
 
     what = "training tracks in inner folds"
@@ -221,7 +229,7 @@ def _fit_distance(
     """Return the parameters of `transfer.relative_distances`; none if no track can be held out."""
     part = dataset.parts["train"]
     try:
-        folds_of_tracks = inner_folds(dataset.catalog, part.ids, seed=config.train.seed)
+        folds_of_tracks = held_out.inner_folds(dataset.catalog, part.ids, seed=config.train.seed)
     except UserError:  # A class has a single track.
         return {}
     artist_of = {track.id: track.artist or track.id for track in dataset.catalog.tracks}
@@ -234,31 +242,6 @@ def _fit_distance(
 def _check_finite(part: str, features: np.ndarray) -> None:
     if not np.isfinite(features).all():
         raise UserError(f"data: features of part {part!r} are not finite; check the recordings")
-
-
-def inner_folds(catalog: Catalog, ids: Sequence[str], *, seed: int) -> np.ndarray:
-    """Return the fold [N] of each of the tracks `ids` of a catalog, which keeps artists whole.
-
-    There are no more folds than the rarest class has artists, and 5 at most; if a class has a
-    single artist, tracks are drawn one by one. A recording with two labels is in no fold (-1): all
-    members learn from it, none scores it.
-    """
-    known = set(ids)
-    tracks = tuple(track for track in catalog.tracks if track.id in known)
-    groups = folds.artist_groups(tracks)
-    fewest = min(
-        sum(any(track.label == label for track in group) for group in groups)
-        for label in {track.label for track in tracks}
-    )
-    protocol = "artist_kfold" if fewest > 1 else "kfold"
-    num_folds = min(_INNER_FOLDS, fewest) if fewest > 1 else 2
-    fold_of = folds.assign_folds(
-        dataclasses.replace(catalog, tracks=tracks),
-        protocol=protocol,
-        num_folds=num_folds,
-        seed=seed,
-    )
-    return np.array([fold_of.get(name, -1) for name in ids])
 
 
 def _fit_svm(

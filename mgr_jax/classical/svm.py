@@ -2,12 +2,13 @@
 
 A model is a dict of plain arrays, and decisions are computed here from the support vectors, so
 that a saved model needs neither pickle nor a particular version of scikit-learn. An SVC has no
-probabilities; ours are the softmax of its one-against-rest decision values times a slope, which is
-fitted on the validation part (temperature scaling, Guo et al. 2017).
+probabilities; ours are the softmax of its one-against-rest decision values, which a temperature
+from other tracks calibrates (`held_out`).
 """
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -19,7 +20,8 @@ from sklearn.svm import SVC
 Params = Mapping[str, np.ndarray]
 
 KERNELS = ("rbf", "linear")
-SLOPES = (1e-2, 20.0)  # range of the slope; separable validation parts reach the upper end
+# Range of the slope by which decision values are scaled to rank settings of equal accuracy.
+SLOPES = (1e-2, 20.0)
 FLOOR = np.log(1e-12)  # log-probability of a class without training examples
 
 
@@ -38,7 +40,8 @@ def fit(
 ) -> dict[str, np.ndarray]:
     """Fit one SVC for every `c` and `gamma` and return the best on the validation part.
 
-    Highest validation accuracy wins, then lower cross entropy, then the smaller `c` and `gamma`.
+    Highest validation accuracy wins, then lower cross entropy at the best slope, then the smaller
+    `c` and `gamma`.
 
     Args:
       x: features [N, D]. y: labels [N], integers below `num_classes`.
@@ -51,8 +54,8 @@ def fit(
       seed: seed of the PCA, which scikit-learn randomises for large matrices.
 
     Returns:
-      Arrays by name, for the functions of this module; `c`, `gamma` (absolute) and `slope` are the
-      chosen ones.
+      Arrays by name, for the functions of this module; `c` and `gamma` (absolute) are the chosen
+      ones.
 
     Raises:
       ValueError: if shapes do not match, labels are out of range or of one class only, the kernel
@@ -71,17 +74,8 @@ def fit(
             raise ValueError(f"labels of {name} must lie between 0 and {num_classes - 1}")
     if len(np.unique(y)) < 2:
         raise ValueError("y has one class only; training needs at least two")
-    scaler = StandardScaler().fit(x)
-    pca = PCA(min(num_components, len(x) - 1, x.shape[1]), random_state=seed)
-    reduced = np.asarray(pca.fit_transform(scaler.transform(x)), np.float64)
-    common = {
-        "mean": scaler.mean_,
-        "scale": scaler.scale_,
-        "components": np.asarray(pca.components_, np.float64),
-        "center": np.asarray(pca.mean_, np.float64),
-        "num_classes": np.asarray(num_classes),
-        "kernel": np.asarray(kernel),
-    }
+    common, reduced = _project(x, num_components, seed)
+    common |= {"num_classes": np.asarray(num_classes), "kernel": np.asarray(kernel)}
     reduced_valid = _reduce(common, x_valid)
     unit = 1 / (reduced.shape[1] * max(reduced.var(), np.finfo(float).tiny))
     widths = sorted(gamma) if kernel == "rbf" else [1.0]
@@ -90,11 +84,25 @@ def fit(
         svc = SVC(C=penalty, kernel=kernel, gamma=width * unit, random_state=seed).fit(reduced, y)
         params = common | _support(svc)
         decision = _decide(params, reduced_valid)
-        params["slope"], loss = _calibrate(decision, y_valid)
-        rank = (np.mean(decision.argmax(1) == y_valid), -loss)
+        rank = (np.mean(decision.argmax(1) == y_valid), -_least_loss(decision, y_valid))
         if rank > best_rank:
             best, best_rank = params, rank
     return best
+
+
+def refit(params: Params, x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return a model with the settings of `params`, a result of `fit`, for other rows.
+
+    Args:
+      params: a result of `fit`.
+      x: features [N, D]. y: labels [N], of two classes or more.
+      seed: see `fit`.
+    """
+    common, reduced = _project(np.asarray(x), len(params["components"]), seed)
+    common |= {name: params[name] for name in ("num_classes", "kernel")}
+    gamma: Any = float(params["gamma"])
+    svc = SVC(C=float(params["c"]), kernel=str(params["kernel"]), gamma=gamma)
+    return common | _support(svc.fit(reduced, y))
 
 
 def fit_one(x: np.ndarray, y: np.ndarray, *, num_classes: int, c: float) -> dict[str, np.ndarray]:
@@ -112,6 +120,22 @@ def fit_one(x: np.ndarray, y: np.ndarray, *, num_classes: int, c: float) -> dict
         "num_classes": np.asarray(num_classes),
         "kernel": np.asarray("rbf"),
     } | _support(svc)
+
+
+def _project(
+    x: np.ndarray, num_components: int, seed: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the parameters of the projection, and the principal components [N, K] of `x`."""
+    scaler = StandardScaler().fit(x)
+    pca = PCA(min(num_components, len(x) - 1, x.shape[1]), random_state=seed)
+    reduced = np.asarray(pca.fit_transform(scaler.transform(x)), np.float64)
+    params = {
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+        "components": np.asarray(pca.components_, np.float64),
+        "center": np.asarray(pca.mean_, np.float64),
+    }
+    return params, reduced
 
 
 def _support(svc: SVC) -> dict[str, np.ndarray]:
@@ -136,8 +160,9 @@ def decision_function(params: Params, x: np.ndarray) -> np.ndarray:
 
 
 def log_probabilities(params: Params, x: np.ndarray) -> np.ndarray:
-    """Return the calibrated log-probabilities [N, C] of features `x` [N, D]."""
-    return _log_probabilities(decision_function(params, x), params["slope"])
+    """Return the log-probabilities [N, C] of features `x` [N, D]."""
+    # Models of earlier versions have a slope, which they fitted to the validation part.
+    return _log_probabilities(decision_function(params, x), params.get("slope", np.ones(())))
 
 
 def _reduce(params: Params, x: np.ndarray) -> np.ndarray:
@@ -183,11 +208,11 @@ def _log_probabilities(decision: np.ndarray, slope: np.ndarray) -> np.ndarray:
     return np.maximum(log_softmax(decision * slope, axis=1), FLOOR)
 
 
-def _calibrate(decision: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the slope of lowest cross entropy on labels `y`, and this cross entropy."""
+def _least_loss(decision: np.ndarray, y: np.ndarray) -> float:
+    """Return the cross entropy on labels `y` at the slope for which it is lowest."""
 
     def loss(log_slope: float) -> float:
         return -_log_probabilities(decision, np.exp(log_slope))[np.arange(len(y)), y].mean()
 
-    result = minimize_scalar(loss, bounds=np.log(SLOPES), method="bounded")
-    return np.exp(result.x), float(result.fun)
+    result: Any = minimize_scalar(loss, bounds=np.log(SLOPES), method="bounded")
+    return float(result.fun)

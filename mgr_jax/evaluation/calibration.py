@@ -3,6 +3,7 @@
 A temperature from few tracks can make the confidences of others worse, most of all if the model was
 chosen by these tracks, which it then classifies too well. So the temperature that is used is fitted
 with a prior towards 1, never sharpens on such tracks, and is 1 if it loses on a held-back half.
+Classical systems have it from held-out training tracks instead (`classical.held_out`).
 """
 
 import json

@@ -122,6 +122,11 @@ def test_train_writes_a_model_that_load_reads(data, trained):
     assert fitting.count_parameters(run) > 10 * 10
 
 
+def test_train_without_a_track_to_hold_out_leaves_the_temperature_to_evaluate(trained):
+    """Of each class there is one training track."""
+    assert not (trained.path / "eval").exists()
+
+
 def test_train_again_keeps_the_model(data, run, capsys):
     before = (run.path / "model" / "params.npz").stat().st_mtime_ns
     fitting.train(run.config, data, run)

@@ -12,9 +12,10 @@ from sklearn.preprocessing import StandardScaler
 
 from mgr_jax import predictor as predictor_lib
 from mgr_jax import workdir
-from mgr_jax.classical import fitting, layers
+from mgr_jax.classical import fitting, held_out, layers
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
+from mgr_jax.evaluation import calibration, metrics
 from tests.data import test_embeddings
 
 L2 = 0.03
@@ -86,12 +87,27 @@ def test_layer_and_scores_are_those_of_scikit_learn(x, root, tmp_path, capsys, n
     ours = loaded.score_tracks(dataset.parts["test"])
     np.testing.assert_allclose(ours, _scores(models[1], x[:, 1], rows["test"]), atol=2e-3)
     assert "layer     1 of 0 to 2: " in capsys.readouterr().out
+    # The temperature is that of the chosen layer, on the tracks of each inner fold.
+    fold_of = held_out.inner_folds(dataset.catalog, dataset.parts["train"].ids, seed=0)
+    own, scores = np.repeat(fold_of, 1 + np.flatnonzero(PART == "train") % 3), np.empty((60, 3))
+    for fold in range(5):
+        rest = train[own != fold]
+        model = _reference(name, len(rest)).fit(x[rest, 1], Y[TRACK[rest]])
+        scores[fold_of == fold] = _scores(model, x[:, 1], train[own == fold])
+    (record,) = json.loads((tmp_path / "eval/temperature.json").read_text())
+    assert (record["part"], record["n"]) == ("train", 60)
+    truth = Y[PART == "train"]
+    assert record["log_loss_before"] == pytest.approx(metrics.log_loss(scores, truth), abs=2e-4)
+    temperature = calibration.choose_temperature(scores, truth).temperature
+    assert loaded.system.temperature == pytest.approx(temperature, abs=2e-3)
 
 
 def test_refit_of_lda_chooses_the_layer_in_inner_folds(root, tmp_path, capsys):
     _, records = _train(root, tmp_path, "lda", train__refit=True)
     assert [record["chosen"] for record in records] == [False, True, False]
     assert "75 training tracks in inner folds" in capsys.readouterr().out
+    (record,) = json.loads((tmp_path / "eval/temperature.json").read_text())
+    assert record["n"] == 75 and record["temperature"] >= 1  # These tracks chose the layer.
 
 
 def test_the_test_part_does_not_choose_the_layer(x, root, tmp_path):

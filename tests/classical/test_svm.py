@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax, softmax
 from sklearn.decomposition import PCA
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
@@ -56,15 +57,32 @@ def test_fit_keeps_the_best_of_the_grid_on_validation():
     assert float(params["c"]) in grid["c"]
 
 
-def test_log_probabilities_are_calibrated_on_validation():
+def test_log_probabilities_are_the_softmax_of_the_decision_values():
     x, y, x_valid, y_valid = _data(4)
     params = svm.fit(x, y, x_valid, y_valid, num_classes=4, num_components=20)
     log_p = svm.log_probabilities(params, x_valid)
     np.testing.assert_allclose(np.exp(log_p).sum(1), 1)
-    loss = log_loss(y_valid, np.exp(log_p))
-    for factor in (0.7, 1.4):
-        other = params | {"slope": params["slope"] * factor}
-        assert log_loss(y_valid, np.exp(svm.log_probabilities(other, x_valid))) > loss
+    decision = svm.decision_function(params, x_valid)
+    np.testing.assert_allclose(log_p, log_softmax(decision, axis=1))
+    older = svm.log_probabilities(params | {"slope": np.asarray(2.5)}, x_valid)
+    np.testing.assert_allclose(older, log_softmax(2.5 * decision, axis=1))
+
+
+def test_fit_ranks_settings_of_equal_accuracy_by_cross_entropy_at_the_best_slope():
+    x, y, x_valid, y_valid = _data(4)
+    params = svm.fit(x, y, x_valid, y_valid, num_classes=4, num_components=20)
+    decision = svm.decision_function(params, x_valid)
+    losses = [log_loss(y_valid, softmax(s * decision, axis=1)) for s in np.geomspace(0.01, 20, 400)]
+    assert svm._least_loss(decision, y_valid) == pytest.approx(min(losses), abs=1e-4)
+
+
+def test_refit_with_the_same_rows_is_the_same_model():
+    x, y, x_valid, y_valid = _data(3)
+    params = svm.fit(x, y, x_valid, y_valid, num_classes=3, num_components=20)
+    again = svm.refit(params, x, y)
+    assert again.keys() == params.keys()
+    for name, value in params.items():
+        np.testing.assert_array_equal(again[name], value)
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])
