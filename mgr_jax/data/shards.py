@@ -68,14 +68,18 @@ class Samples:
         if start < stop:
             for number in range(start // size, -(-stop // size)):
                 begin = number * size
-                piece = self._read(int(self.first[row]) + number)
                 low, high = max(start, begin), min(stop, begin + size)
+                piece = self._read(int(self.first[row]) + number, high - begin)
                 samples[low - start : high - start] = piece[low - begin : high - begin]
         return samples
 
-    def _read(self, record: int) -> np.ndarray:
+    def _read(self, record: int, length: int) -> np.ndarray:
+        """Return the samples of a record, `length` or more."""
         try:
-            return np.frombuffer(self.source[record], self.dtype)
+            piece = np.frombuffer(self.source[record], self.dtype)
+            if len(piece) < length:
+                raise ValueError(f"a record has {len(piece)} samples, not {length}")
+            return piece
         except (RuntimeError, ValueError, IndexError) as error:
             ends = np.cumsum([file.take for file in self.files])
             path = self.files[int(np.searchsorted(ends, record, side="right"))].filename

@@ -4,6 +4,7 @@ import json
 import pathlib
 from collections.abc import Collection
 
+from mgr_jax.escape import printable
 from mgr_jax.files import parse_json, sha256, write_whole
 
 NAME = "checksums.json"
@@ -51,13 +52,14 @@ def verify(folder: pathlib.Path, *, under: str = "") -> bool:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder.name}/{NAME} is damaged") from error
     if name != folder.name:
-        raise ValueError(f"{folder.name} is a copy of {name}")
+        raise ValueError(f"{folder.name} is a copy of {printable(str(name))}")
     for relative, expected in files.items():
         if relative.startswith(under):
             try:
                 actual = sha256(folder / relative)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-                raise ValueError(f"{folder.name}/{relative} is missing") from error
+                raise ValueError(f"{folder.name}/{printable(relative)} is missing") from error
             if actual != expected:
-                raise ValueError(f"{folder.name}/{relative} has other bytes than were saved")
+                shown = printable(relative)
+                raise ValueError(f"{folder.name}/{shown} has other bytes than were saved")
     return True
