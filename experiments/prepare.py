@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     if _CHECK.value:
         faults = clips.find_faults(catalog) if isinstance(clips, Clips) else []
         for fault in faults:
-            print(f"fault     {fault}")
+            print(f"fault     {printable(fault)}")
         print(f"check     {len(catalog.tracks)} file(s) and clips, {len(faults)} fault(s)")
         if faults or not _VERIFY.value:
             return 1 if faults else 0
@@ -109,7 +109,7 @@ def _prepare_shards(config) -> int:
         catalog = None if data.name == "shards" else make_catalog(data)
         manifests, faults = shard_writer.find_faults(catalog, folder, **settings)
         for fault in faults:
-            print(f"fault     {fault}")
+            print(f"fault     {printable(fault)}")
         if not faults:
             print(f"check     {shard_writer.describe(manifests)}: each track once")
         return 1 if faults else 0
@@ -124,7 +124,7 @@ def _prepare_shards(config) -> int:
     )
     for record in manifest.records:
         if record.error:
-            print(f"          {record.id}: {record.error}")
+            print(f"          {record.id}: {printable(record.error)}")
     state = "written" if written else "was there already"
     print(f"shard     {_SHARD.value} in {folder} {state}: {shard_writer.describe([manifest])}")
     return 0

@@ -5,18 +5,21 @@ import dataclasses
 import io
 import json
 import re
+import shutil
+import sys
 import types
 
+import numpy as np
 import pytest
 
 from experiments.webpage import answer
 from mgr_jax import config as config_lib
 from mgr_jax import escape, files, workdir
-from mgr_jax.data import catalog, dataset
+from mgr_jax.data import catalog, dataset, split_file
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import compare
-from mgr_jax.evaluation.reports import plots, timeline, wording
-from mgr_jax.export import bundle, card
+from mgr_jax.evaluation import audit, compare
+from mgr_jax.evaluation.reports import audit_text, compare_text, overview, plots, timeline, wording
+from mgr_jax.export import bundle, card, run_exported
 from tests.evaluation.reports import evaluated
 from tests.experiments import commands, test_webpage
 from tests.experiments.test_webpage import prediction
@@ -143,6 +146,43 @@ def test_names_are_data_in_the_card_the_page_and_the_picture_over_time(data, tmp
     page = test_webpage.song(prediction()) + answer.error(*HOSTILE[:2]) + answer.waiting(HOSTILE)
     assert "<img src=x" not in page and not CONTROL.search(page)
     timeline.draw(tmp_path / "a.png", prediction(), ("$\\frac$", "$x^"), title=HOSTILE[1])
+
+
+def test_names_are_data_in_the_split_and_the_audit(run, data):
+    cells = [row[0] for row in csv.reader((run.path / "split.csv").read_text().splitlines())]
+    assert not [cell for cell in cells if cell[:1] in "=+-@"]
+    assignment = split_file.of_split(data.split)
+    findings = audit.audit(data.catalog, assignment, unreadable={HOSTILE[0]: HOSTILE[2]})
+    assert not CONTROL.search(audit_text.to_text(findings | {"data": "folder"}))
+
+
+def test_names_of_folders_are_data_in_an_overview_and_a_comparison(
+    tmp_path, data, report, run, monkeypatch
+):
+    monkeypatch.setattr(plots, "_save", lambda figure, path: path.write_bytes(b"a picture"))
+    folders = [tmp_path / name.replace("/", " ") for name in HOSTILE]
+    for folder in folders:
+        shutil.copytree(run.path, folder)
+    paths = [str(folder) for folder in folders]
+    (section,) = overview.write_overview(paths, "test", str(tmp_path / "out"))
+    texts = {path.suffix: path.read_text() for path in (tmp_path / "out").glob("comparison.*")}
+    texts["terminal"] = overview.to_text(section) + compare_text.to_text(section)
+    assert len(texts) == 4 and not [name for name, text in texts.items() if CONTROL.search(text)]
+    assert "<img src=x" not in texts[".html"] and _shows_no_markup(texts[".md"])
+
+
+def test_names_are_data_in_an_exported_model(monkeypatch, capsys):
+    facts = {"sample_rate": 8000, "window_samples": 4000, "labels": HOSTILE}
+    facts |= {"inputs": ["waveform"], "config": {"features": {"n_fft": 256}}}
+    model = facts, lambda waveform: np.full((1, 3), 1 / 3)
+    decode = lambda path, sample_rate: (trained.noise(4000), HOSTILE[2])  # noqa: E731
+    decoding = types.SimpleNamespace(audio=types.SimpleNamespace(decode=decode, AudioError=OSError))
+    monkeypatch.setitem(sys.modules, "decoding", decoding)
+    monkeypatch.setattr(run_exported, "load_model", lambda: model)
+    assert run_exported.main(HOSTILE[0]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3 and len(err.splitlines()) == 1
+    assert not CONTROL.search(out + err)
 
 
 @pytest.mark.parametrize("label", [HOSTILE[2], "a\x1b[2J", " a", "a\u202e"])

@@ -58,25 +58,29 @@ def fill(piece, length):
     return np.resize(piece, length)
 
 
+def printable(name):
+    """Return a name as data: nothing in it controls the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+
+
 def main(path):
     """Print the probability of each label, highest first; return the exit status."""
     from decoding import audio  # The modules beside this file.
 
-    # A name is data: nothing in it controls the terminal.
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
+    shown = printable(str(path))
     facts, model = load_model()
     rate = facts["sample_rate"]
     try:
         waveform, note = audio.decode(path, sample_rate=rate)
     except audio.AudioError as error:
-        print(f"{shown}: {error}", file=sys.stderr)
+        print(f"{shown}: {printable(str(error))}", file=sys.stderr)
         return 1
     frame = facts["config"]["features"]["n_fft"]
     if len(waveform) < frame:
         tiny = f"uncertain, shorter than a frame: {len(waveform)} of {frame} samples at {rate} Hz"
         note = "; ".join(filter(None, (note, tiny)))
     if note:
-        print(f"{shown}: {note}", file=sys.stderr)
+        print(f"{shown}: {printable(note)}", file=sys.stderr)
     pieces, num_samples = windows(waveform, facts["window_samples"])
     inputs = {"waveform": pieces, "num_samples": num_samples}
     rows = [
@@ -89,7 +93,7 @@ def main(path):
         print(f"{shown}: gives probabilities that are not finite", file=sys.stderr)
         return 1
     for index in np.argsort(-probabilities):
-        print(f"{probabilities[index]:.4f}  {facts['labels'][index]}")
+        print(f"{probabilities[index]:.4f}  {printable(facts['labels'][index])}")
     return 0
 
 
