@@ -1,12 +1,16 @@
 """The launch scripts: the commands that they run, wrong flags, and shellcheck."""
 
+import importlib.metadata
 import os
 import pathlib
 import shlex
 import subprocess
 import sys
+import tomllib
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from experiments import command as command_lib
 
@@ -197,3 +201,27 @@ def test_tpu_vm_takes_the_place_of_a_lost_slice(tmp_path):
     done = _run("tpu_vm.sh", "create", *SLICE, "--type=v6e-8", PATH=path)
     assert done.returncode == 0, done.stderr
     assert log.read_text().split() == ["describe", "delete", "create", "describe"]
+
+
+def test_constraints_pin_what_the_package_and_the_page_need_above_their_lower_bounds():
+    project = tomllib.loads((LAUNCH.parent / "pyproject.toml").read_text())["project"]
+    lines = (LAUNCH / "constraints.txt").read_text().splitlines()
+    pins = {canonicalize_name(name): pin for name, pin in (line.split("==") for line in lines)}
+    needed = [*project["dependencies"], *project["optional-dependencies"]["app"]]
+    for requirement in map(Requirement, needed):
+        if requirement.marker is None or requirement.marker.evaluate({"sys_platform": "linux"}):
+            assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
+
+
+def test_constraints_pin_what_the_page_needs_in_turn():
+    pytest.importorskip("gradio", reason="needs the extra app: pip install -e '.[app]'")
+    pins = (LAUNCH / "constraints.txt").read_text().splitlines()
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in pins}
+    rest, seen = ["gradio", "fastapi", "uvicorn"], set()
+    while rest:
+        name = canonicalize_name(rest.pop())
+        if name not in seen:
+            seen.add(name)
+            requires = map(Requirement, importlib.metadata.requires(name) or ())
+            rest += [r.name for r in requires if not r.marker or r.marker.evaluate({"extra": ""})]
+    assert seen <= pinned
