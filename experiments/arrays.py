@@ -88,7 +88,7 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
         for name, p, adjusted in zip(others, p_values, stats.holm(p_values), strict=True):
             points = 100 * (right[name].mean() - right[rival].mean())
             by_track = stats.mcnemar(right[name], right[rival]).exact
-            ends = stats.sign_flip_interval(right[rival], right[name], artists)
+            ends = stats.paired_interval(right[rival], right[name], artists)
             interval = " [{:+.1f}, {:+.1f}]".format(*(100 * np.array(ends))) if ends else ""
             verdict = "better" if points > 0 else "worse"
             cells[name] = (

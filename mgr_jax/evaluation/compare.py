@@ -211,7 +211,7 @@ def _pair(
     if groups is not None:
         artist_p = stats.sign_flip_test(first.correct, second.correct, groups)
         effect = max(1.0, stats.design_effect(differences, groups))
-    interval = stats.sign_flip_interval(first.correct, second.correct, groups)
+    interval = stats.paired_interval(first.correct, second.correct, groups)
     return {
         "first": first_name,
         "second": second_name,

@@ -203,7 +203,7 @@ def _interval(
     elif is_share:
         interval = count(values[:, 0] > 0, own)["ci95"]
     else:
-        interval = intervals.mean_interval(values[:, 0], own)
+        interval = intervals.difference_interval(values[:, 0], own)
     return None if interval is None else list(interval)
 
 

@@ -3,8 +3,8 @@
 The recordings of an artist resemble each other, so that a hundred of them tell less than a hundred
 artists. Variances are those of the jackknife over groups (MacKinnon, Nielsen and Webb 2023, "Fast
 and reliable jackknife and bootstrap methods for cluster-robust inference", doi 10.1002/jae.2969),
-quantiles those of Student's t with one degree of freedom less than there are groups. `README.md` in
-this folder has the simulated coverage of each method.
+quantiles those of Student's t with one degree of freedom less than there are groups, and less yet
+where they differ in size. `README.md` in this folder has the simulated coverage of each method.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,7 +52,10 @@ def share_interval(
     recordings. Where few groups lie on one side of the mean, this variance is little known, so that
     the design effect is averaged with its largest value, that of groups whose recordings are all
     alike, which has the weight of one group on that side. Where all groups agree, each counts as
-    one recording. Groups of unequal size count as fewer (Kish 1965, "Survey Sampling").
+    one recording. The degrees of freedom of Student's t are those of the design effect
+    (Satterthwaite 1946, "An approximate distribution of estimates of variance components",
+    Biometrics Bulletin 2), at most one less than the number of groups, of which those of unequal
+    size count as fewer (Kish 1965, "Survey Sampling").
 
     Args:
       values: additive quantities of the recordings [N, ...].
@@ -73,8 +76,8 @@ def share_interval(
     if counted is None:
         counted = np.ones((len(values), *estimate.shape))
     sizes = np.asarray(counted, float) if groups is None else group_sums(counted, groups)
-    effect, num_equal = _design_effect(estimate, changes, sizes)
-    t = scipy_stats.t.ppf((1 + confidence) / 2, np.maximum(1, num_equal - 1))
+    effect, degrees = _design_effect(estimate, changes, sizes)
+    t = scipy_stats.t.ppf((1 + confidence) / 2, degrees)
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = wilson(estimate, sizes.sum(axis=0) / np.maximum(1, effect), t)
     return np.where((sizes > 0).sum(axis=0) > 1, ends, np.nan)
@@ -94,19 +97,22 @@ def accuracy_interval(
     return None if np.isnan(low) else (float(low), float(high))
 
 
-def mean_interval(
+def difference_interval(
     values: np.ndarray, groups: Groups | None = None, *, confidence: float = 0.95
 ) -> tuple[float, float] | None:
-    """Return the t interval of the mean over recordings, by group.
+    """Return the interval of the mean of paired differences, by group.
+
+    Agresti and Min's interval (2005, "Simple improved confidence intervals for comparing matched
+    proportions", doi 10.1002/sim.1781) at the effective number of recordings, which is that of
+    `share_interval`, so that it has a width even where all groups agree.
 
     Args:
-      values: one number for each recording [N].
+      values: one difference for each recording, in [-1, 1], [N].
       groups: name of the group of each recording [N]; None if each recording is its own group.
       confidence: probability that the interval covers the truth.
 
     Returns:
-      The ends; None for a single group, or if all groups have the same mean, where the variance
-      tells nothing.
+      The ends; None for a single group.
 
     Raises:
       ValueError: if there are no recordings, or an argument is out of range.
@@ -115,13 +121,11 @@ def mean_interval(
     _check(values, confidence)
     if values.ndim != 1:
         raise ValueError(f"values has shape {values.shape}: need [N]")
-    pairs = np.stack([values, np.ones(len(values))], axis=1)
-    mean, changes = leave_out(pairs, ratio, groups=groups)
-    variance = jackknife_variance(changes, len(changes))
-    if len(changes) < 2 or np.isclose(variance, 0, atol=1e-15):
+    mean, square, effect, degrees = _mean_effect(values[:, None], groups)
+    if np.isnan(effect):
         return None
-    half = scipy_stats.t.ppf((1 + confidence) / 2, len(changes) - 1) * np.sqrt(variance)
-    return float(mean - half), float(mean + half)
+    t = float(scipy_stats.t.ppf((1 + confidence) / 2, degrees))
+    return _agresti_min(mean, square, len(values) / max(1.0, effect), t)
 
 
 def two_way_interval(
@@ -137,62 +141,108 @@ def two_way_interval(
     the Behrens-Fisher test", Biometrics 20).
 
     Args:
-      values: one number for each recording and training [N, S], S of at least 2.
+      values: one number for each recording and training [N, S], S of at least 2, in [-1, 1].
       groups: name of the group of each recording [N]; None if each recording is its own group.
-      is_share: whether the mean is a share, whose interval is Wilson's as in `share_interval`.
+      is_share: whether the mean is a share, whose interval is Wilson's as in `share_interval`, or
+        one of differences, whose interval is Agresti and Min's as in `difference_interval`.
 
     Returns:
-      The ends; None for a single group, or where all groups and trainings agree on another mean
-      than 0 or 1.
+      The ends; None for a single group.
 
     Raises:
-      ValueError: if `values` is empty or has one training only.
+      ValueError: if `values` is empty, has one training only, or others than in [-1, 1].
     """
     values = np.asarray(values, float)
     if values.ndim != 2 or not len(values) or values.shape[1] < 2:
         raise ValueError(f"values has shape {values.shape}: need [N, S] with S of at least 2")
-    n, num_seeds = values.shape
-    pairs = np.stack([values.mean(axis=1), np.ones(n)], axis=1)
-    mean, changes = leave_out(pairs, ratio, groups=groups)
-    sizes = np.ones(n) if groups is None else group_sums(np.ones(n), groups)
-    if len(sizes) < 2:
+    num_seeds = values.shape[1]
+    mean, square, effect, degrees = _mean_effect(values, groups)
+    if np.isnan(effect):
         return None
+    independent = max(square - mean**2, _TINY)
+    by_group = effect * independent / len(values)
     by_seed = float(values.mean(axis=0).var(ddof=1) / num_seeds)
-    scale = max(float(mean * (1 - mean)), _TINY) / n  # Variance of a mean of independent shares.
-    by_group, degrees = float(jackknife_variance(changes, len(sizes))), len(sizes) - 1.0
-    if is_share:
-        effect, num_equal = _design_effect(mean, changes, sizes)
-        by_group, degrees = float(effect) * scale, max(1.0, float(num_equal) - 1)
     variance = by_group + by_seed
-    if np.isclose(variance, 0, atol=1e-15):
-        return None
     squares = np.square(scipy_stats.t.ppf(0.975, [degrees, num_seeds - 1]))
-    t = np.sqrt(squares @ [by_group, by_seed] / variance)
-    low, high = mean - t * np.sqrt(variance), mean + t * np.sqrt(variance)
-    if is_share:
-        low, high = wilson(mean, min(scale * n / variance, values.size), t)
+    t = float(np.sqrt(squares @ [by_group, by_seed] / variance))
+    n = min(independent / variance, values.size)
+    low, high = wilson(mean, n, t) if is_share else _agresti_min(mean, square, n, t)
     return float(low), float(high)
 
 
+def _agresti_min(mean: float, square: float, n: float, t: float) -> tuple[float, float]:
+    """Return Agresti and Min's interval of a mean of `n` differences, from that of their squares.
+
+    It is Wald's after half a difference of 1, half a one of -1, and one of 0 are added.
+    """
+    total = n + 2
+    mean, square = mean * n / total, (square * n + 1) / total
+    half = t * np.sqrt((square - mean**2) / total)
+    return max(-1.0, mean - half), min(1.0, mean + half)
+
+
+def _mean_effect(values: np.ndarray, groups: Groups | None) -> tuple[float, float, float, float]:
+    """Return mean and mean square of values [N, S], the design effect and its degrees of freedom.
+
+    The design effect, of the mean, is NaN for a single group.
+    """
+    if np.abs(values).max() > 1:
+        raise ValueError(f"values has {np.abs(values).max():g} or its negative: need [-1, 1]")
+    n = len(values)
+    columns = np.stack([values.mean(axis=1), np.square(values).mean(axis=1), np.ones(n)], axis=1)
+    estimate, changes = leave_out(columns, _mean_and_square, groups=groups)
+    if len(changes) < 2:
+        return float(estimate[0]), float(estimate[1]), np.nan, np.nan
+    sizes = np.ones(n) if groups is None else group_sums(np.ones(n), groups)
+    effect, degrees = _design_effect(
+        estimate[0], changes[:, 0], sizes, square=estimate[1], square_changes=changes[:, 1]
+    )
+    return float(estimate[0]), float(estimate[1]), float(effect), float(degrees)
+
+
+def _mean_and_square(sums: np.ndarray) -> np.ndarray:
+    return np.stack([ratio(sums[..., [0, 2]]), ratio(sums[..., 1:])], axis=-1)
+
+
 def _design_effect(
-    estimate: np.ndarray, changes: np.ndarray, sizes: np.ndarray
+    estimate: np.ndarray,
+    changes: np.ndarray,
+    sizes: np.ndarray,
+    *,
+    square: np.ndarray | None = None,
+    square_changes: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the design effect of `share_interval`, and how many groups of equal size count alike.
+    """Return the design effect of `share_interval` [...] and its degrees of freedom [...].
+
+    The degrees of freedom are 2 / variance of the log of the design effect, to first order: the
+    squared contributions of the groups to it, which are those to the log of the jackknife variance
+    less those to that of independent recordings. So groups whose recordings are all right or all
+    wrong lose none. Groups of unequal size contribute by their size as well, which errs on the wide
+    side. What lies below a design effect of 1, the least that is used, counts for little.
 
     Args:
-      estimate: shares [...].
+      estimate: means [...].
       changes: see `leave_out` [G, ...].
       sizes: number of recordings of each group that take part [G, ...].
+      square, square_changes: the same for the mean square; None for shares, where it is the mean.
     """
-    n = sizes.sum(axis=0)
+    if square is None or square_changes is None:
+        square, square_changes = estimate, changes
+    n, num_groups = sizes.sum(axis=0), (sizes > 0).sum(axis=0)
     smaller_side = np.minimum((changes > _TINY).sum(axis=0), (changes < -_TINY).sum(axis=0))
+    squares = np.square(changes)
     with np.errstate(divide="ignore", invalid="ignore"):
         num_equal = n**2 / np.square(sizes).sum(axis=0)
-        variance = jackknife_variance(changes, (sizes > 0).sum(axis=0))
-        effect = variance * n / (estimate * (1 - estimate))
+        independent = square - estimate**2
+        effect = jackknife_variance(changes, num_groups) * n / independent
+        of_variance = squares / squares.sum(axis=0) - (sizes > 0) / num_groups
+        of_independent = (2 * estimate * changes - square_changes) / independent
+        spread = np.square(of_variance - of_independent).sum(axis=0)
+        degrees = 2 / spread / np.minimum(1, effect) ** 2
     largest = n / np.maximum(1, num_equal)
     effect = np.where(smaller_side > 0, effect, largest)
-    return (smaller_side * effect + largest) / (smaller_side + 1), num_equal
+    degrees = np.where(smaller_side > 0, np.minimum(degrees, num_equal - 1), num_equal - 1)
+    return (smaller_side * effect + largest) / (smaller_side + 1), np.maximum(1, degrees)
 
 
 def leave_out(

@@ -185,6 +185,31 @@ def sign_flip_interval(
     return float(means[inside][0]), float(means[inside][-1])
 
 
+def paired_interval(
+    first: np.ndarray, second: np.ndarray, groups: intervals.Groups | None = None
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of the difference, second minus first, of two accuracies.
+
+    That of `sign_flip_interval`, which ends at 0 or near it where few groups or none favour one of
+    the systems. So it is widened to `intervals.difference_interval`, except at an end between which
+    and 0 the test has decided: it contains 0 if and only if the test does not reject.
+
+    Args:
+      first, second: bool [N], true where the system is right.
+      groups: name of the group of each recording [N]; None if each recording is its own group.
+
+    Returns:
+      The ends; None where `sign_flip_interval` has none.
+    """
+    inverted = sign_flip_interval(first, second, groups)
+    first, second = _pair(first, second)
+    wide = intervals.difference_interval(second.astype(float) - first, groups)
+    if inverted is None or wide is None:
+        return None
+    low, high = inverted
+    return low if low > 0 else min(low, wide[0]), high if high < 0 else max(high, wide[1])
+
+
 def design_effect(values: np.ndarray, groups: intervals.Groups) -> float:
     """Return the factor by which grouping raises the variance of a mean (Kish 1965).
 

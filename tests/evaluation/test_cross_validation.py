@@ -89,7 +89,7 @@ def test_make_report_takes_the_gap_over_tracks_that_both_protocols_test(answers)
     expected = np.mean(left[1:]) - np.mean(right[1:])
     assert report["leakage_gap"]["gap"] == pytest.approx(expected)
     differences = np.subtract(left[1:], right[1:], dtype=float)
-    expected = intervals.mean_interval(differences, GROUPS[1:])
+    expected = intervals.difference_interval(differences, GROUPS[1:])
     assert report["leakage_gap"]["ci95"] == pytest.approx(expected)
     assert report["protocols"]["kfold"]["n"] == 24
 

@@ -25,16 +25,43 @@ def _coverage(*, num_draws, share=0.67, **settings):
     return covered / num_draws
 
 
-def test_mean_interval_is_scipys_t_interval_of_the_means_of_equal_groups():
-    means = np.random.default_rng(0).normal(3, 2, 12)
-    expected = scipy_stats.t.interval(0.95, 11, means.mean(), scipy_stats.sem(means))
-    assert intervals.mean_interval(means) == pytest.approx(expected)
-    values, groups = np.repeat(means, 5), np.repeat(np.arange(12), 5)
-    assert intervals.mean_interval(values, groups) == pytest.approx(expected)
-    low, high = intervals.mean_interval(values, groups, confidence=0.5)
-    assert (low, high) == pytest.approx(
-        scipy_stats.t.interval(0.5, 11, means.mean(), scipy_stats.sem(means))
-    )
+def test_difference_interval_is_agresti_and_mins_written_out():
+    """Half a difference is added for either side and one for neither, then Wald's interval."""
+    only_first, only_second, n = 3, 9, 40
+    values = np.repeat([-1.0, 1.0, 0.0], [only_first, only_second, n - 12])
+    # Of single recordings, the jackknife variance has n - 1 in the place of n.
+    effect = (only_second * n / (n - 1) + 1) / (only_second + 1)
+    total = n / effect + 2
+    b, c = (count * n / effect / n + 0.5 for count in (only_second, only_first))
+    mean, t = (b - c) / total, scipy_stats.t.ppf(0.975, n - 1)
+    half = t * np.sqrt(b + c - (b - c) ** 2 / total) / total
+    assert intervals.difference_interval(values) == pytest.approx((mean - half, mean + half))
+
+
+def test_difference_interval_of_many_groups_is_scipys_t_interval_of_their_means():
+    means = np.random.default_rng(0).choice([-0.5, 0, 0.5, 1], 4000)
+    values, groups = np.repeat(means, 5), np.repeat(np.arange(4000), 5)
+    for confidence in (0.5, 0.95):
+        expected = scipy_stats.t.interval(confidence, 3999, means.mean(), scipy_stats.sem(means))
+        actual = intervals.difference_interval(values, groups, confidence=confidence)
+        assert actual == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize("value", [-1, 0, 0.5, 1])
+def test_difference_interval_has_a_width_where_all_groups_agree(value):
+    for groups in (None, np.repeat(np.arange(10), 2)):
+        low, high = intervals.difference_interval(np.full(20, value), groups)
+        assert low < value < high or (abs(value) == 1 and high - low > 0.1)
+        assert -1 <= low < high <= 1
+    wide = intervals.difference_interval(np.zeros(20), np.repeat(np.arange(2), 10))
+    assert wide == (-1, 1)
+
+
+def test_difference_interval_covers_both_sides_where_all_differences_are_on_one():
+    values = np.zeros(40)
+    values[:3] = -1
+    low, high = intervals.difference_interval(values, np.repeat(np.arange(8), 5))
+    assert low < values.mean() < 0 < high
 
 
 def test_jackknife_variance_is_that_of_leaving_out_one_group_at_a_time():
@@ -76,6 +103,41 @@ def test_accuracy_interval_counts_unequal_groups_as_fewer():
     assert low == pytest.approx(n / (n + scipy_stats.t.ppf(0.975, n - 1) ** 2))
 
 
+def test_accuracy_interval_has_the_degrees_of_freedom_of_its_design_effect():
+    """At a share of 1/2, they are 2 / sum of (part of the variance - 1 / G)^2, written out."""
+    sizes = np.array([14, 10, 6, 4, 4, 4, 4, 2])
+    right = np.array([2, 8, 4, 3, 2, 2, 2, 1])
+    groups = np.repeat(np.arange(8), sizes)
+    correct = np.concatenate([np.arange(n) < k for n, k in zip(sizes, right, strict=True)])
+    n, share = sizes.sum(), correct.mean()
+    assert share == 0.5
+    squares = ((right - share * sizes) / (n - sizes)) ** 2
+    degrees = 2 / ((squares / squares.sum() - 1 / 8) ** 2).sum()
+    assert 1 < degrees < n**2 / (sizes**2).sum() - 1
+    effect = 7 / 8 * squares.sum() / (share * (1 - share) / n)
+    larger, smaller = (right > share * sizes).sum(), (right < share * sizes).sum()
+    weight = min(larger, smaller)
+    effect = (weight * effect + (sizes**2).sum() / n) / (weight + 1)
+    expected = intervals.wilson(share, n / effect, scipy_stats.t.ppf(0.975, degrees))
+    assert intervals.accuracy_interval(correct, groups) == pytest.approx(tuple(expected))
+
+
+def test_degrees_of_freedom_are_2_over_the_variance_of_the_log_of_the_design_effect():
+    """Over 400 draws of 200 groups, of which one in twenty is much harder than the others."""
+    rng, effects, expected = np.random.default_rng(0), [], []
+    groups = np.repeat(np.arange(200), 20)
+    for _ in range(400):
+        correct = rng.random(4000) < np.where(rng.random(200) < 0.05, 0, 0.7)[groups]
+        pairs = np.stack([correct, np.ones(4000)], axis=1)
+        share, changes = intervals.leave_out(pairs, intervals.ratio, groups=groups)
+        variance = intervals.jackknife_variance(changes, 200)
+        effects.append(np.log(variance / (share * (1 - share))))
+        degrees = intervals._design_effect(share, changes, np.full(200, 20))[1]
+        assert degrees < 150
+        expected.append(2 / degrees)
+    assert np.var(effects) == pytest.approx(np.mean(expected), rel=0.1)
+
+
 def test_accuracy_interval_takes_groups_that_agree_for_single_recordings():
     n, t = 8, scipy_stats.t.ppf(0.975, 7)
     low, high = intervals.accuracy_interval(np.ones(80), np.repeat(np.arange(n), 10))
@@ -97,39 +159,75 @@ def test_share_interval_takes_no_fewer_than_the_recordings_for_independent():
 
 def test_intervals_of_a_single_group_do_not_exist():
     assert intervals.accuracy_interval(np.array([0, 1, 1]), ["a"] * 3) is None
-    assert intervals.mean_interval(np.array([0, 1, 1]), ["a"] * 3) is None
+    assert intervals.difference_interval(np.array([0, 1, 1]), ["a"] * 3) is None
     assert intervals.two_way_interval(np.eye(3), ["a"] * 3, is_share=True) is None
     assert intervals.accuracy_interval(np.ones(1)) is None
 
 
-def test_mean_interval_refuses_a_width_of_0():
-    assert intervals.mean_interval(np.ones(20)) is None
-    assert intervals.mean_interval(np.tile([0.0, 1.0], 5), np.repeat(np.arange(5), 2)) is None
-
-
 def test_two_way_interval_has_the_variances_of_artists_and_of_trainings():
+    """Agresti and Min's interval at the number of recordings with their sum as variance."""
     rng = np.random.default_rng(3)
-    values = rng.normal(size=(12, 1)) + rng.normal(size=(1, 5)) + rng.normal(size=(12, 5))
-    by_row = scipy_stats.sem(values.mean(axis=1)) ** 2
+    values = np.repeat([0.3, -0.3], 10)[:, None] + 0.1 * rng.normal(size=(1, 5))
+    values += 0.05 * rng.normal(size=(20, 5))
+    mean, square = values.mean(), (values**2).mean()
+    # Ten recordings lie on either side of the mean: the variance between them counts ten times.
+    by_row = (10 * scipy_stats.sem(values.mean(axis=1)) ** 2 + (square - mean**2) / 20) / 11
     by_column = scipy_stats.sem(values.mean(axis=0)) ** 2
-    half = np.hypot(
-        scipy_stats.t.ppf(0.975, 11) * by_row**0.5, scipy_stats.t.ppf(0.975, 4) * by_column**0.5
-    )
-    expected = pytest.approx((values.mean() - half, values.mean() + half))
+    t = np.hypot(
+        scipy_stats.t.ppf(0.975, 19) * by_row**0.5, scipy_stats.t.ppf(0.975, 4) * by_column**0.5
+    ) / np.sqrt(by_row + by_column)
+    n = (square - mean**2) / (by_row + by_column)
+    centre, squares = mean * n / (n + 2), (square * n + 1) / (n + 2)
+    half = t * np.sqrt((squares - centre**2) / (n + 2))
+    expected = pytest.approx((centre - half, centre + half))
     assert intervals.two_way_interval(values, is_share=False) == expected
-    groups = np.repeat(np.arange(12), 3)
-    tripled = np.repeat(values, 3, axis=0)
-    assert intervals.two_way_interval(tripled, groups, is_share=False) == expected
+
+
+def test_two_way_interval_of_repeated_recordings_is_that_of_their_groups():
+    rng = np.random.default_rng(3)
+    values = rng.choice([-1, 0, 0, 1], (12, 1)) * (rng.random((12, 5)) < 0.7)
+    tripled, groups = np.repeat(values, 3, axis=0), np.repeat(np.arange(12), 3)
+    once = intervals.two_way_interval(values, is_share=False)
+    assert intervals.two_way_interval(tripled, groups, is_share=False) == pytest.approx(
+        once, abs=0.05
+    )
 
 
 def test_two_way_interval_of_trainings_that_agree_is_that_of_the_recordings():
     correct, groups = _draw(np.random.default_rng(4), num_groups=15, size=2, share=0.7, icc=0.3)
     values = np.repeat(correct[:, None], 3, axis=1)
-    assert intervals.two_way_interval(values, groups, is_share=False) == pytest.approx(
-        intervals.mean_interval(correct, groups)
-    )
+    for is_share, one in ((True, intervals.accuracy_interval), (False, _difference)):
+        assert intervals.two_way_interval(values, groups, is_share=is_share) == pytest.approx(
+            one(correct, groups)
+        )
     ones = intervals.two_way_interval(np.ones((30, 3)), groups, is_share=True)
     assert ones == pytest.approx(intervals.accuracy_interval(np.ones(30), groups))
+    zeros = intervals.two_way_interval(np.zeros((30, 3)), groups, is_share=False)
+    assert zeros == pytest.approx(intervals.difference_interval(np.zeros(30), groups))
+
+
+def _difference(correct, groups):
+    return intervals.difference_interval(correct.astype(float), groups)
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+@pytest.mark.parametrize("num_groups", [2, 3, 6, 30])
+def test_no_interval_has_a_width_of_0(share, num_groups):
+    """Every group has the same share of four recordings right, in one training and in three."""
+    correct = np.tile(np.arange(4) < 4 * share, num_groups)
+    groups = np.repeat(np.arange(num_groups), 4)
+    every = [
+        intervals.accuracy_interval(correct, groups),
+        intervals.accuracy_interval(correct),
+        _difference(correct, groups),
+        *(
+            intervals.two_way_interval(np.tile(correct[:, None], 3), groups, is_share=is_share)
+            for is_share in (True, False)
+        ),
+        *results.f1_ends((np.arange(len(correct)) % 3), 1 - correct, 3, groups).T,
+    ]
+    for low, high in every:
+        assert np.isnan(low) or high - low > 0.01
 
 
 @pytest.mark.parametrize(
@@ -137,13 +235,14 @@ def test_two_way_interval_of_trainings_that_agree_is_that_of_the_recordings():
     [
         (np.zeros(0), {}, "values is empty"),
         (np.arange(3.0), {"confidence": 1.0}, "confidence 1.0"),
-        (np.arange(3.0), {"groups": ["a"]}, "groups has 1 values for 3"),
+        (np.zeros(3), {"groups": ["a"]}, "groups has 1 values for 3"),
         (np.zeros((3, 2)), {}, "need \\[N\\]"),
+        (np.arange(3.0), {}, "2 or its negative: need \\[-1, 1\\]"),
     ],
 )
-def test_mean_interval_names_a_bad_argument(values, settings, message):
+def test_difference_interval_names_a_bad_argument(values, settings, message):
     with pytest.raises(ValueError, match=message):
-        intervals.mean_interval(values, **settings)
+        intervals.difference_interval(values, **settings)
     with pytest.raises(ValueError, match=r"\(3, 1\): need \[N, S\]"):
         intervals.two_way_interval(np.zeros((3, 1)), is_share=True)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from mgr_jax.evaluation import stats
+from mgr_jax.evaluation import intervals, stats
 
 PAIRS = [(0, 1), (1, 1), (0, 20), (20, 20), (1, 30), (10, 30), (253, 290), (500, 1000)]
 
@@ -178,6 +178,28 @@ def test_sign_flip_interval_is_none_of_five_artists_and_of_equal_differences():
     assert stats.sign_flip_interval(mixed, right, np.arange(20) // 3) is not None
     assert stats.sign_flip_interval(right, wrong, np.repeat(range(10), 2)) is None
     assert stats.sign_flip_interval(right, right) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("grouped", [True, False])
+def test_paired_interval_contains_0_where_the_test_does_not_reject(seed, grouped):
+    rng = np.random.default_rng(seed)
+    first, second = rng.random((2, 48)) < [[0.5], [0.5 + seed / 20]]
+    groups = np.arange(48) // 4 if grouped else None
+    inverted = stats.sign_flip_interval(first, second, groups)
+    low, high = stats.paired_interval(first, second, groups)
+    wide = intervals.difference_interval(second.astype(float) - first, groups)
+    assert (low <= 0 <= high) == (inverted[0] <= 0 <= inverted[1])
+    assert low <= inverted[0] and high >= inverted[1]
+    assert low in (inverted[0], wide[0]) and high in (inverted[1], wide[1])
+
+
+def test_paired_interval_reaches_past_0_where_no_group_favours_the_other_system():
+    first, second = np.ones(40, bool), np.arange(40) > 1
+    groups = np.repeat(np.arange(8), 5)
+    assert stats.sign_flip_interval(first, second, groups)[1] == 0
+    assert stats.paired_interval(first, second, groups)[1] > 0.05
+    assert stats.paired_interval(first, second, np.repeat(np.arange(5), 8)) is None
 
 
 def test_sign_flip_test_names_groups_of_another_length():
