@@ -17,6 +17,8 @@ SOURCES = (
     "byte_ranges.py",
     "chunks.py",
     "ffmpeg.py",
+    "flac.py",
+    "foreign.py",
     "levels.py",
     "mpeg.py",
     "ogg.py",
@@ -206,7 +208,11 @@ def _reason(error: Any) -> str:
     if isinstance(error, soundfile.LibsndfileError):
         reason = error.error_string.strip().rstrip(".")
         # libsndfile's words for MPEG audio without a frame.
-        return "no frame of sound in it" if "possibly a pipe" in reason else reason
+        if "possibly a pipe" in reason:
+            return "no frame of sound in it"
+        if "SF_INFO struct incomplete" in reason:
+            return "its header states no sample rate or no channels"
+        return reason
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return str(error)  # soundfile raises TypeError for the suffix of raw samples.

@@ -28,6 +28,8 @@ class Stream:
       has_audio: whether there is any sound in it.
       is_damaged: whether bytes that its headers promise are missing.
       is_exact: whether its headers state the number of its samples, so that fewer are a damage.
+      end: position behind its last byte, if that is known, else 0.
+      num_unknown: bytes behind it that begin no stream.
     """
 
     container: str = ""
@@ -37,6 +39,8 @@ class Stream:
     has_audio: bool = True
     is_damaged: bool = False
     is_exact: bool = False
+    end: int = 0
+    num_unknown: int = 0
 
     @property
     def name(self) -> str:
@@ -80,6 +84,17 @@ class RangesFile(io.RawIOBase):
             done += len(data)
             self._position += len(data)
         return done
+
+
+def tail(content: Content, position: int) -> Content:
+    """Return what follows the first `position` bytes of `content`."""
+    rest: list[bytes | tuple[int, int]] = []
+    for part in content:
+        size = len(part) if isinstance(part, bytes) else part[1] - part[0]
+        skip, position = min(position, size), max(0, position - size)
+        if skip < size:
+            rest.append(part[skip:] if isinstance(part, bytes) else (part[0] + skip, part[1]))
+    return tuple(rest)
 
 
 def reader(file: Any) -> Read:

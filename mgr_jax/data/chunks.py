@@ -19,6 +19,11 @@ _AU_CODECS = (1, 2, 3, 4, 5, 6, 7, 23, 25, 26, 27)
 _MOST_CHUNKS = 1 << 12
 # What programs write to a pipe, where they cannot return to the header: sizes near 2 or 4 GiB.
 _PLACEHOLDERS = (range(0x7FFF0000, 0x80010000), range(0xFFFF0000, 1 << 32))
+# The beginning of a file in bytes of any kind, too long for chance.
+MARK = re.compile(
+    rb"fLaC[\x00\x80]\x00\x00\x22|OggS\x00\x02|RIFF(?s:.{4})WAVE|FORM(?s:.{4})AIF[FC]"
+    rb"|riff\x2e\x91\xcf\x11|caff\x00\x01\x00\x00|RF64(?s:.{4})WAVE|\.snd\x00\x00"
+)
 
 
 class _Layout(NamedTuple):
@@ -147,6 +152,10 @@ def _chunked(
     # More than 32 bits can count: the size has lost its highest bits.
     is_open |= size - body - length >= 1 << 32 and not begins(read, body + length)
     end = size if is_open else min(body + length, size)
+    parts = [(body, end)]
+    while layout.size == "<I" and read(place := end + -(end - start) % 2, 4) == b"data":
+        end = min(place + 8 + number("<I", read(place + 4, 4)), size)
+        parts.append((place + 8, end))
     following = size if is_open else _following(read, end, size, layout)
     codec = form[layout.codec]
     if layout.format == b"fmt " and codec in (b"\xfe\xff", b"\xff\xfe"):
@@ -159,9 +168,9 @@ def _chunked(
         return
     # libsndfile reads what follows the samples of W64 as more of them.
     content: Content = ((start, end if layout.counts_head else following),)
-    if is_open:
-        value = end - body + head_size * layout.counts_head
-        content = (_patched(read(start, body - start), field - start, kind, value), (body, end))
+    if is_open or len(parts) > 1:
+        value = sum(last - first for first, last in parts) + head_size * layout.counts_head
+        content = (_patched(read(start, body - start), field - start, kind, value), *parts)
     is_foreign = bool(codec and layout.codecs and codec not in layout.codecs)
     yield (
         Stream(
@@ -176,7 +185,7 @@ def _chunked(
 
 
 def _following(read: Read, position: int, size: int, layout: _Layout) -> int:
-    """Return where a file begins behind the chunks from `position` on, or `size`."""
+    """Return where the chunks from `position` on end, or another file begins behind them."""
     head_size = layout.name + struct.calcsize(layout.size)
     for _ in range(_MOST_CHUNKS):
         for place in (position + -position % layout.align, position):
@@ -184,11 +193,13 @@ def _following(read: Read, position: int, size: int, layout: _Layout) -> int:
                 return place
         position += -position % layout.align
         head = read(position, head_size)
-        if len(head) < head_size or not head[:4].isascii():
-            return size
-        position += max(0, number(layout.size, head[layout.name :]))
-        position += 0 if layout.counts_head else head_size
-    return size
+        length = number(layout.size, head[layout.name :])
+        length += 0 if layout.counts_head else head_size
+        name = head[:4].strip(b" \0")
+        if len(head) < head_size or not name.isalnum() or position + length > size + 1:
+            break
+        position += max(length, head_size)
+    return min(position, size)
 
 
 def _patched(head: bytes, position: int, form: str, value: int) -> bytes:
@@ -226,8 +237,7 @@ def _au(read: Read, start: int, size: int) -> tuple[Stream, int]:
         length == 0 and body < size and not begins(read, body)
     )
     end = size if is_open else min(body + length, size)
-    following = end if end < size and begins(read, end) else size
-    content: Content = ((start, following),)
+    content: Content = ((start, end),)
     if is_open:
         head = _patched(read(start, min(offset, size - start)), 8, order + "I", end - body)
         content = (head, (body, end))
@@ -242,5 +252,5 @@ def _au(read: Read, start: int, size: int) -> tuple[Stream, int]:
             content=content,
             is_damaged=is_damaged,
         ),
-        following,
+        end,
     )

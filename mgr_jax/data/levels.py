@@ -4,9 +4,9 @@ import numpy as np
 
 # Above this, floats are no recording at full scale +-1 but integers.
 _MAX_PEAK = 16.0
-# Share of the power of the channels that is left in their mean where they cancel each other: 20 dB,
+# Share of the power of the channels that is left in their mean where they cancel each other: 13 dB,
 # since codecs do not keep the channels equal.
-_CANCELLED = 1e-2
+_CANCELLED = 0.05
 CANCEL_NOTE = "its channels cancel each other: one of them is heard"
 
 

@@ -29,6 +29,8 @@ _SYNC = re.compile(rb"\xff[\xe2-\xff]|ID3[\x02-\x04]|APETAGEX|TAG")
 # Bytes of a frame that are read to know it: its header and the mark of an Info frame.
 _HEAD = 48
 _BLOCK_SIZE = 1 << 16
+# Frames in a row that are no chance.
+_FEW = 4
 # Positions that look like a frame and are none, before the rest counts as no audio.
 _MOST_TRIES = 1 << 17
 
@@ -57,6 +59,7 @@ class _Frames:
       pieces: first and last position (exclusive) of runs of frames.
       num_frames: frames without the Info frame.
       num_lost: bytes between frames that are none.
+      is_cut: whether the last frame is, which no player decodes.
       whole: whether all frames were counted.
     """
 
@@ -66,6 +69,7 @@ class _Frames:
     pieces: list[tuple[int, int]] = dataclasses.field(default_factory=list)
     num_frames: int = 0
     num_lost: int = 0
+    is_cut: bool = False
     whole: bool = True
 
     @property
@@ -89,6 +93,11 @@ class _Frames:
         if parse(self.first).kind[0] < 3:
             return tuple(self.pieces)
         return _info_frame(self.first, self.num_frames), *self.pieces
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether bytes of frames are missing."""
+        return bool(self.num_lost) or (self.is_cut and not 0 < self._stated() <= self.num_frames)
 
     def _stated(self) -> int:
         mark = parse(self.first).mark
@@ -119,6 +128,15 @@ def parse(head: bytes) -> Header | None:
     return Header(size, samples, rate, mark, (layer, rate, is_mono, layer < 3 and bits))
 
 
+def begins(read: Read, position: int) -> bool:
+    """Return whether several frames follow each other from `position` on."""
+    kinds = []
+    while len(kinds) < _FEW and (header := parse(read(position, 4))):
+        kinds.append(header.kind)
+        position += header.size
+    return len(kinds) == _FEW and len(set(kinds)) == 1
+
+
 def streams(
     read: Read, start: int, stop: int, seconds: float = math.inf, *, fewest: int = 0
 ) -> Iterator[Stream]:
@@ -133,8 +151,9 @@ def streams(
             yield Stream(
                 "MPEG audio",
                 content=frames.content(),
-                is_damaged=bool(frames.num_lost),
+                is_damaged=frames.is_damaged,
                 is_exact=frames.states_length,
+                end=frames.pieces[-1][1] if frames.pieces and frames.whole else 0,
             )
 
 
@@ -146,7 +165,7 @@ def _find(read: Read, start: int, stop: int, seconds: float = math.inf) -> Itera
         head = read(position, _HEAD)
         header = parse(head[:4])
         known = stream and header and header.kind == parse(stream.first).kind
-        if not header or not (known or _is_frame(read, position, stop)):
+        if not header or not (known or is_frame(read, position, stop)):
             step = tag_size(head)
             if not step:
                 following, tries = _resync(read, position + 1, stop, tries)
@@ -156,7 +175,8 @@ def _find(read: Read, start: int, stop: int, seconds: float = math.inf) -> Itera
             continue
         end = min(position + header.size, stop)
         if end - position < header.size and stream:
-            break  # The last frame is cut, which no player decodes.
+            stream.is_cut = True
+            break
         is_info = (
             head[header.mark : header.mark + 4] in (b"Xing", b"Info") or head[36:40] == b"VBRI"
         )
@@ -194,7 +214,7 @@ def tag_size(head: bytes) -> int:
     return 128 if head[:3] == b"TAG" else 0
 
 
-def _is_frame(read: Read, position: int, stop: int) -> bool:
+def is_frame(read: Read, position: int, stop: int) -> bool:
     """Return whether a frame begins here: the next one of its kind, or the end, follows."""
     header = parse(read(position, 4))
     if not header:
@@ -214,7 +234,7 @@ def _resync(read: Read, position: int, stop: int, tries: int) -> tuple[int, int]
     while position < stop:
         block = read(position, min(_BLOCK_SIZE, stop - position))
         for match in _SYNC.finditer(block):
-            if match[0][0] != 0xFF or _is_frame(read, position + match.start(), stop):
+            if match[0][0] != 0xFF or is_frame(read, position + match.start(), stop):
                 return position + match.start(), tries
             tries += 1
             if tries > _MOST_TRIES:

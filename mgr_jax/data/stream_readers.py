@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from mgr_jax.data import ffmpeg, levels, streams
-from mgr_jax.data.byte_ranges import RangesFile, Stream
+from mgr_jax.data import byte_ranges, ffmpeg, flac, levels, streams
+from mgr_jax.data.byte_ranges import Content, RangesFile, Stream
 
 # Values of a block, over all channels. The size that a header claims must not determine the memory
 # used, and a damaged file loses no more than a block before the damage.
@@ -20,6 +20,8 @@ _UNSUPPORTED = 4
 _TOLERANCE = 1152
 # Blocks of a file of 32 bits that are read to know how many of the bits are used.
 _MAX_GAIN_BLOCKS = 1 << 11
+# Holes in a file of FLAC behind which reading goes on.
+_MAX_HOLES = 256
 # Reads that may fail one after the other before the rest is given up.
 _MAX_FAILURES = 16
 TOO_LONG = "takes too long to decode: its time limit is over"
@@ -50,6 +52,10 @@ class _Reader:
     def __init__(self, stream: Stream):
         self.notes: list[str] = []
         self._stream, self.is_damaged = stream, stream.is_damaged
+
+    def _note_unknown(self) -> None:
+        if count := self._stream.num_unknown:
+            self.notes.append(f"{count} bytes behind its sound are of no known format: not heard")
 
     def _mix(self, block: np.ndarray) -> np.ndarray:
         self.count += len(block)
@@ -86,7 +92,7 @@ class _SndfileReader(_Reader):
                 failures += 1
                 if failures < _MAX_FAILURES:
                     continue  # Behind a hole there may be more.
-                if not self.count:
+                if not self.count and not self.is_damaged:
                     raise
                 self.is_damaged = True
                 break
@@ -99,26 +105,29 @@ class _SndfileReader(_Reader):
         tolerance = _TOLERANCE if self._stream.container == "MPEG audio" else 0
         if is_whole and self._stream.is_exact and self.count < file.frames - tolerance:
             self.is_damaged = True
+        if is_whole:
+            self._note_unknown()
         self.seconds = (self.count if is_whole else file.frames) / self.samplerate
 
     def _gain(self) -> float:
-        """Return the factor to full scale of 16 or 24 bits in the low end of 32."""
-        if self._file.subtype != "PCM_32":
+        """Return the factor to full scale of 16 or 24 bits in the low end of 24 or 32."""
+        if self._file.subtype not in ("PCM_24", "PCM_32"):
             return 1.0
+        width = int(self._file.subtype[4:])
         size, peak = max(1, _BLOCK_SIZE // self.channels), 0
         # A loud file is known by its first blocks, and of a long quiet one some are read.
         step = size * -(-self._file.frames // (size * _MAX_GAIN_BLOCKS))
         for position in range(0, self._file.frames, max(1, step)):
             self._file.seek(position)
             block = self._file.read(size, dtype="int32")
-            if not len(block) or peak >= 1 << 23:
+            if not len(block) or peak >= 1 << (width - 9):
                 break
-            peak = max(peak, -int(block.min()), int(block.max()))
+            peak = max(peak, -int(block.min() >> 32 - width), int(block.max() >> 32 - width))
         self._file.seek(0)
-        bits = levels.used_bits(peak, 32)
-        if bits < 32:
-            self.notes.append(levels.narrow_note(bits, 32))
-        return 2.0 ** (32 - bits)
+        bits = levels.used_bits(peak, width)
+        if bits < width:
+            self.notes.append(levels.narrow_note(bits, width))
+        return 2.0 ** (width - bits)
 
 
 class _FfmpegReader(_Reader):
@@ -144,9 +153,11 @@ class _FfmpegReader(_Reader):
                 if not self.count:
                     raise AudioError(self._source.reason())
                 self.is_damaged |= self._source.is_damaged(self.seconds)
+                self._note_unknown()
                 return
             yield self._mix(block)
-        self.seconds = self.count / self.samplerate
+        # Nothing that was needed is missing.
+        self.seconds, self.is_damaged = self.count / self.samplerate, False
 
 
 def open_streams(path: str, seconds: float) -> Iterator[_SndfileReader | _FfmpegReader]:
@@ -166,14 +177,36 @@ def open_streams(path: str, seconds: float) -> Iterator[_SndfileReader | _Ffmpeg
             if stream.content == ():
                 continue
             try:
-                yield _open(name, file, stream)
+                reader = _open(name, file, stream)
             except soundfile.LibsndfileError:
                 if stream.container:
                     raise
                 hidden = next(streams.find_mpeg(file, status.st_size, seconds), None)
                 if hidden is None:
                     raise
-                yield _open(name, file, hidden)
+                reader = _open(name, file, hidden)
+            yield reader
+            if reader.is_damaged and stream.container in ("FLAC", "Ogg FLAC"):
+                content = stream.content or ((0, status.st_size),)
+                yield from _open_rest(file, content, reader.count)
+
+
+def _open_rest(file: Any, content: Content, count: int) -> Iterator[_SndfileReader]:
+    """Yield readers of what follows the first `count` samples of FLAC, where libsndfile ended."""
+    read = byte_ranges.reader(RangesFile(file, content))
+    size, position = RangesFile(file, content).seek(0, os.SEEK_END), 0
+    for _ in range(_MAX_HOLES):
+        position, first = flac.find_frame(read, position, size, count)
+        if position >= size:
+            return
+        rest = (flac.last_header(read), *byte_ranges.tail(content, position))
+        position += 1
+        try:
+            reader = _SndfileReader(RangesFile(file, rest), Stream("FLAC", is_damaged=True))
+        except soundfile.LibsndfileError:
+            continue
+        yield reader
+        count = max(count, first + reader.count)
 
 
 def _open(name: bytes, file: Any, stream: Stream) -> _SndfileReader | _FfmpegReader:
