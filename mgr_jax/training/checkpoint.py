@@ -1,4 +1,4 @@
-"""Checkpoints: the latest and the best, asynchronous and atomic. The only file that knows Orbax.
+"""Checkpoints: the latest and the best, asynchronous and atomic. The only file that calls Orbax.
 
 A checkpoint holds the checksums of its files, which are written before it gets its final name: it
 is never without them, whenever the process is killed. All files are compared with them before Orbax
@@ -10,24 +10,19 @@ than was requested would give other results, so that `restore` names the intact 
 """
 
 import contextlib
-import errno
 import functools
-import logging as std_logging
 import pathlib
-import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from mgr_jax.errors import UserError
 from mgr_jax.files import parse_json
-from mgr_jax.training import checksums, processes
+from mgr_jax.training import checksums, orbax_errors, processes
 from mgr_jax.training.state import TrainState
 from mgr_jax.workdir import read_metrics
 
@@ -36,9 +31,6 @@ _METADATA = "_CHECKPOINT_METADATA"
 _NOT_CHECKED = (_METADATA, "commit_success.txt")
 # What the metadata of a checkpoint with checksums say; those of earlier versions are empty.
 _FORMAT = {"checksums": checksums.NAME}
-# Errors of reading that say nothing about the files: no memory, no permission, too many files open.
-_NOT_DAMAGE = (errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
-_NOT_DAMAGE_WORDS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "Too many open files")
 
 
 def rank(metrics: dict[str, float]) -> tuple[float, float]:
@@ -96,18 +88,18 @@ def open_checkpoints(
                 if (path / "metrics").exists():
                     rank(parse_json((path / "metrics" / "metrics").read_bytes()))
             except (OSError, ValueError, KeyError, TypeError) as error:
-                if not _is_damage(error):
+                if not orbax_errors.is_damage(error):
                     raise _not_read(workdir, path.name, error) from error
                 _move_to_damaged(workdir, path.name, error, warn)
 
     processes.run_on_first("set_damaged_aside", set_damaged_aside)
-    with _quiet():
-        with _one_line_of_write_errors(folder):
+    with orbax_errors.quiet():
+        with orbax_errors.one_line_of_write_errors(folder):
             manager = ocp.CheckpointManager(folder, options=options)
         try:
             yield manager
         finally:
-            with _one_line_of_write_errors(folder):
+            with orbax_errors.one_line_of_write_errors(folder):
                 manager.close()
 
 
@@ -128,7 +120,7 @@ def save(
     args = ocp.args.Composite(
         state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress)
     )
-    with _one_line_of_write_errors(manager.directory):
+    with orbax_errors.one_line_of_write_errors(manager.directory):
         manager.save(
             int(state.step), args=args, metrics=metrics, custom_metadata=_FORMAT, force=True
         )
@@ -157,7 +149,7 @@ def restore_latest(
         if processes.all_agree(read_error is None):
             return restored
         read_error = read_error or OSError("in another process")
-        if not processes.all_agree(_is_damage(read_error)):
+        if not processes.all_agree(orbax_errors.is_damage(read_error)):
             raise _not_read(workdir, str(step), read_error) from read_error
         move = functools.partial(_move_to_damaged, workdir, str(step), read_error, warn)
         processes.run_on_first(f"move_to_damaged_{step}", move)
@@ -185,7 +177,7 @@ def restore(
     step: int | str = which
     try:
         with (
-            _quiet(),
+            orbax_errors.quiet(),
             contextlib.closing(ocp.CheckpointManager(folder, options=options)) as manager,
         ):
             step = _choose_step(manager, workdir, which)
@@ -194,10 +186,11 @@ def restore(
     except UserError:
         raise
     except Exception as error:  # Orbax raises bare ones, too.
-        if not _is_damage(error):
+        if not orbax_errors.is_damage(error):
             raise _not_read(workdir, str(step), error) from error
+        reason = orbax_errors.first_line(error)
         raise UserError(
-            f"{folder}: checkpoint {step} cannot be read ({_first_line(error)}); {_remedy(folder)}"
+            f"{folder}: checkpoint {step} cannot be read ({reason}); {_remedy(folder)}"
         ) from error
 
 
@@ -221,7 +214,7 @@ def _choose_step(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: s
             lost = max(better, key=rank)["step"]
             raise UserError(
                 f"{folder}: the best epoch, of step {lost}, has no checkpoint any more;"
-                f" {_remedy(folder)}"
+                f" {_remedy(folder, anew=True)}"
             )
         return best[1]
     if which.isdecimal() and int(which) in steps:
@@ -250,21 +243,20 @@ def _verify(
         warn(f"checkpoint {path.name} is of a version without checksums; it is not checked")
 
 
-def _remedy(folder: pathlib.Path) -> str:
-    """Return what a user can do if a checkpoint cannot be read."""
+def _remedy(folder: pathlib.Path, *, anew: bool = False) -> str:
+    """Return what a user can do without a checkpoint; `anew`: training does not compute it."""
     intact = []
     for path in folder.iterdir():
         with contextlib.suppress(OSError, ValueError):
             if path.name.isdecimal():
                 _verify(path)
                 intact.append(int(path.name))
+    restart = f"delete {folder} and run the training again, which begins anew"
     if not intact:
-        return f"delete {folder} and run the training again, which begins anew"
+        return restart
     listed = " or ".join(f"--checkpoint={step}" for step in sorted(intact))
-    return (
-        f"{listed} is intact; the training, run again, goes on from the newest intact one, and"
-        f" begins anew if you delete {folder}"
-    )
+    goes_on = "run the training again, which goes on from the newest intact one"
+    return f"give {listed}, which is intact, or {restart if anew else goes_on}"
 
 
 def _restore(
@@ -290,24 +282,16 @@ def _averages_params_alone(
     """Return whether the moving average has no statistics, as in checkpoints of early versions."""
     if abstract_state.average is None:
         return False
-    with _quiet(), ocp.StandardCheckpointer() as reader:
+    with orbax_errors.quiet(), ocp.StandardCheckpointer() as reader:
         metadata: Any = reader.metadata(manager.directory / str(step) / "state")
     return "batch_stats" not in metadata.item_metadata.tree["average"]
 
 
-def _is_damage(error: Exception) -> bool:
-    """Return whether an error of reading a checkpoint lies in its files."""
-    return not (
-        isinstance(error, MemoryError)
-        or (isinstance(error, OSError) and error.errno in _NOT_DAMAGE)
-        or any(word in str(error) for word in _NOT_DAMAGE_WORDS)
-    )
-
-
 def _not_read(workdir: pathlib.Path, step: str, error: Exception) -> UserError:
     return UserError(
-        f"{_folder(workdir)}: checkpoint {step} cannot be read now ({_first_line(error)}); it is"
-        " kept: free memory, or make it readable, and run the same command again"
+        f"{_folder(workdir)}: checkpoint {step} cannot be read now"
+        f" ({orbax_errors.first_line(error)}); it is kept: free memory, or make it"
+        " readable, and run the same command again"
     )
 
 
@@ -318,74 +302,8 @@ def _move_to_damaged(
     shutil.rmtree(damaged, ignore_errors=True)
     damaged.parent.mkdir(exist_ok=True)
     shutil.move(_folder(workdir) / step, damaged)
-    warn(f"checkpoint {step} cannot be read ({_first_line(error)}); moved to {damaged}")
+    warn(f"checkpoint {step} cannot be read ({orbax_errors.first_line(error)}); moved to {damaged}")
 
 
 def _folder(workdir: pathlib.Path) -> pathlib.Path:
     return workdir.absolute() / "checkpoints"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
-@contextlib.contextmanager
-def _one_line_of_write_errors(folder: Any) -> Iterator[None]:
-    """Turn what Orbax raises on a full disk, or later for one, into a `UserError`.
-
-    Tensorstore's errors of the system are ValueErrors, with its number.
-    """
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        text = str(error)
-        if isinstance(error, ValueError) and "[os_error_code=" not in text:
-            raise
-        path = getattr(error, "filename", None) or _first(r'(?:file|writing:) "([^"]+)"', text)
-        path = path or folder
-        reason = getattr(error, "strerror", None) or _first(r": ([\w -]+) \[os_error", text)
-        raise UserError(
-            f"{path}: the checkpoint cannot be written ({reason or _first_line(error)}); make room,"
-            " or make it writable, and the same command goes on from the last one"
-        ) from error
-
-
-def _first(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    return match[1] if match else ""
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Orbax's log, which would break the progress bar; errors are raised all the same."""
-    _hide_abandoned_errors()
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-
-
-@functools.cache  # Once in a process.
-def _hide_abandoned_errors() -> None:
-    """Hide the errors of reads and writes that Orbax abandons, at any later time.
-
-    When several fail, Orbax raises the error of one and closes the event loop of the others, which
-    would print a traceback each: those that are still running when they end, the rest when their
-    futures are freed.
-    """
-    show = sys.unraisablehook
-
-    def show_others(args: Any) -> None:
-        if str(args.exc_value) != "Event loop is closed":
-            show(args)
-
-    sys.unraisablehook = show_others
-    std_logging.getLogger("asyncio").addFilter(_is_not_abandoned_by_orbax)
-
-
-def _is_not_abandoned_by_orbax(record: std_logging.LogRecord) -> bool:
-    text = std_logging.Formatter().format(record)  # With its traceback.
-    return "orbax" not in text and "tensorstore" not in text
