@@ -144,8 +144,8 @@ def abstract_variables(config: config_lib.Config, *, num_classes: int) -> dict[s
 def compiled(system: System) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
     """Return the function from a batch of windows to log-probabilities [B, C], on all devices.
 
-    The batch has `waveform` [B, T] and `num_samples` [B]; B must be a multiple of the number of
-    devices.
+    The batch has `waveform` [B, T] and `num_samples` [B], and `scale` [B] if the waveform is int16
+    (`steps.to_float32`); B must be a multiple of the number of devices.
     """
     if system.config.model.name not in config_lib.NETWORKS:
         from mgr_jax.classical import scoring
@@ -157,7 +157,8 @@ def compiled(system: System) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
     variables = parallel.replicate(system.variables, mesh)
 
     def predict(batch: dict[str, np.ndarray]) -> np.ndarray:
-        inputs = {name: batch[name] for name in ("waveform", "num_samples")}
+        names = ("waveform", "scale", "num_samples")
+        inputs = {name: batch[name] for name in names if name in batch}
         return np.asarray(step(variables, parallel.shard(inputs, mesh)))
 
     return predict

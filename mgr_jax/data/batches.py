@@ -101,8 +101,7 @@ def train_batches(
         batch = _stack(examples, len(rows), shape, np.int16 if as_int16 else np.float32)
         if as_int16:
             tracks = [int(order[step * batch_size + row]) for row in rows]
-            clips: Any = part.clips
-            batch["scale"] = np.array([clips.scale(part.rows[track]) for track in tracks])
+            batch["scale"] = _scales(part, tracks, len(rows))
         return batch
 
     def example(position: int, row: int) -> tuple:
@@ -161,11 +160,12 @@ def eval_batches(
     window: int,
     process_index: int = 0,
     process_count: int = 1,
+    as_int16: bool = False,
 ) -> Iterator[Batch]:
     """Return batches of all windows of all tracks, in order; masked rows pad the last batch.
 
     Each process gets contiguous rows of `waveform`, `num_samples` and `label`; `row` and `mask`
-    are those of the whole batch in every process.
+    are those of the whole batch in every process. `as_int16` is that of `train_batches`.
 
     Raises:
       ValueError: if the rows do not divide over the processes.
@@ -173,14 +173,18 @@ def eval_batches(
     local = local_rows(batch_size, process_index, process_count)
     grid = windows_of(part, window)
     shape = _window_shape(part, window)
+    as_int16 = as_int16 and isinstance(part.clips, Clips)
+    dtype = np.int16 if as_int16 else np.float32
 
     def batch_at(index: int) -> Batch:
         windows = grid[index * batch_size : (index + 1) * batch_size]
         own, num_rows = windows[local], local.stop - local.start
         # All rows of this process may be padding while other processes have windows left.
-        empty = [(np.zeros(shape, np.float32), 0, 0, 0)] * (num_rows - len(own))
-        examples = (_window(part, i, start, window, i) for i, start in own)
-        batch = _stack(itertools.chain(examples, empty), num_rows, shape)
+        empty = [(np.zeros(shape, dtype), 0, 0, 0)] * (num_rows - len(own))
+        examples = (_window(part, i, start, window, i, as_int16=as_int16) for i, start in own)
+        batch = _stack(itertools.chain(examples, empty), num_rows, shape, dtype)
+        if as_int16:
+            batch["scale"] = _scales(part, own[:, 0], num_rows)
         missing = (0, batch_size - len(windows))
         batch["row"] = np.pad(windows[:, 0].astype(np.int32), missing)
         batch["mask"] = np.pad(np.ones(len(windows), np.float32), missing)
@@ -230,6 +234,13 @@ def _window(
     if waveform.ndim == 1:
         waveform = windows_lib.repeat(waveform, count)
     return waveform, count, part.labels[index], row
+
+
+def _scales(part: Part, tracks: Iterable[int], num_rows: int) -> np.ndarray:
+    """Return the factors [num_rows] that make audio of the tracks' int16; 0 for further rows."""
+    clips: Any = part.clips
+    scales = np.array([clips.scale(part.rows[track]) for track in tracks], np.float32)
+    return np.pad(scales, (0, num_rows - len(scales)))
 
 
 def _stack(

@@ -19,11 +19,13 @@ def score_tracks(
     window: int,
     process_index: int = 0,
     process_count: int = 1,
+    as_int16: bool = False,
 ) -> np.ndarray:
     """Return the log-probabilities of the tracks of a part [N, C].
 
     The probabilities of a track are the normalised geometric mean over its windows. With several
     processes, each reads its own rows of a batch, and `predict` returns the scores of all rows.
+    `as_int16` is that of `batches.eval_batches`.
     """
     scores, tracks = [], []
     for batch in batches.eval_batches(
@@ -32,6 +34,7 @@ def score_tracks(
         window=window,
         process_index=process_index,
         process_count=process_count,
+        as_int16=as_int16,
     ):
         # Padding is dropped rather than masked, since the score of a window of zeros may be NaN.
         real = batch["mask"] > 0

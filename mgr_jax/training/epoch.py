@@ -75,6 +75,7 @@ def score_valid(job: Job, state: TrainState) -> np.ndarray:
         window=job.window,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        as_int16=True,
     )
 
 

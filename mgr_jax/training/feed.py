@@ -2,26 +2,12 @@
 
 import collections
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 
 from mgr_jax.data.batches import Batch
-
-
-def to_float32(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Return a batch as the steps take it, computed on the device: float32 `waveform` [B, T].
-
-    Waveforms of decoded clips travel as int16, half as many bytes, with their `scale` [B]; the
-    values are those of `Clips.waveform` to the last bit.
-    """
-    rest = dict(batch)
-    if "scale" not in rest:
-        return rest
-    waveform = rest.pop("waveform").astype(jnp.float32) * rest.pop("scale")[:, None]
-    return {"waveform": waveform, **rest}
-
 
 # Steps dispatched and not finished: one that runs, and one whose batch is there when it ends.
 _MAX_IN_FLIGHT = 2

@@ -10,7 +10,7 @@ import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import parallel
-from mgr_jax.config_sections import WITH_BATCH_NORM
+from mgr_jax.config_sections import has_batch_norm
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset, Store
 from mgr_jax.errors import UserError
@@ -19,11 +19,13 @@ from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.models import make_model
 from mgr_jax.models import summary as table
 from mgr_jax.models.layers import settling_momentum
-from mgr_jax.training import feed, objective, optimizer, resident, steps
+from mgr_jax.training import objective, optimizer, resident, steps
 from mgr_jax.training.state import TrainState, create_state
 
 # Share of the initial running averages that may be left at the end of a run.
 _LARGEST_INITIAL_SHARE = 0.05
+# What the predict step reads of a batch of waveforms, or of windows of the resident clips.
+_INPUTS = ("waveform", "scale", "clip", "start", "num_samples")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +120,6 @@ def make_network(
         clips, num_shared = resident.put(store, mesh, window=length, field="data.on_device"), 1
         train_step = _on_windows(train_step, length)
         predict_step = _on_windows(predict_step, length)
-    else:
-        train_step = _from_int16(train_step)
     train_step = adapter.train_step(train_step, mesh, num_shared=num_shared)
     predict_step = adapter.predict_step(predict_step, mesh, num_shared=num_shared)
     if clips is not None:
@@ -142,7 +142,7 @@ def momentum_warning(config: config_lib.Config, *, num_steps: int) -> str:
     """
     momentum = config.model.batch_norm_momentum
     left = momentum**num_steps
-    if config.model.name not in WITH_BATCH_NORM or left <= _LARGEST_INITIAL_SHARE:
+    if not has_batch_norm(config.model) or left <= _LARGEST_INITIAL_SHARE:
         return ""
     return (
         f"warning   model.batch_norm_momentum is {momentum:g}: after the {num_steps} steps of this"
@@ -154,11 +154,6 @@ def momentum_warning(config: config_lib.Config, *, num_steps: int) -> str:
 def _on_windows(step: Callable[..., Any], length: int) -> Callable[..., Any]:
     """Return `step` as a function of windows of `length` samples and the resident clips."""
     return lambda state, windows, clips: step(state, resident.read(clips, windows, length))
-
-
-def _from_int16(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `step` as a function of batches as `feed` sends them."""
-    return lambda state, batch: step(state, feed.to_float32(batch))
 
 
 def _with_clips(step: Callable[..., Any], clips: resident.Resident) -> Callable[..., Any]:
@@ -193,8 +188,7 @@ def predictor(network: Network, state: TrainState) -> tracks_lib.Predict:
     variables = state.variables()
 
     def predict(batch: batches.Batch) -> np.ndarray:
-        names = ("clip", "start") if "clip" in batch else ("waveform",)
-        inputs = {name: batch[name] for name in (*names, "num_samples")}
+        inputs = {name: value for name, value in batch.items() if name in _INPUTS}
         return np.asarray(network.predict_step(variables, network.shard(inputs)))
 
     return predict

@@ -1,7 +1,7 @@
 """The train step and the evaluation step, as pure functions of a state and a batch."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -23,6 +23,19 @@ _MIXUP = 2**31
 
 TrainStep = Callable[[TrainState, dict[str, jax.Array]], TrainState]
 PredictStep = Callable[[Any, dict[str, jax.Array]], jax.Array]
+
+
+def to_float32(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """Return a batch whose `waveform` [B, T] is float32, computed on the device.
+
+    Waveforms of decoded clips travel as int16, half as many bytes, with their `scale` [B]; the
+    values are those of `Clips.waveform` to the last bit. Without `scale` it is the batch as it is.
+    """
+    rest = dict(batch)
+    if "scale" not in rest:
+        return rest
+    waveform = rest.pop("waveform").astype(jnp.float32) * rest.pop("scale")[:, None]
+    return {"waveform": waveform, **rest}
 
 
 def make_train_step(
@@ -48,6 +61,7 @@ def make_train_step(
     """
 
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> TrainState:
+        batch = to_float32(batch)
         key = jax.random.fold_in(jax.random.key(config.train.seed), state.step)
         row_keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch["row"])
         targets = objective.make_targets(
@@ -134,6 +148,7 @@ def make_predict_step(
     """
 
     def predict_step(variables: Any, batch: dict[str, jax.Array]) -> jax.Array:
+        batch = to_float32(batch)
         inputs = frontend(batch["waveform"], variables["normalizer"], batch["num_samples"])
         with matmul_precision(precision):
             logits: Any = model.apply(

@@ -11,7 +11,7 @@ from mgr_jax import parallel
 from mgr_jax.data import batches
 from mgr_jax.data.clips import Clips
 from mgr_jax.data.records import Record
-from mgr_jax.training import feed as feed_lib
+from mgr_jax.training import steps
 from mgr_jax.training.feed import Feed
 
 BATCHES = [{"x": np.full((8, 2), i, np.float32)} for i in range(6)]
@@ -68,11 +68,25 @@ def test_batches_travel_as_int16_and_are_the_same_to_the_last_bit(tmp_path):
     sides = [list(batches.train_batches(part, **options, as_int16=how)) for how in (False, True)]
     for floats, int16 in zip(*sides, strict=True):
         assert int16["waveform"].dtype == np.int16 and int16["scale"].dtype == np.float32
-        on_device = jax.jit(feed_lib.to_float32)(on_mesh(int16))
+        on_device = jax.jit(steps.to_float32)(on_mesh(int16))
         assert on_device.keys() == floats.keys()
         for name, value in floats.items():
             np.testing.assert_array_equal(on_device[name], value)
-    assert feed_lib.to_float32(sides[0][0]) == sides[0][0]
+    assert steps.to_float32(sides[0][0]) == sides[0][0]
+
+
+def test_evaluation_batches_travel_as_int16_too(tmp_path):
+    """The last one is padded with silence."""
+    part = _part(6, 1000, tmp_path)
+    sides = [
+        list(batches.eval_batches(part, batch_size=4, window=300, as_int16=how))
+        for how in (False, True)
+    ]
+    for floats, int16 in zip(*sides, strict=True):
+        assert int16["waveform"].dtype == np.int16 and len(int16["scale"]) == 4
+        on_device = jax.jit(steps.to_float32)(on_mesh(int16))
+        for name, value in floats.items():
+            np.testing.assert_array_equal(on_device[name], value)
 
 
 @pytest.mark.slow
