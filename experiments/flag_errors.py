@@ -13,6 +13,8 @@ from mgr_jax.errors import UserError
 
 _NOT_LOADED = "Configuration is not available because of an earlier failure to load:"
 _MISSING = re.compile(r"flag --([\w.]+)=None: Flag --\S+ must have a value other than None")
+_NO_VALUE = re.compile(r"(?:.*: )?Missing value for flag (--\S+)")
+_NO_FILE = re.compile(r"Attempted \[[^]]*\]: (.*?) \[Errno 2\]")
 _ORDER = re.compile(r"Found (--\S+) in argv before a value for --config was specified")
 _VALUE = re.compile(r"flag --([\w.]+)=(.*?): (.*)", re.DOTALL)
 _FIELD = re.compile(r"Field |lookup: ")
@@ -31,9 +33,12 @@ _NO_NAME = re.compile(r"--?config\.([^=]*\.)?(=|$)|--?config\.[^.=\[]*\.[^.=\[]*
 def misnamed(arguments: Iterable[str]) -> str:
     """Return what is wrong with the first `--config.*` that names no section and field, or ""."""
     for argument in arguments:
+        name = argument.partition("=")[0]
         if _NO_NAME.match(argument):
-            name = argument.partition("=")[0]
             return f"{name}: is no field; write --config.SECTION.FIELD=VALUE; see --help"
+        section = name.lstrip("-").partition("config.")[2]
+        if name.startswith("-") and section in vars(config_lib.Config()):
+            return f"{name}: is a section; write --config.{section}.FIELD=VALUE; see --help"
     return ""
 
 
@@ -49,6 +54,12 @@ def describe(error: Exception) -> str:
         return "--config: this file has no variants; leave out the colon and what follows it"
     # A config file that cannot be loaded raises OSError, with the reason at the end.
     reason = loading_error(error).rstrip(".")
+    if no_value := _NO_VALUE.fullmatch(reason):
+        return f"{no_value[1]} has no value; write {no_value[1]}=VALUE; see --help"
+    if "Overriding config is not allowed" in reason:
+        return "--config: the workdir has the config; give --config.data.FIELD=VALUE alone"
+    if no_file := _NO_FILE.search(reason):
+        return f"--config: {no_file[1]}: no such file; give a Python file with get_config()"
     if missing := _MISSING.findall(reason):
         names = (f"--{name} is missing ({flags.FLAGS[name].help.rstrip('.')})" for name in missing)
         return f"{'; '.join(names)}; see --help"

@@ -65,11 +65,12 @@ def read(path: pathlib.Path) -> list[Track]:
         faults = {
             "has no path or no label": not row["path"] or not clean_label(track.label),
             "has a path with a null character": "\0" in row["path"],
-            f"repeats id {track.id!r}": track.id in line_of_id,
+            f"repeats id {track.id[:200]!r}": track.id in line_of_id,
             # Under another id it could be in two parts, or have two labels.
-            f"repeats path {row['path']!r} of line {line_of_file.get(file)}": file in line_of_file
+            f"repeats path {row['path'][:200]!r} of line {line_of_file.get(file)}": file
+            in line_of_file
             and track.id not in line_of_id,
-            f"has split {part!r} (give {', '.join(PARTS)} or nothing)": part_of(part) is None,
+            f"has split {part[:60]!r} (give {', '.join(PARTS)} or nothing)": part_of(part) is None,
         }
         wrong += [f"line {line} {fault}" for fault, is_so in faults.items() if is_so]
         line_of_id.setdefault(track.id, line)

@@ -92,7 +92,7 @@ def open_embeddings(root: str) -> Embeddings:
             " [N, D] or [N, layers, D], one row a track or window"
         )
     names, track_of, counts = np.unique(ids, return_inverse=True, return_counts=True)
-    with np.errstate(over="ignore"):  # Beyond float32 is not finite either.
+    with np.errstate(over="ignore", invalid="ignore"):  # Beyond float32 is not finite either.
         samples = vectors[np.argsort(track_of, kind="stable")].astype(np.float32, copy=False)
     starts = np.cumsum(counts) - counts
     finite = np.isfinite(samples).all(axis=tuple(range(1, samples.ndim)))

@@ -85,13 +85,13 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
     others = {value.strip() for value, part in part_by_value.items() if part is None}
     if others and not has_folds:
         raise UserError(
-            f"--split_file {path}: {min(others)!r} is no part; give train, valid or test, or"
+            f"--split_file {path}: {min(others)[:60]!r} is no part; give train, valid or test, or"
             " nothing but folds"
         )
     labels = {track.label.casefold() for track in tracks}
     if others and {clean_label(value).casefold() for value in others} <= labels:
         raise UserError(
-            f"--split_file {path}: {min(others)!r} is a label, and no part or fold; give a CSV with"
+            f"--split_file {path}: {min(others)[:60]!r} is a label, and no part or fold; give a CSV with"
             " lines track_id,part or track_id,fold"
         )
     match = matcher(tracks)
@@ -110,7 +110,7 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
         )
     if len(parts) < 2:
         raise UserError(
-            f"--split_file {path}: only one part ({min(parts)!r}); give the tracks of two or more"
+            f"--split_file {path}: only one part ({min(parts)[:60]!r}); give the tracks of two or more"
         )
     order = sorted(parts, key=_fold_order) if has_folds else [p for p in PARTS if p in parts]
     return Assignment({p: tuple(sorted(parts[p])) for p in order}, has_folds, tuple(unknown))
@@ -178,7 +178,7 @@ def _json_rows(path: str) -> list[tuple[str, str]]:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise ValueError(f"{max(names, key=names.count)!r} is there twice")
+        raise ValueError(f"{max(names, key=names.count)[:60]!r} is there twice")
     return dict(pairs)
 
 

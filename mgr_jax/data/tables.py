@@ -74,7 +74,7 @@ def read_table(path: str | os.PathLike, *, known: Iterable[str] = (), fill: bool
                 break
         twice = next((name for name in names if name and names.count(name) > 1), None)
         if twice is not None:
-            raise ValueError(f"column {twice!r} is there twice; keep one")
+            raise ValueError(f"column {twice[:60]!r} is there twice; keep one")
         table = Table(names, delimiter, [], [])
         for line, cells in rows:
             if any(cells[len(names) :]):
