@@ -91,8 +91,8 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
     labels = {track.label.casefold() for track in tracks}
     if others and {clean_label(value).casefold() for value in others} <= labels:
         raise UserError(
-            f"--split_file {path}: {min(others)[:60]!r} is a label, and no part or fold; give a CSV with"
-            " lines track_id,part or track_id,fold"
+            f"--split_file {path}: {min(others)[:60]!r} is a label, and no part or fold; give a CSV"
+            " with lines track_id,part or track_id,fold"
         )
     match = matcher(tracks)
     parts, unknown = collections.defaultdict(set), []
@@ -110,7 +110,8 @@ def read_split_file(path: str, tracks: Sequence[Track]) -> Assignment:
         )
     if len(parts) < 2:
         raise UserError(
-            f"--split_file {path}: only one part ({min(parts)[:60]!r}); give the tracks of two or more"
+            f"--split_file {path}: only one part ({min(parts)[:60]!r}); give the tracks of two or"
+            " more"
         )
     order = sorted(parts, key=_fold_order) if has_folds else [p for p in PARTS if p in parts]
     return Assignment({p: tuple(sorted(parts[p])) for p in order}, has_folds, tuple(unknown))
