@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import command
+from experiments import command, devices
 from experiments.configs import gtzan_arrays
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.classical import fusion, tag_head
@@ -45,6 +46,7 @@ def run(name: str, part: str, overrides: Mapping[str, Any], workdir: str | None)
     config = gtzan_arrays.get_config()
     config.data.root = overrides["data.root"]
     tags = taggrams.read(overrides["data.taggrams"], num_tags=gtzan.NUM_TAGS)
+    print(devices.describe(), file=sys.stderr, flush=True)
     with contextlib.ExitStack() as stack:
         folder = workdir or stack.enter_context(tempfile.TemporaryDirectory())
         opened, dataset = _open(model, config, part, tags, pathlib.Path(folder))

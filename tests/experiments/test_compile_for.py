@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests.compile_report import gpu_compiler
 from tests.experiments import commands
 
 RNN = ("--config=experiments/configs/rnn.py:fast", "--config.data.window_seconds=0.5")
@@ -71,7 +72,7 @@ def test_compile_for_a_tpu_counts_its_collectives(tmp_path):
 @for_tpu
 @pytest.mark.parametrize(("flags", "count"), [([], 19), (["local_batch_norm=True"], 1)])
 def test_compile_for_a_tpu_joins_the_collectives_of_a_bbnn(tmp_path, flags, count):
-    """As `tests/training/test_program.py` has it on CPU, for small pictures."""
+    """As `tests/compile_report/test_program.py` has it on CPU, for small pictures."""
     file = tmp_path / "v5e.json"
     commands.run(
         tmp_path, "compile_for", "--config=experiments/configs/bbnn.py", "--topology=v5e:2x4",
@@ -112,17 +113,12 @@ def test_compile_for_knows_the_other_chips(tmp_path, topology):
     assert 0 < record["scaling_efficiency"] < 1
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("jax_cuda13_plugin") is None,
-    reason="the compiler for GPUs (extra `cuda`) is not installed",
-)
+@gpu_compiler.needed
 def test_compile_for_gpus_counts_kernels_and_collectives(tmp_path):
     file = tmp_path / "gpus.json"
-    out, _ = commands.run(
-        tmp_path, "compile_for", *RNN, "--topology=h100:8,a100:1", "--clips_per_device=2",
-        f"--json={file}",
-    )  # fmt: skip
+    out = gpu_compiler.run(
+        "compile_for", *RNN, "--topology=h100:8,a100:1", "--clips_per_device=2", f"--json={file}"
+    )
     eight, one = json.loads(file.read_text())
     assert (eight["chip"], eight["devices"], one["chip"]) == ("h100", 8, "a100")
     assert eight["flops"] == one["flops"] > 0 and one["collectives"] == {}
