@@ -72,8 +72,8 @@ def _rows(path: pathlib.Path) -> Iterator[dict]:
         raise UserError(f"data.root: {path} is missing; unpack fma_metadata.zip there")
     known = {name for column in _COLUMNS.values() for name in column}
     try:
-        with _long_cells(), tables.open_rows(path, known=known) as (lines, _):
-            columns, ids = _header(path, lines), set()
+        with _long_cells(), tables.open_rows(path, known=known) as (lines, delimiter):
+            columns, ids = _header(path, lines, delimiter), set()
             for number, line in lines:
                 try:
                     row: dict[str, Any] = {name: line[column] for name, column in columns.items()}
@@ -92,13 +92,15 @@ def _rows(path: pathlib.Path) -> Iterator[dict]:
         raise UserError(f"{path}: cannot be read ({error}); restore it") from error
 
 
-def _header(path: pathlib.Path, lines: Iterator[tables.Row]) -> dict[str, int]:
+def _header(path: pathlib.Path, lines: Iterator[tables.Row], delimiter: str) -> dict[str, int]:
     """Read the three lines of the header; return the place of each of `_COLUMNS`."""
-    groups, fields, index = (next(lines, (0, []))[1] for _ in range(3))
+    groups, fields, index = ([cell.lower() for cell in next(lines, (0, []))[1]] for _ in range(3))
     header = list(zip(groups, fields, strict=False))
     missing = [name for name in _COLUMNS.values() if name not in header]
     if missing:
-        raise UserError(f"{path}: column {'/'.join(missing[0])} is missing; restore it")
+        columns = ["/".join(filter(None, names)) for names in header]
+        shown = tables.describe(columns, delimiter)
+        raise UserError(f"{path}: column {'/'.join(missing[0])} is missing; {shown}; restore it")
     if index[:1] != ["track_id"] or any(index[1:]):
         start = ", ".join(index[:3])[:60]
         raise UserError(
