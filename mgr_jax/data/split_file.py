@@ -22,6 +22,7 @@ from mgr_jax.files import csv_text
 
 ID_COLUMNS = ("track_id", "track", "filename", "file_name", "file", "path", "name", "song", "id")
 _PART_COLUMNS = ("part", "fold", "split", "subset", "set", "partition", "folds")
+_MOST_JSON = 1 << 26  # Values take far more memory than characters.
 # A file of features may represent its track.
 _SUFFIXES = AUDIO_SUFFIXES | {".npy", ".npz", ".png"}
 
@@ -164,7 +165,10 @@ def _csv_rows(path: str) -> list[tuple[str, str]]:
 
 def _json_rows(path: str) -> list[tuple[str, str]]:
     with tables.open_text(path) as file:
-        values = json.load(file, object_pairs_hook=_without_repeats)
+        text = file.read(_MOST_JSON)
+    if len(text) == _MOST_JSON:
+        raise ValueError(f"it has {_MOST_JSON} characters or more; it is no split")
+    values = json.loads(text, object_pairs_hook=_without_repeats)
     if not isinstance(values, dict):
         raise ValueError("it is no JSON object")
     if "folds" in values:

@@ -25,6 +25,7 @@ _SEP_LINE = re.compile(r'"?sep *= *"?(\\t|.)"?[\s,;|]*', re.IGNORECASE)
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"\xfd7zXZ", b"7z\xbc\xaf", b"%PDF")
 # Characters and rows that the delimiter is taken from.
 _HEAD, _HEAD_ROWS = 1 << 16, 20
+_LONGEST_LINE = 1 << 27
 _SHOWN = 12
 
 # The line of the file at which a row ends, and its cells.
@@ -132,7 +133,8 @@ def open_rows(
         file.seek(0)
         for _ in range(skipped):
             file.readline(_HEAD)
-        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+        lines = _lines(file)
+        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
         try:
             yield _rows(reader, skipped=skipped), delimiter
         except csv.Error as error:
@@ -190,6 +192,13 @@ def _delimiter(head: str, known: set[str]) -> str:
         return len(names & known), len(rows[0]) > 1, same
 
     return max(_DELIMITERS, key=score)
+
+
+def _lines(file: IO[str]) -> Iterator[str]:
+    while line := file.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise ValueError(f"a line has {_LONGEST_LINE} characters or more; it is no table")
+        yield line
 
 
 def _rows(reader: Any, *, skipped: int = 0) -> Iterator[Row]:

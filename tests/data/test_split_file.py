@@ -133,6 +133,12 @@ def test_read_split_file_refuses_in_one_line(tmp_path, text, name, reason):
     assert "\n" not in str(caught.value)
 
 
+def test_read_split_file_refuses_json_that_would_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(split_file, "_MOST_JSON", 1000)
+    with pytest.raises(UserError, match="it has 1000 characters or more; it is no split"):
+        _read(tmp_path, '{"folds": [' + "[]," * 1000 + "[]]}", name="split.json")
+
+
 def test_read_split_file_reads_utf_16(tmp_path):
     for name, text in (
         ("split.csv", "track_id\tfold\nblues.00000\t1\nblues.00001\t2\n"),

@@ -111,3 +111,10 @@ def test_require_names_columns_and_delimiter(tmp_path, text, words):
     with pytest.raises(ValueError, match=r"column '(label|path)' is missing") as caught:
         _read(tmp_path, text).require(*KNOWN)
     assert words in str(caught.value)
+
+
+def test_read_table_refuses_a_line_that_would_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_LONGEST_LINE", 1000)
+    assert _read(tmp_path, "path,label\n" + "a" * 990 + ",x\n").rows
+    with pytest.raises(ValueError, match="a line has 1000 characters or more; it is no table"):
+        _read(tmp_path, "path,label\n" + "a" * 1001 + ",x\n")
