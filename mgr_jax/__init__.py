@@ -43,6 +43,10 @@ def load(path: str, checkpoint_name: str = "best") -> "Predictor":
         raise UserError(f"load: {text}") from error
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> "type[GenreClassifier]":
     if name == "GenreClassifier":  # Imported on demand, since it imports scikit-learn.
         from mgr_jax.genre_classifier import GenreClassifier

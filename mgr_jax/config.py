@@ -9,6 +9,7 @@ config to a workdir and read it.
 import dataclasses
 import json
 from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 from mgr_jax import schema
@@ -28,15 +29,36 @@ from mgr_jax.config_sections import (
 from mgr_jax.errors import UserError
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Config:
-    """One experiment."""
+    """One experiment; its `repr` has the fields that differ from their defaults."""
 
     data: Data = dataclasses.field(default_factory=Data)
     features: Features = dataclasses.field(default_factory=Features)
     model: Model = dataclasses.field(default_factory=Model)
     optim: Optim = dataclasses.field(default_factory=Optim)
     train: Train = dataclasses.field(default_factory=Train)
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in _changed(self))})"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f"<tr><td>{name}</td><td>{escape(repr(value))}</td></tr>"
+            for name, value in _changed(self)
+        )
+        return f"<div>Config, defaults but for<table>{''.join(rows)}</table></div>"
+
+
+def _changed(config: Config) -> list[tuple[str, Any]]:
+    """Return the dotted names and values of the fields that differ from their defaults."""
+    default = Config()
+    return [
+        (f"{section}.{field.name}", getattr(values, field.name))
+        for section, values in vars(config).items()
+        for field in dataclasses.fields(values)
+        if getattr(values, field.name) != getattr(getattr(default, section), field.name)
+    ]
 
 
 def split_seed(data: Data) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import io
 import os
 import pathlib
@@ -19,7 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from mgr_jax import config as config_lib
-from mgr_jax import named_configs, predictor, workdir
+from mgr_jax import named_configs, predictor, schema, workdir
 from mgr_jax.classical import fitting
 from mgr_jax.data import batches, splits
 from mgr_jax.data import dataset as dataset_lib
@@ -45,7 +46,8 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
       config: a `mgr_jax.config.Config`, whose `data.name`, `data.root` and `data.protocol` are
         replaced, or a name: `musicnn` (also `musicnn:svm`, `musicnn:lda`) learns from the embedding
         of a pretrained network, `logistic` and `svm` from mean and covariance of 14 MFCCs. None
-        means `logistic`.
+        means `model`.
+      model: such a name, in place of a config; None means `logistic`.
       workdir: folder to train in, which `mgr_jax.load` can read afterwards. An interrupted `fit`
         with the same arguments resumes there; other files or another config are refused. None
         means a temporary folder that is deleted with the classifier, as for cross-validation.
@@ -53,6 +55,8 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
       random_state: seed of the validation part, as in scikit-learn; training uses
         `config.train.seed`.
       verbose: whether to print the output of `experiments.train`.
+      **fields: fields of the config with a section before two underscores, such as
+        `optim__learning_rate=0.1`; a search over parameters finds and sets them as well.
 
     Attributes:
       classes_: labels [C], sorted.
@@ -64,16 +68,31 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         self,
         config: config_lib.Config | str | None = None,
         *,
+        model: str | None = None,
         workdir: str | os.PathLike | None = None,
         validation_fraction: float = 0.2,
         random_state: int | np.random.RandomState | None = 0,
         verbose: bool = False,
+        **fields: Any,
     ):
         self.config = config
+        self.model = model
         self.workdir = workdir
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.verbose = verbose
+        for name, value in fields.items():
+            setattr(self, name, value)  # `fit` checks them, as scikit-learn wants it.
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the arguments of the constructor, by name."""
+        return super().get_params(deep=False) | _fields(self)
+
+    def set_params(self, **params: Any) -> "GenreClassifier":
+        """Set arguments of the constructor and return itself; `fit` checks them."""
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
 
     def fit(self, X: Sequence[str | os.PathLike], y: Sequence[Any]) -> "GenreClassifier":
         """Train on the files X [N] with labels y [N] and return itself.
@@ -170,10 +189,20 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         """Return the user's config, or the one of a name, for the manifest in `folder`."""
         if isinstance(self.config, config_lib.Config):
             config = copy.deepcopy(self.config)
+            if self.model is not None:
+                raise ValueError("config and model: give one of them; config.model.name has it")
         elif self.config is None or isinstance(self.config, str):
-            config = named_configs.get(self.config or "logistic")
+            if None not in (self.config, self.model):
+                raise ValueError("config and model are two names; give one of them")
+            config = named_configs.get(self.config or self.model or "logistic")
         else:
             raise TypeError(f"config is a {type(self.config).__name__}; give a mgr_jax Config")
+        for name, value in _fields(self).items():
+            _check_field(name)
+            section, _, field = name.partition("__")
+            plain = value.item() if isinstance(value, np.generic) else value
+            setattr(getattr(config, section), field, plain)
+        config = config_lib.from_json(config_lib.to_json(config))  # Checks the types.
         config.data.name, config.data.root = "manifest", str(folder / _MANIFEST)
         config.data.protocol, config.data.fold = _PROTOCOL, 0
         if self.workdir is None and not config.data.cache:
@@ -223,6 +252,24 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
                 for name, members in sorted_parts.items()
             },
         )
+
+
+def _fields(classifier: GenreClassifier) -> dict[str, Any]:
+    """Return the fields of the config that were given, `section__field` -> value."""
+    own = classifier._get_param_names()
+    return {n: v for n, v in vars(classifier).items() if n not in own and "_" not in (n[0], n[-1])}
+
+
+def _check_field(name: str) -> None:
+    """Raise `ValueError` for a name that is no `section__field` of a config."""
+    names = [
+        f"{section}__{field.name}"
+        for section, values in vars(config_lib.Config()).items()
+        for field in dataclasses.fields(values)
+    ]
+    if name not in names:
+        tip = schema.did_you_mean(name, [*names, *GenreClassifier._get_param_names()])
+        raise ValueError(f"GenreClassifier has no parameter {name!r}{tip}")
 
 
 def _paths(X: Any) -> list[str]:

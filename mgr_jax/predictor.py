@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
+from html import escape
 from typing import BinaryIO
 
 import numpy as np
@@ -25,7 +26,7 @@ from mgr_jax.evaluation.prediction import Prediction
 _MAX_BATCH_SIZE = 16
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Predictor:
     """A trained system with a compiled function; several threads may use it at once.
 
@@ -46,7 +47,7 @@ class Predictor:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of `Prediction.windows` and `predict_proba`."""
+        """Names of the classes, in the order of `predict_proba`."""
         return self.system.labels
 
     @property
@@ -77,6 +78,13 @@ class Predictor:
     def describe(self) -> str:
         """Return one line with model, data, and the accuracy with n, interval and protocol."""
         return self.system.describe()
+
+    def __repr__(self) -> str:
+        return f"Predictor({self.describe()}; {len(self.labels)} labels)"
+
+    def _repr_html_(self) -> str:
+        labels = escape(", ".join(self.labels))
+        return f"<div><strong>{escape(self.describe())}</strong><br><small>{labels}</small></div>"
 
     def predict(
         self,
@@ -156,7 +164,13 @@ class Predictor:
 
         batch_size = parallel.padded_batch_size(self.config.train.batch_size, parallel.make_mesh())
         window = config_lib.window_length(self.config)
-        return tracks.score_tracks(self.predict_windows, part, batch_size=batch_size, window=window)
+        return tracks.score_tracks(
+            self.predict_windows,
+            part,
+            batch_size=batch_size,
+            window=window,
+            as_int16=self.config.model.name in config_lib.NETWORKS,
+        )
 
     def _read(self, paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, Blocks]]:
         rate = self.config.features.sample_rate
@@ -243,6 +257,7 @@ class Predictor:
         return track.path, Prediction(
             label=self.labels[order[0]],
             probabilities={self.labels[i]: float(probabilities[i]) for i in order},
+            labels=self.labels,
             windows=np.exp(scores_lib.normalize(scores)),
             unlike=unlike,
             window_starts_seconds=np.array(track.starts) / rate,

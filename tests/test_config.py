@@ -265,3 +265,11 @@ def test_validate_refuses_an_upright_image_whose_axes_a_cnn_lstm_would_confuse(s
 def test_split_seed_counts_the_repetitions():
     assert config_lib.split_seed(config_with(**{"data.seed": 3}).data) == 3
     assert config_lib.split_seed(config_with(**{"data.seed": 3, "data.repeat": 2}).data) == 5
+
+
+def test_repr_has_what_differs_from_the_defaults():
+    assert repr(config_lib.Config()) == "Config()"
+    config = config_with(**{"data.root": "<b>", "optim.learning_rate": 0.5})
+    assert repr(config) == "Config(data.root='<b>', optim.learning_rate=0.5)"
+    shown = config._repr_html_()
+    assert "optim.learning_rate" in shown and "<b>" not in shown and "seed" not in shown

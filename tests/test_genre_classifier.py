@@ -1,6 +1,7 @@
 """`GenreClassifier` against the conventions of scikit-learn, on files instead of rows."""
 
 import os
+import pathlib
 import warnings
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import ParameterGrid, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_checks
@@ -187,6 +188,44 @@ def test_fit_takes_the_name_of_a_config(songs):
     assert named.predictor_.config.features.kind == "musicnn"
     assert (named.predict(songs[0]) == songs[1]).all()
     assert GenreClassifier(named.config).get_params() == clone(named).get_params()
+
+
+def test_fields_of_the_config_are_parameters():
+    classifier = GenreClassifier(model="svm", optim__learning_rate=0.5)
+    assert classifier.get_params()["optim__learning_rate"] == 0.5
+    assert clone(classifier).get_params() == classifier.get_params()
+    classifier.set_params(train__seed=np.int64(3), model="logistic", verbose=True)
+    config = classifier._config(pathlib.Path("folder"))
+    assert (config.train.seed, config.optim.learning_rate, config.model.name) == (
+        3,
+        0.5,
+        "logistic",
+    )
+    assert classifier.verbose and "train__seed=" in repr(classifier)
+    grid = list(ParameterGrid({"model": ["svm", "logistic"], "features__n_mfcc": [10, 20]}))
+    assert len({clone(classifier).set_params(**point).features__n_mfcc for point in grid}) == 2
+
+
+@pytest.mark.parametrize("name", ["model__nothing", "n_mfcc", "other__name"])
+def test_unknown_parameters_are_refused(name):
+    for classifier in (GenreClassifier(**{name: 1}), GenreClassifier().set_params(**{name: 1})):
+        with pytest.raises(ValueError, match=f"no parameter '{name}'"):
+            classifier._config(pathlib.Path("folder"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"config": "svm", "model": "logistic"}, "two names"),
+        ({"config": tiny_config(), "model": "svm"}, "give one of them"),
+        ({"model": "mert"}, "config 'mert' is unknown"),
+        ({"train__seed": "x"}, "train.seed"),
+        ({"features__n_mfcc": -1}, "features.n_mfcc is -1"),
+    ],
+)
+def test_fit_refuses_contradictions_and_wrong_fields(songs, arguments, words):
+    with pytest.raises((ValueError, UserError), match=words):
+        GenreClassifier(**arguments).fit(*songs)
 
 
 # The checks of scikit-learn that need no table of numbers. `check_estimator` itself skips all

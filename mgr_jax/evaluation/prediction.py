@@ -1,11 +1,19 @@
 """The prediction for one track, as a value."""
 
 import dataclasses
+from html import escape
 
 import numpy as np
 
+from mgr_jax.escape import printable
 
-@dataclasses.dataclass(frozen=True)
+# Of the HTML for notebooks.
+_SHOWN = 5  # Genres.
+_COLUMNS = 120  # Of the picture over time, at most.
+_BAR = "display:inline-block;height:.7em;background:#1f77b4;width:{:.1f}em"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Prediction:
     """The prediction for one track.
 
@@ -15,7 +23,8 @@ class Prediction:
       label: the most probable genre.
       probabilities: probability of each label, highest first: the normalised geometric mean over
         the windows, see `evaluation.tracks`.
-      windows: probabilities of each window [W, C], with classes in the order of `Predictor.labels`.
+      labels: the genres in the order of `windows`.
+      windows: probabilities of each window [W, C].
       unlike: bool [W], windows that are unlike the music that the model was trained on.
       window_starts_seconds: start of each window [W].
       window_seconds: length of a window; the audio may be shorter.
@@ -29,6 +38,7 @@ class Prediction:
 
     label: str
     probabilities: dict[str, float]
+    labels: tuple[str, ...]
     windows: np.ndarray
     unlike: np.ndarray
     window_starts_seconds: np.ndarray
@@ -38,3 +48,50 @@ class Prediction:
     cautions: tuple[str, ...]
     confidence: float
     uncertain: bool
+
+    def __repr__(self) -> str:
+        doubt = ", uncertain" if self.uncertain else ""
+        seconds = f"{self.duration_seconds:.1f} s"
+        return f"Prediction({self.label!r}, {100 * self.confidence:.0f} %{doubt}, {seconds})"
+
+    def _repr_html_(self) -> str:
+        return _to_html(self)
+
+
+def _to_html(value: Prediction) -> str:
+    """Return the answer, its probabilities and genre over time, for light and dark notebooks."""
+    genres = list(value.probabilities.items())[:_SHOWN]
+    rows = "".join(
+        f'<tr><td style="text-align:left">{_text(name)}</td>'
+        f'<td style="text-align:right">{100 * share:.0f} %</td>'
+        f'<td style="text-align:left"><span style="{_BAR.format(10 * share)}"></span></td></tr>'
+        for name, share in genres
+    )
+    remarks = "; ".join(filter(None, (*value.cautions, value.note)))
+    return (
+        f"<div><strong>{_text(value.label)}</strong> {100 * value.confidence:.0f} %"
+        f"{' (uncertain)' if value.uncertain else ''}"
+        f"{f'<br><small>{_text(remarks)}</small>' if remarks else ''}"
+        f"<table>{rows}</table>{_over_time(value, [name for name, _ in genres])}</div>"
+    )
+
+
+def _over_time(value: Prediction, genres: list[str]) -> str:
+    """Return a picture with time to the right and a row a genre, darker if more probable."""
+    columns = [value.labels.index(name) for name in genres]
+    pieces = np.array_split(value.windows[:, columns], min(len(value.windows), _COLUMNS))
+    cells = "".join(
+        f'<rect x="{i}" y="{row}" width="1.05" height="0.9" fill="#1f77b4" fill-opacity="{p:.2f}"/>'
+        for i, piece in enumerate(pieces)
+        for row, p in enumerate(piece.mean(axis=0))
+    )
+    title = f"{', '.join(genres)} over {value.duration_seconds:.0f} s, from top to bottom"
+    return (
+        f'<svg role="img" aria-label="{_text(title)}" viewBox="0 0 {len(pieces)} {len(genres)}"'
+        f' preserveAspectRatio="none" style="width:30em;height:{1.1 * len(genres):.1f}em">'
+        f"<title>{_text(title)}</title>{cells}</svg>"
+    )
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))

@@ -31,6 +31,7 @@ def prediction(num_windows=3, *, uncertain=False):
     return Prediction(
         label=EVIL,
         probabilities={EVIL: 0.75, "blues": 0.25},
+        labels=("blues", EVIL),
         windows=np.stack([1 - rising, rising], axis=1),
         unlike=np.zeros(num_windows, bool),
         window_starts_seconds=np.arange(num_windows) * 2.0,
@@ -85,7 +86,24 @@ def test_behind_gives_accuracy_with_n_interval_and_protocol_or_none():
     report = {"num_correct": 45, "n": 60, "protocol": "listed", "shared_artists": ["a", "b"]}
     text = answer.behind(predictor(report | {"shared_recordings": []}))
     assert "75.0 % [62.8, 84.2] (n = 60, listed)" in text
-    assert "2 artist(s) and 0 recording(s) stand on both sides" in text
+    assert "this split leaks: 2 artists and 0 recordings are on both sides of the test part" in text
+    known = report | {"shared_artists": [], "shared_recordings": [], "artists_known": 59}
+    assert "no known artist on both sides; of 1 track it is unknown" in answer.behind(
+        predictor(known)
+    )
+    assert "not known whether artists are on both sides" in answer.behind(
+        predictor(known | {"artists_known": 0})
+    )
+
+
+def test_behind_names_the_best_constant_guess_where_classes_are_unequal():
+    report = {"num_correct": 45, "n": 60, "protocol": "listed"}
+    assert "<dt>Chance</dt><dd>50 %</dd>" in answer.behind(predictor(report))
+    support = {"blues": {"support": 45}, EVIL: {"support": 15}}
+    report |= {"labels": list(support), "per_class": support}
+    text = answer.behind(predictor(report))
+    assert "<dt>Chance</dt><dd>50 %, always blues 75 %</dd>" in text
+    assert 'chance 50 %, always blues 75 %"' in text
 
 
 @pytest.mark.parametrize("num_samples", [100, 30_000, 700_000])

@@ -1,0 +1,59 @@
+"""A prediction in a notebook: text is escaped, and the picture has what the windows say."""
+
+import re
+
+import numpy as np
+import pytest
+
+from mgr_jax.evaluation.prediction import Prediction
+
+EVIL = "<script>alert(1)</script>"
+LABELS = ("blues", "classical", "jazz", "metal", "pop", EVIL)
+
+
+def predicted(num_windows=4, **changes):
+    windows = np.full((num_windows, len(LABELS)), 0.1)
+    windows[:, LABELS.index(EVIL)] = 0.5
+    values = {
+        "label": EVIL,
+        "probabilities": {EVIL: 0.5} | dict.fromkeys(LABELS[:-1], 0.1),
+        "labels": LABELS,
+        "windows": windows,
+        "unlike": np.zeros(num_windows, bool),
+        "window_starts_seconds": np.arange(num_windows) * 3.0,
+        "window_seconds": 3.0,
+        "duration_seconds": 3.0 * num_windows,
+        "note": "",
+        "cautions": (),
+        "confidence": 0.5,
+        "uncertain": False,
+    }
+    return Prediction(**values | changes)
+
+
+def test_repr_is_one_short_line():
+    assert repr(predicted(label="pop")) == "Prediction('pop', 50 %, 12.0 s)"
+    assert repr(predicted(label="pop", uncertain=True)) == (
+        "Prediction('pop', 50 %, uncertain, 12.0 s)"
+    )
+
+
+def test_html_escapes_labels_and_remarks():
+    shown = predicted(note=EVIL, cautions=(EVIL, "\x1b[31m"))._repr_html_()
+    assert "<script" not in shown and "\x1b" not in shown
+    assert shown.count("&lt;script&gt;") >= 4
+
+
+def test_html_marks_doubt_only_where_there_is_some():
+    assert "uncertain" not in predicted()._repr_html_()
+    assert "(uncertain)" in predicted(uncertain=True)._repr_html_()
+
+
+@pytest.mark.parametrize("num_windows", [1, 7, 120, 1000])
+def test_html_has_a_row_a_genre_and_at_most_120_columns(num_windows):
+    shown = predicted(num_windows)._repr_html_()
+    shades = re.findall(r'y="(\d)" .*?fill-opacity="([\d.]+)"', shown)
+    columns = min(num_windows, 120)
+    assert len(shades) == 5 * columns
+    assert {shade for row, shade in shades if row == "0"} == {"0.50"}
+    assert {shade for row, shade in shades if row != "0"} == {"0.10"}
