@@ -11,6 +11,7 @@ The name of a track (`blues.00000`) tells its genre; a label that says otherwise
 """
 
 import collections
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -24,7 +25,7 @@ from mgr_jax.data.clips import cache_folder
 from mgr_jax.data.gtzan import GENRES
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
-from mgr_jax.files import write_whole
+from mgr_jax.files import parse_json, write_whole
 
 WHERE = (
     "GTZAN is at Hugging Face (marsyas/gtzan), Kaggle"
@@ -70,10 +71,10 @@ def _read_list(file: pathlib.Path) -> list[pathlib.Path]:
     try:
         text = file.read_text(encoding="utf-8-sig")
         if file.suffix.lower() == ".jsonl":
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+            rows = [parse_json(line) for line in text.splitlines() if line.strip()]
             entries = [(row["audio_path"], row.get("label")) for row in rows]
         else:
-            index = json.loads(text)
+            index = parse_json(text)
             tracks = index.get("tracks", index)
             entries = [(track["audio"][0], None) for track in tracks.values()]
         for name, label in entries:
@@ -98,8 +99,8 @@ def _unpack(tables: Sequence[pathlib.Path], cache: str) -> list[pathlib.Path]:
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     folder = cache_folder(cache) / "unpacked" / f"gtzan-{key}"
     index = folder / "files.json"
-    if index.exists():
-        return [folder / name for name in json.loads(index.read_text())]
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return [folder / name for name in parse_json(index.read_bytes())]
     names = []
     for name, audio in tqdm.tqdm(_rows(tables), desc="unpack", unit="track", delay=2, disable=None):
         path = folder / name
@@ -158,7 +159,7 @@ def _entry(row: Mapping[str, Any], classes: Mapping[str, Sequence[str]]) -> tupl
 
 def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:
     """Return column -> names of its classes, from what `datasets` writes into a schema."""
-    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    features = parse_json(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     return {
         name: f["names"] for name, f in features.items() if isinstance(f, dict) and "names" in f
     }
@@ -172,8 +173,8 @@ def _check(name: str, label: str | None) -> str:
     """
     match = NAME.fullmatch(name)
     if not match:
-        raise ValueError(f"{name!r} is no name of a track")
+        raise ValueError(f"{name[:200]!r} is no name of a track")
     genre = match[1].partition(".")[0]
     if label is not None and label.lower().replace("-", "").replace(" ", "") != genre:
-        raise ValueError(f"{name!r} has the label {label!r}")
+        raise ValueError(f"{name[:200]!r} has the label {label[:60]!r}")
     return genre

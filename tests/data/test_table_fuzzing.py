@@ -9,7 +9,15 @@ import pytest
 
 from mgr_jax import config as config_lib
 from mgr_jax import escape
-from mgr_jax.data import arrays, embeddings, gtzan, sources, split_file, taggrams
+from mgr_jax.data import (
+    arrays,
+    embeddings,
+    gtzan,
+    gtzan_copies,
+    sources,
+    split_file,
+    taggrams,
+)
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import compare, predictions_file
 from tests import fuzzing
@@ -125,6 +133,31 @@ def test_damaged_split_files_of_json_are_read_or_refused_in_one_line(tmp_path, c
                 split_file.read_split_file(str(path), gtzan.tracks())
             except UserError as error:
                 fuzzing.refused(error, path)
+
+
+@pytest.mark.parametrize("count", fuzzing.COUNTS)
+@pytest.mark.parametrize("name", ["GTZANGenre.train.jsonl", "gtzan_genre_index_1.0.json"])
+def test_a_damaged_list_of_gtzan_is_read_or_refused_in_one_line(tmp_path, name, count):
+    ids, path, generator = ("blues.00000", "rock.00001"), tmp_path / name, np.random.default_rng(0)
+    for track in ids:
+        (tmp_path / f"{track}.wav").touch()
+    rows = [{"audio_path": f"{track}.wav", "label": track.partition(".")[0]} for track in ids]
+    tracks = {track: {"audio": [f"{track}.wav", "checksum"]} for track in ids}
+    values, is_list = (rows, True) if name.endswith("l") else ({"tracks": tracks}, False)
+
+    def text(values):
+        return "\n".join(map(json.dumps, values)) if is_list else json.dumps(values)
+
+    for _ in range(count):
+        damaged = fuzzing.mutated_text(text(values).encode(), generator)
+        if generator.random() < 0.5:
+            damaged = text(fuzzing.edited(values, generator)).encode()
+        path.write_bytes(damaged)
+        with fuzzing.bounds():
+            try:
+                gtzan_copies.listed_files(path, str(tmp_path))
+            except UserError as error:
+                fuzzing.refused(" ".join(str(error).split()), path)
 
 
 @pytest.mark.parametrize("count", fuzzing.COUNTS)
