@@ -1,13 +1,15 @@
 """Measure the networks and the front end on one GPU, beside plain formulas and PyTorch, in minutes.
 
-    python -m experiments.benchmarks.gpu --parts=check --budget=60
-    python -m experiments.benchmarks.gpu --out=rows.jsonl --cache=DIR --budget=330
+    python -m experiments.benchmarks.gpu --out=rows.jsonl --cache=DIR --budget=540
     python -m experiments.benchmarks.gpu --tiny --budget=200       # a trial without a GPU
 
-Every row is a JSON line, printed and appended to `--out` at once, the most important ones first, so
-that a run that is cut off keeps what it has measured. Each network of each side has a process of
-its own with a time limit: XLA's compilers share locks, so two of them in one process would stall
-whatever is timed. Meanwhile the process of the next row already imports and traces, then waits.
+One call checks the numbers first, then measures. Every row is a JSON line, printed and appended to
+`--out` at once, the most important ones first: what was never measured and what has changed since
+(`experiments/results/gpu.md`), then the other sides, then further batches. So a run that is cut off
+keeps what it has measured; with `--cache` the next one compiles nothing again. Each network of each
+side has a process of its own with a time limit: XLA's compilers share locks, so two of them in one
+process would stall whatever is timed. Meanwhile the process of the next row already imports and
+traces, then waits.
 Needs numpy, jax, flax, optax and torch, nothing else.
 
 Fields of a row:
@@ -32,36 +34,37 @@ from collections.abc import Iterator
 
 from experiments.benchmarks import gpu_rows
 
-# Seconds for each side of a network, the cheap ones first.
-LIMITS = {"gru": 30, "lstm": 30, "bbnn": 75, "cnn": 110, "cnn_lstm": 90}
-PARTS = ("torch", "frontend", "h2d", "networks", "compile")
+# Seconds for each side of a network; the first have changed most since they were measured.
+LIMITS = {"bbnn": 90, "gru": 35, "lstm": 35, "cnn": 110, "cnn_lstm": 110, "rnn": 35}
+PARTS = ("check", "networks", "compile", "torch", "frontend", "h2d")
 SIDES = ("ours", "reference")
 GRACE = 3  # seconds, in which a process that is too slow shows where and ends by itself
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--parts", default=",".join(PARTS), help="of these, and check")
+    parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--nets", default=",".join(LIMITS))
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batches", default="64,256,8", help="of networks; the rest at the first")
     parser.add_argument("--out", default="", help="file that rows are appended to")
-    parser.add_argument("--budget", type=float, default=330, help="seconds for everything")
+    parser.add_argument("--budget", type=float, default=540, help="seconds for everything")
     parser.add_argument("--commit", default="", help="recorded: the copy may not be a repository")
     parser.add_argument("--cache", default="", help="folder for what JAX compiles")
     parser.add_argument("--tiny", action="store_true", help="small sizes, for a CPU")
     parser.add_argument("--began", type=float, default=time.time(), help=argparse.SUPPRESS)
     parser.add_argument("--task", default="", help=argparse.SUPPRESS)
     parser.set_defaults(device="")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    args.batch = int(args.batches.partition(",")[0])
+    return args
 
 
 def main() -> int:
     args = parse()
     if args.task:
         return work(args)
-    gpu_rows.emit(
-        args, commit=args.commit, argv=sys.argv[1:], xla_flags=_environment(args)["XLA_FLAGS"]
-    )
+    flags = os.environ.get("XLA_FLAGS", "")
+    gpu_rows.emit(args, commit=args.commit, argv=sys.argv[1:], xla_flags=flags)
     tasks, code = list(_tasks(args)), 0
     waiting = [_start(args, tasks[0][0])]
     try:
@@ -85,21 +88,24 @@ def _tasks(args: argparse.Namespace) -> Iterator[tuple[str, float]]:
     parts, nets = args.parts.split(","), args.nets.split(",")
     if "check" in parts:
         yield "check", 60
-    if "torch" in parts:
-        yield f"torch {args.nets}", 60
-    if "networks" in parts:
-        yield from ((f"{side} {net}", LIMITS[net]) for net in nets for side in SIDES)
-    if "compile" in parts:
-        yield from ((f"torch.compile {net}", 60) for net in ("bbnn", "cnn") if net in nets)
-    if "frontend" in parts:
-        yield from (("frontend", 30), ("torch-frontend", 30))
-    if "h2d" in parts:
-        yield "h2d", 20
+    for i, batch in enumerate(args.batches.split(",")):
+        if "networks" in parts:
+            yield from ((f"{side} {net} {batch}", LIMITS[net]) for side in SIDES for net in nets)
+        if "compile" in parts and i == 0:
+            compiled = [net for net in ("bbnn", "cnn") if net in nets]
+            yield from ((f"torch.compile {net} {batch}", 60) for net in compiled)
+        if "torch" in parts:
+            yield f"torch {args.nets} {batch}", 90
+        if "frontend" in parts and i == 0:
+            yield from (("frontend", 30), ("torch-frontend", 30))
+        if "h2d" in parts and i == 0:
+            yield "h2d", 20
 
 
-def _environment(args: argparse.Namespace) -> dict[str, str]:
+def _environment(task: str) -> dict[str, str]:
+    """Return variables of a process; the check takes any kernels rather than time them."""
     flags = os.environ.get("XLA_FLAGS", "")
-    if args.parts == "check":
+    if task == "check":
         flags = f"{flags} --xla_gpu_autotune_level=0".strip()
     # Two processes hold the GPU at times: without this the first would take most of its memory.
     return {"XLA_FLAGS": flags, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -110,7 +116,7 @@ def _start(args: argparse.Namespace, task: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "experiments.benchmarks.gpu", *sys.argv[1:]]
     return subprocess.Popen(
         [*command, f"--task={task}", f"--began={args.began}"],
-        env=os.environ | _environment(args),
+        env=os.environ | _environment(task),
         stdin=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -140,6 +146,7 @@ def _kill(process: subprocess.Popen) -> None:
 def work(args: argparse.Namespace) -> int:
     """Prepare the task, wait for the line that says how long it may take, and do it."""
     kind, *rest = args.task.split()
+    args.batch = int(rest.pop()) if len(rest) > 1 else args.batch
     steps = gpu_rows.TASKS[kind](args, *rest)
     next(steps)
     line = sys.stdin.readline()

@@ -18,7 +18,7 @@ MISSING = "librosa soundfile soxr grain orbax ml_collections tensorboardX array_
 
 @pytest.fixture(name="args")
 def _args(tmp_path):
-    args = gpu.parse(["--tiny", "--batch=2", "--nets=gru", f"--out={tmp_path / 'rows.jsonl'}"])
+    args = gpu.parse(["--tiny", "--batches=2", "--nets=gru", f"--out={tmp_path / 'rows.jsonl'}"])
     args.deadline = args.began + 600
     return args
 
@@ -49,9 +49,14 @@ def test_error_of_a_row_leaves_the_next_ones(args):
 
 
 def test_tasks_are_in_the_order_of_importance():
-    tasks = [task for task, _ in gpu._tasks(gpu.parse([]))]
-    assert tasks[:3] == ["torch gru,lstm,bbnn,cnn,cnn_lstm", "ours gru", "reference gru"]
-    assert tasks[-4:] == ["torch.compile cnn", "frontend", "torch-frontend", "h2d"]
+    args = gpu.parse([])
+    tasks = [task for task, _ in gpu._tasks(args)]
+    assert args.batch == 64 and tasks[:3] == ["check", "ours bbnn 64", "ours gru 64"]
+    torch = "torch bbnn,gru,lstm,cnn,cnn_lstm,rnn 64"
+    assert tasks.index("torch.compile bbnn 64") < tasks.index(torch) < tasks.index("h2d")
+    assert tasks.index("h2d") < tasks.index("ours bbnn 256") < tasks.index("ours bbnn 8")
+    assert gpu._environment("check")["XLA_FLAGS"].endswith("--xla_gpu_autotune_level=0")
+    assert "autotune" not in gpu._environment("h2d")["XLA_FLAGS"]
 
 
 def test_process_that_is_too_slow_is_killed(args, monkeypatch):
