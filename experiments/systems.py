@@ -1,12 +1,13 @@
 """Train and evaluate the presentation's systems on one data set, and write their table.
 
-    python -m experiments.systems --workdir=DIR [--size=fast|full] [--table=FILE.md]
+    python -m experiments.systems --workdir=DIR [--size=fast|full|ablation] [--table=FILE.md]
         [--figure=FILE.png] [--config.data.*=...]
 
 `--size=fast` takes the `fast` variants of the networks (BBNN: `quickstart`), minutes on two CPU
 cores; `--size=full` the systems as the presentation has them, hours. Full-size networks stop early:
 they train for at most the presentation's epochs and end after 15 without a lower loss of the
-validation part.
+validation part. `--size=ablation` trains the `fast` CNN-LSTM for 24 epochs with one change at a
+time, and evaluates the training and validation parts: see `experiments/configs/cnn_lstm.py`.
 
 Each system has a workdir of its own below DIR. The table is written anew as soon as a row is there,
 and the same command after a kill goes on inside the row that it was at. `--figure` draws the
@@ -30,7 +31,7 @@ from absl import flags
 from experiments import command
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
-_SIZE = flags.DEFINE_enum("size", "fast", ["fast", "full"], "Variants of the networks.")
+_SIZE = flags.DEFINE_enum("size", "fast", ["fast", "full", "ablation"], "Which systems.")
 _TABLE = flags.DEFINE_string("table", None, "File to write the table to.")
 _FIGURE = flags.DEFINE_string("figure", None, "PNG file for the confusion matrices.")
 _OVERRIDES = command.define_overrides()
@@ -44,25 +45,29 @@ class System(NamedTuple):
       config: file in `experiments/configs`.
       presented: test accuracy on GTZAN in the presentation (n = 100, random split, no interval).
       overrides: config fields that differ from the file.
+      parts: the parts to evaluate.
     """
 
     name: str
     config: str
     presented: str
     overrides: Mapping[str, Any] = {}
+    parts: tuple[str, str] = ("train", "test")
 
     @property
     def workdir(self) -> pathlib.Path:
         """Folder of the run."""
-        return pathlib.Path(_WORKDIR.value) / self.config.replace(".py", "").replace(":", "_")
+        name = self.config.replace(".py", "").replace(":", "_")
+        if not self.presented:  # Changes of one config.
+            name = "_".join(self.name.replace(",", "").split())
+        return pathlib.Path(_WORKDIR.value) / name
 
     @property
     def is_done(self) -> bool:
         """Whether both parts are evaluated."""
-        return all((self.workdir / "eval" / part / "report.json").exists() for part in PARTS)
+        return all((self.workdir / "eval" / part / "report.json").exists() for part in self.parts)
 
 
-PARTS = ("train", "test")
 _EARLY_STOPPING = {
     "optim.early_stop_metric": "valid_loss",
     "optim.early_stop_patience": 15,
@@ -90,8 +95,31 @@ SYSTEMS = {
         System("BBNN, 288x432x3", "bbnn.py:image", "86 to 88 %", _BBNN),
         System("CNN", "cnn.py", "76 %", _EARLY_STOPPING),
         System("CNN-LSTM", "cnn_lstm.py", "48 %", _EARLY_STOPPING),
+        System("CNN-LSTM, normalised, along time", "cnn_lstm.py:trained", "48 %", _EARLY_STOPPING),
+    ),
+    "ablation": tuple(
+        System(name, "cnn_lstm.py:fast", "", {"train.num_epochs": 24} | change, ("train", "valid"))
+        for name, change in (
+            ("fast variant", {}),
+            ("batch normalisation", {"model.batch_norm": True}),
+            ("pixels in 0 to 1", {"features.normalize": "none"}),
+            (
+                "batch normalisation, pixels in 0 to 1",
+                {"model.batch_norm": True, "features.normalize": "none"},
+            ),
+            ("LSTM along time", {"model.scan_axis": "time"}),
+            (
+                "batch normalisation, LSTM along time",
+                {"model.batch_norm": True, "model.scan_axis": "time"},
+            ),
+            ("learning rate 0.0003", {"optim.learning_rate": 3e-4}),
+            ("learning rate 0.003", {"optim.learning_rate": 3e-3}),
+            ("gradients clipped at norm 1", {"optim.clip_norm": 1.0}),
+            ("no dropout", {"model.dropout": 0.0}),
+        )
     ),
 }
+# The last column only where there is a presented accuracy.
 _HEAD = (
     "system",
     "parameters",
@@ -100,7 +128,7 @@ _HEAD = (
     "CPU time",
     "peak memory",
     "train accuracy",
-    "accuracy, 95 % intervals",
+    "{} accuracy, 95 % intervals",
     "presentation, GTZAN (n = 100, random split)",
 )
 
@@ -129,7 +157,7 @@ def _train_and_evaluate(system: System) -> int:
     file, workdir = pathlib.Path(__file__).parent / "configs" / system.config, system.workdir
     was_done = system.is_done  # Then `train` only checks that the config is the same.
     arguments = [["train", f"--config={file}", f"--workdir={workdir}", *overrides]]
-    for part in PARTS:
+    for part in system.parts:
         if not (workdir / "eval" / part / "report.json").exists():
             arguments.append(["evaluate", f"--workdir={workdir}", f"--split={part}"])
     for name, *rest in arguments:
@@ -209,18 +237,20 @@ def _write(systems: Sequence[System]) -> None:
 
 
 def _draw(file: pathlib.Path, systems: Sequence[System]) -> None:
-    """Draw the confusion matrices of the test part side by side."""
+    """Draw the confusion matrices of the last part side by side."""
     import numpy as np
 
     from mgr_jax.evaluation.reports import plots
 
-    reports = [_report(system, "test") for system in systems]
+    part = systems[0].parts[-1]
+    reports = [_report(system, part) for system in systems]
     panels = [
         (f"{s.name}: {r['num_correct']} of {r['n']}", np.array(r["confusion_matrix"]))
         for s, r in zip(systems, reports, strict=True)
     ]
-    title = f"Test part of {reports[0]['data']} (n = {reports[0]['n']}, {reports[0]['protocol']})"
-    plots.confusion_matrices(file, panels, reports[0]["labels"], title)
+    n, protocol, labels = (reports[0][name] for name in ("n", "protocol", "labels"))
+    title = f"The {part} part of {reports[0]['data']} (n = {n}, {protocol})"
+    plots.confusion_matrices(file, panels, labels, title)
 
 
 def _report(system: System, part: str) -> dict[str, Any]:
@@ -230,9 +260,14 @@ def _report(system: System, part: str) -> dict[str, Any]:
 def _table(systems: Sequence[System]) -> str:
     from mgr_jax.evaluation.reports import markdown
 
+    size = len(_HEAD) if any(system.presented for system in systems) else len(_HEAD) - 1
     unfinished = ("not finished", *[""] * (len(_HEAD) - 3))
-    rows = [(s.name, *(_measured(s) if s.is_done else unfinished), s.presented) for s in systems]
-    return "\n".join(markdown.table(_HEAD, rows))
+    rows = [
+        (s.name, *(_measured(s) if s.is_done else unfinished), s.presented)[:size] for s in systems
+    ]
+    part = {"test": "test", "valid": "validation"}[systems[0].parts[-1]]
+    head = [name.format(part) for name in _HEAD[:size]]
+    return "\n".join(markdown.table(head, rows))
 
 
 def _measured(system: System) -> tuple[str, ...]:
@@ -240,12 +275,12 @@ def _measured(system: System) -> tuple[str, ...]:
     from mgr_jax.evaluation import stats
     from mgr_jax.workdir import read_metrics
 
-    reports = {part: _report(system, part) for part in PARTS}
+    reports = [_report(system, part) for part in system.parts]
     epochs = [record for record in read_metrics(system.workdir) if "seconds" in record]
-    best = [e["epoch"] for e in epochs if e["step"] == reports["test"]["checkpoint_step"]]
+    best = [e["epoch"] for e in epochs if e["step"] == reports[-1]["checkpoint_step"]]
     # The first epoch compiles.
     seconds = [record["seconds"] for record in epochs[1:]]
-    described = [stats.describe(reports[part], reports[part]["protocol"]) for part in PARTS]
+    described = [stats.describe(report, report["protocol"]) for report in reports]
     return (
         _parameters(system.workdir),
         f"{epochs[-1]['epoch']}, the best {best[0]}" if best else "-",

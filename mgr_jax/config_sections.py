@@ -176,11 +176,14 @@ class Model:
         `classical.ensemble`, on spectrograms).
       width: `bbnn`: channels of a broadcast branch (32 in the paper).
       num_modules: `bbnn`: broadcast modules (3 in the paper).
-      batch_norm_momentum: `bbnn`, `rnn`: share of the running averages kept at a step (0.99 in
-        Keras); 0 chooses it from the number of steps (`layers.settling_momentum`).
+      batch_norm_momentum: `bbnn`, `rnn`, and with `batch_norm`: share of the running averages kept
+        at a step (0.99 in Keras); 0 chooses it from the number of steps
+        (`layers.settling_momentum`).
       local_batch_norm: `bbnn`, `rnn`: in training each device normalises by the statistics of its
         own rows, and the running averages are averaged over the devices; a step then
         communicates once, not at every layer, but its results depend on the number of devices.
+      batch_norm: `cnn`, `cnn_lstm`: normalise batches after every pooling, which the presentation
+        does not.
       width_multiplier: `cnn`, `cnn_lstm`: factor on the channels and units of every layer but
         the last.
       scan_axis: `cnn_lstm`: axis of the steps of the LSTM, `frequency` (rows of an image, as in
@@ -209,6 +212,7 @@ class Model:
     num_modules: int = schema.positive(3)
     batch_norm_momentum: float = schema.share(0.0)
     local_batch_norm: bool = False
+    batch_norm: bool = False
     width_multiplier: float = schema.positive(1.0)
     scan_axis: str = schema.one_of("frequency", ("frequency", "time"))
     cell: str = schema.one_of("simple", ("simple", "gru", "lstm"))
@@ -224,6 +228,11 @@ class Model:
     gamma: tuple[float, ...] = schema.positives((0.1, 0.3, 1.0, 3.0))
     num_components: int = schema.positive(100)
     members: str = schema.one_of("chosen", ("chosen", "listed"))
+
+
+def has_batch_norm(model: Model) -> bool:
+    """Return whether the network that `model` describes normalises batches."""
+    return model.name in WITH_BATCH_NORM or (model.batch_norm and model.name in NETWORKS)
 
 
 @dataclasses.dataclass

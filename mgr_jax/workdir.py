@@ -23,7 +23,7 @@ from typing import Any
 import filelock
 
 from mgr_jax import config as config_lib
-from mgr_jax.config_sections import WITH_BATCH_NORM
+from mgr_jax.config_sections import has_batch_norm
 from mgr_jax.data import learned, splits
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.errors import UserError
@@ -136,7 +136,7 @@ def reserve(path: str, config: config_lib.Config) -> None:
     run = load(path)
     ours, theirs = config_lib.to_json(config), config_lib.to_json(run.config)
     free: list[str] = list(_FREE_FIELDS)
-    if config.model.name not in WITH_BATCH_NORM:
+    if not has_batch_norm(config.model):
         free.append("model.batch_norm_momentum")  # Its default was another once.
     if theirs["data"]["protocol"] == "auto":
         theirs["data"]["protocol"] = run.split.protocol

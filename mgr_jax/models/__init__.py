@@ -53,6 +53,9 @@ def make_model(
             num_classes,
             width_multiplier=model.width_multiplier,
             dropout=model.dropout,
+            batch_norm=model.batch_norm,
+            momentum=momentum,
+            axis_name=axis_name,
             dtype=dtype,
         )
     elif model.name == "cnn_lstm":
@@ -61,6 +64,9 @@ def make_model(
             width_multiplier=model.width_multiplier,
             scan_axis=model.scan_axis,
             dropout=model.dropout,
+            batch_norm=model.batch_norm,
+            momentum=momentum,
+            axis_name=axis_name,
             dtype=dtype,
         )
     elif model.name == "rnn":

@@ -20,12 +20,17 @@ class CNN(nn.Module):
       num_classes: C.
       width_multiplier: factor on the channels and units of every layer but the last.
       dropout: share of values dropped in training, after every layers.
+      batch_norm: normalise batches after every pooling, which the source does not; `momentum` and
+        `axis_name` are as in `layers.BatchNorm`.
       dtype: type of the arithmetic; parameters stay float32.
     """
 
     num_classes: int
     width_multiplier: float = 1.0
     dropout: float = 0.25
+    batch_norm: bool = False
+    momentum: float | jax.Array = layers.BATCH_NORM_MOMENTUM
+    axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -58,11 +63,17 @@ class CNN(nn.Module):
 
 
 def conv_pairs(
-    network: Any, x: jax.Array, pairs: Sequence[tuple[int, int, int]], **dropout_options
+    network: Any,
+    x: jax.Array,
+    pairs: Sequence[tuple[int, int, int]],
+    *,
+    train: bool,
+    row_keys: jax.Array | None,
 ) -> jax.Array:
     """Pairs of convolutions with ReLU, `same` then `valid`, then average pooling and dropout.
 
-    To be called in the compact method of `network`, whose width, dropout and type they have.
+    To be called in the compact method of `network`, whose width, dropout and type they have. With
+    its `batch_norm`, batches are normalised after each pooling.
     `pairs` are (channels, kernel size, stride); [B, H, W, C] -> [B, H', W', C'].
     """
     for i, (channels, size, stride) in enumerate(pairs, start=1):
@@ -77,7 +88,16 @@ def conv_pairs(
             )
             x = nn.relu(conv(x))
         x = layers.AveragePool((2, 2), name=f"average_pooling2d_{i}")(x)
-        x = layers.Dropout(network.dropout, name=f"dropout_{i}")(x, **dropout_options)
+        if network.batch_norm:
+            x = layers.BatchNorm(
+                not train,
+                network.momentum,
+                network.axis_name,
+                network.dtype,
+                name=f"batch_normalization_{i}",
+            )(x)
+        dropout = layers.Dropout(network.dropout, name=f"dropout_{i}")
+        x = dropout(x, train=train, row_keys=row_keys)
     return x
 
 

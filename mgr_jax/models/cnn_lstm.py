@@ -18,6 +18,8 @@ class CNNLSTM(nn.Module):
       width_multiplier: factor on the channels and units of every layer but the last.
       scan_axis: `frequency` steps along image rows, as in the presentation; `time` along columns.
       dropout: share of values dropped in training, after poolings and dense layers.
+      batch_norm: normalise batches after every pooling, which the source does not; `momentum` and
+        `axis_name` are as in `layers.BatchNorm`.
       dtype: type of the arithmetic; parameters stay float32.
     """
 
@@ -25,6 +27,9 @@ class CNNLSTM(nn.Module):
     width_multiplier: float = 1.0
     scan_axis: str = "frequency"
     dropout: float = 0.25
+    batch_norm: bool = False
+    momentum: float | jax.Array = layers.BATCH_NORM_MOMENTUM
+    axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact

@@ -42,7 +42,7 @@ def test_get_config_is_valid_and_of_its_system(module, system):
     assert config_lib.from_json(config_lib.to_json(config)) == config
 
 
-@pytest.mark.parametrize("module", [*WITH_FAST, svm])
+@pytest.mark.parametrize("module", [*WITH_FAST, svm, bbnn])
 def test_get_config_refuses_an_unknown_variant(module):
     with pytest.raises(UserError, match="variant 'quick' is unknown"):
         module.get_config("quick")
@@ -77,15 +77,23 @@ def test_get_config_fast_is_valid(module):
 
 
 @pytest.mark.parametrize(
-    ("module", "shape", "parameters"),
+    ("config", "shape", "parameters"),
     [
-        (bbnn, "(None, 647, 128, 32)", 185_642),
-        (cnn, "(None, 480, 640, 32)", 15_762_770),
-        (cnn_lstm, "(None, 480, 640, 32)", 27_013_436),
+        (bbnn.get_config(), "(None, 647, 128, 32)", 185_642),
+        (bbnn.get_config("image"), "(None, 288, 432, 32)", 186_218),
+        (cnn.get_config(), "(None, 480, 640, 32)", 15_762_770),
+        (cnn_lstm.get_config(), "(None, 480, 640, 32)", 27_013_436),
+        # The LSTM reads 57 x 64 values for 77 x 64; scale and bias of each channel after a pooling.
+        (
+            cnn_lstm.get_config("trained"),
+            "(None, 480, 640, 32)",
+            27_013_436 - 20 * 64 * 4000 + 2 * (32 + 64 + 64),
+        ),
     ],
+    ids=["bbnn", "bbnn_image", "cnn", "cnn_lstm", "cnn_lstm_trained"],
 )
-def test_get_config_gives_the_network_of_the_source(module, shape, parameters):
-    text = network.describe(module.get_config(), num_classes=10)
+def test_get_config_gives_the_network_of_the_source(config, shape, parameters):
+    text = network.describe(config, num_classes=10)
     assert shape in text.splitlines()[2]
     assert f"Trainable params: {parameters:,}" in text
 
