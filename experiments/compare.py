@@ -22,16 +22,10 @@ def main(argv: Sequence[str]) -> int:
     """Compare every pair; return the exit code, which does not depend on the verdict."""
     command.refuse_arguments(argv)
 
-    from mgr_jax.evaluation import compare, predictions_file
-    from mgr_jax.evaluation.reports import compare_text
+    from mgr_jax import runs
 
-    workdirs = [workdir for workdir in _WORKDIRS.value if workdir]
-    if len(workdirs) < 2:
-        raise command.UserError("--workdirs: give two or more folders, separated by commas")
-    names = compare.short_names(workdirs)
-    systems = predictions_file.read_all(workdirs, names, _SPLIT.value)
-    result = compare.compare(systems, names)
-    print(compare_text.to_text(result))
+    result = runs.compare([workdir for workdir in _WORKDIRS.value if workdir], _SPLIT.value)
+    print(result.text)
     if _JSON.value:
         text = json.dumps(result, indent=1, allow_nan=False)
         command.write_output("json", _JSON.value, text + "\n")

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments import command, devices
+from experiments import command
 from experiments.configs import gtzan_arrays
+from mgr_jax import devices
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.classical import fusion, tag_head
 from mgr_jax.data import batches, splits, taggrams

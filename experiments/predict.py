@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import command, devices, tags
+from experiments import command, tags
 from mgr_jax.escape import printable
 from mgr_jax.files import csv_line
 
@@ -81,6 +81,7 @@ def main(argv: Sequence[str]) -> int:
     elif _EMBEDDINGS.value is not None:
         raise command.UserError("--embeddings: only MusiCNN has them; add --model=musicnn")
     else:
+        from mgr_jax import devices
         from mgr_jax import predictor as predictor_lib
 
         predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from experiments import command, devices
+from experiments import command
 from mgr_jax.escape import printable
 from mgr_jax.files import csv_line
 
@@ -35,6 +35,7 @@ def run(name: str, files: Sequence[str], *, style: str, top_k: int, keep: str | 
         raise command.UserError(f"--embeddings {keep or '(empty)'}: give a file that ends in .npz")
     if keep is not None:
         command.output_file("embeddings", keep)
+    from mgr_jax import devices
     from mgr_jax import tagger as tagger_lib
     from mgr_jax.data.audio import AudioError
 

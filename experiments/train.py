@@ -4,14 +4,13 @@ Run it again after a crash, a kill or Ctrl-C: it goes on from the newest checkpo
 `--distributed` several processes train together: see `experiments.distributed`.
 """
 
-import contextlib
 import shlex
 import signal
 from collections.abc import Sequence
 
 from absl import flags
 
-from experiments import command, devices, distributed
+from experiments import command, distributed
 from mgr_jax import config as config_lib
 
 _CONFIG = command.define_config()
@@ -30,10 +29,8 @@ def main(argv: Sequence[str]) -> int:
     is_network = config.model.name in config_lib.NETWORKS
     _check_flags(config.model.name, is_network)
 
-    from mgr_jax import workdir
-    from mgr_jax.classical import fitting
-    from mgr_jax.data import dataset as dataset_lib
-    from mgr_jax.training import loop, network, processes
+    from mgr_jax import runs
+    from mgr_jax.training import network, preemption
     from mgr_jax.training.profile import parse_steps
 
     if _SUMMARY.value:
@@ -43,25 +40,11 @@ def main(argv: Sequence[str]) -> int:
     folder = _WORKDIR.value or ""  # `_check_flags` has refused an empty one.
     command.set_up_jax(deterministic=config.train.deterministic)
     distributed.join()
-    with contextlib.ExitStack() as stack:
-        processes.run_on_first("hold", lambda: stack.enter_context(workdir.hold(folder)))
-        processes.run_on_first("reserve", lambda: workdir.reserve(folder, config))
-        dataset = dataset_lib.open_dataset(config)
-        print(dataset_lib.describe(dataset), flush=True)
-        if is_network:
-            print(network.describe(config, num_classes=len(dataset.catalog.labels)), flush=True)
-        contents = (folder, config, dataset.catalog, dataset.split)
-        processes.run_on_first("create", lambda: workdir.create(*contents))
-        run = workdir.create(*contents)
-        try:
-            print(devices.describe(), flush=True)
-            if is_network:
-                loop.train(config, dataset, run, profile=profile)
-            else:
-                fitting.train(config, dataset, run)
-        except loop.Interrupted as interrupt:
-            print(interrupt)
-            return command.PREEMPTED if interrupt.signal == signal.SIGTERM else command.INTERRUPTED
+    try:
+        runs.train(config, folder, profile=profile)
+    except preemption.Interrupted as interrupt:
+        print(interrupt)
+        return command.PREEMPTED if interrupt.signal == signal.SIGTERM else command.INTERRUPTED
     print(f"done      python -m experiments.evaluate --workdir={shlex.quote(folder)}")
     return 0
 

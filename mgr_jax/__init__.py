@@ -1,5 +1,6 @@
 """mgr_jax: music genre recognition in JAX."""
 
+import importlib
 import os
 import typing
 
@@ -7,10 +8,23 @@ from mgr_jax.errors import UserError
 from mgr_jax.version import VERSION
 
 if typing.TYPE_CHECKING:
+    from mgr_jax.config import Config
+    from mgr_jax.fold_runs import cross_validate
     from mgr_jax.genre_classifier import GenreClassifier
     from mgr_jax.predictor import Predictor
+    from mgr_jax.runs import compare, evaluate, train
 
-__all__ = ["GenreClassifier", "load"]
+__all__ = ["Config", "GenreClassifier", "compare", "cross_validate", "evaluate", "load", "train"]
+
+# Imported on demand, so that `import mgr_jax` is fast and starts no backend.
+_MODULES = {
+    "Config": "config",
+    "GenreClassifier": "genre_classifier",
+    "compare": "runs",
+    "cross_validate": "fold_runs",
+    "evaluate": "runs",
+    "train": "runs",
+}
 
 __version__ = VERSION
 
@@ -26,7 +40,6 @@ def load(path: str, checkpoint_name: str = "best") -> "Predictor":
     Raises:
       errors.UserError: if there is no trained system at `path`, or its files are damaged.
     """
-    # Imported here, so that `import mgr_jax` is fast and starts no backend.
     from mgr_jax import predictor
 
     if path == "musicnn":
@@ -47,9 +60,7 @@ def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
-def __getattr__(name: str) -> "type[GenreClassifier]":
-    if name == "GenreClassifier":  # Imported on demand, since it imports scikit-learn.
-        from mgr_jax.genre_classifier import GenreClassifier
-
-        return GenreClassifier
+def __getattr__(name: str) -> typing.Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"mgr_jax.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'mgr_jax' has no attribute {name!r}")

@@ -13,7 +13,7 @@ LAYERS = (
     ("errors", "version", "escape", "plural", "cores", "tensors", "array_file"),
     ("files", "gpus"),
     ("ops",),
-    ("schema",),
+    ("schema", "devices"),
     ("config_sections",),
     ("config",),
     ("named_configs",),
@@ -28,7 +28,8 @@ LAYERS = (
     ("system",),
     ("export", "shipped"),
     ("predictor",),
-    ("genre_classifier",),
+    ("genre_classifier", "runs"),
+    ("fold_runs",),
     ("mgr_jax",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

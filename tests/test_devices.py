@@ -7,7 +7,8 @@ import types
 import jax
 import pytest
 
-from experiments import command, devices
+from experiments import command
+from mgr_jax import devices
 
 
 @pytest.fixture(name="machine")

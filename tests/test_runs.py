@@ -1,0 +1,90 @@
+"""The commands as functions: the same results as the commands, on data of one's own."""
+
+import json
+
+import pytest
+
+import mgr_jax
+from mgr_jax import config as config_lib
+from mgr_jax import runs
+from mgr_jax.errors import UserError
+from tests.config_with import config_with
+from tests.test_genre_classifier import PITCHES, RATE, tiny_config
+
+
+@pytest.mark.parametrize(
+    ("before", "data", "name"),
+    [
+        ("band", "songs", "folder"),
+        ("band", "songs.CSV", "manifest"),
+        ("arrays", "x.npz", "arrays"),
+        ("gtzan", "genres", "gtzan"),
+    ],
+)
+def test_with_data_chooses_the_kind_of_data(before, data, name):
+    config = config_with(**{"data.name": before})
+    chosen = runs.with_data(config, data).data
+    assert (chosen.name, chosen.root) == (name, data)
+    assert (config.data.name, config.data.root) == (before, "")
+
+
+def test_with_data_of_none_is_a_copy():
+    config = config_lib.Config()
+    copied = runs.with_data(config, None)
+    assert copied == config and copied.data is not config.data
+
+
+def test_report_is_its_values_in_words(tmp_path):
+    report = runs.Report({"accuracy": 0.5}, "50 % <b>")
+    assert report["accuracy"] == 0.5 and json.dumps(report) == '{"accuracy": 0.5}'
+    assert repr(report) == "50 % <b>" and report._repr_html_() == "<pre>50 % &lt;b&gt;</pre>"
+    page = tmp_path / "report.html"
+    page.write_text('<p class="x">')
+    shown = runs.Report({}, "", page)._repr_html_()
+    assert shown.startswith('<iframe srcdoc="&lt;p class=&quot;x&quot;&gt;"')
+
+
+def test_the_package_shows_what_there_is():
+    assert set(dir(mgr_jax)) == {*mgr_jax.__all__, "__version__"}
+    assert mgr_jax.train is runs.train and mgr_jax.Config is config_lib.Config
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        mgr_jax.nothing  # noqa: B018
+
+
+def test_compare_of_one_is_refused():
+    with pytest.raises(UserError, match="two or more"):
+        runs.compare(["one"])
+
+
+@pytest.mark.e2e
+def test_own_songs_are_trained_evaluated_compared_and_cross_validated(tmp_path, capsys):
+    import numpy as np
+    import soundfile
+
+    random, time = np.random.default_rng(0), np.arange(RATE) / RATE
+    for label, pitch in PITCHES.items():
+        for i in range(10):
+            path = tmp_path / "songs" / label / f"{i}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tone = np.sin(2 * np.pi * pitch * random.uniform(0.9, 1.1) * time)
+            soundfile.write(path, 0.3 * tone + 0.02 * random.normal(size=RATE), RATE)
+    config, songs = tiny_config(), tmp_path / "songs"
+    config.data.cache, config.data.num_folds = str(tmp_path / "cache"), 2
+    run = mgr_jax.train(config, tmp_path / "run", data=songs)
+    assert run.split.protocol == "kfold" and config.data.name == "band"
+    report = mgr_jax.evaluate(tmp_path / "run")
+    assert report == json.loads((tmp_path / "run/eval/test/report.json").read_text())
+    assert f"n = {report['n']}" in repr(report) and "<iframe" in report._repr_html_()
+    mgr_jax.train(config, tmp_path / "run", data=songs)  # Nothing is left to do.
+    config.data.seed = 1
+    with pytest.raises(UserError, match=r"data\.seed"):
+        mgr_jax.train(config, tmp_path / "run", data=songs)
+    config.data.seed = 0
+    pooled = mgr_jax.cross_validate(
+        config, tmp_path / "folds", data=songs, protocols=["kfold"], seeds=1
+    )
+    assert pooled["protocols"]["kfold"]["n"] == 20
+    seed = tmp_path / "folds/kfold/seed0"
+    compared = mgr_jax.compare([seed, seed], names=["a", "b"])
+    assert "not distinguishable" in repr(compared) or "no difference" in repr(compared)
+    assert "devices" in capsys.readouterr().out
