@@ -10,6 +10,7 @@ from mgr_jax import hearing
 from mgr_jax.data import splits
 from mgr_jax.escape import printable
 from mgr_jax.evaluation import stats
+from mgr_jax.evaluation.reports import wording
 from mgr_jax.predictor import Prediction, Predictor
 
 _MAX_COLUMNS = 120  # Of the picture of genres over time.
@@ -19,7 +20,8 @@ _PROTOCOLS = {
     " both sides, which makes the number too high",
     "kfold": "one fold of several was kept for the test, drawn at random; artists may stand on"
     " both sides, which makes the number too high",
-    "artist_kfold": "one fold of several was kept for the test; no artist stands on both sides",
+    "artist_kfold": "one fold of several was kept for the test; the songs of an artist stay"
+    " together",
     "listed": "tested on the part that the data set lists for it",
     "fault_filtered": "the published split of GTZAN without its faults; no artist stands on both"
     " sides",
@@ -198,12 +200,10 @@ def behind(predictor: Predictor) -> str:
     else:
         protocol = report["protocol"]
         rows["Accuracy"] = f"{stats.describe(report, protocol)}; 95 % intervals in brackets"
+        rows["Chance"] = _chance(report, len(predictor.labels)).removeprefix("chance ")
     rows["Protocol"] = f"{protocol}: {_PROTOCOLS.get(protocol, 'see the README')}"
-    if report is not None and (report.get("shared_artists") or report.get("shared_recordings")):
-        rows["Warning"] = (
-            f"{len(report['shared_artists'])} artist(s) and {len(report['shared_recordings'])}"
-            " recording(s) stand on both sides of the test: the accuracy is too high"
-        )
+    if report is not None and not predictor.system.title:  # Its protocol says it.
+        rows["Artists"] = wording.leakage(report) or wording.artists(report)[0]
     table = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in rows.items())
     return (
         f'<section class="card behind"><h3>Behind the answer</h3><dl>{table}</dl>'
@@ -211,6 +211,13 @@ def behind(predictor: Predictor) -> str:
         '<p class="small">Expect less on other music than it was tested on. A song of none of these'
         " genres is given one of them all the same.</p></section>"
     )
+
+
+def _chance(report: dict, num_labels: int) -> str:
+    """Return what a random guess would get, and the best constant one where it is known."""
+    if "per_class" in report:
+        return wording.chance(report)
+    return f"chance {100 / num_labels:.0f} %"
 
 
 def _interval(report: dict | None, num_labels: int) -> str:
@@ -223,7 +230,7 @@ def _interval(report: dict | None, num_labels: int) -> str:
     between = f"interval {low:.1f} to {high:.1f} %" if low < high else "no interval"
     return (
         f'<div class="interval" role="img" aria-label="accuracy {accuracy:.1f} %, {between},'
-        f' chance {chance:.0f} %"><div class="axis">'
+        f' {escape(_chance(report, num_labels))}"><div class="axis">'
         f'<span class="range" style="left:{low:.2f}%;width:{high - low:.2f}%"></span>'
         f'<span class="point" style="left:{accuracy:.2f}%"></span>'
         f'<span class="chance" style="left:{chance:.2f}%"><i>chance</i></span></div>'

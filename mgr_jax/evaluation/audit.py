@@ -30,7 +30,7 @@ def audit(
     catalog: Catalog,
     assignment: Assignment,
     *,
-    identical: Iterable[Sequence[str]] = (),
+    identical: Iterable[Sequence[str]] | None = None,
     alike: Iterable[Alike] | None = None,
     unreadable: Mapping[str, str] | None = None,
     seconds: Mapping[str, float] | None = None,
@@ -40,7 +40,7 @@ def audit(
     Args:
       catalog: all tracks, including those in no part.
       assignment: the parts or folds.
-      identical: pairs of tracks whose files have the same bytes.
+      identical: pairs of tracks whose files have the same bytes; None if no file was compared.
       alike: pairs of tracks of near-identical audio; None if no audio was compared.
       unreadable: track -> why it cannot be read.
       seconds: track -> length of its audio; None if there is no audio.
@@ -48,9 +48,9 @@ def audit(
     Returns:
       JSON values: `artist_overlap` and `recording_overlap`, the `overlap` of test part and others;
       `crossing_artists`, `crossing_recordings`, `identical_pairs`, `near_identical_pairs` and
-      `label_conflicts` with their rows; sizes, class balance and durations; `unknown_artists` and
-      `unknown_recordings`, the numbers of tracks of which they are not known; and `leaks`, the
-      number of artists, recordings, pairs and tracks in two parts.
+      `label_conflicts` with their rows, None if nothing was compared; sizes, class balance and
+      durations; `unknown_artists` and `unknown_recordings`, the numbers of tracks of which they are
+      not known; and `leaks`, the number of artists, recordings, pairs and tracks in two parts.
     """
     track_of = {track.id: track for track in catalog.tracks}
     parts_of = collections.defaultdict(list)
@@ -69,7 +69,9 @@ def audit(
             **more,
         }
 
-    same_bytes = sorted({(min(pair), max(pair)) for pair in identical})
+    same_bytes = sorted({(min(pair), max(pair)) for pair in identical or ()})
+    # None stands for pairs that were not compared.
+    identical_rows = None if identical is None else [row(*pair) for pair in same_bytes]
     near = None
     if alike is not None:
         near = [
@@ -79,7 +81,9 @@ def audit(
         ]
     artists = _crossing(catalog.tracks, parts_of, assignment.parts, "artist")
     recordings = _crossing(catalog.tracks, parts_of, assignment.parts, "recording")
-    conflicts = _conflicts(catalog.tracks, same_bytes, near or ())
+    conflicts = [row(*pair) for pair in _conflicts(catalog.tracks, same_bytes, near or ())]
+    has_recordings = any(track.recording for track in catalog.tracks)
+    compared = identical is not None or near is not None or has_recordings
     findings: dict[str, Any] = {
         "data": catalog.name,
         "has_folds": assignment.has_folds,
@@ -90,12 +94,12 @@ def audit(
         "unknown_recordings": sum(not track_of[name].recording for name in parts_of),
         "crossing_artists": artists,
         "crossing_recordings": recordings,
-        "identical_pairs": len(same_bytes),
-        "identical_pairs_rows": [row(*pair) for pair in same_bytes],
+        "identical_pairs": None if identical is None else len(same_bytes),
+        "identical_pairs_rows": identical_rows,
         "near_identical_pairs": None if near is None else len(near),
         "near_identical_pairs_rows": near,
-        "label_conflicts": len(conflicts),
-        "label_conflicts_rows": [row(*pair) for pair in conflicts],
+        "label_conflicts": len(conflicts) if compared else None,
+        "label_conflicts_rows": conflicts if compared else None,
         "tracks_in_two_parts": sorted(name for name, parts in parts_of.items() if len(parts) > 1),
         "class_balance": _class_balance(catalog, track_of, assignment),
         "left_out": sorted(track_of.keys() - parts_of.keys()),
@@ -103,7 +107,7 @@ def audit(
         "unreadable": dict(sorted((unreadable or {}).items())),
         "durations": _durations(seconds),
     }
-    crossing_pairs = sum(r["crosses"] for r in findings["identical_pairs_rows"] + (near or []))
+    crossing_pairs = sum(pair["crosses"] for pair in [*(identical_rows or ()), *(near or ())])
     crossing_tracks = len(findings["tracks_in_two_parts"])
     findings["leaks"] = len(artists) + len(recordings) + crossing_pairs + crossing_tracks
     return findings

@@ -1,4 +1,4 @@
-"""Calibration of confidences: reliability, expected calibration error, temperature scaling.
+"""Calibration of confidences: reliability and temperature scaling; see also `calibration_error`.
 
 A temperature from few tracks can make the confidences of others worse, most of all if the model was
 chosen by these tracks, which it then classifies too well. So the temperature that is used is fitted
@@ -186,16 +186,6 @@ def reliability(
             confidence=np.bincount(bins, confidence, minlength=num_bins) / counts,
             accuracy=np.bincount(bins, correct, minlength=num_bins) / counts,
         )
-
-
-def expected_calibration_error(
-    log_probabilities: np.ndarray, labels: np.ndarray, *, num_bins: int = NUM_BINS
-) -> float:
-    """Return the mean |confidence - accuracy| over the bins of `reliability` (Guo et al. 2017)."""
-    bins = reliability(log_probabilities, labels, num_bins=num_bins)
-    used = bins.counts > 0
-    distance = np.abs(bins.confidence - bins.accuracy)[used]
-    return float((distance * bins.counts[used]).sum() / len(labels))
 
 
 def write_temperature(

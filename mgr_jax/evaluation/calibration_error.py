@@ -7,9 +7,10 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from mgr_jax.evaluation import intervals
+from mgr_jax.plural import plural
 
 # Fewest tracks of a bin, on average.
-_PER_BIN = 15
+PER_BIN = 15
 _MOST_BINS = 15
 _NUM_DRAWS = 1000
 # True errors that are tried for the interval.
@@ -59,7 +60,7 @@ def calibration_error(
     if not n:
         raise ValueError("labels is empty: need one track or more")
     confidence = np.exp(log_probabilities.max(axis=1))
-    num_bins = int(np.clip(n // _PER_BIN, 1, _MOST_BINS))
+    num_bins = int(np.clip(n // PER_BIN, 1, _MOST_BINS))
     edges = np.quantile(confidence, np.linspace(0, 1, num_bins + 1)[1:-1])
     bins = np.searchsorted(edges, confidence)
     member = np.eye(num_bins)[bins]
@@ -109,13 +110,25 @@ def _interval(
     return [float(truths[first]), min(1.0, float(truths[last]))]
 
 
+def describe_short(values: Mapping[str, Any]) -> str:
+    """Format the fields as `0.093 [0.051, 0.142] in 4 bins; perfect: 0.061, below 0.105`."""
+    interval = ""
+    if values["interval"]:
+        interval = " [{:.3f}, {:.3f}]".format(*values["interval"])
+    return (
+        f"{values['error']:.3f}{interval} in {plural(values['num_bins'], 'bin')}; perfect:"
+        f" {values['perfect']:.3f}, below {values['perfect95']:.3f}"
+    )
+
+
 def describe(values: Mapping[str, Any]) -> str:
     """Format the fields of a `CalibrationError`, with its interval, n, and what chance makes."""
     interval = ""
     if values["interval"]:
         interval = " [{:.3f}, {:.3f}]".format(*values["interval"])
+    bins = plural(values["num_bins"], "bin")
     return (
-        f"{values['error']:.3f}{interval} (n = {values['n']}, {values['num_bins']} bins of equal"
-        f" counts); a perfectly calibrated model would show {values['perfect']:.3f}, and less than"
+        f"{values['error']:.3f}{interval} (n = {values['n']}, {bins} of equal counts); a perfectly"
+        f" calibrated model would show {values['perfect']:.3f}, and less than"
         f" {values['perfect95']:.3f} in 95 of 100 cases"
     )

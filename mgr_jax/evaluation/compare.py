@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mgr_jax.errors import UserError
+from mgr_jax.escape import printable
 from mgr_jax.evaluation import stats
 from mgr_jax.evaluation.results import count
 from mgr_jax.files import parse_json, read_csv
@@ -18,6 +19,8 @@ from mgr_jax.plural import plural
 _ALPHA = 0.05
 # The true difference whose test set is sized, and the power that it has.
 _DIFFERENCE, _POWER = 0.05, 0.8
+# From as many groups on, a difference is shown though two of them disagree: 2 (1 + 12 + 66) / 2^12.
+_FEW = 12
 # Protocol of predictions that somebody else made, see `predictions_file`.
 FROM_FILE = "from a file"
 # Fields of a report that are used here.
@@ -165,11 +168,11 @@ def compare(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, An
     for pair in pairs:
         pair["distinguishable"] = pair["p_holm"] < _ALPHA
         pair["verdict"] = _verdict(pair, first, len(pairs))
-    return describe_part(systems, names) | {"pairs": pairs, "notes": _notes(systems, names)}
+    return describe_part(systems, names) | {"pairs": pairs}
 
 
 def describe_part(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, Any]:
-    """Return the result of `compare` without its pairs and notes."""
+    """Return the result of `compare` without its pairs."""
     first = systems[0]
     return {
         "part": first.report["part"],
@@ -180,7 +183,7 @@ def describe_part(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[s
         "systems": [_describe_system(s, name) for s, name in zip(systems, names, strict=True)],
         "pairs": [],
         "correction": "holm",
-        "notes": [],
+        "notes": _notes(systems, names),
     }
 
 
@@ -192,7 +195,7 @@ def short_names(workdirs: Sequence[str]) -> list[str]:
     """
     parts = [pathlib.PurePath(workdir).parts or (workdir,) for workdir in workdirs]
     for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-depth:]) for part in parts]
+        names = [printable("/".join(part[-depth:])) for part in parts]
         if len(set(names)) == len(names):
             return names
     raise UserError("--workdirs: a workdir stands there twice; name each once")
@@ -208,6 +211,7 @@ def _pair(
     test = stats.mcnemar(first.correct, second.correct)
     differences = second.correct.astype(float) - first.correct
     n, artist_p, effect = len(differences), None, 1.0
+    sizes = np.unique(first.groups, return_counts=True)[1]
     if groups is not None:
         artist_p = stats.sign_flip_test(first.correct, second.correct, groups)
         effect = max(1.0, stats.design_effect(differences, groups))
@@ -226,9 +230,17 @@ def _pair(
         "p_test": "mcnemar_mid_p" if artist_p is None else "artist_p",
         "grouped_by": "track" if groups is None else first.grouped_by,
         # The p value if one system is right and the other wrong throughout.
-        "smallest_p": 0.5**n if groups is None else min(1.0, 2 * 0.5 ** len(set(groups))),
+        "smallest_p": 0.5**n if groups is None else _smallest_p(len(sizes)),
+        # Groups of unequal size show no more than so many equal ones (Kish 1965).
+        "num_equal_groups": float(sizes.sum() ** 2 / np.square(sizes).sum()),
+        "largest_group": int(sizes.max()),
         "design_effect": effect,
     }
+
+
+def _smallest_p(num_groups: float) -> float:
+    """Return the smallest p value of the sign-flip test."""
+    return min(1.0, 2 * 0.5**num_groups)
 
 
 def _power(pair: dict[str, Any], n: int, alpha: float) -> dict[str, Any]:
@@ -236,7 +248,8 @@ def _power(pair: dict[str, Any], n: int, alpha: float) -> dict[str, Any]:
     values: dict[str, Any] = {
         "alpha": alpha, "detectable_difference": None, "needed_for": _DIFFERENCE, "needed_n": None
     }  # fmt: skip
-    if pair["smallest_p"] < alpha:
+    few = pair["grouped_by"] != "track" and _smallest_p(pair["num_equal_groups"]) >= alpha
+    if pair["smallest_p"] < alpha and not few:
         effect, discordant = pair["design_effect"], (pair["only_first"] + pair["only_second"]) / n
         values["detectable_difference"] = stats.smallest_difference(
             max(1, int(n / effect)), discordant=discordant, power=_POWER, alpha=alpha
@@ -258,20 +271,35 @@ def _verdict(pair: dict[str, Any], system: Evaluation, num_pairs: int) -> str:
         return f"{better} is better than {worse} at n = {n}, {p}"
     text = f"not distinguishable at n = {n}, {p}; "
     if pair["smallest_p"] >= pair["alpha"]:
+        more = " or more" if pair["smallest_p"] < 1 else ""
         return (
             f"{text}no difference could have been shown: the p value of"
-            f" {plural(len(set(system.groups)), by)} is {format_p(pair['smallest_p'])} or more, not"
+            f" {plural(len(set(system.groups)), by)} is {format_p(pair['smallest_p'])}{more}, not"
             f" below {format_p(pair['alpha'])}"
         )
-    smallest = pair["detectable_difference"]
+    smallest, needed = pair["detectable_difference"], pair["needed_n"]
+    stated, power = f"{100 * _DIFFERENCE:.0f} points", f"with a power of {100 * _POWER:.0f} %"
     if smallest is None or smallest <= abs(pair["difference"]):
-        text += f"so few {by}s show a difference only if nearly all of them agree"
-    else:
-        text += f"a true difference of {100 * smallest:.1f} points would be shown with a power of"
-        text += f" {100 * _POWER:.0f} %"
-    if pair["needed_n"] > n:
-        text += f", one of {100 * _DIFFERENCE:.0f} points by about {pair['needed_n']} such tracks"
-    return text
+        text += _why_not(pair, system)
+        if needed and needed > n:
+            text += f"; a true difference of {stated} would be shown {power} by about {needed} such"
+            text += " tracks"
+        return text
+    text += f"a true difference of {100 * smallest:.1f} points would be shown {power}"
+    return f"{text}, one of {stated} by about {needed} such tracks" if needed > n else text
+
+
+def _why_not(pair: dict[str, Any], system: Evaluation) -> str:
+    """Return the reason why no size of a difference is promised to be shown."""
+    n, by = len(system.ids), pair["grouped_by"]
+    if pair["needed_n"] is None:
+        return (
+            f"the {by}s are of uneven size, the largest with {pair['largest_group']} of the {n}"
+            " tracks: a difference is shown only if nearly all of them agree"
+        )
+    if len(set(system.groups)) < _FEW:
+        return f"so few {by}s show a difference only if nearly all of them agree"
+    return f"a few of the {by}s make up most of the difference"
 
 
 def _check_same(first: Evaluation, first_name: str, second: Evaluation, second_name: str) -> None:
@@ -318,6 +346,17 @@ def _notes(systems: Sequence[Evaluation], names: Sequence[str]) -> list[str]:
     ]
     if leaks:
         notes.append(f"artists or recordings are on both sides of the split of {', '.join(leaks)}")
+    # Reports of earlier versions do not say it.
+    unknown = [
+        name
+        for name, system in zip(names, systems, strict=True)
+        if name not in [*leaks, *files] and not system.report.get("artists_known", True)
+    ]
+    if unknown:
+        notes.append(
+            "not known whether artists are on both sides of the split: no artist is known of the"
+            f" tracks of one side or of both ({', '.join(unknown)})"
+        )
     return notes
 
 

@@ -101,6 +101,7 @@ def make_report(
         "num_tracks": len(groups),
         "num_groups": len(set(groups.values())),
         "grouped_by": grouped_by,
+        "unknown_artists": sum(not track.artist for track in tracks),
         "protocols": by_protocol,
         "mgr_jax": VERSION,
     }

@@ -32,7 +32,7 @@ class Evidence:
     Attributes:
       catalog: all tracks, with artists and recordings from `data.facts` where it has them.
       readable: the tracks that training would split, without names from `data.facts`.
-      identical: pairs of tracks whose files have the same bytes.
+      identical: pairs of tracks whose files have the same bytes; None if there are no files.
       alike: pairs of near-identical audio; None if no audio was compared.
       unreadable: track -> why it cannot be read.
       seconds: track -> length of the audio of its clip; empty if there is no audio.
@@ -40,7 +40,7 @@ class Evidence:
 
     catalog: Catalog
     readable: Catalog
-    identical: tuple[tuple[str, str], ...]
+    identical: tuple[tuple[str, str], ...] | None
     alike: tuple[Alike, ...] | None
     unreadable: Mapping[str, str]
     seconds: Mapping[str, float]
@@ -131,8 +131,12 @@ def _with_names(catalog: Catalog, facts: Mapping[str, Mapping[str, str]]) -> Cat
     return dataclasses.replace(catalog, tracks=tuple(tracks))
 
 
-def _identical(catalog: Catalog, checksums: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _identical(
+    catalog: Catalog, checksums: Mapping[str, str] | None
+) -> tuple[tuple[str, str], ...] | None:
     """Return the pairs of tracks of equal checksum; of `gtzan_facts` also the published pairs."""
+    if checksums is None:
+        return None
     by_sum = collections.defaultdict(list)
     for track in catalog.tracks:
         if checksums.get(track.id):
@@ -144,9 +148,11 @@ def _identical(catalog: Catalog, checksums: Mapping[str, str]) -> tuple[tuple[st
     return tuple(sorted(pairs))
 
 
-def _file_checksums(catalog: Catalog) -> dict[str, str]:
-    """Return track -> MD5 of its file, only for files that share their size with another."""
+def _file_checksums(catalog: Catalog) -> dict[str, str] | None:
+    """Return track -> MD5 of its file, for files of the size of another; None without files."""
     sizes = {t.id: os.path.getsize(t.path) for t in catalog.tracks if os.path.isfile(t.path)}
+    if not sizes:
+        return None
     count = collections.Counter(sizes.values())
     path_of = {track.id: track.path for track in catalog.tracks}
     return {name: _md5(path_of[name]) for name, size in sizes.items() if count[size] > 1}

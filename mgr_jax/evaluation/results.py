@@ -45,7 +45,7 @@ def measure(
     groups = None if values["grouped_by"] == "track" else np.asarray(groups)
     if values["ci95"] is None:
         undefined["ci95"] = f"all tracks are of {plural(1, grouped_by)}"
-    values |= _class_metrics(matrix, scores, truth, labels, groups, undefined)
+    values |= _class_metrics(matrix, scores, truth, labels, groups, undefined, grouped_by)
     values["top_k"] = {}
     for k in _TOP_K:
         if k < len(labels):
@@ -135,15 +135,22 @@ def _class_metrics(
     labels: Sequence[str],
     groups: intervals.Groups | None,
     undefined: dict[str, str],
+    grouped_by: str,
 ) -> dict[str, Any]:
+    one = "1 track" if groups is None else plural(1, grouped_by)
     per_class = metrics.per_class(matrix, tuple(labels))
     ends = f1_ends(truth, scores.argmax(axis=1), len(labels), groups)
     f1_intervals: dict[str, list[float] | None] = {}
     for name, (low, high) in zip((*labels, "macro avg", ""), ends.T, strict=True):
         defined = bool(np.isfinite(low))
         f1_intervals[name] = [float(low), float(high)] if defined else None
-        if not defined and name:
-            undefined[f"f1_ci95.{name}"] = "its tracks are of one group, or there are none"
+        if not defined:
+            field = f"f1_ci95.{name}" if name else "balanced_accuracy_ci95"
+            undefined[field] = (
+                f"its tracks are of {one}, or there are none"
+                if name in labels
+                else f"all tracks are of {one}"
+            )
     return {
         "balanced_accuracy": metrics.balanced_accuracy(matrix),
         "balanced_accuracy_ci95": f1_intervals.pop(""),
@@ -206,7 +213,6 @@ def _probability_metrics(
     return {
         "log_loss": loss if math.isfinite(loss) else None,
         "brier": metrics.brier_score(scores, truth),
-        "ece": calibration.expected_calibration_error(scores, truth),
         "calibration_error": calibration_error.calibration_error(
             scores, truth, groups=groups
         )._asdict(),

@@ -136,8 +136,9 @@ def _results(system: System) -> str:
     report = system.report
     if report is None:
         return "Not evaluated: no accuracy of this checkpoint on a test part is known."
+    accuracy = system.describe().partition(": ")[2]
     lines = [
-        f"{system.describe().partition(': ')[2].capitalize()}: share of the test tracks that are"
+        f"{accuracy[:1].upper()}{accuracy[1:]}: share of the test tracks that are"
         " recognised, with its 95 % intervals, number of tracks and protocol.",
     ]
     shared = [
@@ -179,4 +180,4 @@ def _results(system: System) -> str:
 def _calibration(system: System) -> str:
     if system.temperature is None:
         return "none"
-    return f"temperature {system.temperature:.3f}, from the validation part"
+    return f"temperature {system.temperature:.3f}, from tracks that it had not learned from"

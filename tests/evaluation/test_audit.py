@@ -115,8 +115,13 @@ def test_audit_says_not_known_where_artists_are_known_on_one_side_at_most(known)
     assert unknown == (2 if known else 4)
     assert text.splitlines()[-1] == (
         f"verdict   no leak is known; whether more leaks is not known: {unknown} of 4 tracks have"
-        " no artist"
+        " no artist, the audio was not compared"
     )
+    reason = " on one side of the split" if known else ""
+    assert f"with train or valid: no artist known{reason}\n" in text
+    for pairs in ("byte-identical pairs", "same audio under two labels, pairs"):
+        (line,) = (line for line in text.splitlines() if line.startswith(pairs))
+        assert ("not compared" in line) == (pairs.startswith("byte") or not known)
 
 
 def test_audit_of_some_unknown_artists_gives_a_lower_bound():
@@ -126,7 +131,7 @@ def test_audit_of_some_unknown_artists_gives_a_lower_bound():
     assert "  0.0 % or more of the test tracks share their artist" in text
     assert "verdict   no leak is known" in text
     findings = _audit({"train": ("a1", "b1"), "test": ("a2", "b2")})
-    assert "1 leak(s); whether more leaks is not known: 1 of 4" in audit_text.to_text(findings)
+    assert "1 leak; whether more leaks is not known: 1 of 4" in audit_text.to_text(findings)
 
 
 def test_audit_marks_the_pairs_that_cross():
@@ -170,7 +175,7 @@ def test_audit_marks_the_pairs_that_cross():
         "a2 (train) = a3 (test), similarity 0.90, -1.5 s",
         "a3 (test) = b1 (left out)",
         "b1: is silent",
-        "verdict   2 leak(s)",
+        "verdict   2 leaks",
     ):
         assert line in text
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from mgr_jax.evaluation import calibration_error
+from mgr_jax.evaluation import calibration, calibration_error
 from tests.evaluation.calibrated import draw
 
 
@@ -37,6 +37,13 @@ def test_calibration_error_of_equal_confidences_has_one_bin_and_a_closed_form():
     order = np.argsort(distance)
     limit = distance[order][np.searchsorted(np.cumsum(weight[order]), 0.95)]
     assert values.perfect95 == pytest.approx(limit, abs=0.021)
+
+
+def test_calibration_error_falls_with_the_right_temperature():
+    scores, labels = draw(3.0)
+    assert calibration_error.calibration_error(scores, labels).error > 0.2
+    scaled = calibration.scale(scores, 3.0)
+    assert calibration_error.calibration_error(scaled, labels).error < 0.04
 
 
 def test_calibration_error_has_no_interval_for_one_group_and_is_formatted():

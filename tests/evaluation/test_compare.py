@@ -117,7 +117,8 @@ def test_compare_of_equal_systems_finds_nothing():
     assert (pair["difference"], pair["mcnemar_exact"], pair["p"]) == (0, 1, 1)
     assert pair["ci95"] is None and pair["needed_n"] > 0
     assert not pair["distinguishable"]
-    assert "+0.0 points (no 95 % interval" in compare_text.to_text(result)
+    shown = "+0.0 points (no 95 % interval: it is the same in all tracks)"
+    assert shown in compare_text.to_text(result)
 
 
 @pytest.mark.parametrize(("n", "groups"), [(4, None), (20, "aaaabbbbccccddddeeee")])
@@ -133,6 +134,34 @@ def test_compare_says_that_so_few_could_not_have_shown_a_difference(n, groups):
         " 0.05"
     ) in pair["verdict"]
     assert "would be shown" not in pair["verdict"] and not pair["distinguishable"]
+    shown = dict(compare_text.rows(pair))["difference"]
+    assert shown.endswith(f"(no 95 % interval: too few {'artists' if groups else 'tracks'})")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "differ", "reason"),
+    [
+        ([5] * 6, 5, "so few artists show a difference only if nearly all of them agree"),
+        (
+            [40, *[2] * 10],
+            5,
+            "the artists are of uneven size, the largest with 40 of the 60 tracks: a difference is"
+            " shown only if nearly all of them agree",
+        ),
+        ([20] * 5 + [4] * 12, 5, "a few of the artists make up most of the difference"),
+        ([2] * 40, 3, "points would be shown with a power of 80 %, one of 5 points by about"),
+    ],
+)
+def test_compare_gives_the_right_reason_why_nothing_is_shown(sizes, differ, reason):
+    """The first artists favour one system by half of their tracks, the others neither."""
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    second = (groups < differ) & (np.arange(len(groups)) % 2 == 0)
+    first = np.zeros(len(groups), bool)
+    names = [f"artist {group:02}" for group in groups]
+    systems = [_evaluation(row, groups=names) for row in (first, second)]
+    (pair,) = compare.compare(systems, ["one", "two"])["pairs"]
+    assert not pair["distinguishable"] and pair["smallest_p"] < 0.05
+    assert reason in pair["verdict"]
 
 
 def test_compare_divides_alpha_by_the_pairs():

@@ -1,6 +1,7 @@
 """Folds pooled: shares against counts by hand, intervals over groups, and the leakage gap."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -148,6 +149,13 @@ def test_to_text_says_what_leaks_and_what_data_cannot_show():
     unknown = [Track(name, "", "a") for name in IDS]
     report = cross_validation.make_report(leaking, unknown, system="svm", data="folder")
     assert "no gap can show what leaks" in cross_validation_text.to_text(report)
+    report["leakage_gap"] = {"gap": 0.1, "ci95": None, "n": 3, "num_groups": 3}
+    for text in (cross_validation_text.to_text(report), cross_validation_text.to_markdown(report)):
+        assert "leakage gap" not in text
+    some = [*TRACKS[:-1], dataclasses.replace(TRACKS[-1], artist="")]
+    report = cross_validation.make_report(leaking, some, system="svm", data="folder")
+    of = f"of 1 of {len(TRACKS)} tracks no artist is known: artist_kfold may have some on both"
+    assert of in cross_validation_text.to_text(report)
 
 
 def write_evaluation(path, n=2, num_correct=1):

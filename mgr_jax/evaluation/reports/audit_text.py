@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mgr_jax.escape import printable
+from mgr_jax.plural import plural
 
 # Rows of a list that are printed; the JSON has all of them.
 _SHOWN = 8
@@ -28,13 +29,13 @@ def to_text(findings: Mapping[str, Any]) -> str:
         if not crossing and findings[f"{what}_overlap"] is None:
             crossing = "not known"
         lines.append(f"{what + 's':34}  {'':5}  {crossing:>12}")
-    for what, rows in (
-        ("byte-identical pairs", findings["identical_pairs_rows"]),
-        ("near-identical pairs", near),
-        ("same audio under two labels, pairs", findings["label_conflicts_rows"]),
+    for what, rows, why in (
+        ("byte-identical pairs", findings["identical_pairs_rows"], "there are no files"),
+        ("near-identical pairs", near, "no audio, or too short"),
+        ("same audio under two labels, pairs", findings["label_conflicts_rows"], "see above"),
     ):
         if rows is None:
-            lines.append(f"{what:34}  not compared: no audio, or too short")
+            lines.append(f"{what:34}  not compared: {why}")
         else:
             crossing = sum(row["crosses"] for row in rows)
             lines.append(f"{what:34}  {len(rows):5d}  {crossing:12d}")
@@ -42,7 +43,9 @@ def to_text(findings: Mapping[str, Any]) -> str:
     for what in ("artist", "recording"):
         share, spread = findings[f"{what}_overlap"], findings.get(f"{what}_overlap_sd")
         if share is None:
-            lines.append(f"not known whether {who} share their {what} with {side}: no {what} known")
+            known = sum(findings["n"].values()) - findings[f"unknown_{what}s"]
+            reason = f"no {what} known" + (" on one side of the split" if known else "")
+            lines.append(f"not known whether {who} share their {what} with {side}: {reason}")
             continue
         over = (
             f" (mean of {findings['num_seeds']} seeds, sd {100 * spread:.1f})"
@@ -68,9 +71,9 @@ def to_text(findings: Mapping[str, Any]) -> str:
     for title, rows in (
         ("artists in two parts", _crossing_lines(findings["crossing_artists"], "artist")),
         ("recordings in two parts", _crossing_lines(findings["crossing_recordings"], "recording")),
-        ("byte-identical", _pair_lines(findings["identical_pairs_rows"])),
+        ("byte-identical", _pair_lines(findings["identical_pairs_rows"] or [])),
         ("near-identical", _pair_lines(near or [])),
-        ("same audio under two labels", _pair_lines(findings["label_conflicts_rows"])),
+        ("same audio under two labels", _pair_lines(findings["label_conflicts_rows"] or [])),
         ("in two parts", findings["tracks_in_two_parts"]),
         ("left out", findings["left_out"]),
         ("unreadable", [f"{name}: {why}" for name, why in findings["unreadable"].items()]),
@@ -86,15 +89,16 @@ def to_text(findings: Mapping[str, Any]) -> str:
 
 def _verdict(findings: Mapping[str, Any]) -> str:
     unknown, total = findings["unknown_artists"], sum(findings["n"].values())
+    gaps = [f"{unknown} of {plural(total, 'track')} have no artist"] if unknown else []
+    if findings["near_identical_pairs"] is None:
+        gaps.append("the audio was not compared")
     if findings["leaks"]:
-        text = f"{findings['leaks']} leak(s)"
+        text = plural(findings["leaks"], "leak")
     elif not unknown:
-        return "nothing leaks"
+        return ", but ".join(["nothing leaks", *gaps])
     else:
         text = "no leak is known"
-    if not unknown:
-        return text
-    return f"{text}; whether more leaks is not known: {unknown} of {total} tracks have no artist"
+    return f"{text}; whether more leaks is not known: {', '.join(gaps)}" if gaps else text
 
 
 def _balance_table(balance: Mapping[str, Mapping[Any, int]]) -> list[str]:

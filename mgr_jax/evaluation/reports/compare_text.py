@@ -17,8 +17,9 @@ def to_text(result: dict[str, Any]) -> str:
         lines.append(f"  {system['name']:{width}}  {describe(system)}")
     for pair in result["pairs"]:
         lines += ["", f"{pair['second']} against {pair['first']}"]
-        lines += [f"  {name:12}{value}" for name, value in rows(pair)]
-        lines.append(f"  {'verdict':12}{pair['verdict']}")
+        values = [*rows(pair), ("verdict", pair["verdict"])]
+        width = max(12, *(2 + len(name) for name, _ in values))
+        lines += [f"  {name:{width}}{value}" for name, value in values]
     return "\n".join([*lines, *(["", *result["notes"]] if result["notes"] else [])])
 
 
@@ -35,7 +36,10 @@ def rows(pair: dict[str, Any]) -> list[tuple[str, str]]:
         low, high = (100 * end for end in pair["ci95"])
         difference += f" [{low:+.1f}, {high:+.1f}] (95 %, {_test(pair)} inverted{holm})"
     else:
-        difference += " (no 95 % interval: too few, or all agree)"
+        by = pair["grouped_by"]
+        few = pair["smallest_p"] >= 0.05
+        reason = f"too few {by}s" if few else f"it is the same in all {by}s"
+        difference += f" (no 95 % interval: {reason})"
     only = (
         f"{pair['only_second']} right by {pair['second']} only, {pair['only_first']} by"
         f" {pair['first']} only"

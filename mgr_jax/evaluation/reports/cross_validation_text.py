@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mgr_jax.evaluation import stats
+from mgr_jax.evaluation import intervals, stats
 from mgr_jax.evaluation.cross_validation import GROUPED, RANDOM
 from mgr_jax.plural import plural
 
@@ -19,7 +19,7 @@ def to_text(report: dict[str, Any]) -> str:
     """Format the accuracy of each protocol and the gap for the terminal."""
     lines = [f"{report['system']} on {report['data']}, {_size(report)}"]
     lines += [_headline(report, name) for name in report["protocols"]]
-    if "leakage_gap" in report:
+    if _has_gap(report):
         lines.append(_describe_gap(report))
     return "\n".join([*lines, *_remarks(report)])
 
@@ -30,7 +30,7 @@ def to_markdown(report: dict[str, Any]) -> str:
     lines += [f"{_size(report)}.".capitalize(), ""]
     for name in report["protocols"]:
         lines += [f"- **{_headline(report, name)}**"]
-    if "leakage_gap" in report:
+    if _has_gap(report):
         lines += [f"- **{_describe_gap(report)}**"]
     lines += [f"- {remark}" for remark in _remarks(report)]
     lines += [
@@ -77,7 +77,7 @@ def _methods(report: dict[str, Any]) -> str:
         if several or by != "track"
         else ": Wilson's."
     )
-    if "leakage_gap" in report:
+    if _has_gap(report):
         text += " That of the leakage gap is a t interval with the same variances."
     text += f" Below, those by {by} are of one training" + (" each." if several else ".")
     return f"{text} Folds of one seed share training tracks, so that their sd is no standard error."
@@ -103,10 +103,19 @@ def _describe_gap(report: dict[str, Any]) -> str:
     )
 
 
+def _has_gap(report: dict[str, Any]) -> bool:
+    """Return whether the two protocols differ, so that their gap says what leaks."""
+    return "leakage_gap" in report and report["num_groups"] < report["num_tracks"]
+
+
 def _remarks(report: dict[str, Any]) -> list[str]:
     lines = []
-    if report["num_groups"] == report["num_tracks"]:
+    unknown, total = report["unknown_artists"], report["num_tracks"]
+    if report["num_groups"] == total:
         lines.append(NO_GAP)
+    elif unknown:
+        of = f"of {unknown} of {plural(total, 'track')} no artist is known"
+        lines.append(f"{of}: {GROUPED} may have some on both sides of the test part")
     for name, protocol in report["protocols"].items():
         folds = [fold for seed in protocol["seeds"] for fold in seed["folds"]]
         crossing = np.mean([fold["shared_artists"] for fold in folds])
@@ -124,8 +133,9 @@ def _bounds(interval: Sequence[float] | None, report: dict[str, Any]) -> str:
     if interval is None:
         return f"[no interval: all {by}s agree, or there is one only]"
     low, high = (100 * end for end in interval)
+    few = by != "track" and report["num_groups"] < intervals.MIN_GROUPS
     seeds = " and seed" if report["num_seeds"] > 1 else ""
-    return f"[{low:.1f}, {high:.1f}] by {by}{seeds}"
+    return f"[{low:.1f}, {high:.1f}] by {by}{seeds}{', roughly' if few else ''}"
 
 
 def _points(sd: float | None) -> str:

@@ -146,22 +146,25 @@ def figures(shown: dict[pathlib.Path, str]) -> str:
     return f'<div class="figures">{"".join(parts)}</div>'
 
 
-def scale(ends: Sequence[float] | None, value: float, *, chance: float) -> str:
-    """Return a bar from 0 to 1 that marks an interval, a value and the chance level."""
+def scale(ends: Sequence[float] | None, value: float, *, chances: Iterable[float]) -> str:
+    """Return a bar from 0 to 1 that marks an interval, a value and what guesses would get."""
     low, high = (100 * end for end in ends or (value, value))
+    lines = (f'<i class="chance" style="left:{100 * chance:.1f}%"></i>' for chance in chances)
     return (
         f'<div class="scale"><span style="left:{low:.1f}%;width:{high - low:.1f}%"></span>'
-        f'<i class="chance" style="left:{100 * chance:.1f}%"></i>'
+        f"{''.join(lines)}"
         f'<i style="left:{100 * value:.1f}%"></i></div>'
     )
 
 
 def _hero(report: dict[str, Any]) -> str:
     share, _, origin = wording.accuracy(report, report).partition(" % ")
+    chances = {1 / len(report["labels"]), wording.largest_class(report)[1] / report["n"]}
+    lines = "line" if len(chances) == 1 else "lines"
     return (
         f'<section class="hero"><div><div class="number">{share} %</div>'
         f'<div class="dim">accuracy, 95 % intervals: {escape(origin)}</div>'
-        + scale(report["ci95"], report["accuracy"], chance=1 / len(report["labels"]))
-        + f'<div class="dim">0 to 100 %; thin line: {escape(wording.chance(report))}</div>'
+        + scale(report["ci95"], report["accuracy"], chances=chances)
+        + f'<div class="dim">0 to 100 %; thin {lines}: {escape(wording.chance(report))}</div>'
         f'</div><p class="verdict">{escape(wording.verdict(report))}</p></section>'
     )

@@ -154,7 +154,7 @@ def _tables(
                 compare_text.describe(values),
                 f"{report['per_class']['macro avg']['f1']:.3f}",
                 "" if loss is None else f"{loss:.3f}",
-                calibration_error.describe(error).partition(" (n")[0] if error else "",
+                calibration_error.describe_short(error) if error else "",
                 str(report["checkpoint_step"]),
             ]
         )
@@ -179,6 +179,18 @@ def _tables(
         yield "F1 by class", ["class", *(s["name"] for s in section["systems"])], rows
 
 
+def _methods(section: dict[str, Any]) -> str:
+    """Return the sentences that name the methods of the numbers of the table of runs."""
+    first = section["systems"][0]
+    return (
+        f"{wording.accuracy_methods(first)} Log loss and calibration error are those before any"
+        " temperature. The calibration error is the mean |confidence - accuracy| of the"
+        f" {plural(section['n'], 'track')} in bins of equal counts, of {calibration_error.PER_BIN}"
+        f" or more, with an inverted bootstrap by {first['grouped_by']}; beside it what a perfectly"
+        " calibrated model would show by chance, on average and in 95 of 100 cases."
+    )
+
+
 def _heading(section: dict[str, Any]) -> str:
     return f"{section['part']} part of {section['data']}, {plural(section['n'], 'track')}"
 
@@ -189,7 +201,7 @@ def _markdown(
     lines = ["", f"## {_heading(section)}", "", escape.markdown(_verdict(section))]
     if section["notes"]:
         lines += ["", *(f"- {escape.markdown(note)}" for note in section["notes"])]
-    lines += ["", wording.accuracy_methods(section["systems"][0])]
+    lines += ["", _methods(section)]
     for heading, head, rows in tables:
         lines += ["", f"### {heading}", "", *markdown.text_table(head, rows)]
     for name, text in figures.items():
@@ -202,7 +214,7 @@ def _html(
 ) -> list[str]:
     body = [html.heading(_heading(section)), html.note(_verdict(section).rstrip("."), "plain")]
     body += [html.note(note, "bad") for note in section["notes"]]
-    body.append(html.note(wording.accuracy_methods(section["systems"][0]).rstrip("."), "plain"))
+    body.append(html.note(_methods(section).rstrip("."), "plain"))
     for heading, head, rows in tables:
         body += [html.heading(heading), html.table(head, rows)]
     return [*body, html.heading("Pictures"), html.figures(figures)]

@@ -1,6 +1,7 @@
 """The sentences and tables of an evaluation for the terminal, Markdown and HTML."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from mgr_jax.data import splits
@@ -11,6 +12,10 @@ from mgr_jax.plural import plural
 Table = tuple[list[str], list[list[str]]]
 # Systems that choose no setting on the validation part.
 WITHOUT_CHOICE = ("lda", "ensemble")
+UNKNOWN_ARTISTS = (
+    "not known whether artists are on both sides of the split: no artist is known of the tracks of"
+    " one side or of both"
+)
 
 
 def headline(report: dict[str, Any]) -> str:
@@ -27,7 +32,7 @@ def accuracy(counted: dict[str, Any], report: dict[str, Any]) -> str:
 def chance(report: dict[str, Any]) -> str:
     """Return the accuracy of a random guess and, where classes differ in size, of the largest."""
     text = f"chance {100 / len(report['labels']):.0f} %"
-    largest, size = _largest_class(report)
+    largest, size = largest_class(report)
     if size * len(report["labels"]) > report["n"]:
         text += f", always {largest} {100 * size / report['n']:.0f} %"
     return text
@@ -60,6 +65,11 @@ def accuracy_methods(counted: dict[str, Any]) -> str:
     if by == "track":
         return "Intervals of accuracies are Wilson's, of 95 %."
     groups = plural(counted["num_groups"], by)
+    if counted["num_groups"] == 1:
+        return (
+            f"All tracks are of {groups}: there is no interval by {by}. Those by track are"
+            " Wilson's, of 95 %, which take tracks for independent."
+        )
     return (
         f"Intervals of 95 %: those by {by} are Wilson's at the effective number of tracks, from a"
         f" jackknife over {groups} with Student's t; those by track are Wilson's, which take tracks"
@@ -69,22 +79,21 @@ def accuracy_methods(counted: dict[str, Any]) -> str:
 
 def methods(report: dict[str, Any]) -> str:
     """Return the sentences below the tables that name the method of each interval."""
-    text = accuracy_methods(report)
-    if report["grouped_by"] == "track":
+    text, by = accuracy_methods(report), report["grouped_by"]
+    if by == "track":
         text += (
             " Those of F1, macro F1 and balanced accuracy are at the effective number of tracks,"
         )
         text += " from a jackknife over tracks with Student's t."
-    return (
-        f"{text} That of the calibration error is an inverted bootstrap. A ratio with nothing to"
-        " count is 0."
-    )
+    if report["num_groups"] > 1:
+        text += f" That of the calibration error is an inverted bootstrap over {by}s."
+    return f"{text} A ratio with nothing to count is 0."
 
 
 def verdict(report: dict[str, Any]) -> str:
     """Return a few sentences on the meaning of the accuracy."""
     hits, n, by = report["num_correct"], report["n"], report["grouped_by"]
-    random, (largest, size) = 1 / len(report["labels"]), _largest_class(report)
+    random, (largest, size) = 1 / len(report["labels"]), largest_class(report)
     text = f"Of {plural(n, 'track')}, {report['system']} named the genre of {hits} rightly"
     text += f" ({report['protocol']}); guessing would get about {round(n * random)}"
     text += f", always {largest} {size}." if size > n * random else "."
@@ -93,7 +102,7 @@ def verdict(report: dict[str, Any]) -> str:
         text += " others."
     else:
         low, high = report["ci95"]
-        others = "" if by == "track" else f", by other {by}s,"
+        others = {"track": "", "artist": ", by other artists,"}.get(by, f", of other {by}s,")
         text += f" On other music of this kind{others} expect between {100 * low:.0f} and"
         text += f" {100 * high:.0f} in a hundred."
         if high < random:
@@ -125,16 +134,8 @@ def warnings(report: dict[str, Any]) -> list[str]:
         lines.append("the run learned from these tracks: this is no accuracy on unseen music")
     elif report["part"] == "valid" and report["system"] not in WITHOUT_CHOICE:
         lines.append("the run chose the model on these tracks: this is no accuracy on unseen music")
-    if report["shared_artists"] or report["shared_recordings"]:
-        lines.append(
-            f"this split leaks: {plural(len(report['shared_artists']), 'artist')} and"
-            f" {plural(len(report['shared_recordings']), 'recording')} are on both sides of the"
-            " test part, so the accuracy is too high"
-        )
-    elif not report["artists_known"] and report["protocol"] != splits.IMPORTED:
-        lines.append(
-            "no artist is known here: whether some are on both sides of the split cannot be told"
-        )
+    if leakage(report):
+        lines.append(leakage(report))
     for field, what in (("skipped", "cannot be read"), ("missing", "missing from the data")):
         names = list(report[field])
         if names:
@@ -143,8 +144,8 @@ def warnings(report: dict[str, Any]) -> list[str]:
     after = report["calibrated"]
     if after and report["log_loss"] and (after["log_loss"] or math.inf) > 1.02 * report["log_loss"]:
         lines.append(
-            f"the temperature {after['temperature']:.2f}, fitted on the validation part, makes"
-            " confidences fit worse here: the two parts differ"
+            f"the temperature {after['temperature']:.2f}, fitted on other tracks, makes confidences"
+            " fit worse here: these tracks differ"
         )
     if report["times_evaluated"] > 1 and report["part"] == "test":
         lines.append(
@@ -154,20 +155,42 @@ def warnings(report: dict[str, Any]) -> list[str]:
     return lines
 
 
+def leakage(report: Mapping[str, Any]) -> str:
+    """Return the sentence on artists and recordings on both sides; empty if there are none.
+
+    The report may lack these fields, as those of earlier versions do: then nothing is known.
+    """
+    shared = [report.get(f"shared_{field}s") or [] for field in ("artist", "recording")]
+    if any(shared):
+        return (
+            f"this split leaks: {plural(len(shared[0]), 'artist')} and"
+            f" {plural(len(shared[1]), 'recording')} are on both sides of the test part, so the"
+            " accuracy is too high"
+        )
+    if not report.get("artists_known") and report["protocol"] != splits.IMPORTED:
+        return UNKNOWN_ARTISTS
+    return ""
+
+
+def artists(report: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a short form of `leakage` and its tone, `good` or `bad`."""
+    if report["protocol"] == splits.IMPORTED:
+        return "training tracks unknown", "bad"
+    if report.get("shared_artists") or report.get("shared_recordings"):
+        return "artists or recordings leak", "bad"
+    if not report.get("artists_known"):
+        return "artists unknown", "bad"
+    unknown = report["n"] - report["artists_known"] + (report.get("learned_artists_unknown") or 0)
+    more = f"; of {plural(unknown, 'track')} it is unknown" if unknown else ""
+    return f"no known artist on both sides{more}", "good"
+
+
 def badges(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Return short facts, each with a tone: `good`, `bad` or `plain`."""
     common = [(f"protocol: {report['protocol']}", "plain"), (f"n = {report['n']}", "plain")]
-    if report["protocol"] == splits.IMPORTED:
-        return [*common, ("training tracks unknown", "bad")]
-    if report["part"] != "test":
+    if report["part"] != "test" and report["protocol"] != splits.IMPORTED:
         return [*common, (f"{report['part']} part, not test", "bad")]
-    if report["shared_artists"] or report["shared_recordings"]:
-        return [*common, ("artists or recordings leak", "bad")]
-    if not report["artists_known"]:
-        return [*common, ("artists unknown", "bad")]
-    unknown = report["n"] - report["artists_known"] + report["learned_artists_unknown"]
-    more = f"; of {unknown} tracks it is unknown" if unknown else ""
-    return [*common, (f"no known artist on both sides{more}", "good")]
+    return [*common, artists(report)]
 
 
 def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -178,24 +201,28 @@ def facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         value = accuracy(rest, report) if "n" in rest else "no track is left"
         rows.append((f"without the {plural(left_out, 'track')} known to be faulty", value))
     origin = f"(n = {report['n']}, {report['protocol']})"
+    missing = f", no interval {method(report)}"
     ends = report["balanced_accuracy_ci95"]
-    interval = f" {stats.describe_interval(ends)} {method(report)}" if ends else ""
+    interval = f" {stats.describe_interval(ends)} {method(report)}" if ends else missing
     value = f"{100 * report['balanced_accuracy']:.1f} %{interval} {origin}"
     rows.append(("balanced accuracy", value))
     for k, row in report["top_k"].items():
         rows.append((f"genre among the first {k}", accuracy(row, report)))
     ends = report["f1_ci95"]["macro avg"]
-    interval = f" [{ends[0]:.3f}, {ends[1]:.3f}] {method(report)}" if ends else ""
+    interval = f" [{ends[0]:.3f}, {ends[1]:.3f}] {method(report)}" if ends else missing
     rows.append(("macro F1", f"{report['per_class']['macro avg']['f1']:.3f}{interval} {origin}"))
     rows.append(("ROC AUC, one against the rest, macro", _number(report["roc_auc"]["macro"])))
-    after = report["calibrated"] or {}
+    after = report["calibrated"]
+    if after:
+        none = " (no other was better on held-back tracks)" if after["temperature"] == 1 else ""
+        rows.append(("temperature, from other tracks", f"{after['temperature']:.2f}{none}"))
     for name, what, describe in (
         ("log_loss", "log loss (nats)", _number),
         ("brier", "Brier score (0 to 2)", _number),
         ("calibration_error", "expected calibration error", calibration_error.describe),
     ):
         value = describe(report[name])
-        if after:
+        if after and after["temperature"] != 1:
             value += f"; at temperature {after['temperature']:.2f}: {describe(after[name])}"
         rows.append((what, value))
     return rows
@@ -278,7 +305,7 @@ def to_text(report: dict[str, Any]) -> str:
     return "\n".join([headline(report), *notes, "", table(report)])
 
 
-def _largest_class(report: dict[str, Any]) -> tuple[str, int]:
+def largest_class(report: dict[str, Any]) -> tuple[str, int]:
     """Return the class with the most tracks and their number."""
     size_of = {name: report["per_class"][name]["support"] for name in report["labels"]}
     return max(size_of.items(), key=lambda item: item[1])

@@ -19,7 +19,14 @@ def _run(folder, correct, **changes):
         "confusion_matrix": matrix.tolist(),
         "per_class": metrics.per_class(matrix, ("a", "b")),
         "log_loss": 0.5,
-        "ece": 0.1,
+        "calibration_error": {
+            "error": 0.093,
+            "interval": [0.051, 0.142],
+            "n": 60,
+            "num_bins": 4,
+            "perfect": 0.061,
+            "perfect95": 0.105,
+        },
     }
     return test_compare._write(folder, correct.tolist(), **fields | changes)
 
@@ -46,6 +53,11 @@ def test_write_overview_puts_the_best_first_with_a_verdict(tmp_path):
         hits = system["num_correct"]
         assert f"| {stats.describe_accuracy(hits, 60, 'listed')} |" in page
     assert page.count("points") >= 3
+    assert "0.093 [0.051, 0.142] in 4 bins; perfect: 0.061, below 0.105" in page
+    assert "The calibration error is the mean |confidence - accuracy| of the 60 tracks in" in page
+    assert (
+        "with an inverted bootstrap by track; beside it what a perfectly calibrated model" in page
+    )
     assert "Intervals of accuracies are Wilson's, of 95 %." in page
     for line in page.splitlines():
         if line.startswith("!["):

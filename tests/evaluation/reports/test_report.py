@@ -17,7 +17,7 @@ from mgr_jax import config as config_lib
 from mgr_jax import workdir
 from mgr_jax.data import batches, catalog, clips, dataset, gtzan, splits
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import calibration, intervals, stats
+from mgr_jax.evaluation import calibration, calibration_error, intervals, stats
 from mgr_jax.evaluation import scores as scores_lib
 from mgr_jax.evaluation.reports import provenance, report, wording
 from tests.evaluation.reports import evaluated
@@ -214,7 +214,9 @@ def test_write_report_measures_calibration_with_the_temperature_of_the_checkpoin
     temperature = calibration.load_temperature(run.path)
     assert calibrated["temperature"] == temperature
     scaled = calibration.scale(scores, temperature)
-    assert calibrated["ece"] == calibration.expected_calibration_error(scaled, truth)
+    groups = [row["group"] for row in _read_csv(run.path / "eval/test/tracks.csv")]
+    error = calibration_error.calibration_error(scaled, truth, groups=groups)
+    assert calibrated["calibration_error"] == error._asdict()
 
 
 def test_write_report_is_json_without_nan_whatever_the_model_says(run, data):
