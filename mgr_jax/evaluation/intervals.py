@@ -7,6 +7,7 @@ quantiles those of Student's t with one degree of freedom less than there are gr
 where they differ in size. `README.md` in this folder has the simulated coverage of each method.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -177,7 +178,7 @@ def _agresti_min(mean: float, square: float, n: float, t: float) -> tuple[float,
     """
     total = n + 2
     mean, square = mean * n / total, (square * n + 1) / total
-    half = t * np.sqrt((square - mean**2) / total)
+    half = t * math.sqrt((square - mean**2) / total)
     return max(-1.0, mean - half), min(1.0, mean + half)
 
 

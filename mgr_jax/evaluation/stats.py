@@ -190,9 +190,9 @@ def paired_interval(
 ) -> tuple[float, float] | None:
     """Return the 95 % interval of the difference, second minus first, of two accuracies.
 
-    That of `sign_flip_interval`, which ends at 0 or near it where few groups or none favour one of
-    the systems. So it is widened to `intervals.difference_interval`, except at an end between which
-    and 0 the test has decided: it contains 0 if and only if the test does not reject.
+    It is that of `sign_flip_interval`, which ends at 0 or near it where few groups or none favour
+    one of the systems, widened to `intervals.difference_interval`. Where the test rejects 0, the
+    end next to 0 stays: the interval contains 0 if and only if the test does not reject it.
 
     Args:
       first, second: bool [N], true where the system is right.
