@@ -57,8 +57,10 @@ def parse(path: str | os.PathLike) -> Layers:
     try:
         with h5py.File(path, "r") as file:
             return _layers(file.get("model_weights", file), path)
-    except (OSError, RuntimeError, KeyError, TypeError, MemoryError) as error:
-        reason = str(error) or type(error).__name__
+    except Exception as error:  # h5py raises many kinds for damaged files.
+        if isinstance(error, ValueError) and str(error).startswith(f"{path}: layer "):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} cannot be read as an HDF5 file: {reason}") from error
 
 

@@ -261,27 +261,23 @@ def test_damaged_files_are_read_or_refused_by_a_process_that_rarely_crashes(tmp_
     path = tmp_path / "weights.h5"
     _write(path, _authors_layers(0, 0, "dense"))
     content, generator = path.read_bytes(), np.random.default_rng(0)
-    child, crashes = None, 0
-    for _ in range(count):
-        path.write_bytes(fuzzing.mutated(content, generator))
-        if child is None:
-            child = subprocess.Popen(
-                [sys.executable, "-c", _PARSE_MANY],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-        with fuzzing.bounds():
-            child.stdin.write(f"{path}\n")
-            child.stdin.flush()
-            answer = child.stdout.readline().strip()
-        if not answer:  # The command says so in one line.
-            child.communicate()
-            child, crashes = None, crashes + 1
-        elif answer != "read":
-            assert "\\n" not in answer and str(path) in answer
-    if child is not None:
-        child.communicate()
+    crashes, rest = 0, count
+    while rest:
+        with subprocess.Popen(
+            [sys.executable, "-c", _PARSE_MANY],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as child:
+            answer = "none yet"
+            while rest and answer:
+                rest -= 1
+                path.write_bytes(fuzzing.mutated(content, generator))
+                with fuzzing.bounds():
+                    print(path, file=child.stdin, flush=True)
+                    answer = child.stdout.readline().strip()
+                assert answer in ("", "read") or ("\\n" not in answer and str(path) in answer)
+            crashes += not answer  # The command says so in one line.
     with fuzzing.bounds(children=True):
         assert crashes < 0.1 * count
