@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mgr_jax.data import audio
-from mgr_jax.data.stream_readers import TOO_LONG
+from mgr_jax.data.ffmpeg import TOO_LONG
 
 try:
     import resource

@@ -20,7 +20,7 @@ from mgr_jax import cores
 from mgr_jax.data import audio
 from mgr_jax.data.audio import AudioError
 from mgr_jax.data.decoder import BLOCK, FRAME, NOTE
-from mgr_jax.data.stream_readers import TOO_LONG
+from mgr_jax.data.ffmpeg import TOO_LONG
 
 # Files that a process is sent ahead of the one that is read.
 _AHEAD = 8
@@ -114,7 +114,7 @@ class Decoders:
         if not isinstance(source.read(0), bytes):
             raise ValueError("the file is open as text; open it as binary ('rb')")
         # The processes open files by their names, on Windows none that is open here.
-        with tempfile.TemporaryDirectory(prefix="mgr_jax_") as folder:
+        with tempfile.TemporaryDirectory(prefix="mgr_jax_", ignore_cleanup_errors=True) as folder:
             name = os.path.join(folder, "copy")
             with open(name, "wb") as copy:
                 shutil.copyfileobj(source, copy)
@@ -246,7 +246,9 @@ class _Process:
             stderr=subprocess.DEVNULL,
             env=environment,
             bufsize=0,
-            start_new_session=True,  # Ctrl-C goes to the program, which then ends this process.
+            # Ctrl-C goes to the program alone, which then ends this process.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows.
         )
         self._stdout: Any = self._popen.stdout
         weakref.finalize(self, _end, self._popen)

@@ -17,6 +17,7 @@ try:
 except ImportError:  # Windows has no such limits.
     resource = None
 
+TOO_LONG = "takes too long to decode: its time limit is over"
 # Seconds of CPU time for a file. Without this limit of its own, ffmpeg has what is left of the
 # decoder's, which is extended with each block.
 _CPU_SECONDS = 900
@@ -52,7 +53,7 @@ class Source:
     error = ""
     samplerate = channels = 0
 
-    def __init__(self, path: bytes, demuxer: str = "", start: int = 0, stop: int = 0):
+    def __init__(self, path: bytes | str, demuxer: str = "", start: int = 0, stop: int = 0):
         """Start ffmpeg.
 
         Args:
@@ -60,7 +61,7 @@ class Source:
           demuxer: ffmpeg's name of the container; empty lets it choose among those that are safe.
           start, stop: the part of the file to decode, in bytes; 0 for `stop` means the end.
         """
-        name = b"file:" + os.path.abspath(path)
+        name = b"file:" + os.fsencode(os.path.abspath(path))
         if start or stop:
             name = b"subfile,,start,%d,end,%d,,:" % (start, stop) + name
         command = ["ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-threads", "1"]
@@ -117,7 +118,8 @@ class Source:
 
     def reason(self) -> str:
         """Return in words why nothing is decoded."""
-        self._process.wait()
+        if self.reached_cpu_limit():
+            return TOO_LONG
         self._log.seek(0)
         log = self._log.read(1 << 16).decode(errors="replace")
         if "matches no streams" in log or not log.strip():

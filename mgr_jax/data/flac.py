@@ -20,7 +20,7 @@ def streams(read: Read, start: int, size: int, seconds: float) -> tuple[Stream, 
     if not length / rate > seconds:
         following = find_bytes(read, chunks.MARK, start + _HEADER_SIZE, size)
     content: Content = ((start, following),)
-    if length > 0 and length / rate <= seconds and _has_more(read, start, following, length):
+    if length > 0 and length / rate <= seconds and has_more(read, start, following, length):
         content, length = (_header(read, start), (start + _HEADER_SIZE, following)), 0
     return Stream("FLAC", content=content, is_exact=length > 0), following
 
@@ -39,8 +39,8 @@ def _header(read: Read, start: int) -> bytes:
     return bytes(data)
 
 
-def _has_more(read: Read, start: int, stop: int, length: int) -> bool:
-    """Return whether the stream ends with frames behind the length that it states."""
+def has_more(read: Read, start: int, stop: int, length: int) -> bool:
+    """Return whether the stream from `start` to `stop` ends with frames behind `length` samples."""
     block_size, position = number(">H", read(start + 8, 2)), max(start, stop - _MAX_FRAME)
     while (position := find_bytes(read, _FRAME, position, stop)) < stop:
         if _first_sample(read(position, _MAX_FRAME_HEADER), block_size) >= length:

@@ -66,6 +66,8 @@ _NAMES = {"mp4a": "AAC", "alac": "ALAC", "ac-3": "AC-3", "samr": "AMR"}
 _MOST_CHUNKS, _MOST_FRAMES = 1 << 12, 1 << 20
 # Frames a second of the codec that has the most, and bytes behind a frame in which others may be.
 _FRAMES_A_SECOND, _REACH = 1500, 1 << 16
+# Bytes behind the last box that are passed over.
+_MAX_TAG = 1 << 12
 _AC3_RATES = (*range(32, 64, 8), *range(64, 128, 16), *range(128, 256, 32), *range(256, 641, 64))
 _AMR_SIZES = (13, 14, 16, 18, 20, 21, 27, 32, 6)
 _AMR_WB_SIZES = (18, 24, 33, 37, 41, 47, 51, 59, 61, 6)
@@ -116,6 +118,7 @@ def streams(
 def _is_damaged(read: Read, demuxer: str, start: int, stop: int, seconds: float) -> bool:
     """Return whether bytes that the headers of a stream promise are missing."""
     if demuxer in _FRAME_SIZES:
+        start += 13 if demuxer == "flv" else 0
         return _lacks_frames(read, _FRAME_SIZES[demuxer], start, stop, seconds)
     if demuxer == "amr":
         is_wide = read(start, 9) == b"#!AMR-WB\n"
@@ -128,11 +131,10 @@ def _is_damaged(read: Read, demuxer: str, start: int, stop: int, seconds: float)
             seconds,
         )
     if demuxer == "mpegts":
-        return (stop - start) % 188 > 0
-    if demuxer == "flv":  # Each tag is followed by its size.
-        last = stop - 4 - number(">I", read(stop - 4, 4))
-        size = int.from_bytes(read(last + 1, 3), "big") + 11
-        return read(last, 1) not in (b"\x08", b"\x09", b"\x12") or last + size != stop - 4
+        rest = (stop - start) % 188
+        return rest > 0 and read(stop - rest, 1) == b"G"
+    if demuxer == "matroska":
+        return _end_of_matroska(read, start, stop, seconds) > stop
     return demuxer in _ENDS and _ENDS[demuxer](read, start, stop) > stop
 
 
@@ -143,10 +145,10 @@ def _lacks_frames(
     position = start
     for _ in range(int(min(_MOST_FRAMES, seconds * _FRAMES_A_SECOND))):
         head = read(position, 24)
-        size = size_of(head) if len(head) >= 8 else 0
+        size = mpeg.tag_size(head) or (size_of(head) if len(head) >= 8 else 0)
         if position + size >= stop:
             return position + size > stop
-        if size or (size := mpeg.tag_size(head)):
+        if size:
             position += size
             continue
         # What follows the last frame is no damage, but a frame behind it tells that it was not.
@@ -193,13 +195,24 @@ def _mlp(head: bytes) -> int:
     return 2 * (number(">H", head) & 0xFFF)
 
 
+def _flv(head: bytes) -> int:
+    """Return the size of a tag, which is behind it, too."""
+    return int.from_bytes(head[1:4], "big") + 15 if head[0] in (8, 9, 18) else 0
+
+
+def _wavpack(head: bytes) -> int:
+    return number("<I", head[4:8]) + 8 if head[:4] == b"wvpk" else 0
+
+
 _FRAME_SIZES = {
     "aac": _adts,
+    "flv": _flv,
     "loas": _loas,
     "ac3": _ac3,
     "dts": _dts,
     "mlp": _mlp,
     "truehd": _mlp,
+    "wv": _wavpack,
 }
 
 
@@ -210,7 +223,9 @@ def _end_of_boxes(read: Read, start: int, stop: int) -> int:
         head = read(position, 16)
         size = number(">I", head)
         size = number(">Q", head[8:]) if size == 1 else size
-        if size < 8 or position + size > stop:
+        if size < 8:  # The last box may have no size.
+            return stop + (head[4:8] != b"mdat" and _has_rest(read, position, stop))
+        if position + size > stop:
             return position + size if head[4:8] in (b"mdat", b"moov", b"moof") else stop
         position += size
     return stop
@@ -233,19 +248,47 @@ def _end_of_avi(read: Read, start: int, stop: int) -> int:
     return stop
 
 
-def _end_of_matroska(read: Read, start: int, stop: int) -> int:
-    """Return where the segment ends."""
+def _end_of_matroska(read: Read, start: int, stop: int, seconds: float) -> int:
+    """Return where the last element ends, or a position behind `stop` if there is a hole."""
     position = start
-    for mark in (b"\x1aE\xdf\xa3", b"\x18S\x80g"):
-        head = read(position, 12)
-        length = 9 - head[4].bit_length() if len(head) == 12 else 9
-        if head[:4] != mark or length > 8:
-            return stop
-        size = int.from_bytes(head[4 : 4 + length], "big") & (1 << 7 * length) - 1
-        if size == (1 << 7 * length) - 1:
-            return stop  # It is not known.
-        position += 4 + length + size
-    return position
+    for _ in range(int(min(_MOST_FRAMES, seconds * _FRAMES_A_SECOND))):
+        head = read(position, 24)
+        if position >= stop or len(head) < 12 or mpeg.tag_size(head):
+            break
+        name = head[: 9 - head[0].bit_length()]
+        length = 9 - head[len(name)].bit_length() if len(name) < 5 else 9
+        if length > 8:
+            return stop + _has_rest(read, position, stop)
+        size = int.from_bytes(head[len(name) : len(name) + length], "big") & (1 << 7 * length) - 1
+        position += len(name) + length
+        is_known = size != (1 << 7 * length) - 1
+        if is_known and position + size > stop:
+            return position + size
+        # Segments and clusters are entered, whose sizes may not be known.
+        if is_known and name not in (b"\x18S\x80g", b"\x1fC\xb6u"):
+            position += size
+    return stop
+
+
+def _has_rest(read: Read, position: int, stop: int) -> bool:
+    """Return whether more than padding or a tag is between two positions."""
+    rest = read(position, min(stop - position, _REACH))
+    return len(rest) > _MAX_TAG and bool(rest.strip(b"\0"))
+
+
+def _end_of_program(read: Read, start: int, stop: int) -> int:
+    """Return where the last packet of an MPEG program stream ends."""
+    tail = read(max(start, stop - _REACH), _REACH)[: stop - start]
+    position = tail.rfind(b"\0\0\1\xba")
+    head = tail[position : position + 14]
+    if position < 0 or len(head) < 14:
+        return stop
+    position += 14 + (head[13] & 7) if head[4] >> 6 == 1 else 12
+    while (
+        tail[position : position + 3] == b"\0\0\1" and tail[position + 3 : position + 4] > b"\xb9"
+    ):
+        position += 6 + number(">H", tail[position + 4 : position + 6])
+    return stop - len(tail) + position
 
 
 def _end_of_asf(read: Read, start: int, stop: int) -> int:
@@ -280,7 +323,7 @@ def _end_of_sox(read: Read, start: int, stop: int) -> int:
 _ENDS: dict[str, Callable[[Read, int, int], int]] = {
     "mov": _end_of_boxes,
     "avi": _end_of_avi,
-    "matroska": _end_of_matroska,
+    "mpeg": _end_of_program,
     "asf": _end_of_asf,
     "rm": _end_of_realmedia,
     "sox": _end_of_sox,

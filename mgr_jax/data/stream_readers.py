@@ -18,13 +18,12 @@ _BLOCK_SIZE = 1 << 14
 _UNSUPPORTED = 4
 # Frames of MPEG audio that an Info frame may count too many, in samples.
 _TOLERANCE = 1152
-# Blocks of a file of 32 bits that are read to know how many of the bits are used.
-_MAX_GAIN_BLOCKS = 1 << 11
+# Blocks of a file of 24 or 32 bits that are read to know how many of the bits are used.
+_MAX_LEVEL_BLOCKS = 1 << 11
 # Holes in a file of FLAC behind which reading goes on.
 _MAX_HOLES = 256
 # Reads that may fail one after the other before the rest is given up.
 _MAX_FAILURES = 16
-TOO_LONG = "takes too long to decode: its time limit is over"
 _PLAIN = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 
 
@@ -116,7 +115,7 @@ class _SndfileReader(_Reader):
         width = int(self._file.subtype[4:])
         size, peak = max(1, _BLOCK_SIZE // self.channels), 0
         # A loud file is known by its first blocks, and of a long quiet one some are read.
-        step = size * -(-self._file.frames // (size * _MAX_GAIN_BLOCKS))
+        step = size * -(-self._file.frames // (size * _MAX_LEVEL_BLOCKS))
         for position in range(0, self._file.frames, max(1, step)):
             self._file.seek(position)
             block = self._file.read(size, dtype="int32")
@@ -149,7 +148,7 @@ class _FfmpegReader(_Reader):
             if not len(block):
                 self.seconds = self.count / self.samplerate
                 if self._source.reached_cpu_limit():
-                    raise AudioError(TOO_LONG)
+                    raise AudioError(ffmpeg.TOO_LONG)
                 if not self.count:
                     raise AudioError(self._source.reason())
                 self.is_damaged |= self._source.is_damaged(self.seconds)
@@ -170,8 +169,8 @@ def open_streams(path: str, seconds: float) -> Iterator[_SndfileReader | _Ffmpeg
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise AudioError("is not a file")
-    # As bytes, since a name may not be valid UTF-8.
-    name: Any = os.fsencode(path)
+    # As bytes, since a name may not be valid UTF-8; libsndfile takes those for Latin-1 on Windows.
+    name: Any = path if os.name == "nt" else os.fsencode(path)
     with open(name, "rb") as file:
         for stream in streams.find(file, status.st_size, seconds):
             if stream.content == ():
@@ -186,7 +185,7 @@ def open_streams(path: str, seconds: float) -> Iterator[_SndfileReader | _Ffmpeg
                     raise
                 reader = _open(name, file, hidden)
             yield reader
-            if reader.is_damaged and stream.container in ("FLAC", "Ogg FLAC"):
+            if stream.container in ("FLAC", "Ogg FLAC"):
                 content = stream.content or ((0, status.st_size),)
                 yield from _open_rest(file, content, reader.count)
 
@@ -195,7 +194,7 @@ def _open_rest(file: Any, content: Content, count: int) -> Iterator[_SndfileRead
     """Yield readers of what follows the first `count` samples of FLAC, where libsndfile ended."""
     read = byte_ranges.reader(RangesFile(file, content))
     size, position = RangesFile(file, content).seek(0, os.SEEK_END), 0
-    for _ in range(_MAX_HOLES):
+    for _ in range(_MAX_HOLES if flac.has_more(read, 0, size, max(1, count)) else 0):
         position, first = flac.find_frame(read, position, size, count)
         if position >= size:
             return

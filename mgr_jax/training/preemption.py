@@ -1,7 +1,6 @@
 """Stopping for SIGTERM and SIGINT, also if they reach only one of several processes."""
 
 import contextlib
-import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,7 +36,7 @@ def watch(reached_preemption: Callable[[int], bool]) -> Iterator[Callable[[int],
 
     def pass_on(number: int, frame: Any) -> None:
         received.append(number)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
     def stop_signal(step: int) -> int | None:
         if reached_preemption(step):

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from scipy import signal
 
-from mgr_jax.data import audio
+from mgr_jax.data import audio, stream_readers
 from tests.data.audio_files import FORMATS, RATE, decode, encode, sine, write
 
 EXACT = {("wav", "PCM_16"), ("au", "PCM_16"), ("aiff", "PCM_16"), ("flac", "PCM_16")}
@@ -128,6 +128,30 @@ def test_decode_gives_narrow_samples_in_32_bits_their_level(tmp_path, container,
     assert note == f"its integers of 32 bits hold {bits}: taken for samples of {bits} bits"
     wide, note = decode(write(tmp_path / "b.wav", sine(RATE), subtype="PCM_32"))
     assert note == "" and np.abs(wide - waveform).max() < 1e-4
+
+
+def test_decode_gives_16_bits_in_24_their_level(tmp_path):
+    samples = np.rint(sine(RATE) * 2**15).astype(np.int32)
+    (tmp_path / "a").write_bytes(encode(samples << 8, "WAV", "PCM_24"))
+    waveform, note = decode(tmp_path / "a")
+    np.testing.assert_array_equal(waveform * 2**15, samples)
+    assert note == "its integers of 24 bits hold 16: taken for samples of 16 bits"
+
+
+def test_decode_reads_a_few_blocks_of_a_long_quiet_file_for_its_level(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream_readers, "_MAX_LEVEL_BLOCKS", 4)
+    samples = np.rint(sine(RATE, seconds=20) * 2**15).astype(np.int32)
+    path, taken = write(tmp_path / "a.wav", samples, subtype="PCM_32"), []
+    read = soundfile.SoundFile.read
+
+    def spy(self, frames, dtype="", **kwargs):
+        taken.append(frames if dtype == "int32" else 0)
+        return read(self, frames, dtype=dtype, **kwargs)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", spy)
+    waveform, _ = decode(path)
+    np.testing.assert_array_equal(waveform * 2**15, samples)
+    assert 0 < sum(taken) <= 4 << 14
 
 
 def test_decode_gives_the_level_of_24_bits_in_blocks_of_4_bytes(tmp_path):

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from mgr_jax.data import clip_writer, decoders, ffmpeg
 from mgr_jax.data.catalog import Catalog
 from tests.data.clip_files import assert_same, make_catalog, open_store, write_tracks
 
@@ -133,6 +134,15 @@ def test_open_clips_loses_only_the_file_that_crashes_its_decoder(tmp_path):
     np.testing.assert_array_equal(store.samples[:9], clean.samples[:9])
     assert max(_decoded(tmp_path).count(name) for name in store.row) == 1
     assert _decoded(tmp_path).count("crash.wav") == 2
+
+
+@pytest.mark.e2e
+def test_open_clips_names_what_takes_too_long(tmp_path, monkeypatch):
+    script = "from mgr_jax.data import decoder; decoder._TOTAL_TIMEOUT = -1; decoder.main()"
+    monkeypatch.setattr(decoders, "_COMMAND", (sys.executable, "-c", script))
+    monkeypatch.setattr(clip_writer, "Decoders", decoders.Decoders)
+    store = open_store(write_tracks(tmp_path / "tracks", 2), tmp_path / "cache")
+    assert store.errors() == dict.fromkeys(["00.wav", "01.wav"], ffmpeg.TOO_LONG)
 
 
 def test_open_clips_decodes_once_for_two_processes(tmp_path):

@@ -1,6 +1,7 @@
 """Decoding of damaged, odd and foreign files: what is read, and the reason where nothing is."""
 
 import os
+import resource
 import struct
 import sys
 import threading
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mgr_jax.data import audio
+from mgr_jax.data import audio, ffmpeg
 from tests.data.audio_files import FORMATS, RATE, decode, refusal, sine, write
 
 
@@ -219,6 +220,27 @@ def test_decode_notes_a_failure_of_ffmpeg(tmp_path, monkeypatch):
     assert note == "truncated or damaged: only 3.12 s of it can be read"
     (tmp_path / "song.m4a").write_bytes(b"\0\0\0\x18ftypM4A ")
     with pytest.raises(audio.AudioError, match=r"cannot be decoded .ffmpeg: moov atom not found"):
+        audio.decode(tmp_path / "song.m4a", sample_rate=16_000)
+
+
+def test_ffmpeg_has_a_cpu_limit_of_its_own(tmp_path, monkeypatch):
+    _stereo_m4a(tmp_path, monkeypatch)
+    source = ffmpeg.Source(os.fsencode(tmp_path / "song.m4a"), "mov")
+    limits = resource.prlimit(source._process.pid, resource.RLIMIT_CPU)
+    source.close()
+    assert limits[0] == ffmpeg._CPU_SECONDS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begins", [True, False])
+def test_decode_says_that_ffmpeg_has_reached_its_limit(tmp_path, monkeypatch, begins):
+    _stereo_m4a(tmp_path, monkeypatch)
+    stub = tmp_path / "bin" / "ffmpeg"
+    ready = "samples = samples[:800]\n" if begins else "while True: pass\n"
+    code = stub.read_text().replace("if not samples", f"{ready}if not samples")
+    stub.write_text(code.replace("sys.exit(0)", "sys.stdout.flush()\nwhile True: pass"))
+    monkeypatch.setattr(ffmpeg, "_CPU_SECONDS", 1)
+    with pytest.raises(audio.AudioError, match="takes too long to decode: its time limit is over"):
         audio.decode(tmp_path / "song.m4a", sample_rate=16_000)
 
 

@@ -293,6 +293,58 @@ def test_decode_reads_flac_in_ogg(tmp_path):
     assert _heard(tmp_path, ogg + encode(_noise(1), "OGG", "VORBIS")) == (3.0, "")
 
 
+def test_decode_reads_data_behind_an_empty_chunk_and_all_chunks_of_data(tmp_path):
+    content, place, _ = _chunked("WAV")
+    empty = bytes(content[: place - 4]) + b"data\0\0\0\0" + bytes(content[place - 4 :])
+    assert _heard(tmp_path, empty) == (2.0, "")
+    assert _heard(tmp_path, bytes(content) + bytes(content[place - 4 :])) == (4.0, "")
+
+
+@pytest.mark.parametrize("container", ["WAV", "AU", "CAF", "RF64"])
+def test_decode_notes_what_follows_the_samples_that_a_header_states(tmp_path, container):
+    content = bytearray(encode(_noise(2), container, "PCM_16"))
+    name, form = {"AU": (b".snd", ">I"), "CAF": (b"data", ">Q")}.get(container, (b"data", "<I"))
+    place = content.index(name) + (8 if container == "AU" else 4)
+    if container == "RF64":
+        place, form = content.index(b"ds64") + 16, "<Q"
+    struct.pack_into(form, content, place, 2 * RATE + 4 * (container == "CAF"))
+    seconds, note = _heard(tmp_path, bytes(content))
+    assert seconds == 1.0
+    assert note == f"{2 * RATE} bytes behind its sound are of no known format: not heard"
+
+
+def test_decode_hears_files_of_other_formats_that_were_joined(tmp_path):
+    wav, mp3, flac = (
+        encode(_noise(1), "WAV", "PCM_16"),
+        _mp3(1),
+        encode(_noise(1), "FLAC", "PCM_16"),
+    )
+    for content in (wav + mp3, mp3 + wav, wav + ID3 + mp3, flac + wav, wav + flac):
+        assert _heard(tmp_path, content) == (2.0, "")
+
+
+@pytest.mark.parametrize("size", [bytes([127] * 4), bytes([0, 0, 0, 10])])
+@pytest.mark.parametrize(("container", "subtype", "rate"), CHAINED)
+def test_decode_reads_behind_a_tag_that_states_a_wrong_size(
+    tmp_path, container, subtype, rate, size
+):
+    content = b"ID3\x04\0\0" + size + bytes(500) + encode(_noise(1, rate), container, subtype, rate)
+    assert _heard(tmp_path, content, rate) == (1.0, "")
+
+
+def test_decode_notes_mp3_whose_last_frame_is_cut(tmp_path):
+    content = _without_info(_mp3(2))
+    seconds, note = _heard(tmp_path, content[:-20])
+    assert note == f"truncated or damaged: only {seconds:.2f} s of it can be read"
+
+
+def test_decode_notes_an_ogg_page_with_a_wrong_checksum(tmp_path):
+    content = bytearray(encode(_noise(6), "OGG", "VORBIS"))
+    content[-100] ^= 1
+    seconds, note = _heard(tmp_path, bytes(content))
+    assert note == f"truncated or damaged: only {seconds:.2f} s of it can be read"
+
+
 class _Spy(io.BytesIO):
     """A file that keeps the last position that was read."""
 
@@ -328,6 +380,7 @@ def test_decode_takes_a_broadcast_for_whole_whose_samples_are_counted_from_its_b
         position += size
     seconds, note = _heard(tmp_path, bytes(content))
     assert abs(seconds - 2) < 0.1 and note == ""
+    assert len(decode(tmp_path / "a", max_samples=3 * RATE // 2)[0]) == 3 * RATE // 2
 
 
 def _ogg_checksum(page):
