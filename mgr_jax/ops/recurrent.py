@@ -19,6 +19,7 @@ from mgr_jax.ops.gpu import lstm as on_gpu
 _FEW_INPUTS = 4
 # Frames in a round of the loop on a GPU, whose every round launches kernels of its own.
 _GPU_UNROLL = 8
+_GPU_UNROLLS = range(4, 25)
 
 
 def recurrent(
@@ -52,12 +53,18 @@ def recurrent(
     # One product of state and frame costs less than writing and reading its projection. On a GPU it
     # is one kernel more in every frame.
     joined = x.shape[-1] <= recurrent_kernel.shape[0] // _FEW_INPUTS and x.dtype == bias.dtype
-    on_gpus = functools.partial(by_scan, unroll=_GPU_UNROLL)
+    on_gpus = functools.partial(by_scan, unroll=_gpu_unroll(x.shape[1]))
     if cell == "lstm" and on_gpu.suits(x, bias):
         on_gpus = functools.partial(on_gpu.layer, **options)
     return lax.platform_dependent(
         *inputs, cuda=on_gpus, default=functools.partial(by_scan, joined=joined)
     )
+
+
+def _gpu_unroll(length: int) -> int:
+    """Return about eight frames that divide `length`, since the rest would be copied out first."""
+    divisors = [n for n in _GPU_UNROLLS if isinstance(length, int) and length % n == 0]
+    return min(divisors, key=lambda n: abs(n - _GPU_UNROLL), default=_GPU_UNROLL)
 
 
 def _by_scan(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mgr_jax.ops import cells
+from mgr_jax.ops.recurrent import _gpu_unroll
 
 SIZE = 3
 
@@ -51,3 +52,8 @@ def test_cell_and_its_backward_pass_are_those_of_the_formulas(name, valid):
         ours = (*to_state, jnp.concatenate(to_sums, -1))
         for a, b in zip(ours, (*wanted[0], wanted[1]), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("length", "frames"), [(2584, 8), (57, 19), (33, 11), (59, 8), (1, 8)])
+def test_rounds_of_a_gpu_divide_the_frames_if_a_number_near_eight_does(length, frames):
+    assert _gpu_unroll(length) == frames
