@@ -12,8 +12,11 @@ the validation part together, and the test part is scored elsewhere:
 A person picked the 13 members by cross-validated scores of these tracks. `:chosen` leaves that to
 the training, from 39 views, so that its cross-validation is nested. `:valid` and `:valid_chosen`
 keep the validation part out. Other systems on the same arrays, for comparison: `:lda`, `:logistic`,
-`:svm`, `:bbnn`, `:cnn`, `:cnn_lstm` and `:rnn`. What each scored, and all that was tried, is in
-`experiments/results/gtzan_arrays.md`.
+`:svm`, `:bbnn`, `:cnn`, `:cnn_lstm` and `:rnn`.
+
+Measured in five folds, without the validation part: 67.4 % [59.3, 74.7] by artist (n = 639,
+artist_kfold), `:lda` 60.3 % [52.4, 67.6], `:logistic` 44.0 % [35.9, 52.4]. The others, and all that
+was tried: see `experiments/results/gtzan_arrays.md`.
 """
 
 from mgr_jax.config import Config

@@ -10,6 +10,8 @@ from experiments.configs import (
     cnn,
     cnn_lstm,
     embeddings,
+    gtzan_arrays,
+    gtzan_facts,
     logistic,
     musicnn,
     quickstart,
@@ -119,6 +121,7 @@ FIGURE = re.compile(r"\d+\.\d %\s\[\d+\.\d, \d+\.\d\]|\d+\.\d s an epoch")
         (svm, "systems.md", "SVM on PCA"),
         (logistic, "systems.md", "logistic regression"),
         (musicnn, "transfer.md", ""),
+        (gtzan_arrays, "gtzan_arrays.md", ""),
     ],
 )
 def test_docstrings_state_the_measured_results(module, page, row):
@@ -131,5 +134,5 @@ def test_docstrings_state_the_measured_results(module, page, row):
 
 
 def test_docstrings_without_a_results_page_state_no_results():
-    for module in (bbnn, embeddings):
+    for module in (bbnn, embeddings, gtzan_facts):
         assert not FIGURE.search(module.__doc__)
