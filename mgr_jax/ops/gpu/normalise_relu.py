@@ -43,7 +43,7 @@ def project_backward(pieces, center, factor, shift, kernel, gradients):
         to_kernel = f[:, None] * by_centered + s[:, None] * by_on
         to_vectors.append((jnp.sum(wide * by_centered, 1), jnp.sum(wide * by_on, 1), to_kernel))
         to_x += jnp.where(on, (gradient @ w.T).astype(wide.dtype) * as_row(f, x), 0)
-    # Else the sum over the branches is computed for each piece, from all of their channels.
+    # Else each piece has a kernel of its own, which keeps the gradients of all later layers alive.
     to_x = lax.optimization_barrier(to_x.astype(x.dtype))
     ends = np.cumsum([piece.shape[-1] for piece in pieces])[:-1].tolist()
     vectors = (jnp.stack(part) for part in zip(*to_vectors, strict=True))
