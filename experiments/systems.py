@@ -102,16 +102,16 @@ SYSTEMS = {
         for name, change in (
             ("fast variant", {}),
             ("batch normalisation", {"model.batch_norm": True}),
+            (
+                "batch normalisation, LSTM along time",
+                {"model.batch_norm": True, "model.scan_axis": "time"},
+            ),
             ("pixels in 0 to 1", {"features.normalize": "none"}),
             (
                 "batch normalisation, pixels in 0 to 1",
                 {"model.batch_norm": True, "features.normalize": "none"},
             ),
             ("LSTM along time", {"model.scan_axis": "time"}),
-            (
-                "batch normalisation, LSTM along time",
-                {"model.batch_norm": True, "model.scan_axis": "time"},
-            ),
             ("learning rate 0.0003", {"optim.learning_rate": 3e-4}),
             ("learning rate 0.003", {"optim.learning_rate": 3e-3}),
             ("gradients clipped at norm 1", {"optim.clip_norm": 1.0}),
