@@ -118,6 +118,11 @@ def note(text: str, tone: str) -> str:
     return f'<p class="note {tone}">{escape(text[:1].upper() + text[1:])}.</p>'
 
 
+def paragraph(text: str) -> str:
+    """Return a remark that may begin with a name, which is shown as it is."""
+    return f'<p class="note plain">{escape(text)}</p>'
+
+
 def table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()
 ) -> str:
@@ -159,11 +164,12 @@ def scale(ends: Sequence[float] | None, value: float, *, chances: Iterable[float
 
 def _hero(report: dict[str, Any]) -> str:
     share, _, origin = wording.accuracy(report, report).partition(" % ")
+    kind = ", 95 % intervals: " if report["ci95"] else " "
     chances = {1 / len(report["labels"]), wording.largest_class(report)[1] / report["n"]}
     lines = "line" if len(chances) == 1 else "lines"
     return (
         f'<section class="hero"><div><div class="number">{share} %</div>'
-        f'<div class="dim">accuracy, 95 % intervals: {escape(origin)}</div>'
+        f'<div class="dim">accuracy{kind}{escape(origin)}</div>'
         + scale(report["ci95"], report["accuracy"], chances=chances)
         + f'<div class="dim">0 to 100 %; thin {lines}: {escape(wording.chance(report))}</div>'
         f'</div><p class="verdict">{escape(wording.verdict(report))}</p></section>'

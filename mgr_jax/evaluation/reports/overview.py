@@ -123,8 +123,8 @@ def _draw(
     """Draw the figures; return file name -> caption."""
     title = f"{section['part']} part of {section['data']}, n = {section['n']}"
     plots.accuracies(folder / f"{prefix}accuracies.png", section["systems"], title)
-    by = section["systems"][0]["grouped_by"]
-    figures = {f"{prefix}accuracies.png": f"accuracies with their 95 % intervals by {by}"}
+    caption = f"accuracies, {wording.with_intervals(section['systems'][0])}"
+    figures = {f"{prefix}accuracies.png": caption}
     for i, (values, system) in enumerate(zip(section["systems"], systems, strict=True)):
         name = f"{prefix}confusion_{i}.png"
         described = compare_text.describe(values)
@@ -182,12 +182,14 @@ def _tables(
 def _methods(section: dict[str, Any]) -> str:
     """Return the sentences that name the methods of the numbers of the table of runs."""
     first = section["systems"][0]
+    has_interval = first["num_groups"] > 1
+    bootstrap = f", with an inverted bootstrap by {first['grouped_by']}" if has_interval else ""
     return (
         f"{wording.accuracy_methods(first)} Log loss and calibration error are those before any"
         " temperature. The calibration error is the mean |confidence - accuracy| of the"
         f" {plural(section['n'], 'track')} in bins of equal counts, of {calibration_error.PER_BIN}"
-        f" or more, with an inverted bootstrap by {first['grouped_by']}; beside it what a perfectly"
-        " calibrated model would show by chance, on average and in 95 of 100 cases."
+        f" or more{bootstrap}; beside it what a perfectly calibrated model would show by chance, on"
+        " average and in 95 of 100 cases."
     )
 
 
@@ -212,7 +214,7 @@ def _markdown(
 def _html(
     section: dict[str, Any], tables: Sequence[tuple], figures: dict[pathlib.Path, str]
 ) -> list[str]:
-    body = [html.heading(_heading(section)), html.note(_verdict(section).rstrip("."), "plain")]
+    body = [html.heading(_heading(section)), html.paragraph(_verdict(section))]
     body += [html.note(note, "bad") for note in section["notes"]]
     body.append(html.note(_methods(section).rstrip("."), "plain"))
     for heading, head, rows in tables:

@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
@@ -38,7 +39,7 @@ def confusion_matrix(
     numbers = "per cent of the true class" if normalised else "shade: share of the true class"
     axes.set_xlabel(f"predicted ({numbers})")
     axes.set_ylabel("true")
-    axes.set_title(title, size=10, parse_math=False)
+    _set_title(axes, title)
     _save(figure, path)
 
 
@@ -59,7 +60,7 @@ def confusion_matrices(
         axes.remove()
     figure.supxlabel("predicted (shade: share of the true class)", size=9)
     figure.supylabel("true", size=9)
-    figure.suptitle(title, size=10, parse_math=False)
+    figure.suptitle(_wrapped(figure, title), size=10, parse_math=False)
     _save(figure, path)
 
 
@@ -87,7 +88,7 @@ def learning_curves(path: pathlib.Path, records: Sequence[dict[str, Any]], title
     figure.axes[1].set_ylim(0, 102)
     handles, names = figure.axes[1].get_legend_handles_labels()
     figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=2)
-    figure.suptitle(title, size=10, parse_math=False)
+    figure.suptitle(_wrapped(figure, title), size=10, parse_math=False)
     _save(figure, path)
 
 
@@ -112,7 +113,7 @@ def regularisation_path(path: pathlib.Path, records: Sequence[dict[str, Any]], t
     axes.set_ylim(0, 102)
     _plain(axes)
     figure.legend(frameon=False, loc="outside lower center", ncols=3)
-    axes.set_title(title, size=10, parse_math=False)
+    _set_title(axes, title)
     _save(figure, path)
 
 
@@ -141,10 +142,11 @@ def f1_bars(
     axes.invert_yaxis()
     axes.margins(y=0.01)
     axes.set_xlim(0, 1)
-    axes.set_xlabel(f"F1 (line: 95 % interval {method}; in brackets: tracks)")
+    line = f"line: 95 % interval {method}; " if any(map(intervals.get, names)) else ""
+    axes.set_xlabel(f"F1 ({line}in brackets: tracks)")
     _plain(axes, grid="x")
     axes.set_axisbelow(True)
-    axes.set_title(title, size=10, parse_math=False)
+    _set_title(axes, title)
     _save(figure, path)
 
 
@@ -175,7 +177,7 @@ def reliability(path: pathlib.Path, report: Mapping[str, Any], title: str) -> No
     below.set_ylabel("tracks")
     for each in (axes, below):
         _plain(each)
-    axes.set_title(title, size=10, parse_math=False)
+    _set_title(axes, title)
     _save(figure, path)
 
 
@@ -187,8 +189,9 @@ def abstention(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], title: str
     figure = Figure(figsize=(5.4, 3.9), layout="constrained")
     axes = figure.add_subplot()
     low, high = 100 * np.array([row["ci95"] or (np.nan, np.nan) for row in rows]).T
-    label = f"95 % interval by {rows[0]['grouped_by']}"
-    axes.fill_between(coverage, low, high, color=_TRAIN, alpha=0.18, label=label)
+    if not np.isnan(low).all():
+        label = f"95 % interval by {rows[0]['grouped_by']}"
+        axes.fill_between(coverage, low, high, color=_TRAIN, alpha=0.18, label=label)
     axes.plot(coverage, accuracy, color=_TRAIN, marker="o", label="accuracy")
     last = np.inf
     for row, x, y in zip(rows, coverage, accuracy, strict=True):
@@ -204,7 +207,7 @@ def abstention(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], title: str
     axes.set_ylim(0, 108)
     _plain(axes)
     axes.legend(frameon=False, loc="lower left")
-    axes.set_title(title, size=10, parse_math=False)
+    _set_title(axes, title)
     _save(figure, path)
 
 
@@ -223,9 +226,10 @@ def accuracies(path: pathlib.Path, systems: Sequence[Mapping[str, Any]], title: 
     axes.invert_yaxis()
     axes.margins(y=0.2)
     axes.set_xlim(0, 100)
-    axes.set_xlabel(f"accuracy (%), with 95 % interval by {systems[0]['grouped_by']}")
+    by = f", with 95 % interval by {systems[0]['grouped_by']}" if systems[0]["ci95"] else ""
+    axes.set_xlabel(f"accuracy (%){by}")
     _plain(axes, grid="x")
-    axes.set_title(title, size=10, parse_math=False)
+    _set_title(axes, title)
     _save(figure, path)
 
 
@@ -257,6 +261,16 @@ def _draw_matrix(
 
 def _short(label: str) -> str:
     return label if len(label) <= 24 else label[:23] + "…"
+
+
+def _set_title(axes: Any, title: str) -> None:
+    axes.set_title(_wrapped(axes.figure, title), size=10, parse_math=False)
+
+
+def _wrapped(figure: Figure, title: str) -> str:
+    """Break lines of `title` that are too long for the figure, at a size of 10 points."""
+    width = int(11 * figure.get_size_inches()[0])
+    return "\n".join(textwrap.fill(line, width) for line in title.split("\n"))
 
 
 def _plain(axes: Any, *, grid: str = "y") -> None:

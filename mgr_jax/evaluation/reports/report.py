@@ -184,9 +184,10 @@ def _draw(
     figures = {
         "confusion_matrix.png": "confusion matrix",
         "confusion_matrix_normalised.png": "confusion matrix, each row in per cent of its class",
-        "f1.png": f"F1 by class, with 95 % intervals {wording.method(report)}",
+        "f1.png": f"F1 by class, {wording.with_intervals(report)}",
         "reliability.png": "reliability: confidence and how often it was right",
-        "abstention.png": "abstention: accuracy of what is still answered, with 95 % intervals",
+        "abstention.png": "abstention: accuracy of what is still answered,"
+        f" {wording.with_intervals(report)}",
     }
     curves = _curves(records)
     if curves:

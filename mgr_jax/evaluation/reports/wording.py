@@ -59,6 +59,12 @@ def method(report: dict[str, Any]) -> str:
     return f"by {report['grouped_by']}"
 
 
+def with_intervals(counted: dict[str, Any]) -> str:
+    """Return `with 95 % intervals by artist`, or that there is none."""
+    kind = "with 95 % intervals" if counted["ci95"] else "without an interval"
+    return f"{kind} {method(counted)}"
+
+
 def accuracy_methods(counted: dict[str, Any]) -> str:
     """Return the sentence that names the methods of the intervals of an accuracy."""
     by = counted["grouped_by"]
@@ -233,7 +239,9 @@ def classes(report: dict[str, Any]) -> Table:
     rows = []
     for name, row in report["per_class"].items():
         ends = report["f1_ci95"].get(name)
-        interval = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
+        interval = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else "none"
+        if name == "weighted avg":
+            interval = ""
         values = [f"{row[key]:.3f}" for key in ("precision", "recall", "f1")]
         rows.append([name, *values, interval, str(row["support"])])
     head = ["class", "precision", "recall", "F1", f"95 % interval of F1 {method(report)}"]
