@@ -160,10 +160,14 @@ class Predictor:
             from mgr_jax.classical import fitting
 
             return fitting.score_tracks(self.config, self.system.variables, part)
+        from mgr_jax.data import batches
         from mgr_jax.evaluation import tracks
 
-        batch_size = parallel.padded_batch_size(self.config.train.batch_size, parallel.make_mesh())
         window = config_lib.window_length(self.config)
+        # A batch is allocated as a whole, and that of the config may exceed the part by far.
+        num_windows = max(1, len(batches.windows_of(part, window)))
+        batch_size = min(self.config.train.batch_size, num_windows)
+        batch_size = parallel.padded_batch_size(batch_size, parallel.make_mesh())
         return tracks.score_tracks(
             self.predict_windows,
             part,

@@ -100,8 +100,10 @@ def log_probabilities(config: config_lib.Config) -> Callable[[Params, np.ndarray
 def check_params(config: config_lib.Config, params: Params, *, num_classes: int) -> None:
     """Raise `ValueError` if `params` are not the arrays of a fitted model of `config`."""
     for name, value in params.items():
+        if value.dtype.kind not in "fiubU":  # SVMs and ensembles name kernels and views.
+            raise ValueError(f"{name} is an array of {value.dtype}, not of numbers")
         # The bias of an absent class is -inf.
-        if value.dtype.kind == "f" and not (value < np.inf).all():
+        if value.dtype.kind == "f" and not (value <= np.finfo(np.float32).max).all():
             raise ValueError(f"{name} has values that are not finite")
     try:
         # Checked first, since the model allocates as many columns.

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from mgr_jax import config as config_lib
-from mgr_jax import parallel, workdir
+from mgr_jax import parallel, system, workdir
+from mgr_jax import predictor as predictor_lib
 from mgr_jax.classical import fitting, scoring
 from mgr_jax.data import batches
 from mgr_jax.data import dataset as dataset_lib
@@ -160,11 +161,11 @@ def test_load_refuses_objects_and_other_files(run, arrays):
         fitting.load_params(run)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300, 1j, np.void(b"abcd")])
 def test_load_refuses_parameters_that_are_not_finite(run, value):
     path = run.path / "model" / "params.npz"
     params = fitting.load_params(run)
-    params["mean"] = np.full_like(params["mean"], value)
+    params["mean"] = np.full(params["mean"].shape, value)
     np.savez(path, **params)
     with pytest.raises(UserError, match="is damaged; train again"):
         fitting.load_params(run)
@@ -192,6 +193,18 @@ def test_extract_makes_no_batch_larger_than_the_part(data, monkeypatch):
     monkeypatch.setattr(batches, "eval_batches", record)
     x, _ = fitting.extract(config, data.parts["valid"])
     assert len(x) <= sizes[0] <= len(x) + 3  # A multiple of the number of devices.
+
+
+def test_evaluation_makes_no_batch_larger_than_the_part(data, run, monkeypatch):
+    predictor, sizes = predictor_lib.make_predictor(system.load(run.path)), []
+    predictor.config.train.batch_size = 10**9
+
+    def score_tracks(predict, part, *, batch_size, **settings):
+        sizes.append(batch_size)
+
+    monkeypatch.setattr(tracks_lib, "score_tracks", score_tracks)
+    predictor.score_tracks(data.parts["test"])
+    assert len(data.parts["test"].ids) <= sizes[0] <= len(data.parts["test"].ids) + 3
 
 
 def test_train_fits_a_damaged_model_again(data, run, capsys):
