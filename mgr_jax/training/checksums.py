@@ -1,5 +1,6 @@
 """Checksums of the files of a folder, which show damage before anything is read from them."""
 
+import errno
 import json
 import pathlib
 from collections.abc import Collection
@@ -8,6 +9,8 @@ from mgr_jax.escape import printable
 from mgr_jax.files import parse_json, sha256, write_whole
 
 NAME = "checksums.json"
+# Errors of a file that is not there, or cannot be there.
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 def write(folder: pathlib.Path, name: str, *, ignored: Collection[str] = ()) -> None:
@@ -57,8 +60,10 @@ def verify(folder: pathlib.Path, *, under: str = "") -> bool:
         if relative.startswith(under):
             try:
                 actual = sha256(folder / relative)
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-                raise ValueError(f"{folder.name}/{printable(relative)} is missing") from error
+            except OSError as error:
+                if error.errno not in _MISSING:
+                    raise
+                raise ValueError(f"{folder.name}/{printable(relative)[:200]} is missing") from error
             if actual != expected:
                 shown = printable(relative)
                 raise ValueError(f"{folder.name}/{shown} has other bytes than were saved")
