@@ -8,7 +8,7 @@ checkpoint with the best validation accuracy is kept. 185 642 trainable paramete
 of the mel spectrogram: 186 218 trainable parameters. Pool (4, 1) then acts on rows of the picture,
 which are frequency.
 
-Measured at full size on the band: see `experiments/results/presentation.md`. On GTZAN:
+At full size on the band: see `experiments/results/presentation.md`. On GTZAN:
 
     python -m experiments.train --config=experiments/configs/bbnn.py \
         --config.data.name=gtzan --config.data.root=DIR --config.data.protocol=fault_filtered \

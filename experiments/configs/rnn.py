@@ -1,8 +1,8 @@
 """A recurrent network on the MFCC sequence, 2584 x 14 for 30 s ("tried but inaccurate").
 
 The presentation gives nothing but the name SimpleRNN: 128 units, Adam at 0.001, each coefficient
-normalised on the training part. Other cells: `--config.model.cell=gru` or `lstm`. Not run at full
-size here.
+normalised on the training part. Other cells: `--config.model.cell=gru` or `lstm`. At full size
+on the band: see `experiments/results/presentation.md`.
 
 `rnn.py:fast` is a GRU on 6-second windows at a hop of 1024 samples (130 x 14), which trains in
 minutes on two CPU cores:

@@ -7,7 +7,7 @@ gamma are chosen on the validation part.
     python -m experiments.train --config=experiments/configs/svm.py --workdir=runs/svm
 
 Measured on 2 CPU cores: 73.3 % [55.2, 86.0] by artist (n = 60, listed) on the band; see
-`experiments/results/systems.md`. `svm.py:flattened` was run on 30 tracks only, too few for a score.
+`experiments/results/systems.md`. Both variants: `experiments/results/presentation.md`.
 """
 
 from mgr_jax.config import Config
