@@ -97,9 +97,8 @@ def test_mcnemar_exact(b, c):
     )
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_holm(seed):
-    values = np.random.default_rng(seed).random(9) ** 3
+def test_holm():
+    values = np.random.default_rng(0).random(9) ** 3
     expected = multitest.multipletests(values, method="holm")[1]
     assert stats.holm(values.tolist()) == pytest.approx(expected)
 
