@@ -34,7 +34,7 @@ def rows(pair: dict[str, Any]) -> list[tuple[str, str]]:
     holm = ", before Holm" if pair["p"] != pair["p_holm"] else ""
     if pair["ci95"]:
         low, high = (100 * end for end in pair["ci95"])
-        difference += f" [{low:+.1f}, {high:+.1f}] (95 %, {_test(pair)} inverted{holm})"
+        difference += f" [{low:+.1f}, {high:+.1f}] (95 %, {_test(pair)} inverted and widened{holm})"
     else:
         by = pair["grouped_by"]
         few = pair["smallest_p"] >= 0.05
