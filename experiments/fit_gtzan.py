@@ -238,7 +238,7 @@ def fit_model(data: Data, runs: Sequence["gtzan_text.Run"]) -> tuple["GtzanModel
         "num_correct": int(correct.sum()),
         "num_groups": len(set(first.artists)),
         "num_correct_other_folds": [int(hits.sum()) for hits in others],
-        "ci95_by_artist": interval and [round(end, 4) for end in interval],
+        "ci95_by_artist": interval and [round(end, 6) for end in interval],
         "calibration_error": {k: v and np.round(v, 6).tolist() for k, v in error.items()},
         "num_tracks": len(data.ids),
         "num_with_tags": int(has_tags(data).sum()),
