@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -107,3 +108,17 @@ def test_find_promises_nothing_for_what_is_not_known():
     assert not _is_damaged(bytes(avi))
     box = struct.pack(">I4s", 0, b"mdat") + _BODY  # To the end of the file.
     assert not _is_damaged(_box(b"ftyp", b"M4A ") + box)
+
+
+@pytest.mark.slow
+def test_find_of_mutated_files_ends_soon_and_without_an_error():
+    generator, slowest = np.random.default_rng(0), 0.0
+    for number in range(4000):
+        content = bytearray([*WHOLE.values()][number % len(WHOLE)])
+        for _ in range(generator.integers(1, 9)):
+            place, size = generator.integers(min(len(content), 200)), int(generator.integers(1, 9))
+            content[place : place + size] = generator.bytes(size)
+        began = time.process_time()
+        assert list(streams.find(io.BytesIO(content), len(content)))
+        slowest = max(slowest, time.process_time() - began)
+    assert slowest < 1
