@@ -93,10 +93,16 @@ def test_a_damaged_bundle_is_refused_in_one_line(tmp_path, model, count):
     assert refused > 0.95 * count
 
 
-@pytest.mark.parametrize("name", ["bbnn", "logistic"])
 @pytest.mark.parametrize(
-    "count",
-    [3, pytest.param(12, marks=pytest.mark.e2e), pytest.param(2000, marks=pytest.mark.slow)],
+    ("name", "count"),
+    [
+        ("bbnn", 3),
+        ("logistic", 3),
+        pytest.param("bbnn", 12, marks=pytest.mark.e2e),
+        # A network is traced for each valid contract.
+        pytest.param("bbnn", 1000, marks=pytest.mark.slow),
+        pytest.param("logistic", 2000, marks=pytest.mark.slow),
+    ],
 )
 def test_an_edited_contract_is_refused_or_gives_a_system(tmp_path, name, count):
     path = tmp_path / "m"
