@@ -135,4 +135,4 @@ def test_docstrings_state_the_measured_results(module, page, row):
 
 def test_docstrings_without_a_results_page_state_no_results():
     for module in (bbnn, embeddings, gtzan_facts):
-        assert not FIGURE.search(module.__doc__)
+        assert not FIGURE.search(module.__doc__ or "")
