@@ -60,7 +60,7 @@ def run(*, num_draws: int = 1000) -> list[dict]:
 
 def measure(case: Case, number: int, icc: float, *, num_draws: int = 1000) -> dict:
     """Return a cell: the coverages of its settings, and the largest share of refused draws."""
-    count = max(10, int(case.share * num_draws))
+    count = max(2, int(case.share * num_draws))
     coverage, refused = [], 0.0
     for setting in case.settings:
         rng = np.random.default_rng([number, int(10 * icc)])
