@@ -18,7 +18,13 @@ systems = commands.load("systems")
 TINY_IMAGE = {
     name.removeprefix("--config."): value
     for name, value in (override.split("=") for override in commands.TINY[1:])
-} | {"features.image_height": 24, "features.image_width": 32, "train.num_epochs": 60}
+} | {
+    "data.clip_samples": 0,
+    "features.image_height": 24,
+    "features.image_width": 32,
+    "optim.early_stop_patience": 0,
+    "train.num_epochs": 60,
+}
 
 
 @pytest.fixture
@@ -70,7 +76,7 @@ def _stop_after_an_epoch(workdir):
 def test_bbnn_on_a_picture_trains_resumes_evaluates_and_exports(workdir, monkeypatch):
     for name, value in commands._environment(workdir / "cache").items():
         monkeypatch.setenv(name, value)
-    system = systems.System("BBNN", "bbnn.py:image", "88 %", TINY_IMAGE | {"data.clip_samples": 0})
+    system = systems.System("BBNN", "bbnn.py:image", "88 %", TINY_IMAGE)
     monkeypatch.setattr(systems, "SYSTEMS", {"fast": (system,)})
     killer = threading.Thread(target=_stop_after_an_epoch, args=(system.workdir,), daemon=True)
     killer.start()
