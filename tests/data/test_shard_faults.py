@@ -117,11 +117,11 @@ def test_find_faults_names_a_shard_unlike_the_others(shards):
     manifest = manifests.read_manifest(_about(shards, 0))
     _about(shards, 0).write_text(manifests.to_text(collection.with_decoder(manifest, soxr="9.9")))
     assert _faults(shards) == ["shard 0/4 has another decoder (soxr); run prepare with --shard=0/4"]
-    common = dataclasses.replace(manifest.collection, name="fma", clip_samples=3)
+    common = dataclasses.replace(manifest.collection, name="fma", clip_samples=3000)
     other = dataclasses.replace(manifest, collection=common)
     _about(shards, 0).write_text(manifests.to_text(other))
     assert _faults(shards) == [
-        "shard 0/4 has another clip_samples (3, not 2300), another data set (fma, not manifest);"
+        "shard 0/4 has another clip_samples (3000, not 2300), another data set (fma, not manifest);"
         " run prepare with --shard=0/4"
     ]
 
