@@ -117,10 +117,10 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
     counted = results.count(np.ones(len(ids), bool), artists)
     lines += [
         "",
-        f"{wording.accuracy_methods(counted)} Those of differences have the values that the"
-        " sign-flip test by artist does not reject, before Holm's correction. McNemar's test is"
-        " exact and by track; the test by artist decides, after Holm's correction over"
-        f" {len(right) - 1} systems.",
+        f"{wording.accuracy_methods(counted)} Those of differences are the sign-flip test by"
+        " artist inverted and widened, before Holm's correction. McNemar's test is exact and by"
+        f" track; the test by artist decides, after Holm's correction over {len(right) - 1}"
+        " systems.",
     ]
     return "\n".join(lines)
 
