@@ -31,6 +31,9 @@ _METADATA = "_CHECKPOINT_METADATA"
 _NOT_CHECKED = (_METADATA, "commit_success.txt")
 # What the metadata of a checkpoint with checksums say; those of earlier versions are empty.
 _FORMAT = {"checksums": checksums.NAME}
+# Outdated checkpoints are renamed into this folder at once, and then deleted file by file: one that
+# is half deleted when the process is killed must not be taken for a damaged one.
+_OUTDATED = "outdated"
 
 
 def rank(metrics: dict[str, float]) -> tuple[float, float]:
@@ -74,6 +77,7 @@ def open_checkpoints(
         ),
         best_fn=best_by,  # Without it, Orbax does not write the metrics down.
         cleanup_tmp_directories=True,
+        todelete_subdir=_OUTDATED,
         enable_async_checkpointing=True,
         # Orbax calls it when all other files are written, before the folder is renamed.
         async_options=ocp.AsyncOptions(post_finalization_callback=write_checksums),
@@ -93,6 +97,7 @@ def open_checkpoints(
                 _move_to_damaged(workdir, path.name, error, warn)
 
     processes.run_on_first("set_damaged_aside", set_damaged_aside)
+    _delete_outdated(folder)
     with orbax_errors.quiet():
         with orbax_errors.one_line_of_write_errors(folder):
             manager = ocp.CheckpointManager(folder, options=options)
@@ -101,6 +106,7 @@ def open_checkpoints(
         finally:
             with orbax_errors.one_line_of_write_errors(folder):
                 manager.close()
+            _delete_outdated(folder)
 
 
 def save(
@@ -121,6 +127,8 @@ def save(
         state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress)
     )
     with orbax_errors.one_line_of_write_errors(manager.directory):
+        manager.wait_until_finished()  # As `save` would, so that nothing is being renamed.
+        _delete_outdated(manager.directory)
         manager.save(
             int(state.step), args=args, metrics=metrics, custom_metadata=_FORMAT, force=True
         )
@@ -221,6 +229,11 @@ def _choose_step(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: s
         return int(which)
     listed = ", ".join(map(str, steps))
     raise UserError(f"--checkpoint {which}: not there; give best, latest or one of {listed}")
+
+
+def _delete_outdated(folder: Any) -> None:
+    if processes.is_first():
+        shutil.rmtree(folder / _OUTDATED, ignore_errors=True)
 
 
 def _verify(

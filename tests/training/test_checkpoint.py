@@ -306,6 +306,17 @@ def test_open_checkpoints_clears_a_save_that_was_cut(tmp_path, state):
     assert kept(tmp_path) == [1]
 
 
+def test_open_checkpoints_takes_no_half_deleted_one_for_damaged(tmp_path, state):
+    abstract = save_all(tmp_path, state, [(1, 0.9, 1.0), (2, 0.2, 1.0)])
+    (tmp_path / "checkpoints" / "outdated").mkdir()
+    (tmp_path / "checkpoints" / "1").rename(tmp_path / "checkpoints" / "outdated" / "1")
+    (tmp_path / "checkpoints" / "outdated" / "1" / checksums.NAME).unlink()
+    (restored, _), warnings = latest(tmp_path, abstract)
+    assert int(restored.step) == 2
+    assert not warnings
+    assert kept(tmp_path) == [2]
+
+
 def test_restore_takes_moving_averages_without_statistics(tmp_path, state):
     """As versions wrote them that averaged the parameters alone."""
     statistics = {"norm": {"mean": jnp.arange(3.0)}}
