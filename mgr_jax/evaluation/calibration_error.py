@@ -22,7 +22,7 @@ class CalibrationError(NamedTuple):
 
     Attributes:
       error: the mean |confidence - accuracy| over `num_bins` bins of equal counts.
-      interval: its 95 % interval; None if all tracks are of one group.
+      interval: its 95 % interval; None for fewer than six groups, whose noise is not known.
       n: number of tracks.
       num_bins: number of bins.
       perfect: mean error of a perfectly calibrated model with the same confidences.
@@ -91,7 +91,7 @@ def _interval(
     n, num_bins = gaps.shape
     sums = intervals.group_sums(np.column_stack([gaps, np.ones(n)]), groups)
     num_groups = len(sums)
-    if num_groups < 2:
+    if num_groups < intervals.MIN_GROUPS:
         return None
     measured = gaps.sum(axis=0) / n
     drawn = rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), _NUM_DRAWS) @ sums

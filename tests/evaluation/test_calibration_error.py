@@ -46,13 +46,14 @@ def test_calibration_error_falls_with_the_right_temperature():
     assert calibration_error.calibration_error(scaled, labels).error < 0.04
 
 
-def test_calibration_error_has_no_interval_for_one_group_and_is_formatted():
+@pytest.mark.parametrize("num_groups", [1, 2, 5])
+def test_calibration_error_has_no_interval_for_few_groups_and_is_formatted(num_groups):
     scores, labels = draw(1.0, n=30)
-    values = calibration_error.calibration_error(scores, labels, groups=["a"] * 30)
+    values = calibration_error.calibration_error(scores, labels, groups=np.arange(30) % num_groups)
     assert values.interval is None
     text = calibration_error.describe(values._asdict())
     assert text.startswith(f"{values.error:.3f} (n = 30, 2 bins of equal counts); a perfectly")
-    values = calibration_error.calibration_error(scores, labels, groups=["a"] * 15 + ["b"] * 15)
+    values = calibration_error.calibration_error(scores, labels, groups=np.arange(30) % 6)
     low, high = values.interval
     assert f" [{low:.3f}, {high:.3f}] (n = 30" in calibration_error.describe(values._asdict())
     with pytest.raises(ValueError, match="labels is empty"):

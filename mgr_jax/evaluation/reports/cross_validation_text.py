@@ -78,7 +78,7 @@ def _methods(report: dict[str, Any]) -> str:
         else ": Wilson's."
     )
     if _has_gap(report):
-        text += " That of the leakage gap is a t interval with the same variances."
+        text += " That of the leakage gap is Agresti and Min's, with the same variances."
     text += f" Below, those by {by} are of one training" + (" each." if several else ".")
     return f"{text} Folds of one seed share training tracks, so that their sd is no standard error."
 
@@ -131,7 +131,7 @@ def _bounds(interval: Sequence[float] | None, report: dict[str, Any]) -> str:
     """Format an interval with what it covers."""
     by = report["grouped_by"]
     if interval is None:
-        return f"[no interval: all {by}s agree, or there is one only]"
+        return f"[no interval: there is one {by} only]"
     low, high = (100 * end for end in interval)
     few = by != "track" and report["num_groups"] < intervals.MIN_GROUPS
     seeds = " and seed" if report["num_seeds"] > 1 else ""
