@@ -99,8 +99,7 @@ def test_a_damaged_bundle_is_refused_in_one_line(tmp_path, model, count):
         ("bbnn", 3),
         ("logistic", 3),
         pytest.param("bbnn", 12, marks=pytest.mark.e2e),
-        # A network is traced for each valid contract.
-        pytest.param("bbnn", 1000, marks=pytest.mark.slow),
+        pytest.param("bbnn", 2000, marks=pytest.mark.slow),
         pytest.param("logistic", 2000, marks=pytest.mark.slow),
     ],
 )
