@@ -4,7 +4,6 @@ Every task is a generator: up to its first `yield` it prepares what needs little
 """
 
 import argparse
-import concurrent.futures
 import contextlib
 import functools
 import itertools
@@ -21,8 +20,6 @@ from mgr_jax import config as config_lib
 
 # Inference compiles in seconds, and leaves the others the time that they need.
 STEPS = (("infer", "tf32"), ("train", "bf16"), ("train", "tf32"), ("infer", "bf16"))
-CLASSES = 10
-BOUND = 1e-3  # Relative error by norm: max-pooling may choose another of two nearly equal values.
 FRONTEND = ("log-mel, hop 1024", "bbnn"), ("mel image, hop 512", "cnn"), ("MFCC, hop 256", "gru")
 
 
@@ -90,7 +87,7 @@ def make_batch(config: config_lib.Config, size: int) -> dict[str, np.ndarray]:
     return networks.batch_of(inputs[copies], labels[copies], 10**6)
 
 
-def _jax(args: argparse.Namespace) -> tuple[Any, Any]:
+def start_jax(args: argparse.Namespace) -> tuple[Any, Any]:
     """Return JAX and the first device."""
     import jax
 
@@ -104,7 +101,7 @@ def _jax(args: argparse.Namespace) -> tuple[Any, Any]:
 
 def network(args: argparse.Namespace, side: str, net: str) -> Iterator[None]:
     """Time the steps of one network in JAX."""
-    jax, device = _jax(args)
+    jax, device = start_jax(args)
     from experiments.benchmarks import jax_steps
     from mgr_jax import parallel
 
@@ -159,73 +156,6 @@ def _measure_program(compiled: Any, mode: str, state: Any, batch: dict) -> dict[
     return times | {"peak_mb": round(peak / 2**20, 1)}
 
 
-def check(args: argparse.Namespace) -> Iterator[bool | None]:
-    """Compare ours with the plain formulas, and with ours on the CPU: small, in full float32."""
-    jax, device = _jax(args)
-    import optax
-
-    from experiments.benchmarks import jax_steps
-    from mgr_jax.models import make_model
-
-    cpu = jax.devices("cpu")[0]
-    places = {"ours": ("ours", device), "reference": ("reference", device), "cpu": ("ours", cpu)}
-
-    def initial(net: str) -> Any:
-        config = make_config(net, True)
-        model = make_model(config.model, num_classes=CLASSES)
-        inputs = make_batch(config, 1)["waveform"]
-        with jax.default_device(cpu):
-            return jax_steps.vary(jax.jit(model.init)(jax.random.key(0), inputs))
-
-    def evaluate(net: str, side: str, place: Any, variables: Any) -> dict[str, Any]:
-        config = make_config(net, True, side=side)
-        config.model.dropout = 0.0
-        model, batch = make_model(config.model, num_classes=CLASSES), make_batch(config, 4)
-
-        def loss(params: Any, variables: Any, inputs: Any, labels: Any) -> Any:
-            changed = variables | {"params": params}
-            logits, _ = model.apply(changed, inputs, train=True, mutable=["batch_stats"])
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-        def outputs(variables: Any, *batch: Any) -> dict[str, Any]:
-            value, gradient = jax.value_and_grad(loss)(variables["params"], variables, *batch)
-            logits = model.apply(variables, batch[0])
-            return {"logits": logits, "loss": value, "gradient": gradient}
-
-        arguments = jax.device_put((variables, batch["waveform"], batch["label"]), place)
-        with jax.default_matmul_precision("highest"):
-            return jax.device_get(jax.jit(outputs)(*arguments))
-
-    variables = {net: initial(net) for net in args.nets.split(",")}
-    yield
-    with concurrent.futures.ThreadPoolExecutor(12) as pool:
-        runs = {
-            net: {to: pool.submit(evaluate, net, *at, values) for to, at in places.items()}
-            for net, values in variables.items()
-        }
-        for net, futures in runs.items():
-            ok = False
-            with reported(args, part="check", net=net) as row:
-                results = {to: future.result() for to, future in futures.items()}
-                errors = {
-                    f"{what}, {to}": _relative(value, results[to][what])
-                    for to in ("reference", "cpu")
-                    for what, value in results["ours"].items()
-                }
-                ok = max(errors.values()) < BOUND
-                row(ok=ok, **{what: f"{error:.1e}" for what, error in errors.items()})
-            yield ok
-
-
-def _relative(tree: Any, expected: Any) -> float:
-    """Return the norm of the difference of two trees over the norm of the second."""
-    import jax
-    import optax
-
-    difference = optax.global_norm(jax.tree.map(np.subtract, tree, expected))
-    return float(difference / (optax.global_norm(expected) + 1e-30))
-
-
 def _clips(args: argparse.Namespace) -> np.ndarray:
     """Return noise [B, 30 s]."""
     size = (2, 22_050) if args.tiny else (args.batch, 661_794)
@@ -234,7 +164,7 @@ def _clips(args: argparse.Namespace) -> np.ndarray:
 
 def frontend(args: argparse.Namespace) -> Iterator[None]:
     """Time our front end, and the log-mel as one would write it first."""
-    jax, _ = _jax(args)
+    jax, _ = start_jax(args)
     import jax.numpy as jnp
 
     from mgr_jax.features import filters
@@ -269,7 +199,7 @@ def frontend(args: argparse.Namespace) -> Iterator[None]:
 
 def h2d(args: argparse.Namespace) -> Iterator[None]:
     """Time the way of a batch of clips from the host to the device."""
-    jax, device = _jax(args)
+    jax, device = start_jax(args)
     from mgr_jax import parallel
 
     mesh = parallel.make_mesh([device])
@@ -355,7 +285,6 @@ def torch_frontend(args: argparse.Namespace) -> Iterator[None]:
 
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
-    "check": check,
     "ours": lambda args, net: network(args, "ours", net),
     "reference": lambda args, net: network(args, "reference", net),
     "torch": torch_networks,

@@ -22,7 +22,8 @@ def make_programs(
     config: config_lib.Config, shape: tuple[int, ...], mesh: jax.sharding.Mesh
 ) -> tuple[Callable[[], TrainState], steps.TrainStep, steps.PredictStep]:
     """Return `init`, the train step and the predict step that read features [B, *shape]."""
-    axis_name = parallel.ADAPTERS["jit"].axis_name(mesh)
+    adapter = parallel.ADAPTERS[config.train.parallelism]
+    axis_name = adapter.axis_name(mesh)
     model = make_model(config.model, num_classes=NUM_CLASSES, axis_name=axis_name)
     single = make_model(config.model, num_classes=NUM_CLASSES)
     tx = optimizer.make_optimizer(config.optim, num_steps=100, steps_per_epoch=100)
@@ -38,7 +39,7 @@ def make_programs(
         config, frontend, model, tx, num_classes=NUM_CLASSES, axis_name=axis_name
     )
     predict = steps.make_predict_step(frontend, config.features, model)
-    return init, parallel.jit_train_step(train, mesh), parallel.jit_predict_step(predict, mesh)
+    return init, adapter.train_step(train, mesh), adapter.predict_step(predict, mesh)
 
 
 class Steps:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from experiments.benchmarks import gpu, gpu_rows
+from experiments.benchmarks import gpu, gpu_check, gpu_rows
 from tests.experiments.commands import REPO
 
 pytestmark = pytest.mark.e2e
@@ -85,7 +85,9 @@ def test_check_runs_where_a_cuda_image_lacks_our_packages(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    header, check, *copies, end = map(json.loads, done.stdout.splitlines())
+    header, check, step, *copies, end = map(json.loads, done.stdout.splitlines())
     assert header["commit"] == "abc" and end["end"]
-    assert check["ok"] and float(check["gradient, reference"]) < gpu_rows.BOUND
+    assert check["ok"] and float(check["gradient, reference"]) < gpu_check.BOUND
+    assert 0 < float(check["logits, bf16"]) < gpu_check.BF16_BOUND
+    assert step["ok"] and float(step["resume"]) == 0 and float(step["pmap"]) < gpu_check.BOUND
     assert [row["mode"] for row in copies] == ["float32", "int16"]
