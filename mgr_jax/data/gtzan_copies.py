@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import filelock
 import tqdm
 
 from mgr_jax.data.clips import cache_folder
@@ -34,6 +35,8 @@ WHERE = (
 )
 NAME = re.compile(r"(?:.*[/\\])?((?:" + "|".join(GENRES) + r")\.\d{5})\.\w+", re.DOTALL)
 _PARQUET = (".parquet", ".pq")
+# What pyarrow raises for damaged files and types that it cannot read, and `_entry` for others.
+_WRONG_TABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError)
 _BATCH = 16  # Rows of a Parquet file in memory; 1.3 MB each.
 
 
@@ -58,12 +61,20 @@ def listed_files(root: pathlib.Path, cache: str) -> list[pathlib.Path] | None:
             f"data.root {root}: neither a folder nor a Parquet file, jsonl list or mirdata index"
             f" of GTZAN{hint}"
         )
-    tables = sorted(path for path in root.rglob("*") if path.suffix.lower() in _PARQUET)
-    if tables:
+    if tables := _files(root, "*.parquet") + _files(root, "*.pq"):
         return _unpack(tables, cache)
-    lists = sorted(root.rglob("*.jsonl")) or sorted(root.rglob("gtzan_genre_index*.json"))
+    lists = _files(root, "*.jsonl") or _files(root, "gtzan_genre_index*.json")
     # The same tracks may be in lists of several tasks.
     return list(dict.fromkeys(path for file in lists for path in _read_list(file))) or None
+
+
+def _files(root: pathlib.Path, pattern: str) -> list[pathlib.Path]:
+    """Return the files of that name below `root`, each once.
+
+    macOS adds hidden `._` files, and snapshots of the Hugging Face cache link to the same file.
+    """
+    paths = [path for path in sorted(root.rglob(pattern)) if not path.name.startswith(".")]
+    return list({path.resolve(): path for path in paths if path.is_file()}.values())
 
 
 def _read_list(file: pathlib.Path) -> list[pathlib.Path]:
@@ -71,7 +82,7 @@ def _read_list(file: pathlib.Path) -> list[pathlib.Path]:
     try:
         text = file.read_text(encoding="utf-8-sig")
         if file.suffix.lower() == ".jsonl":
-            rows = [parse_json(line) for line in text.splitlines() if line.strip()]
+            rows = [parse_json(line) for line in text.split("\n") if line.strip()]
             entries = [(row["audio_path"], row.get("label")) for row in rows]
         else:
             index = parse_json(text)
@@ -85,7 +96,7 @@ def _read_list(file: pathlib.Path) -> list[pathlib.Path]:
     if not entries:
         raise UserError(f"data.root {file}: lists no track")
     for base in file.resolve().parents:
-        if (base / entries[0][0]).exists():
+        if any((base / name).exists() for name, _ in entries):  # A copy may lack some.
             return [base / name for name, _ in entries]
     raise UserError(
         f"data.root {file}: {printable(entries[0][0])} is neither beside it nor below a folder"
@@ -95,12 +106,27 @@ def _read_list(file: pathlib.Path) -> list[pathlib.Path]:
 
 def _unpack(tables: Sequence[pathlib.Path], cache: str) -> list[pathlib.Path]:
     """Write the audio of Parquet files to the cache, unless it is there, and return its files."""
-    facts = [[str(path.resolve()), *path.stat()[6:9:2]] for path in tables]  # Size and mtime.
+    stats = [path.stat() for path in tables]
+    facts = [
+        [str(path.resolve()), stat.st_size, int(stat.st_mtime)]
+        for path, stat in zip(tables, stats, strict=True)
+    ]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     folder = cache_folder(cache) / "unpacked" / f"gtzan-{key}"
-    index = folder / "files.json"
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return [folder / name for name in parse_json(index.read_bytes())]
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / "lock"):  # Two processes would write the same files.
+        index = folder / "files.json"
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            files = [folder / name for name in parse_json(index.read_bytes())]
+            if all(file.is_file() for file in files):
+                return files
+        names = _write_audio(tables, folder)
+        write_whole(index, json.dumps(names))
+    return [folder / name for name in names]
+
+
+def _write_audio(tables: Sequence[pathlib.Path], folder: pathlib.Path) -> list[str]:
+    """Write the audio of Parquet files below `folder`, unless it is there; return the names."""
     names = []
     for name, audio in tqdm.tqdm(_rows(tables), desc="unpack", unit="track", delay=2, disable=None):
         path = folder / name
@@ -111,8 +137,9 @@ def _unpack(tables: Sequence[pathlib.Path], cache: str) -> list[pathlib.Path]:
     repeated = [name for name, count in collections.Counter(names).items() if count > 1]
     if repeated:
         raise UserError(f"data.root {tables[0].parent}: {repeated[0]} is there twice; keep one row")
-    write_whole(index, json.dumps(names))
-    return [folder / name for name in names]
+    if not names:
+        raise UserError(f"data.root {tables[0]}: has no rows")
+    return names
 
 
 def _rows(tables: Iterable[pathlib.Path]) -> Iterator[tuple[str, bytes]]:
@@ -132,7 +159,7 @@ def _rows(tables: Iterable[pathlib.Path]) -> Iterator[tuple[str, bytes]]:
                 for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
                     for row in batch.to_pylist():
                         yield _entry(row, classes)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except _WRONG_TABLE as error:
             reason = f"no column {error}" if isinstance(error, KeyError) else error
             reason = " ".join(str(reason).split())[:200]
             raise UserError(f"data.root {path}: not a Parquet file of GTZAN ({reason})") from error
@@ -140,6 +167,8 @@ def _rows(tables: Iterable[pathlib.Path]) -> Iterator[tuple[str, bytes]]:
 
 def _entry(row: Mapping[str, Any], classes: Mapping[str, Sequence[str]]) -> tuple[str, bytes]:
     audio = row["audio"]
+    if not isinstance(audio, dict):
+        raise ValueError("column 'audio' must have bytes and path")
     for name in (audio["path"], row.get("file")):
         if name and NAME.fullmatch(name):
             break

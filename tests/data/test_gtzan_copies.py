@@ -3,11 +3,12 @@
 import json
 import pathlib
 
+import filelock
 import pytest
 import soundfile
 
 from mgr_jax import config as config_lib
-from mgr_jax.data import gtzan, sources
+from mgr_jax.data import gtzan, gtzan_copies, sources
 from mgr_jax.errors import UserError
 
 NAMES = [f"{genre}/{genre}.0000{i}.wav" for genre in gtzan.GENRES for i in (0, 1)]
@@ -134,6 +135,46 @@ def test_parquet_refuses_a_wrong_row(tmp_path, genres, changes, words):
     ).replace("/storage/blues/", "")
 
 
+def test_parquet_is_unpacked_again_where_the_cache_lacks_a_file(tmp_path, genres):
+    _parquet(tmp_path / "all.parquet", genres)
+    first = _same(tmp_path / "all.parquet", genres, tmp_path / "cache")
+    pathlib.Path(first.tracks[3].path).unlink()
+    _same(tmp_path / "all.parquet", genres, tmp_path / "cache")
+
+
+def test_parquet_of_several_snapshots_and_hidden_files_is_read_once(tmp_path, genres):
+    hub = tmp_path / "hub"
+    _parquet(hub / "blobs" / "1234", genres)
+    for snapshot in "ab":
+        link = hub / "snapshots" / snapshot / "data" / "all.parquet"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(hub / "blobs" / "1234")
+    (hub / "._all.parquet").write_bytes(b"of macOS")
+    (hub / "folder.parquet").mkdir()
+    _same(hub, genres, tmp_path / "cache")
+
+
+def test_two_processes_unpack_one_after_the_other(tmp_path, genres, monkeypatch):
+    _parquet(tmp_path / "all.parquet", genres)
+    write, held = gtzan_copies.write_whole, []
+
+    def write_and_try(path, content):
+        lock = next(p for p in path.parents if p.name.startswith("gtzan-")) / "lock"
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(lock, timeout=0, is_singleton=False).acquire()
+        held.append(path)
+        write(path, content)
+
+    monkeypatch.setattr(gtzan_copies, "write_whole", write_and_try)
+    _same(tmp_path / "all.parquet", genres, tmp_path / "cache")
+    assert len(held) == len(NAMES) + 1
+
+
+def test_parquet_without_rows_is_refused(tmp_path, genres):
+    _parquet(tmp_path / "all.parquet", genres, names=[], metadata=False)
+    assert "has no rows" in _refused(tmp_path / "all.parquet", tmp_path / "cache")
+
+
 def test_parquet_without_audio_or_damaged_is_refused(tmp_path):
     import pyarrow
     from pyarrow import parquet
@@ -159,6 +200,14 @@ def test_marble_lists_give_the_catalog_of_the_folder(tmp_path, genres, as_folder
         _jsonl(lists, NAMES)
     (root / "genres").symlink_to(genres)
     _same(lists, genres)
+
+
+def test_a_list_may_name_a_track_that_the_copy_lacks(tmp_path, genres):
+    (tmp_path / "data" / "GTZAN").mkdir(parents=True)
+    (tmp_path / "data" / "GTZAN" / "genres").symlink_to(genres)
+    _jsonl(tmp_path / "list.jsonl", NAMES)
+    (genres / NAMES[0]).unlink()
+    assert len(_catalog(tmp_path / "list.jsonl").tracks) == len(NAMES)
 
 
 def test_mirdata_index_gives_the_catalog_of_the_folder(tmp_path, genres):
