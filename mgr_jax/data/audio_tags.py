@@ -1,17 +1,21 @@
 """Artist and recording of a file, from its tags (ID3, Vorbis comments, MP4, ASF, RIFF, APE)."""
 
+import os
 import pathlib
 import re
 import unicodedata
 from typing import NamedTuple
 
-# Guests do not make another artist: "Dr. Dre feat. Snoop Dogg", "Queen; David Bowie".
-_GUESTS = re.compile(r"\s*(?:;|\0|[\s(\[](?:feat|ft|featuring)\b\.?).*", re.DOTALL)
+# Guests do not make another artist: "Dr. Dre feat. Snoop Dogg", "Queen; David Bowie"; but there is
+# a band "Little Feat".
+_GUESTS = re.compile(r"\s*(?:;|\0|[\s(\[](?:feat|ft|featuring)\b\.?+\s*\S).*", re.DOTALL)
 # A remaster is the same recording; a live version is another one.
 _REMASTER = re.compile(r"\s*[-(\[]\s*(?:\d{4}\s+)?(?:digital(?:ly)?\s+)?remaster.*", re.DOTALL)
-# What programs write where nobody knows.
+# What programs write where nobody knows, in whole words: "Nova" is an artist.
 _NOBODY = re.compile(
-    r"(?:\W|unknown|no|various|artists?|interpre?te?s?|va|v\.a\.|verschiedene|diverse?r?|n/a|none)*"
+    r"(?:[\W_]|(?<![^\W_])(?:unknown|no|various|artist[aes]?s?|interpr[eè]te?s?|v\.?a|n/a|none"
+    r"|verschiedene|diverse?r?|unbekannt(?:er?)?|inconnue?|varios|vari|desconocido|desconhecido"
+    r"|sconosciuto)(?![^\W_]))*"
 )
 _NO_TITLE = re.compile(
     r"(?:\W|\d|unknown|untitled|no|title|titel|titre|track|audio|spur|piste|pista|n/a|none)*"
@@ -33,7 +37,7 @@ def read(path: pathlib.Path) -> Names:
     """
     import tinytag  # Imported here: most data sets have their facts from elsewhere.
 
-    if not path.is_file():  # A pipe would wait for a writer.
+    if not os.path.isfile(path):  # A pipe would wait for a writer.
         return Names("", "")
     try:
         tag = tinytag.TinyTag.get(path, duration=False)
