@@ -107,11 +107,14 @@ def split_dataset(config: config_lib.Config, catalog: Catalog, store: Store) -> 
       UserError: see `splits.make_split`.
     """
     num_folds = config.data.num_folds
-    protocol = splits.choose_protocol(config.data.protocol, catalog, num_folds=num_folds)
+    stored = tuple(track for track in catalog.tracks if track.id in store.row)
+    protocol = splits.choose_protocol(
+        config.data.protocol, dataclasses.replace(catalog, tracks=stored), num_folds=num_folds
+    )
     # The published split of GTZAN has one of each pair, by its authors' choice.
     conflicts = [] if protocol == "fault_filtered" else label_conflicts(catalog)
-    usable = store.row.keys() - {name for ids in conflicts for name in ids}
-    readable = tuple(track for track in catalog.tracks if track.id in usable)
+    in_conflict = {name for ids in conflicts for name in ids}
+    readable = tuple(track for track in stored if track.id not in in_conflict)
     if not readable:
         raise UserError(
             f"data.root {config.data.root}: every file is there under two labels, such as"
@@ -230,7 +233,12 @@ def describe_clips(catalog: Catalog, store: Store) -> str:
         lines += [f"            {name}: {printable(reason)}" for name, reason in errors.items()]
     if notes:
         lines.append(f"          {len(notes)} track(s) used although odd:")
-        lines += [f"            {name}: {printable(note)}" for name, note in notes.items()]
+        by_note = collections.defaultdict(list)
+        for name, note in notes.items():
+            by_note[note].append(name)
+        for note, names in by_note.items():
+            more = f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else ""
+            lines.append(f"            {', '.join(names[:_SHOWN])}{more}: {printable(note)}")
     return "\n".join(lines)
 
 

@@ -56,14 +56,18 @@ class Split:
 def choose_protocol(protocol: str, catalog: Catalog, *, num_folds: int = 5) -> str:
     """Return `protocol`, or the one that `auto` means for these tracks.
 
-    That is the split that comes with the data; else `artist_kfold` where all artists are known and
-    every class has enough of them; else `kfold` for fewer than 300 tracks, and `holdout` for more.
+    That is the split that comes with the data (of GTZAN, if the copy has enough of it); else
+    `artist_kfold` where all artists are known and every class has enough of them; else `kfold` for
+    fewer than 300 tracks, and `holdout` for more.
     """
     if protocol != "auto":
         return protocol
     if catalog.name in ("gtzan", "gtzan_facts"):
-        return "fault_filtered"
-    if any(track.part for track in catalog.tracks):
+        learned = {track.label for track in catalog.tracks if track.part == "train"}
+        parts = {track.part for track in catalog.tracks}
+        if learned == set(catalog.labels) and parts >= set(PARTS):
+            return "fault_filtered"
+    elif any(track.part for track in catalog.tracks):
         return "listed"
     tracks = collections.Counter(track.label for track in catalog.tracks)
     groups = collections.Counter(

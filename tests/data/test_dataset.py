@@ -119,6 +119,24 @@ def test_open_dataset_skips_what_cannot_be_read(tmp_path):
     ]
 
 
+def test_describe_has_one_line_for_tracks_of_the_same_note(tmp_path):
+    _write(tmp_path / "root")
+    dataset = dataset_lib.open_dataset(_config(tmp_path, clip_seconds=1.0))
+    lines = dataset_lib.describe(dataset).splitlines()
+    files = ", ".join([f"a/{i}.wav" for i in range(4)] + ["b/0.wav"])
+    assert lines[2] == f"            {files} and 3 more: short: 0.50 s, padded to 1 s"
+    assert lines[3].startswith("split ")
+
+
+def test_auto_chooses_by_the_tracks_that_can_be_read(tmp_path):
+    _write(tmp_path / "root")
+    rows = [f"root/{label}/{i}.wav,{label},{label}{i}," for label in "ab" for i in range(4)]
+    for label in "ab":
+        (tmp_path / "root" / label / "3.wav").write_text("text")
+    data = _manifest(tmp_path, rows) | {"protocol": "auto", "num_folds": 4}
+    assert dataset_lib.open_dataset(_config(tmp_path, **data)).split.protocol == "holdout"
+
+
 def test_describe_reports_leaks_and_tracks_left_out(tmp_path):
     _write(tmp_path)
     rows = [f"{label}/0.wav,{label},X,train" for label in "ab"]

@@ -226,10 +226,19 @@ def _of_artists(num_artists, size=2, labels=("a", "b")):
     return _listed(*tracks)
 
 
+def _copy_without(part):
+    """A copy of GTZAN that its published split cannot divide: it lacks a part of one genre."""
+    tracks = tuple(t for t in GTZAN.tracks if t.part != part or (part, t.label) == ("train", "pop"))
+    return dataclasses.replace(GTZAN, tracks=tracks)
+
+
 @pytest.mark.parametrize(
     ("catalog", "expected"),
     [
         (GTZAN, "fault_filtered"),
+        (dataclasses.replace(GTZAN, tracks=GTZAN.tracks[::3]), "fault_filtered"),
+        (_copy_without("train"), "artist_kfold"),
+        (_copy_without("test"), "artist_kfold"),
         (_listed({"label": "a", "part": "train"}, {"label": "b"}), "listed"),
         (_of_artists(5), "artist_kfold"),
         (_of_artists(200), "artist_kfold"),
