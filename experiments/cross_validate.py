@@ -18,11 +18,9 @@ from absl import flags
 
 from experiments import command
 
-_PROTOCOLS = ("kfold", "artist_kfold")
-
 _CONFIG = command.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
-_PROTOCOL = flags.DEFINE_list("protocols", list(_PROTOCOLS), "Protocols with folds.")
+_PROTOCOL = flags.DEFINE_list("protocols", ["kfold", "artist_kfold"], "Protocols with folds.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Number of times that folds are drawn and trained.", 1)
 _JSON = flags.DEFINE_string("json", None, "Another file to write report.json to.")
 
@@ -31,11 +29,13 @@ def main(argv: Sequence[str]) -> int:
     """Train, test and pool the folds; return the exit code."""
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
-    _check_flags()
 
     from mgr_jax import fold_runs
     from mgr_jax.training import preemption
 
+    fold_runs.check_protocols(_PROTOCOL.value)
+    if _JSON.value:
+        command.output_file("json", _JSON.value)  # Not only after hours of training.
     command.set_up_jax(deterministic=config.train.deterministic)
     try:
         report = fold_runs.cross_validate(
@@ -50,20 +50,6 @@ def main(argv: Sequence[str]) -> int:
     print("\n" + report.text)
     print(f"report    {folder / 'report.md'}")
     return 0
-
-
-def _check_flags() -> None:
-    """Raise `UserError` for flags that contradict one another, before any file is read."""
-    choices = f"give {' or '.join(_PROTOCOLS)}, or both"
-    if not _PROTOCOL.value:
-        raise command.UserError(f"--protocols is empty; {choices}")
-    for name in _PROTOCOL.value:
-        if name not in _PROTOCOLS:
-            raise command.UserError(f"--protocols: {name!r} has no folds; {choices}")
-    if len(set(_PROTOCOL.value)) < len(_PROTOCOL.value):
-        raise command.UserError("--protocols names one protocol twice; name each once")
-    if _JSON.value:
-        command.output_file("json", _JSON.value)  # Not only after hours of training.
 
 
 if __name__ == "__main__":

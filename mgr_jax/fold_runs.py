@@ -33,11 +33,11 @@ class _Job:
 
 
 def cross_validate(
-    config: config_lib.Config,
+    config: config_lib.Config | str,
     path: str | os.PathLike,
     *,
     data: str | os.PathLike | None = None,
-    protocols: Sequence[str] = PROTOCOLS,
+    protocols: str | Sequence[str] = PROTOCOLS,
     seeds: int = 5,
 ) -> runs.Report:
     """Train and test every fold below `path`, or go on there, and pool the results.
@@ -46,7 +46,9 @@ def cross_validate(
     `path/<protocol>/seed<k>/fold<i>` are ordinary workdirs; `report.md` and `.json` lie in `path`.
 
     Args:
-      config: the system and its data. data: data set in place of its own, see `runs.with_data`.
+      config: the system and its data, as in `runs.train`.
+      path: the folder of all folds.
+      data: data set in place of the config's, see `runs.with_data`.
       protocols: `kfold`, `artist_kfold` or both, which shows the leakage gap.
       seeds: number of times that folds are drawn and trained.
 
@@ -64,6 +66,10 @@ def cross_validate(
 
     config, folder = config_lib.validate(runs.with_data(config, data)), pathlib.Path(path)
     _check(config, folder)
+    protocols = [protocols] if isinstance(protocols, str) else protocols
+    check_protocols(protocols)
+    if seeds < 1:
+        raise UserError(f"--seeds is {seeds}; it must be 1 or more")
     jobs = _jobs(config, folder, protocols, seeds)
     if config.model.name in config_lib.NETWORKS:
         network.count_parameters(config, num_classes=2)  # Refuses too small an image or window.
@@ -108,6 +114,18 @@ def _check(config: config_lib.Config, folder: pathlib.Path) -> None:
             raise UserError(f"data.{field} is {value}; all are trained here, so leave it out")
     if (folder / "config.json").exists():
         raise UserError(f"--workdir {folder}: is the workdir of one training; name another folder")
+
+
+def check_protocols(protocols: Sequence[str]) -> None:
+    """Raise `UserError` unless these are protocols with folds, each named once."""
+    choices = f"give {' or '.join(PROTOCOLS)}, or both"
+    if not protocols:
+        raise UserError(f"--protocols is empty; {choices}")
+    for name in protocols:
+        if name not in PROTOCOLS:
+            raise UserError(f"--protocols: {name!r} has no folds; {choices}")
+    if len(set(protocols)) < len(protocols):
+        raise UserError("--protocols names one protocol twice; name each once")
 
 
 def _jobs(

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mgr_jax import config as config_lib
-from mgr_jax import devices, workdir
+from mgr_jax import devices, named_configs, workdir
 from mgr_jax import predictor as predictor_lib
+from mgr_jax.data.catalog import PARTS
 from mgr_jax.errors import UserError
 from mgr_jax.plural import plural
 
@@ -32,20 +33,20 @@ class Report(dict):
         return self.text
 
     def _repr_html_(self) -> str:
-        if self.path is None:
+        if self.path is None or not self.path.exists():
             return f"<pre>{html.escape(self.text)}</pre>"
         page = html.escape(self.path.read_text(encoding="utf-8"))
         return f'<iframe srcdoc="{page}" style="width:100%;height:40em;border:0"></iframe>'
 
 
-def with_data(config: config_lib.Config, data: str | os.PathLike | None) -> config_lib.Config:
-    """Return a copy of `config` for the data set at `data`, or of its own where that is None.
+def with_data(config: config_lib.Config | str, data: str | os.PathLike | None) -> config_lib.Config:
+    """Return a copy of `config`, or the one of that name, for the data set at `data` if given.
 
     A folder has the tracks of a class in a folder each, a CSV file lists them, and a `.npz`,
     `.npy` or Parquet file holds arrays or embeddings, as the config reads them. A config that
     names such a data set already keeps its kind.
     """
-    config = copy.deepcopy(config)
+    config = named_configs.get(config) if isinstance(config, str) else copy.deepcopy(config)
     if data is None:
         return config
     path = os.fspath(data)
@@ -57,7 +58,7 @@ def with_data(config: config_lib.Config, data: str | os.PathLike | None) -> conf
 
 
 def train(
-    config: config_lib.Config,
+    config: config_lib.Config | str,
     path: str | os.PathLike,
     *,
     data: str | os.PathLike | None = None,
@@ -66,7 +67,7 @@ def train(
     """Train a system in the folder `path`, or go on there, and print its progress.
 
     Args:
-      config: the system and its data.
+      config: the system and its data, or a name such as `logistic` (`named_configs`).
       path: the workdir, for `mgr_jax.load`, `evaluate` and `compare`.
       data: data set in place of `config.data`, see `with_data`.
       profile: steps of which a profiler's trace is written, counted from 0.
@@ -117,6 +118,7 @@ def evaluate(
     Raises:
       UserError: if the workdir holds no trained system, or the data set lacks the part.
     """
+    _check_part(part)
     predictor = predictor_lib.load(path, checkpoint_name=checkpoint_name)
     return evaluate_predictor(predictor, part, with_data(predictor.config, data))
 
@@ -156,6 +158,11 @@ def evaluate_predictor(
     text = f"{run.config.model.name} on the {part} part of {dataset.catalog.name}\n"
     page = run.path / "eval" / part / "report.html"
     return Report(values, text + wording.to_text(values), page)
+
+
+def _check_part(part: str) -> None:
+    if part not in PARTS:
+        raise UserError(f"part {part!r} is unknown; give {', '.join(PARTS)}")
 
 
 def _calibrate(
@@ -218,9 +225,12 @@ def compare(
     from mgr_jax.evaluation import predictions_file
     from mgr_jax.evaluation.reports import compare_text
 
-    folders = [os.fspath(path) for path in paths]
+    _check_part(part)
+    folders = [] if isinstance(paths, str) else [os.fspath(path) for path in paths]
     if len(folders) < 2:
         raise UserError("--workdirs: give two or more folders, separated by commas")
+    if names and len(names) != len(folders):
+        raise UserError(f"names: {len(names)} for {len(folders)} systems; give one each")
     names = names or compare_lib.short_names(folders)
     result = compare_lib.compare(predictions_file.read_all(folders, names, part), names)
     return Report(result, compare_text.to_text(result))

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import datetime
 import errno
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -25,10 +24,10 @@ import filelock
 from mgr_jax import config as config_lib
 from mgr_jax.config_sections import has_batch_norm
 from mgr_jax.data import learned, splits
-from mgr_jax.data.catalog import Catalog
+from mgr_jax.data.catalog import PARTS, Catalog
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
-from mgr_jax.files import parse_json, write_whole
+from mgr_jax.files import parse_json, record_digest, write_whole
 from mgr_jax.version import VERSION
 
 METRICS = "metrics.jsonl"
@@ -58,7 +57,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "librosa")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """The contents of a workdir; `record` is that of `config.json`."""
 
@@ -67,6 +66,10 @@ class Run:
     labels: tuple[str, ...]
     split: splits.Split
     record: dict[str, Any]
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(getattr(self.split, part))} {part}" for part in PARTS)
+        return f"Run({str(self.path)!r}, {self.config.model.name}, {self.split.protocol}: {sizes})"
 
 
 def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits.Split) -> Run:
@@ -109,7 +112,7 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
         write_whole(folder / "split.csv", splits.to_csv(split))
         write_whole(folder / "split.json", json.dumps(splits.to_json(split), indent=1))
         write_whole(folder / _CONTENT, json.dumps(dict(catalog.content), indent=1))
-        record["digest"] = _digest(record)
+        record["digest"] = record_digest(record)
         write_whole(folder / "config.json", json.dumps(record, indent=1))
     except OSError as error:
         raise _not_writable(path, error) from error
@@ -165,7 +168,9 @@ def load(path: str) -> Run:
     for field in ("config", "labels", "data_hash", "split_hash"):
         if field not in record:
             raise UserError(f"{folder / 'config.json'}: field {field!r} is missing; train anew")
-    if record.get("digest", _digest(record)) != _digest(record):  # Early versions wrote none.
+    if record.get("digest", record_digest(record)) != record_digest(
+        record
+    ):  # Early versions wrote none.
         raise UserError(f"{folder / 'config.json'}: was changed; restore it or train anew")
     labels = record["labels"]
     if not isinstance(labels, list) or not all(
@@ -236,12 +241,6 @@ def changed_tracks(run: Run, catalog: Catalog) -> list[str]:
         return []
     known = _read_json(run.path / _CONTENT)
     return [name for name, now in catalog.content.items() if known.get(name, now) != now]
-
-
-def _digest(record: dict[str, Any]) -> str:
-    """Return the SHA-256 of a record without its digest."""
-    values = {name: value for name, value in record.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def set_status(path: pathlib.Path, status: str) -> None:

@@ -34,6 +34,13 @@ def test_with_data_of_none_is_a_copy():
     assert copied == config and copied.data is not config.data
 
 
+def test_with_data_takes_the_name_of_a_config():
+    config = runs.with_data("svm", "songs")
+    assert (config.model.name, config.data.root) == ("svm", "songs")
+    with pytest.raises(ValueError, match="'none' is unknown"):
+        runs.with_data("none", None)
+
+
 def test_report_is_its_values_in_words(tmp_path):
     report = runs.Report({"accuracy": 0.5}, "50 % <b>")
     assert report["accuracy"] == 0.5 and json.dumps(report) == '{"accuracy": 0.5}'
@@ -42,6 +49,8 @@ def test_report_is_its_values_in_words(tmp_path):
     page.write_text('<p class="x">')
     shown = runs.Report({}, "", page)._repr_html_()
     assert shown.startswith('<iframe srcdoc="&lt;p class=&quot;x&quot;&gt;"')
+    page.unlink()
+    assert runs.Report({}, "50 %", page)._repr_html_() == "<pre>50 %</pre>"
 
 
 def test_the_package_shows_what_there_is():
@@ -54,6 +63,30 @@ def test_the_package_shows_what_there_is():
 def test_compare_of_one_is_refused():
     with pytest.raises(UserError, match="two or more"):
         runs.compare(["one"])
+    with pytest.raises(UserError, match="two or more"):
+        runs.compare("one")
+
+
+def test_evaluate_and_compare_refuse_an_unknown_part_and_names_too_few():
+    for call in (runs.evaluate, lambda *args: runs.compare([args[0], "b"], args[1])):
+        with pytest.raises(UserError, match="part 'hash' is unknown; give train, valid, test"):
+            call("a", "hash")
+    with pytest.raises(UserError, match="1 for 2 systems"):
+        runs.compare(["a", "b"], names=["a"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"protocols": "holdout"}, "'holdout' has no folds"),
+        ({"protocols": []}, "is empty"),
+        ({"protocols": ["kfold", "kfold"]}, "one protocol twice"),
+        ({"protocols": "kfold", "seeds": 0}, "seeds is 0"),
+    ],
+)
+def test_cross_validate_refuses_wrong_arguments(tmp_path, arguments, words):
+    with pytest.raises(UserError, match=words):
+        mgr_jax.cross_validate("logistic", tmp_path, **arguments)
 
 
 @pytest.mark.e2e

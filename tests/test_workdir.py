@@ -129,6 +129,10 @@ def test_create_goes_on_with_the_protocol_that_auto_chose(path):
     assert workdir.create(path, _config(**{"data.protocol": "holdout"}), *_data()) == run
 
 
+def test_run_is_shown_by_its_folder_system_and_split(path):
+    assert repr(workdir.load(path)) == (f"Run({path!r}, bbnn, holdout: 8 train, 2 valid, 2 test)")
+
+
 def test_create_names_every_field_that_differs(path):
     changed = _config(**{"train.seed": 3, "train.num_epochs": 99, "data.seed": 5})
     message = _refused(workdir.create, path, changed, *_data())
