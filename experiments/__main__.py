@@ -1,6 +1,7 @@
 """All commands by one name: `mgr-jax train ...` is `python -m experiments.train ...`."""
 
 import difflib
+import pathlib
 import runpy
 import sys
 
@@ -35,7 +36,7 @@ def main() -> None:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         tip = f" (did you mean {near[0]}?)" if near else ""
-        print(f"error: {name!r} is no command{tip}; see mgr-jax --help", file=sys.stderr)
+        print(f"error: {name!r} is no command{tip}; see {_program()} --help", file=sys.stderr)
         sys.exit(1)
     del sys.argv[1]
     runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
@@ -43,7 +44,14 @@ def main() -> None:
 
 def _usage() -> str:
     lines = [f"  {name:<15} {text}" for name, text in COMMANDS.items()]
-    return "\n".join(["usage: mgr-jax COMMAND [FLAGS]; mgr-jax COMMAND --help", "", *lines])
+    program = _program()
+    return "\n".join([f"usage: {program} COMMAND [FLAGS]; {program} COMMAND --help", "", *lines])
+
+
+def _program() -> str:
+    """Return what the user has typed: the console script exists in an installed package alone."""
+    is_module = pathlib.Path(sys.argv[0]).name == "__main__.py"
+    return "python -m experiments" if is_module else "mgr-jax"
 
 
 def _version() -> str:

@@ -152,6 +152,8 @@ def read_config(holder: flags.FlagHolder) -> config_lib.Config:
             reason = f"get_config() returned {type(value.data).__name__}"
         except Exception as error:  # The user's file may raise anything.
             reason = flag_errors.loading_error(error)
+            if missing := flag_errors.missing_file(reason):
+                raise UserError(missing) from error
         raise UserError(f"--config: {reason}; give a file whose get_config() returns a Config")
     values = config_lib.to_json(value)
     _choose_length(values["data"], override_values(holder))
@@ -294,11 +296,12 @@ def packaged_config(value: str) -> str:
     """Return the file of a config of `experiments/configs` that is given by its name alone.
 
     `bbnn:image` becomes `.../experiments/configs/bbnn.py:image`, so that an installed package needs
-    no clone; a file, and what is no such name, stays as it is.
+    no clone; a file, and what is no such name, stays as it is. A folder does not count: it may be
+    the workdir of the same name.
     """
     name, _, variant = value.partition(":")
     file = pathlib.Path(__file__).parent / "configs" / f"{name}.py"
-    if not name.isidentifier() or os.path.exists(value) or not file.exists():
+    if not name.isidentifier() or os.path.isfile(value) or not file.exists():
         return value
     return f"{file}:{variant}" if variant else str(file)
 

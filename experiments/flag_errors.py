@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import pathlib
 import re
 from collections.abc import Iterable
 
@@ -58,8 +59,8 @@ def describe(error: Exception) -> str:
         return f"{no_value[1]} has no value; write {no_value[1]}=VALUE; see --help"
     if "Overriding config is not allowed" in reason:
         return "--config: the workdir has the config; give --config.data.FIELD=VALUE alone"
-    if no_file := _NO_FILE.search(reason):
-        return f"--config: {no_file[1]}: no such file; give a Python file with get_config()"
+    if missing_config := missing_file(reason):
+        return missing_config
     if missing := _MISSING.findall(reason):
         names = (f"--{name} is missing ({flags.FLAGS[name].help.rstrip('.')})" for name in missing)
         return f"{'; '.join(names)}; see --help"
@@ -73,6 +74,16 @@ def describe(error: Exception) -> str:
     if is_flag and _NOT_LOADED not in str(error):
         return f"{reason.removeprefix('ValueError: ').removeprefix('ERROR:: ')}; see --help"
     return f"--config: {reason}; give a file whose get_config() returns a Config"
+
+
+def missing_file(reason: str) -> str:
+    """Return what to do about a `--config` that is no file, or "" if `reason` is another."""
+    match = _NO_FILE.search(reason)
+    if not match:
+        return ""
+    names = [path.stem for path in (pathlib.Path(__file__).parent / "configs").glob("[a-z]*.py")]
+    tip = schema.did_you_mean(match[1], names)
+    return f"--config: {match[1]}: no such file{tip}; give a Python file with get_config()"
 
 
 def loading_error(error: Exception) -> str:

@@ -26,6 +26,12 @@ def test_help_lists_every_command(monkeypatch, capsys, arguments):
     assert all(f"\n  {name} " in text for name in console.COMMANDS)
 
 
+def test_help_of_a_clone_names_the_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/clone/experiments/__main__.py"])
+    console.main()
+    assert capsys.readouterr().out.startswith("usage: python -m experiments COMMAND [FLAGS]; ")
+
+
 def test_every_command_is_a_module():
     for name in console.COMMANDS:
         assert importlib.util.find_spec(f"experiments.{name}") is not None
@@ -71,6 +77,8 @@ def test_packaged_config_leaves_a_file_of_that_name_alone(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bbnn").touch()
     assert command.packaged_config("bbnn") == "bbnn"
+    (tmp_path / "cnn").mkdir()  # The workdir of a first run.
+    assert command.packaged_config("cnn") == str(CONFIGS / "cnn.py")
 
 
 @pytest.mark.e2e
