@@ -7,7 +7,7 @@ import io
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mgr_jax.escape import restore_cell, spreadsheet_cell
@@ -33,6 +33,12 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of JSON values without their field `digest`."""
+    values = {name: value for name, value in record.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:

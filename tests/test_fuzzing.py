@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mgr_jax import config as config_lib
-from mgr_jax import snapshot, system, workdir
+from mgr_jax import files, snapshot, system, workdir
 from mgr_jax.classical import fitting
 from mgr_jax.data import clips, manifests, records, shards, splits
 from mgr_jax.errors import UserError
@@ -92,7 +92,7 @@ def test_damaged_configs_are_refused_in_one_line_or_valid(count):
 @pytest.mark.parametrize("name", ["config.json", "split.json"])
 def test_a_workdir_with_a_damaged_record_is_refused_or_valid(run, name, count):
     def resign(values):
-        values["digest"] = workdir._digest(values)
+        values["digest"] = files.record_digest(values)
 
     _damage(run.path / name, lambda: workdir.load(str(run.path)), count, resign=resign)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation.scores import normalize
-from mgr_jax.files import parse_json, write_whole
+from mgr_jax.files import parse_json, record_digest, write_whole
 
 _FILE = pathlib.Path("eval/temperature.json")
 # Bounds of the temperature, which would be 0 for a part without mistakes, infinite without hits.
@@ -221,6 +221,7 @@ def write_temperature(
         "log_loss_after": _finite(-float(scaled[rows].mean())),
         "log_loss_held_back": choice.held_back,
     }
+    record["digest"] = record_digest(record)
     path = pathlib.Path(workdir) / _FILE
     records = [r for r in _read(path) if r["checkpoint_step"] != checkpoint_step] + [record]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -251,7 +252,11 @@ def _read(path: pathlib.Path) -> list[dict[str, Any]]:
     """Read the records of the checkpoints, in the order in which they were written."""
     try:
         records = parse_json(path.read_text(encoding="utf-8"))
-        valid = all(0 < float(r["temperature"]) < math.inf for r in records)
+        valid = all(
+            0 < float(r["temperature"]) < math.inf
+            and r.get("digest", record_digest(r)) == record_digest(r)  # Early versions wrote none.
+            for r in records
+        )
         steps = [int(record["checkpoint_step"]) for record in records]
     except FileNotFoundError:
         return []

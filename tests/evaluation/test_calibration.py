@@ -153,6 +153,16 @@ def test_load_temperature_knows_each_checkpoint(tmp_path):
     assert calibration.load_temperature(tmp_path) > 2.4
 
 
+def test_load_temperature_notices_a_changed_digit(tmp_path):
+    calibration.write_temperature(tmp_path, *draw(2.0, n=200), checkpoint_step=40)
+    path = tmp_path / "eval/temperature.json"
+    text = path.read_text()
+    for place in (i for i, c in enumerate(text) if c in "123456789"):
+        path.write_text(text[:place] + str(int(text[place]) - 1) + text[place + 1 :])
+        with pytest.raises(UserError, match="is damaged"):
+            calibration.load_temperature(tmp_path)
+
+
 @pytest.mark.parametrize(
     "text", ["", "[1]", "[{}]", '[{"temperature": -1, "checkpoint_step": 0}]', '{"temperature": 1}']
 )
