@@ -102,11 +102,18 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
         if not (folder / _CONTENT).exists():  # A run of an earlier version.
             record["data_hash"] = dataclasses.replace(catalog, content={}).hash()
         for name, field in (("data_hash", "data.root"), ("split_hash", "data.protocol")):
-            if run.record[name] != record[name]:
+            if run.record[name] == record[name]:
+                continue
+            if field == "data.protocol" and run.split.protocol != split.protocol:
                 raise UserError(
-                    f"--workdir {run.path}: made with other tracks than {field} gives now; use"
-                    " another workdir, or restore the data"
+                    f"--workdir {run.path}: made with data.protocol={run.split.protocol!r}, not"
+                    f" {split.protocol!r}, which 'auto' means here; give that protocol to go on, or"
+                    " use another workdir"
                 )
+            raise UserError(
+                f"--workdir {run.path}: made with other tracks than {field} gives now; use another"
+                " workdir, or restore the data"
+            )
         return run
     try:
         write_whole(folder / "split.csv", splits.to_csv(split))

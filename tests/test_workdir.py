@@ -154,6 +154,9 @@ def test_create_refuses_other_data_and_another_split(path):
     other = dataclasses.replace(split, train=split.valid, valid=split.train)
     message = _refused(workdir.create, path, _config(), tracks, other)
     assert "made with other tracks than data.protocol gives now" in message
+    other = dataclasses.replace(split, protocol="kfold")
+    message = _refused(workdir.create, path, _config(), tracks, other)
+    assert "made with data.protocol='holdout', not 'kfold', which 'auto' means here" in message
 
 
 def test_create_goes_on_with_a_workdir_from_before_a_field_was_added(path):

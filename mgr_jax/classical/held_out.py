@@ -153,4 +153,5 @@ def write_temperature(
         # Without a validation part, these tracks have chosen the layer.
         chose_model="layer" in params and not dataset.parts["valid"].ids,
     )
-    print(f"calibrate temperature {temperature:.2f}, from {plural(len(ids), 'held-out track')}")
+    count = plural(len(ids), "training track")
+    print(f"calibrate temperature {temperature:.2f}, from {count} scored by models without them")

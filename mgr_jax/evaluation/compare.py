@@ -354,8 +354,8 @@ def _notes(systems: Sequence[Evaluation], names: Sequence[str]) -> list[str]:
     ]
     if unknown:
         notes.append(
-            "not known whether artists are on both sides of the split: no artist is known of the"
-            f" tracks of one side or of both ({', '.join(unknown)})"
+            "not known whether artists are on both sides of the split: the tracks of one side, or"
+            f" of both, have no known artist ({', '.join(unknown)})"
         )
     return notes
 

@@ -13,7 +13,7 @@ _COLUMNS = 120  # Of the picture over time, at most.
 _BAR = "display:inline-block;height:.7em;background:#1f77b4;width:{:.1f}em"
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)  # Arrays have no truth value.
 class Prediction:
     """The prediction for one track.
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,8 +21,10 @@ class Interrupted(Exception):
 def watch(reached_preemption: Callable[[int], bool]) -> Iterator[Callable[[int], int | None]]:
     """Record signals instead of letting them cut a step; in one process a second one acts at once.
 
-    In several processes JAX handles SIGTERM itself: `reached_preemption` (Orbax's) then turns true
-    at the same later step in all of them, whichever received it. Ctrl-C is passed on as a SIGTERM.
+    Only the main thread can do that; in another one, as of a notebook server, signals are left as
+    they are. In several processes JAX handles SIGTERM itself: `reached_preemption` (Orbax's) then
+    turns true at the same later step in all of them, whichever received it. Ctrl-C is passed on as
+    a SIGTERM.
 
     Yields:
       stop_signal: to be called after every step with its number; returns the number of the signal
@@ -47,6 +50,8 @@ def watch(reached_preemption: Callable[[int], bool]) -> Iterator[Callable[[int],
         handlers = {signal.SIGINT: record, signal.SIGTERM: record}
     else:
         handlers = {signal.SIGINT: pass_on}
+    if threading.current_thread() is not threading.main_thread():
+        handlers = {}
     for number, handler in handlers.items():
         previous_handlers[number] = signal.signal(number, handler)
     try:

@@ -32,6 +32,7 @@ def predicted(num_windows=4, **changes):
 
 
 def test_repr_is_one_short_line():
+    assert predicted() != predicted()  # No error of comparing arrays.
     assert repr(predicted(label="pop")) == "Prediction('pop', 50 %, 12.0 s)"
     assert repr(predicted(label="pop", uncertain=True)) == (
         "Prediction('pop', 50 %, uncertain, 12.0 s)"

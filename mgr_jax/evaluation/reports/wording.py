@@ -13,8 +13,8 @@ Table = tuple[list[str], list[list[str]]]
 # Systems that choose no setting on the validation part.
 WITHOUT_CHOICE = ("lda", "ensemble")
 UNKNOWN_ARTISTS = (
-    "not known whether artists are on both sides of the split: no artist is known of the tracks of"
-    " one side or of both"
+    "not known whether artists are on both sides of the split: the tracks of one side, or of both,"
+    " have no known artist"
 )
 
 
