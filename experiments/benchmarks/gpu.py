@@ -88,7 +88,7 @@ def _tasks(args: argparse.Namespace) -> Iterator[tuple[str, float]]:
     """Yield the name and the limit in seconds of every process, the most important first."""
     parts, nets = args.parts.split(","), args.nets.split(",")
     if "check" in parts:
-        yield "check", 60
+        yield "check", 90
     for i, batch in enumerate(args.batches.split(",")):
         if "networks" in parts:
             yield from ((f"{side} {net} {batch}", LIMITS[net]) for side in SIDES for net in nets)
