@@ -21,8 +21,9 @@ def for_tpu(test):
 def test_compile_for_cuda_reports_the_lowered_program(tmp_path):
     file = tmp_path / "cuda.json"
     out, _ = commands.run(
-        tmp_path, "compile_for", *RNN, "--topology=cuda", "--clips_per_device=2", f"--json={file}"
-    )
+        tmp_path, "compile_for", *RNN, "--config.data.window_seconds=2", "--topology=cuda",
+        "--clips_per_device=2", f"--json={file}",
+    )  # fmt: skip
     (record,) = json.loads(file.read_text())
     assert record["batch_size"] == 2 and record["flops"] > 0 and record["bytes_before_fusion"] > 0
     assert record["operations"]["while"] == record["loops_counted_once"] > 0
