@@ -1,7 +1,7 @@
 """Measure the networks and the front end on one GPU, beside plain formulas and PyTorch, in minutes.
 
     python -m experiments.benchmarks.gpu --out=rows.jsonl --cache=DIR --budget=540
-    python -m experiments.benchmarks.gpu --tiny --nets=gru --budget=200       # a trial without a GPU
+    python -m experiments.benchmarks.gpu --tiny --nets=gru --budget=200  # a trial without a GPU
 
 One call checks the numbers first, then measures. Every row is a JSON line, printed and appended to
 `--out` at once, the most important ones first: what was never measured and what has changed since
