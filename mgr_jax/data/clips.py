@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from mgr_jax.data.clip_writer import FULL_SCALE
 from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
 from mgr_jax.files import parse_json, write_whole
+from mgr_jax.plural import plural
 from mgr_jax.schema import has_types
 
 # Times of the last change of the files of a store, in nanoseconds.
@@ -167,6 +169,12 @@ def open_clips(
         replaced = _replaced(folder, catalog, store)
         if not replaced:
             return store
+        names = ", ".join(name for name, _ in replaced[:3]) + (", ..." if replaced[3:] else "")
+        print(
+            f"note      {plural(len(replaced), 'file')} with other content than when decoded before"
+            f" ({names}): decoded anew",
+            file=sys.stderr,
+        )
         key.update(json.dumps(replaced).encode())
 
 

@@ -68,7 +68,9 @@ class Decoders:
             "max_samples": max_samples,
             "is_rendered": is_rendered,
         }
-        requests = [{"path": os.fsdecode(path), **settings} for path in paths]
+        # The decoders may have started in another folder.
+        places = paths if is_rendered else [path and os.path.abspath(path) for path in paths]
+        requests = [{"path": os.fsdecode(place), **settings} for place in places]
         count = min(self._num_processes, len(requests))
         lanes = [_Lane(self, requests[first::count]) for first in range(count)]
         try:

@@ -189,3 +189,11 @@ def test_processes_end_with_the_pool(pool, tmp_path):
     assert process.alive()
     pool.close()
     assert not process.alive()
+
+
+def test_read_finds_relative_paths_after_the_folder_was_changed(pool, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", np.full(2000, 0.1), 8000)
+    pool.warm_up()
+    monkeypatch.chdir(tmp_path)
+    for path, blocks in pool.read(["a.wav"], sample_rate=8000):
+        assert path == "a.wav" and sum(map(len, blocks)) == 2000
