@@ -6,6 +6,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+import tinytag
+
 # Guests do not make another artist: "Dr. Dre feat. Snoop Dogg", "Queen; David Bowie"; but there is
 # a band "Little Feat".
 _GUESTS = re.compile(r"\s*(?:;|\0|[\s(\[](?:feat|ft|featuring)\b\.?+\s*\S).*", re.DOTALL)
@@ -35,8 +37,6 @@ def read(path: pathlib.Path) -> Names:
     The main artist alone counts, or that of the album where none is given. Files of one artist and
     title, whatever their case, spaces and form of Unicode, are one recording, remasters too.
     """
-    import tinytag  # Imported here: most data sets have their facts from elsewhere.
-
     if not os.path.isfile(path):  # A pipe would wait for a writer.
         return Names("", "")
     try:
