@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -219,11 +220,13 @@ def test_constraints_pin_what_the_page_needs_in_turn():
         pytest.skip("needs the extra app: pip install -e '.[app]'")
     pins = (LAUNCH / "constraints.txt").read_text().splitlines()
     pinned = {canonicalize_name(line.partition("==")[0]) for line in pins}
+    version = re.search(r"FROM python:([\d.]+)", (LAUNCH / "Dockerfile").read_text())[1]
+    environment = {"extra": "", "python_version": version, "python_full_version": f"{version}.0"}
     rest, seen = ["gradio", "fastapi", "uvicorn"], set()
     while rest:
         name = canonicalize_name(rest.pop())
         if name not in seen:
             seen.add(name)
             requires = map(Requirement, importlib.metadata.requires(name) or ())
-            rest += [r.name for r in requires if not r.marker or r.marker.evaluate({"extra": ""})]
+            rest += [r.name for r in requires if not r.marker or r.marker.evaluate(environment)]
     assert seen <= pinned
