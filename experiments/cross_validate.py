@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments import command
+from mgr_jax.data.folds import PROTOCOLS
 
 _CONFIG = command.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
-_PROTOCOL = flags.DEFINE_list("protocols", ["kfold", "artist_kfold"], "Protocols with folds.")
+_PROTOCOL = flags.DEFINE_list("protocols", list(PROTOCOLS), "Protocols with folds.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Number of times that folds are drawn and trained.", 1)
 _JSON = flags.DEFINE_string("json", None, "Another file to write report.json to.")
 

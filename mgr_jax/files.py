@@ -35,10 +35,14 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deep") from error
 
 
-def record_digest(record: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of JSON values without their field `digest`."""
-    values = {name: value for name, value in record.items() if name != "digest"}
+def json_digest(values: Any) -> str:
+    """Return the SHA-256 of JSON values, for any order of their fields."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """Return the `json_digest` of a record without its field `digest`."""
+    return json_digest({name: value for name, value in record.items() if name != "digest"})
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:

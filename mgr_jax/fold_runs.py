@@ -12,9 +12,8 @@ from typing import Any
 
 from mgr_jax import config as config_lib
 from mgr_jax import devices, runs, workdir
+from mgr_jax.data.folds import PROTOCOLS
 from mgr_jax.errors import UserError
-
-PROTOCOLS = ("kfold", "artist_kfold")
 
 
 @dataclasses.dataclass(frozen=True)

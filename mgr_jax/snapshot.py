@@ -20,7 +20,7 @@ from flax.traverse_util import unflatten_dict
 
 from mgr_jax import tensors as tensors_lib
 from mgr_jax.data.clips import cache_folder
-from mgr_jax.files import parse_json, write_whole
+from mgr_jax.files import json_digest, parse_json, write_whole
 from mgr_jax.version import VERSION
 from mgr_jax.workdir import Run
 
@@ -64,8 +64,7 @@ def source(run: Run) -> str:
         for path in sorted(folder.rglob("*"))
         if (stat := path.stat())
     ]
-    values = [VERSION, str(folder), run.record, files]
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return json_digest([VERSION, str(folder), run.record, files])
 
 
 def _digest(step: int, tensors: Mapping[str, np.ndarray]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from mgr_jax import config as config_lib
 from mgr_jax import files, snapshot, system, workdir
 from mgr_jax.classical import fitting
-from mgr_jax.data import clips, manifests, records, shards, splits
+from mgr_jax.data import clips, records, shards, splits
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import calibration, compare, cross_validation
 from mgr_jax.evaluation.reports import plots, provenance
@@ -207,7 +207,7 @@ def test_a_damaged_manifest_of_a_shard_is_a_fault_of_one_line(count, tmp_path, t
 
     def resign(values):
         values.pop("checksum", None)
-        values["checksum"] = manifests._checksum(values)
+        values["checksum"] = files.json_digest(values)
 
     def read():
         root, rate, length = str(folder), collection.RATE, collection.LENGTH

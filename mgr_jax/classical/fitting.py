@@ -41,8 +41,7 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     """Fit the system of `config` on the training part and choose its settings by validation.
 
     Writes `model/params.npz`, `metrics.jsonl`, which has a line for each setting tried, and
-    `eval/temperature.json`. A model
-    that the workdir already holds is kept.
+    `eval/temperature.json`. A model that the workdir already holds is kept.
 
     Raises:
       UserError: if a feature is not finite, or the clips do not suit the model.

@@ -61,19 +61,22 @@ def listed_files(root: pathlib.Path, cache: str) -> list[pathlib.Path] | None:
             f"data.root {root}: neither a folder nor a Parquet file, jsonl list or mirdata index"
             f" of GTZAN{hint}"
         )
-    if tables := _files(root, "*.parquet") + _files(root, "*.pq"):
+    files = _files(root, (*_PARQUET, ".jsonl", ".json"))
+    if tables := [file for file in files if file.suffix in _PARQUET]:
         return _unpack(tables, cache)
-    lists = _files(root, "*.jsonl") or _files(root, "gtzan_genre_index*.json")
+    lists = [file for file in files if file.suffix == ".jsonl"] or [
+        file for file in files if file.name.startswith("gtzan_genre_index")
+    ]
     # The same tracks may be in lists of several tasks.
     return list(dict.fromkeys(path for file in lists for path in _read_list(file))) or None
 
 
-def _files(root: pathlib.Path, pattern: str) -> list[pathlib.Path]:
-    """Return the files of that name below `root`, each once.
+def _files(root: pathlib.Path, suffixes: Sequence[str]) -> list[pathlib.Path]:
+    """Return the files with these suffixes below `root`, each once, sorted.
 
     macOS adds hidden `._` files, and snapshots of the Hugging Face cache link to the same file.
     """
-    paths = [path for path in sorted(root.rglob(pattern)) if not path.name.startswith(".")]
+    paths = sorted(p for p in root.rglob("*.*") if p.suffix in suffixes and p.name[0] != ".")
     return list({path.resolve(): path for path in paths if path.is_file()}.values())
 
 

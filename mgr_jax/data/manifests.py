@@ -6,16 +6,14 @@ last, so that a shard with a manifest is whole.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from mgr_jax.data.catalog import Catalog, Track, from_tracks
 from mgr_jax.data.records import Record
-from mgr_jax.files import parse_json
+from mgr_jax.files import json_digest, parse_json
 from mgr_jax.schema import has_types
 
 _FORMAT = 1
@@ -117,11 +115,7 @@ def to_text(manifest: Manifest) -> str:
         "sha256": manifest.sha256,
         "tracks": columns,
     }
-    return json.dumps(values | {"checksum": _checksum(values)}, indent=None) + "\n"
-
-
-def _checksum(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return json.dumps(values | {"checksum": json_digest(values)}, indent=None) + "\n"
 
 
 def read_manifest(path: pathlib.Path) -> Manifest:
@@ -136,7 +130,7 @@ def read_manifest(path: pathlib.Path) -> Manifest:
         checksum = values.pop("checksum", None)
         if values.get("format") != _FORMAT:
             raise ValueError(f"format {values.get('format')!r}, not {_FORMAT}")
-        if checksum != _checksum(values):
+        if checksum != json_digest(values):
             raise ValueError("it was changed after it was written")
         common = values["collection"]
         common["skipped"] = tuple((why, count) for why, count in common["skipped"])
