@@ -1,11 +1,16 @@
 """The machine that numbers are measured on, and Markdown tables of them."""
 
+import contextlib
+import dataclasses
 import datetime
 import importlib.metadata
 import os
 import pathlib
 import platform
-from collections.abc import Iterable, Mapping
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mgr_jax import cores
@@ -58,3 +63,50 @@ def _processor() -> str:
     flags = fields.get("flags", "").split()
     vector = [flag for flag in ("avx2", "avx512f", "avx512_bf16") if flag in flags]
     return f"{name} ({', '.join(vector)})" if vector else name
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """What a command took and printed; processor time and memory include its children.
+
+    `peak_mb` is the largest sum of resident sets in MB.
+    """
+
+    seconds: float
+    processor_seconds: float
+    peak_mb: float
+    output: str
+
+
+def watch(command: Sequence[str]) -> Watched:
+    """Run a command to its end.
+
+    Raises:
+      RuntimeError: if it fails, with what it has printed.
+    """
+    began, before, peak = time.perf_counter(), os.times(), 0.0
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            peak = max(peak, resident(process.pid))
+            time.sleep(0.02)
+        took = time.perf_counter() - began
+        log.seek(0)
+        output = log.read()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {output}")
+    after = os.times()  # Of children that have ended.
+    used = after.children_user + after.children_system
+    used -= before.children_user + before.children_system
+    return Watched(took, used, peak, output)
+
+
+def resident(pid: int) -> float:
+    """Return the resident set of a process and of those that it started, in MB."""
+    total = 0.0
+    with contextlib.suppress(OSError, ValueError):  # It may end meanwhile.
+        pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
+        total = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            total += sum(resident(int(child)) for child in (task / "children").read_text().split())
+    return total

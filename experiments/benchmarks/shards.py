@@ -6,7 +6,6 @@ as N machines would at once. Memory is the resident set: in preparing, the large
 command and the processes that decode for it; in training, that of the process itself.
 """
 
-import contextlib
 import json
 import os
 import pathlib
@@ -129,56 +128,26 @@ def _measure(folder: pathlib.Path, size: int, num_shards: int, seconds: float) -
     prepare = [sys.executable, "-m", "experiments.prepare", f"--shards={shards}"]
     prepare += [f"--config={pathlib.Path(__file__).parents[1]}/configs/quickstart.py"]
     prepare += [f"--config.{field}={value}" for field, value in config.items()]
-    runs = [_watch([*prepare, f"--shard={i}/{num_shards}"]) for i in range(num_shards)]
-    again, check = _watch([*prepare, f"--shard=0/{num_shards}"]), _watch([*prepare, "--check"])
+    shares = [f"--shard={i}/{num_shards}" for i in range(num_shards)]
+    runs = [machine.watch([*prepare, share]) for share in shares]
+    again, check = machine.watch([*prepare, shares[0]]), machine.watch([*prepare, "--check"])
     start = [sys.executable, "-m", "experiments.benchmarks.shards", str(shards), str(seconds)]
     done = subprocess.run(start, check=True, capture_output=True, text=True)
-    elapsed, used, peaks = zip(*runs, strict=True)
     return {
         "case": f"{size} tracks of {seconds:g} s",
         "tracks": size,
         "shards": num_shards,
-        "prepare_s": sum(elapsed),
-        "processor_s": sum(used),
-        "slowest_s": max(elapsed),
-        "prepare_rss_mb": max(peaks),
-        "again_s": again[0],
-        "check_s": check[0],
-        "check_rss_mb": check[2],
+        "prepare_s": sum(run.seconds for run in runs),
+        "processor_s": sum(run.processor_seconds for run in runs),
+        "slowest_s": max(run.seconds for run in runs),
+        "prepare_rss_mb": max(run.peak_mb for run in runs),
+        "again_s": again.seconds,
+        "check_s": check.seconds,
+        "check_rss_mb": check.peak_mb,
         "shards_mb": sum(path.stat().st_size for path in shards.glob("*.array_record")) / 1e6,
         "manifests_mb": sum(path.stat().st_size for path in shards.glob("*.json")) / 1e6,
         **json.loads(done.stdout.splitlines()[-1]),
     }
-
-
-def _watch(command: list[str]) -> tuple[float, float, float]:
-    """Run a command; return its seconds, processor seconds and peak resident set in MB.
-
-    The last two include the processes that it starts.
-    """
-    began, before, peak = time.perf_counter(), os.times(), 0.0
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        while process.poll() is None:
-            peak = max(peak, _resident(process.pid))
-            time.sleep(0.02)
-        took = time.perf_counter() - began
-        if process.returncode:
-            log.seek(0)
-            raise RuntimeError(f"{' '.join(command)}: {log.read()}")
-    user, system = np.subtract(os.times(), before)[2:4]  # Of children that have ended.
-    return took, float(user + system), peak
-
-
-def _resident(pid: int) -> float:
-    """Return the resident set of a process and of those that it started, in MB."""
-    total = 0.0
-    with contextlib.suppress(OSError, ValueError):  # It may end meanwhile.
-        pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
-        total = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-            total += sum(_resident(int(child)) for child in (task / "children").read_text().split())
-    return total
 
 
 def start(root: str, seconds: float) -> dict[str, Any]:
@@ -192,10 +161,10 @@ def start(root: str, seconds: float) -> dict[str, Any]:
 
     config = _config(root, seconds)
     jax.devices()
-    stages = {"import_s": time.perf_counter() - began, "import_mb": _resident(pid)}
+    stages = {"import_s": time.perf_counter() - began, "import_mb": machine.resident(pid)}
     began, used = time.perf_counter(), time.process_time()
     dataset = dataset_lib.open_dataset(config)
-    stages |= {"open_s": time.perf_counter() - began, "open_mb": _resident(pid)}
+    stages |= {"open_s": time.perf_counter() - began, "open_mb": machine.resident(pid)}
     stages["open_processor_s"] = time.process_time() - used
     began = time.perf_counter()
     sizes = {"batch_size": config.train.batch_size, "window": config_lib.window_length(config)}
@@ -206,11 +175,11 @@ def start(root: str, seconds: float) -> dict[str, Any]:
         network = network_lib.make_network(config, num_classes=len(dataset.catalog.labels))
         state = parallel.jit_init(network.init, network.mesh)
         state = jax.block_until_ready(network.train_step(state, network.shard(batch)))
-        stages |= {"first_step_s": time.perf_counter() - began, "step_mb": _resident(pid)}
+        stages |= {"first_step_s": time.perf_counter() - began, "step_mb": machine.resident(pid)}
         peak = 0.0
         for batch in source:
             state = jax.block_until_ready(network.train_step(state, network.shard(batch)))
-            peak = max(peak, _resident(pid))
+            peak = max(peak, machine.resident(pid))
     return stages | {"peak_mb": peak}
 
 

@@ -12,6 +12,7 @@ from experiments.benchmarks import (
     pipeline,
     shards,
     startup,
+    thousand,
 )
 
 pytestmark = pytest.mark.e2e
@@ -119,3 +120,14 @@ def test_shards_writes_files_that_all_differ(tmp_path):
     waveform, rate = soundfile.read(files[7], dtype="int16")
     assert (len(waveform), rate) == (800, 8000)
     assert path.read_text().splitlines()[8] == "audio/000/000007.wav,genre07,artist 1,train"
+
+
+@pytest.mark.slow
+def test_thousand_measures_every_command_on_files():
+    rows = thousand.run(**thousand.QUICK)
+    cases = " ".join(row["case"].split()[0] for row in rows)
+    trained = " ".join(["train evaluate"] * 3)
+    assert cases == f"prepare prepare audit {trained} cross_validate report"
+    assert all(row["seconds"] > 0 and row["peak_mb"] > 50 for row in rows)
+    assert "(n = " in rows[4]["result"] and "artist_kfold" in rows[4]["result"]
+    assert len(thousand.table(rows)) == 2 + len(rows)
