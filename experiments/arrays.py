@@ -7,6 +7,7 @@ the validation part to the training part. The same command after a kill goes on 
 missing.
 """
 
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -37,8 +38,8 @@ _SYSTEMS = flags.DEFINE_list("systems", None, "Variants to run; all by default, 
 _FOLDS = flags.DEFINE_integer("num_folds", 5, "Folds.", 2)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Cross-validate one system after the other; return the exit code."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Cross-validate one system after the other; return how it ended."""
     command.refuse_arguments(argv)
     chosen = ["" if name == "recipe" else name for name in _SYSTEMS.value or SYSTEMS]
     unknown = [name for name in chosen if name not in SYSTEMS]
@@ -54,7 +55,9 @@ def main(argv: Sequence[str]) -> int:
     print(table)
     if _TABLE.value:
         command.write_output("table", _TABLE.value, table + "\n")
-    return 0
+    folders = (os.path.join(_WORKDIR.value, name or "recipe") for name in chosen)
+    sides = ",".join(os.path.join(folder, "artist_kfold", "seed0") for folder in folders)
+    return command.Ending(0, ("compare", f"--workdirs={sides}"), on_host=True)
 
 
 def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str:
@@ -142,9 +145,9 @@ def _cross_validate(name: str, folder: pathlib.Path) -> None:
 
 def _read(folder: pathlib.Path, groups: dict[str, str]) -> dict[str, bool]:
     """Return track id -> whether its fold's model is right; add the artists to `groups`."""
-    from mgr_jax.evaluation import compare
+    from mgr_jax.evaluation import pooled
 
-    evaluation = compare.read_folds(str(folder / "artist_kfold" / "seed0"), "test")
+    evaluation = pooled.read_folds(str(folder / "artist_kfold" / "seed0"), "test")
     groups |= dict(zip(evaluation.ids, evaluation.groups, strict=True))
     return dict(zip(evaluation.ids, evaluation.correct.tolist(), strict=True))
 

@@ -44,6 +44,7 @@ class Evaluation:
       correct: whether the prediction is right, bool [N].
       groups: group of each track, which shares an artist or a recording [N].
       grouped_by: what a group is, `artist` or `recording`.
+      predicted: the predicted classes [N]; empty where only `correct` is known.
     """
 
     workdir: str
@@ -53,6 +54,7 @@ class Evaluation:
     correct: np.ndarray
     groups: tuple[str, ...]
     grouped_by: str = "artist"
+    predicted: tuple[str, ...] = ()
 
     def count(self) -> dict[str, Any]:
         """Return accuracy, counts and intervals, see `results.count`."""
@@ -72,7 +74,8 @@ def read(workdir: str, part: str) -> Evaluation:
         rows = _rows(folder / "predictions.csv")
         group_of, grouped_by = _groups(folder / "tracks.csv")
         labels = tuple(row["label"] for row in rows)
-        correct = np.array([row["label"] == row["predicted"] for row in rows], bool)
+        predicted = tuple(row["predicted"] for row in rows)
+        correct = np.array([p == t for p, t in zip(predicted, labels, strict=True)], bool)
         ids = tuple(row["track_id"] for row in rows)
         complete = len(set(ids)) == len(ids) == report["n"]
         complete &= correct.sum() == report["num_correct"]
@@ -91,7 +94,7 @@ def read(workdir: str, part: str) -> Evaluation:
             " again"
         )
     groups = tuple(group_of.get(name, name) for name in ids)
-    return Evaluation(workdir, report, ids, labels, correct, groups, grouped_by)
+    return Evaluation(workdir, report, ids, labels, correct, groups, grouped_by, predicted)
 
 
 def _is_report(report: Any) -> bool:
@@ -100,36 +103,6 @@ def _is_report(report: Any) -> bool:
         return False
     names = [*report["shared_artists"], *report["shared_recordings"], *report["labels"]]
     return all(isinstance(name, str) for name in names)
-
-
-def has_folds(path: str) -> bool:
-    """Return whether the folder has the folds of `experiments.cross_validate`."""
-    return next(pathlib.Path(path).glob("fold*/eval"), None) is not None
-
-
-def read_folds(path: str, part: str) -> Evaluation:
-    """Read all folds of a folder DIR/<protocol>/seed<k> of a cross-validation as one evaluation.
-
-    Raises:
-      UserError: if a fold was not evaluated, or a file is damaged; if a track is in two.
-    """
-    folders = sorted(pathlib.Path(path).glob("fold*"))
-    folds = [read(str(folder), part) for folder in folders]
-    rows = [
-        row
-        for fold in folds
-        for row in zip(fold.ids, fold.labels, fold.correct, fold.groups, strict=True)
-    ]
-    ids, labels, correct, groups = zip(*sorted(rows), strict=True)
-    if len(set(ids)) < len(ids):
-        raise UserError(f"--workdirs: {path} has tracks in two folds of part {part!r}")
-    reports = [fold.report for fold in folds]
-    report = reports[0] | {"n": len(ids), "num_correct": sum(map(int, correct))}
-    report["split_hash"] = " ".join(report["split_hash"] for report in reports)
-    for name in ("shared_artists", "shared_recordings"):
-        report[name] = sorted({x for fold in reports for x in fold[name]})
-    grouped_by = folds[0].grouped_by
-    return Evaluation(path, report, ids, labels, np.array(correct, bool), groups, grouped_by)
 
 
 def compare(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from mgr_jax.data import tables
 from mgr_jax.data.catalog import Track, clean_label
 from mgr_jax.data.split_file import ID_COLUMNS, matcher
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import compare
+from mgr_jax.evaluation import compare, pooled
 
 _TRUE = ("label", "true", "truth", "genre", "y_true", "true_label", "ground_truth", "target")
 _PREDICTED = ("predicted", "prediction", "pred", "y_pred", "predicted_label", "predicted_genre")
@@ -35,7 +35,7 @@ def read_all(paths: Sequence[str], names: Sequence[str], part: str) -> list[comp
     """
     is_file = [os.path.isfile(path) or path.lower().endswith(".csv") for path in paths]
     runs = {
-        path: (compare.read_folds if compare.has_folds(path) else compare.read)(path, part)
+        path: (pooled.read_folds if pooled.has_folds(path) else compare.read)(path, part)
         for path, f in zip(paths, is_file, strict=True)
         if not f
     }

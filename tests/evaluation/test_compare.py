@@ -292,26 +292,3 @@ def test_short_names_are_distinct():
     assert compare.short_names(["."]) == ["."]
     with pytest.raises(UserError, match="stands there twice"):
         compare.short_names(["a", "a/"])
-
-
-def test_read_folds_takes_the_folds_together(tmp_path):
-    answers = _two(n=6)[0]
-    whole = compare.read(_write(tmp_path / "whole", answers, groups="aabbcc"), "test")
-    folds = tmp_path / "seed0"
-    for fold in range(2):
-        _write(folds / f"fold{fold}", answers[fold::2], groups="abc", shared_artists=[str(fold)])
-    assert compare.has_folds(str(folds)) and not compare.has_folds(str(tmp_path / "whole"))
-    with pytest.raises(UserError, match="in two folds"):
-        compare.read_folds(str(folds), "test")
-    for fold in range(2):  # Tracks 0, 2, 4 and 1, 3, 5.
-        for name in ("predictions", "tracks"):
-            path = folds / f"fold{fold}" / "eval" / "test" / f"{name}.csv"
-            lines = path.read_text().splitlines()
-            rows = [f"t{2 * int(line[1:4]) + fold:03}{line[4:]}" for line in lines[1:]]
-            path.write_text("\n".join([lines[0], *rows]) + "\n")
-    pooled = compare.read_folds(str(folds), "test")
-    assert pooled.ids == whole.ids and pooled.labels == whole.labels
-    assert pooled.groups == whole.groups and pooled.correct.tolist() == whole.correct.tolist()
-    assert pooled.report["n"] == 6 and pooled.count() == whole.count()
-    assert pooled.report["shared_artists"] == ["0", "1"]
-    assert compare.compare([whole, pooled], ["whole", "folds"])["pairs"][0]["difference"] == 0
