@@ -13,18 +13,19 @@ import numpy as np
 
 from experiments import command
 from experiments.configs import gtzan_arrays
-from mgr_jax import devices
+from mgr_jax import devices, runs, shipped
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.classical import fusion, tag_head
 from mgr_jax.data import batches, splits, taggrams
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data import gtzan as gtzan_data
-from mgr_jax.evaluation.reports import report, wording
 from mgr_jax.pretrained import gtzan
 
 
-def run(name: str, part: str, overrides: Mapping[str, Any], workdir: str | None) -> None:
-    """Evaluate the tracks of a part that both files have, and print the results.
+def evaluate(
+    name: str, part: str, overrides: Mapping[str, Any], workdir: str | None
+) -> runs.Report:
+    """Return the report on the tracks of a part that both files have.
 
     Args:
       name: `gtzan`, or a folder of `experiments.fit_gtzan`.
@@ -57,13 +58,10 @@ def run(name: str, part: str, overrides: Mapping[str, Any], workdir: str | None)
         vectors = tag_head.summarize([tags[name] for name in scored.ids])
         log_p = fusion.log_probabilities(model.params, spectrograms, vectors)
         seconds = time.monotonic() - began
-        values = report.write_report(
-            opened, dataset, part, log_p, checkpoint_step=0, seconds=seconds
-        )
-    print(f"GTZAN model on the {part} part of {config.data.root}")
-    print(wording.to_text(values))
-    if workdir:
-        print(f"report    {opened.path / 'eval' / part / 'report.html'} (and report.md)")
+        title = f"GTZAN model on the {part} part of {config.data.root}"
+        facts = {"seconds": seconds, "calibration_tracks": shipped.calibration_of(model)}
+        written = runs.write_report(title, opened, dataset, part, log_p, checkpoint_step=0, **facts)
+    return runs.Report(written, written.text, written.path if workdir else None)
 
 
 def _open(

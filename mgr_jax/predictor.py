@@ -6,21 +6,27 @@ flags, so that they cannot be mismatched.
 
 import collections
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from html import escape
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from mgr_jax import config as config_lib
-from mgr_jax import hearing, parallel, pretrained, workdir
+from mgr_jax import hearing, parallel, pretrained, progress, workdir
 from mgr_jax import system as system_lib
 from mgr_jax.data import audio, windows
 from mgr_jax.data.decoders import Blocks, Decoders
 from mgr_jax.errors import UserError
+from mgr_jax.evaluation import conformal
 from mgr_jax.evaluation import scores as scores_lib
 from mgr_jax.evaluation.prediction import Prediction
+
+if TYPE_CHECKING:
+    from mgr_jax.evaluation.explanation import Explanation
+    from mgr_jax.explain.track import Explain
 
 # Largest batch of windows, since the machine may have less memory than the one of the training.
 _MAX_BATCH_SIZE = 16
@@ -70,7 +76,7 @@ class Predictor:
         """The workdir; raises `UserError` if the system was loaded from a bundle."""
         if self.system.run is None:
             raise UserError(
-                f"--workdir {self.system.path}: is a bundle, which has no data to score; give the"
+                f"workdir {self.system.path}: is a bundle, which has no data to score; give the"
                 " workdir of the training"
             )
         return self.system.run
@@ -94,6 +100,7 @@ class Predictor:
         overlap: float = 0.0,
         threshold: float = 0.5,
         max_seconds: float | None = None,
+        coverage: float | None = None,
     ) -> Prediction:
         """Predict the genre of a whole track, window by window.
 
@@ -104,21 +111,61 @@ class Predictor:
           overlap: share of a window that the next one overlaps, from 0 to 0.95.
           threshold: confidence below which the prediction is marked as uncertain, from 0 to 1.
           max_seconds: longest audio that is accepted; None accepts any length.
+          coverage: share of the tracks of new artists whose `label_set` is to hold their genre,
+            such as 0.9; None for no set. With it, the prediction is uncertain if the set has more
+            than one genre, and `threshold` is not used.
 
         Raises:
           audio.AudioError: if the audio cannot be read, is empty, silent or too long.
-          UserError: if the system was trained on arrays, not on audio.
+          UserError: if the system was trained on arrays, not on audio, or has no tracks to
+            calibrate sets with.
           ValueError: for a waveform without `sample_rate` or of a wrong shape, or a number that is
             out of range.
         """
         hearing.check(self.config)
         _check_settings(overlap, threshold, max_seconds)
+        rule = None if coverage is None else self.set_rule(coverage)
         rate = self.config.features.sample_rate
         sources = self.decoders.read_source(source, sample_rate, sample_rate=rate)
-        ((path, result),) = self._predict(sources, overlap, threshold, max_seconds)
+        ((path, result),) = self._predict(sources, overlap, threshold, max_seconds, rule)
         if isinstance(result, audio.AudioError):
             raise audio.AudioError(f"{path}: {result}" if path else str(result)) from result
         return result
+
+    def explain(
+        self,
+        source: str | os.PathLike | BinaryIO | np.ndarray,
+        sample_rate: float | None = None,
+        *,
+        label: str | None = None,
+        method: str = "auto",
+    ) -> "Explanation":
+        """Explain which times and which bands of a track carried its label.
+
+        Args:
+          source, sample_rate: as of `predict`.
+          label: the label to explain; None is the predicted one.
+          method: `linear`, `integrated_gradients` or `occlusion`; `auto` chooses by the system, see
+            `explain.track.choose_method`.
+
+        Raises:
+          audio.AudioError, ValueError: as `predict` does.
+          UserError: as `predict` does; if there is no such label, or the method does not suit.
+        """
+        hearing.check(self.config)
+        rate = self.config.features.sample_rate
+        for path, blocks in self.decoders.read_source(source, sample_rate, sample_rate=rate):
+            try:
+                waveform = np.concatenate(list(blocks))
+            except audio.AudioError as error:
+                raise audio.AudioError(f"{path}: {error}" if path else str(error)) from error
+        return self._explain(waveform, self.predict(waveform, rate), label, method)
+
+    @functools.cached_property
+    def _explain(self) -> "Explain":
+        from mgr_jax.explain import track  # Imported here, since predictions do not need it.
+
+        return track.make_explain(self.system, self.score_audio, self.batch_size)
 
     def predict_files(
         self,
@@ -127,6 +174,7 @@ class Predictor:
         overlap: float = 0.0,
         threshold: float = 0.5,
         max_seconds: float | None = None,
+        coverage: float | None = None,
     ) -> Iterator[tuple[str, Prediction | audio.AudioError]]:
         """Yield path and prediction of each file, in order; arguments and errors as in `predict`.
 
@@ -136,7 +184,27 @@ class Predictor:
         hearing.check(self.config)
         # Checked now, not when the first result is requested.
         _check_settings(overlap, threshold, max_seconds)
-        return self._predict(self._read(paths), overlap, threshold, max_seconds)
+        rule = None if coverage is None else self.set_rule(coverage)
+        return self._predict(self._read(paths), overlap, threshold, max_seconds, rule)
+
+    def set_rule(self, coverage: float) -> conformal.Rule:
+        """Return which genres are in sets of a coverage (`conformal.describe` tells it in words).
+
+        Raises:
+          UserError: if the system has no tracks to calibrate sets with.
+          ValueError: if the coverage is not above 0 and below 1.
+        """
+        conformal.check(coverage)
+        if self.system.calibration is None:
+            remedy = "export it again from its workdir" if self.system.run is None else ""
+            if self.system.run is not None:
+                is_network = self.config.model.name in config_lib.NETWORKS
+                remedy = "run evaluate" if is_network else "train it in another workdir"
+            raise UserError(
+                f"coverage: {self.system.path} has no tracks to calibrate sets of genres with;"
+                f" {remedy}"
+            )
+        return conformal.make_rule(self.system.calibration, coverage, num_classes=len(self.labels))
 
     def predict_proba(self, paths: Iterable[str | os.PathLike]) -> np.ndarray:
         """Return the probabilities [N, C] of audio files, with classes in the order of `labels`.
@@ -156,7 +224,7 @@ class Predictor:
     def score_tracks(self, part) -> np.ndarray:
         """Return the log-probabilities [N, C] of the tracks of a `data.batches.Part`."""
         # Imported here, since they import grain.
-        if self.config.features.kind == "musicnn":
+        if self.config.model.name not in config_lib.NETWORKS:
             from mgr_jax.classical import fitting
 
             return fitting.score_tracks(self.config, self.system.variables, part)
@@ -168,13 +236,16 @@ class Predictor:
         num_windows = max(1, len(batches.windows_of(part, window)))
         batch_size = min(self.config.train.batch_size, num_windows)
         batch_size = parallel.padded_batch_size(batch_size, parallel.make_mesh())
-        return tracks.score_tracks(
-            self.predict_windows,
-            part,
-            batch_size=batch_size,
-            window=window,
-            as_int16=self.config.model.name in config_lib.NETWORKS,
-        )
+        with progress.Progress("score", total=num_windows, unit="window") as bar:
+
+            def predict(batch: dict[str, np.ndarray]) -> np.ndarray:
+                scores = self.predict_windows(batch)
+                bar.update(int(batch["mask"].sum()))
+                return scores
+
+            return tracks.score_tracks(
+                predict, part, batch_size=batch_size, window=window, as_int16=True
+            )
 
     def _read(self, paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, Blocks]]:
         rate = self.config.features.sample_rate
@@ -186,6 +257,7 @@ class Predictor:
         overlap: float,
         threshold: float,
         max_seconds: float | None,
+        rule: conformal.Rule | None,
     ) -> Iterator[tuple[str, Prediction | audio.AudioError]]:
         window = hearing.window_length(self.config)
         hop = windows.hop_length(window, overlap)
@@ -209,11 +281,11 @@ class Predictor:
             except audio.AudioError as error:
                 track.error = error
             while tracks and tracks[0].complete:
-                yield self._result(tracks.popleft(), window, threshold)
+                yield self._result(tracks.popleft(), window, threshold, rule)
         if pending:
             self._score(pending)
         for track in tracks:
-            yield self._result(track, window, threshold)
+            yield self._result(track, window, threshold, rule)
 
     def _score(self, pending: list[tuple["_Track", np.ndarray, int]]) -> None:
         """Append log-probabilities to the tracks of the windows, at most `batch_size` of them."""
@@ -232,13 +304,14 @@ class Predictor:
             track.strangeness.append(0.0 if strangeness is None else float(strangeness[i]))
 
     def _result(
-        self, track: "_Track", window: int, threshold: float
+        self, track: "_Track", window: int, threshold: float, rule: conformal.Rule | None
     ) -> tuple[str, Prediction | audio.AudioError]:
         if track.error is not None:
             return track.path, track.error
         # One temperature for the track and its windows, so that all that is shown agrees.
         scores = np.stack(track.scores) / (self.system.temperature or 1.0)
-        probabilities = np.exp(scores_lib.normalize(scores.mean(axis=0)))
+        log_p = scores_lib.normalize(scores.mean(axis=0))
+        probabilities = np.exp(log_p)
         if not np.isfinite(probabilities).all():
             return track.path, audio.AudioError("gives probabilities that are not finite")
         order = np.argsort(-probabilities, kind="stable")
@@ -251,6 +324,11 @@ class Predictor:
             note = "; ".join(filter(None, (note, tiny)))
         if track.length < window:
             cautions.append(f"heard {track.length / rate:.3g} s, less than {window / rate:g} s")
+        label_set, is_unsure = (), confidence < threshold
+        if rule is not None:
+            members = conformal.members(log_p, rule)
+            label_set = tuple(self.labels[i] for i in order if members[i])
+            is_unsure = len(label_set) > 1
         unlike = strangeness > 1
         is_unlike = bool(unlike.mean() > 0.5)
         if unlike.any():
@@ -270,7 +348,9 @@ class Predictor:
             note=note,
             cautions=tuple(cautions),
             confidence=confidence,
-            uncertain=confidence < threshold or is_unlike or is_tiny,
+            uncertain=is_unsure or is_unlike or is_tiny,
+            label_set=label_set,
+            threshold=threshold,
         )
 
 
@@ -299,8 +379,8 @@ def load_system(path: str | os.PathLike, *, checkpoint_name: str = "best") -> sy
 
     if checkpoint_name not in ("best", "latest"):
         raise UserError(
-            f"--checkpoint {checkpoint_name}: {path} is a bundle, which has one model only;"
-            " leave the flag out"
+            f"checkpoint_name {checkpoint_name}: {path} is a bundle, which has one model only;"
+            " leave it out"
         )
     return bundle.read(os.fspath(path))
 

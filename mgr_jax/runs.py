@@ -8,14 +8,19 @@ import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mgr_jax import config as config_lib
-from mgr_jax import devices, named_configs, workdir
+from mgr_jax import devices, named_configs, progress, workdir
 from mgr_jax import predictor as predictor_lib
 from mgr_jax.data.catalog import PARTS
 from mgr_jax.errors import UserError
 from mgr_jax.plural import plural
+
+if TYPE_CHECKING:
+    from mgr_jax.data.dataset import Dataset
 
 
 class Report(dict):
@@ -128,7 +133,6 @@ def evaluate_predictor(
 ) -> Report:
     """Score a loaded system on a part of the data of `config`; see `evaluate`."""
     from mgr_jax.data import dataset as dataset_lib
-    from mgr_jax.evaluation.reports import report, wording
 
     run = predictor.run
     dataset = dataset_lib.open_part(config, run.split, part, learned=run.record.get("learned"))
@@ -151,13 +155,29 @@ def evaluate_predictor(
     began = time.monotonic()
     scores = predictor.score_tracks(dataset.parts[part])
     seconds = time.monotonic() - began
-    _calibrate(predictor, config, {part: (dataset, scores)})
-    values = report.write_report(
-        run, dataset, part, scores, checkpoint_step=predictor.step, seconds=seconds
-    )
-    text = f"{run.config.model.name} on the {part} part of {dataset.catalog.name}\n"
+    with progress.Progress("calibrate", "on the validation part"):
+        _calibrate(predictor, config, {part: (dataset, scores)})
+    title = f"{run.config.model.name} on the {part} part of {dataset.catalog.name}"
+    facts = {"checkpoint_step": predictor.step, "seconds": seconds}
+    return write_report(title, run, dataset, part, scores, **facts)
+
+
+def write_report(
+    title: str, run: workdir.Run, dataset: "Dataset", part: str, scores: np.ndarray, **facts: Any
+) -> Report:
+    """Write the report on the scores of a part into its workdir, and return it with its text.
+
+    Args:
+      title: first line of the text.
+      scores: log-probabilities [N, C] of the tracks.
+      facts: the other arguments of `evaluation.reports.report.write_report`.
+    """
+    from mgr_jax.evaluation.reports import report, wording
+
+    with progress.Progress("write", "the report"):
+        values = report.write_report(run, dataset, part, scores, **facts)
     page = run.path / "eval" / part / "report.html"
-    return Report(values, text + wording.to_text(values), page)
+    return Report(values, f"{title}\n{wording.to_text(values)}", page)
 
 
 def _check_part(part: str) -> None:
@@ -172,8 +192,6 @@ def _calibrate(
 
     `evaluated` has part -> (its dataset, scores [N, C] of its tracks) as far as they are computed.
     """
-    import numpy as np
-
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.data import folds, splits
     from mgr_jax.evaluation import calibration
@@ -182,7 +200,10 @@ def _calibrate(
     run, step = predictor.run, predictor.step
     if run.split.protocol == splits.IMPORTED:
         return  # Any track may be one that it was trained on.
-    if calibration.load_temperature(run.path, checkpoint_step=step) is not None:
+    is_network = run.config.model.name in config_lib.NETWORKS
+    # Earlier versions kept no tracks; those of a classical system are from its training alone.
+    load = calibration.load_tracks if is_network else calibration.load_temperature
+    if load(run.path, checkpoint_step=step) is not None:
         return
     if "valid" not in evaluated:
         try:
@@ -228,7 +249,7 @@ def compare(
     _check_part(part)
     folders = [] if isinstance(paths, str) else [os.fspath(path) for path in paths]
     if len(folders) < 2:
-        raise UserError("--workdirs: give two or more folders, separated by commas")
+        raise UserError("workdirs: give two or more folders, separated by commas")
     if names and len(names) != len(folders):
         raise UserError(f"names: {len(names)} for {len(folders)} systems; give one each")
     names = names or compare_lib.short_names(folders)

@@ -14,6 +14,8 @@ from mgr_jax import config as config_lib
 from mgr_jax import hearing, pretrained
 from mgr_jax.classical import fusion, tag_head
 from mgr_jax.data import windows
+from mgr_jax.errors import UserError
+from mgr_jax.evaluation import conformal
 from mgr_jax.features import array_spectrogram, musicnn
 from mgr_jax.pretrained import gtzan
 from mgr_jax.system import System
@@ -49,8 +51,23 @@ def load_gtzan(folder: str | os.PathLike | None = None) -> tuple[System, hearing
         temperature=1.0,  # The weights of the fusion are those of least log loss already.
         run=None,
         title="GTZAN model, from spectrograms and MusiCNN's tags",
+        calibration=calibration_of(model),
     )
     return system, _make_score(model)
+
+
+def calibration_of(model: gtzan.GtzanModel) -> conformal.Calibration | None:
+    """Return the tracks that calibrate sets of genres; None if the model's folder has none.
+
+    Raises:
+      UserError: if they are damaged.
+    """
+    if model.calibration is None:
+        return None
+    try:
+        return conformal.from_json(model.calibration, num_classes=len(model.labels))
+    except ValueError as error:
+        raise UserError(f"calibration.json of the GTZAN model: {error}; fit it again") from error
 
 
 def _make_score(model: gtzan.GtzanModel) -> hearing.Score:

@@ -14,6 +14,7 @@ import numpy as np
 from mgr_jax import config as config_lib
 from mgr_jax import parallel, snapshot, workdir
 from mgr_jax.errors import UserError
+from mgr_jax.evaluation.conformal import Calibration
 from mgr_jax.features.frontend import fit_normalizer, make_frontend
 from mgr_jax.files import parse_json
 from mgr_jax.models import make_model
@@ -37,6 +38,7 @@ class System:
       facts: JSON values on its origin: versions, hashes of data and split, protocol.
       report: `report.json` of the test part for this checkpoint; None if not evaluated.
       temperature: divisor that calibrates log-probabilities; None if not fitted.
+      calibration: tracks for sets of genres (`evaluation.conformal`); None if there are none.
       run: the workdir; None for a bundle.
       title: name of a system that comes with the package; else empty.
     """
@@ -51,6 +53,7 @@ class System:
     temperature: float | None
     run: workdir.Run | None
     title: str = ""
+    calibration: Calibration | None = None
 
     def describe(self) -> str:
         """Return one line with model, data, and the accuracy with n, interval and protocol."""
@@ -89,8 +92,9 @@ def load(path: str | os.PathLike, *, checkpoint_name: str = "best") -> System:
         variables=variables,
         facts=facts | {"protocol": run.split.protocol},
         report=_report(run, step),
-        temperature=_temperature(run, step),
+        temperature=_calibrated(run, step, "load_temperature"),
         run=run,
+        calibration=_calibrated(run, step, "load_tracks"),
     )
 
 
@@ -170,8 +174,8 @@ def _variables(run: workdir.Run, checkpoint_name: str) -> tuple[int, dict[str, A
 
         if checkpoint_name not in ("best", "latest"):
             raise UserError(
-                f"--checkpoint {checkpoint_name}: {run.config.model.name} has one model only; leave"
-                " the flag out"
+                f"checkpoint_name {checkpoint_name}: {run.config.model.name} has one model only; leave"
+                " it out"
             )
         return 0, fitting.load_params(run)
     copy = snapshot.read(run, checkpoint_name)
@@ -199,12 +203,13 @@ def _report(run: workdir.Run, step: int) -> dict[str, Any] | None:
         return None
 
 
-def _temperature(run: workdir.Run, step: int) -> float | None:
+def _calibrated(run: workdir.Run, step: int, name: str) -> Any:
+    """Return what the function `name` of `calibration` reads for a checkpoint."""
     if not (run.path / "eval" / "temperature.json").exists():
         return None
     from mgr_jax.evaluation import calibration  # Imported here, since it takes long.
 
-    return calibration.load_temperature(run.path, checkpoint_step=step)
+    return getattr(calibration, name)(run.path, checkpoint_step=step)
 
 
 def checked_report(report: Any, step: int) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mgr_jax.errors import UserError
+from mgr_jax.evaluation import conformal
 from mgr_jax.evaluation.scores import normalize
 from mgr_jax.files import parse_json, record_digest, write_whole
 
@@ -200,6 +201,8 @@ def write_temperature(
 ) -> float:
     """Choose the temperature, write it to the workdir, and return it.
 
+    With it are kept the tracks for `conformal`.
+
     Args:
       workdir: the folder of the run.
       log_probabilities: scores [N, C] of tracks that the model has not learned from.
@@ -220,6 +223,7 @@ def write_temperature(
         "log_loss_before": _finite(choice.unscaled),
         "log_loss_after": _finite(-float(scaled[rows].mean())),
         "log_loss_held_back": choice.held_back,
+        "tracks": conformal.to_json(conformal.make_calibration(scaled, labels, groups, part)),
     }
     record["digest"] = record_digest(record)
     path = pathlib.Path(workdir) / _FILE
@@ -240,12 +244,28 @@ def load_temperature(
     Raises:
       UserError: if the file is damaged.
     """
-    temperatures = [
-        record["temperature"]
+    record = _record(workdir, checkpoint_step)
+    return record and record["temperature"]
+
+
+def load_tracks(
+    workdir: str | pathlib.Path, *, checkpoint_step: int | None = None
+) -> conformal.Calibration | None:
+    """Return the calibration tracks of a checkpoint; arguments and errors as `load_temperature`.
+
+    None also if an earlier version wrote the temperature, without them.
+    """
+    record = _record(workdir, checkpoint_step)
+    return conformal.from_json(record["tracks"]) if record and "tracks" in record else None
+
+
+def _record(workdir: str | pathlib.Path, checkpoint_step: int | None) -> dict[str, Any] | None:
+    records = [
+        record
         for record in _read(pathlib.Path(workdir) / _FILE)
         if checkpoint_step in (None, record["checkpoint_step"]) and "log_loss_held_back" in record
     ]
-    return temperatures[-1] if temperatures else None
+    return records[-1] if records else None
 
 
 def _read(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -258,6 +278,9 @@ def _read(path: pathlib.Path) -> list[dict[str, Any]]:
             for r in records
         )
         steps = [int(record["checkpoint_step"]) for record in records]
+        for record in records:
+            if "tracks" in record:
+                conformal.from_json(record["tracks"])
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:

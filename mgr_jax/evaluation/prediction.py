@@ -1,6 +1,7 @@
 """The prediction for one track, as a value."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
@@ -10,6 +11,7 @@ from mgr_jax.escape import printable
 # Of the HTML for notebooks.
 _SHOWN = 5  # Genres.
 _COLUMNS = 120  # Of the picture over time, at most.
+_MAX_CANDIDATES = 3
 _BAR = "display:inline-block;height:.7em;background:#1f77b4;width:{:.1f}em"
 
 
@@ -32,8 +34,12 @@ class Prediction:
       note: a warning about a file that could be read but is defective; else empty.
       cautions: reasons not to rely on the answer, a clause each.
       confidence: probability of `label`.
-      uncertain: whether `confidence` is below the threshold, or most of the track is unlike the
-        music that the model was trained on.
+      uncertain: whether `confidence` is below the threshold (with a coverage, whether the set has
+        more than one genre), or most of the track is unlike the music that the model was trained
+        on.
+      label_set: genres that hold the right one with the requested coverage, most probable first;
+        empty if none was requested. See `evaluation.conformal`.
+      threshold: confidence below which the prediction is uncertain.
     """
 
     label: str
@@ -48,14 +54,48 @@ class Prediction:
     cautions: tuple[str, ...]
     confidence: float
     uncertain: bool
+    label_set: tuple[str, ...] = ()
+    threshold: float = 0.5
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The genres in play, most probable first: `label_set`, or those that reach the threshold.
+
+        Those are the fewest genres whose probabilities sum to it; none if that takes more than 3.
+        """
+        if self.label_set:
+            return self.label_set
+        sums = np.cumsum(list(self.probabilities.values()))
+        count = 1 + int((sums < self.threshold - 1e-9).sum())
+        return tuple(self.probabilities)[:count] if count <= _MAX_CANDIDATES else ()
 
     def __repr__(self) -> str:
         doubt = ", uncertain" if self.uncertain else ""
         seconds = f"{self.duration_seconds:.1f} s"
-        return f"Prediction({self.label!r}, {100 * self.confidence:.0f} %{doubt}, {seconds})"
+        name = either(self.label_set or (self.label,))
+        return f"Prediction({name!r}, {100 * self.confidence:.0f} %{doubt}, {seconds})"
 
     def _repr_html_(self) -> str:
         return _to_html(self)
+
+
+def either(labels: Sequence[str]) -> str:
+    """Return labels as alternatives: `pop`, `pop or disco`, `pop, disco or rock`."""
+    *others, last = labels
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def verdict(value: Prediction, mark: Callable[[str], str] = str) -> str:
+    """Return the genre, or for an uncertain prediction text such as `not sure: pop or disco`.
+
+    `mark` formats the genres.
+    """
+    if not value.uncertain:
+        return mark(value.label)
+    names = [mark(label) for label in value.candidates]
+    if not names:
+        return "not sure: no genre stands out"
+    return f"not sure: {either(names) if names[1:] else f'perhaps {names[0]}'}"
 
 
 def _to_html(value: Prediction) -> str:
@@ -69,8 +109,7 @@ def _to_html(value: Prediction) -> str:
     )
     remarks = "; ".join(filter(None, (*value.cautions, value.note)))
     return (
-        f"<div><strong>{_text(value.label)}</strong> {100 * value.confidence:.0f} %"
-        f"{' (uncertain)' if value.uncertain else ''}"
+        f"<div><strong>{_text(verdict(value))}</strong> {100 * value.confidence:.0f} %"
         f"{f'<br><small>{_text(remarks)}</small>' if remarks else ''}"
         f"<table>{rows}</table>{_over_time(value, [name for name, _ in genres])}</div>"
     )

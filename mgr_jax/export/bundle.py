@@ -22,6 +22,7 @@ from mgr_jax import system as system_lib
 from mgr_jax import tensors as tensors_lib
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
+from mgr_jax.evaluation import conformal
 from mgr_jax.files import parse_json, write_whole
 from mgr_jax.version import VERSION
 
@@ -64,6 +65,7 @@ def write(path: str | os.PathLike, system: system_lib.System) -> None:
         "facts": system.facts,
         "report": system.report and {k: v for k, v in system.report.items() if k not in _PRIVATE},
         "temperature": system.temperature,
+        "calibration": system.calibration and conformal.to_json(system.calibration),
     }
     contract["sha256"] = _digest(contract, tensors)
     header = {"format": "mgr_jax", "contract": json.dumps(contract)}
@@ -117,6 +119,7 @@ def _system(path: str, contract: Any, tensors: dict[str, np.ndarray]) -> system_
         raise TypeError("the protocol of its report is no plain text")
     if temperature is not None and not 0 < float(temperature) < math.inf:
         raise ValueError(f"its temperature is {temperature}")
+    tracks = contract.get("calibration")  # Earlier versions wrote none.
     for name, value in tensors.items():
         if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
             raise ValueError(f"tensor {name} holds values that are not finite numbers")
@@ -130,6 +133,7 @@ def _system(path: str, contract: Any, tensors: dict[str, np.ndarray]) -> system_
         report=report,
         temperature=temperature,
         run=None,
+        calibration=tracks and conformal.from_json(tracks, num_classes=len(labels)),
     )
 
 

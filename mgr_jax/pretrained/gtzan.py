@@ -1,7 +1,8 @@
 """The GTZAN model: genres of 30 s of music from its spectrogram and its MusiCNN tags.
 
-`experiments.fit_gtzan` writes the folder: `weights.safetensors`, and `model.json` with labels,
-tracks that were trained on and cross-validated figures. `classical.fusion` computes with it:
+`experiments.fit_gtzan` writes the folder: `weights.safetensors`, `model.json` with labels, tracks
+that were trained on and cross-validated figures, and `calibration.json` with scores of held-out
+tracks (`evaluation.conformal`). `classical.fusion` computes with it:
 
     model = gtzan.load()
     tags = tag_head.summarize(taggrams)  # probabilities [W, 50] of each piece
@@ -27,7 +28,7 @@ from mgr_jax.pretrained import WEIGHTS
 
 FOLDER = pathlib.Path(__file__).parent / "gtzan"
 NUM_TAGS = 50  # of MusiCNN
-_MODEL = "model.json"
+_MODEL, _CALIBRATION = "model.json", "calibration.json"
 _TEXTS = ("spectrogram/views", "spectrogram/members")
 _DAMAGED = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError)
 
@@ -41,12 +42,15 @@ class GtzanModel:
       params: arrays by name, see `classical.fusion`.
       trained_on: ids of the tracks that it was fitted to.
       facts: JSON values on its origin and its cross-validated accuracy.
+      calibration: values of `conformal.to_json` for the cross-validated tracks; None in folders of
+        earlier versions.
     """
 
     labels: tuple[str, ...]
     params: Mapping[str, np.ndarray]
     trained_on: tuple[str, ...]
     facts: Mapping[str, Any]
+    calibration: Mapping[str, Any] | None = None
 
 
 def compact(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -70,6 +74,8 @@ def write(folder: str | os.PathLike, model: GtzanModel) -> None:
         "texts": {name: model.params[name].tolist() for name in _TEXTS},
     }
     write_whole(path / WEIGHTS, safetensors.numpy.save(tensors))
+    if model.calibration is not None:
+        write_whole(path / _CALIBRATION, json.dumps(model.calibration, sort_keys=True) + "\n")
     write_whole(path / _MODEL, json.dumps(values, indent=1, sort_keys=True) + "\n")
 
 
@@ -91,7 +97,10 @@ def load(folder: str | os.PathLike = FOLDER) -> GtzanModel:
             raise ValueError("it has no 'repetition', so that an older version wrote it")
         if params["tags/kernel"].shape[1] != len(labels):
             raise ValueError(f"{len(labels)} labels for {params['tags/kernel'].shape[1]} classes")
-        return GtzanModel(labels, params, tuple(values["trained_on"]), values["facts"])
+        tracks, calibration = path / _CALIBRATION, None
+        if tracks.exists():
+            calibration = json.loads(tracks.read_text(encoding="utf-8"))
+        return GtzanModel(labels, params, tuple(values["trained_on"]), values["facts"], calibration)
     except _DAMAGED as error:
         raise UserError(
             f"{path}: is not a folder of experiments.fit_gtzan, or is damaged ({error}); fit it"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from mgr_jax.evaluation.reports import wording
+from mgr_jax.evaluation.reports import sets_text, wording
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2429; --dim: #5b6770; --paper: #fbfaf7; --card: #fff;
@@ -85,6 +85,7 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
         heading("If it may stay silent"),
         table(*wording.abstention(report)),
         f'<p class="dim">{escape(wording.accuracy_methods(report))}</p>',
+        *_sets(report),
     ]
     if report["mistakes"]:
         body += [heading("Most confident mistakes"), table(*wording.mistakes(report), numbers=(4,))]
@@ -95,6 +96,19 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
         body.append(table(["figure", "reason"], rows) + "</details>")
     body.append(f'<p class="dim">mgr_jax {escape(report["mgr_jax"])}</p>')
     return page(title, body)
+
+
+def _sets(report: dict[str, Any]) -> list[str]:
+    """Return the section on sets of genres; nothing if there are none."""
+    if not report["sets"]:
+        return []
+    return [
+        heading("Sets of genres"),
+        table(*sets_text.coverages(report)),
+        *(note(text, "plain") for text in sets_text.guarantees(report)),
+        table(*sets_text.classes(report), numbers=(2,)),
+        f'<p class="dim">{escape(sets_text.METHODS)}</p>',
+    ]
 
 
 def page(title: str, body: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mgr_jax.escape import markdown
-from mgr_jax.evaluation.reports import wording
+from mgr_jax.evaluation.reports import sets_text, wording
 
 
 def to_markdown(report: dict[str, Any]) -> str:
@@ -32,6 +32,10 @@ def to_markdown(report: dict[str, Any]) -> str:
         lines += ["", f"![{text}]({name})"]
     lines += ["", "## If it may stay silent", "", *text_table(*wording.abstention(report))]
     lines += ["", wording.accuracy_methods(report)]
+    if report["sets"]:
+        lines += ["", "## Sets of genres", "", *text_table(*sets_text.coverages(report)), ""]
+        lines += [f"- {markdown(text)}" for text in sets_text.guarantees(report)]
+        lines += ["", *text_table(*sets_text.classes(report)), "", sets_text.METHODS]
     if report["mistakes"]:
         lines += ["", "## Most confident mistakes", "", *text_table(*wording.mistakes(report))]
     lines += ["", "## Where this comes from", ""]

@@ -12,7 +12,7 @@ from mgr_jax.data.catalog import Track
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
-from mgr_jax.evaluation import calibration, results
+from mgr_jax.evaluation import calibration, conformal, results, set_results
 from mgr_jax.evaluation.reports import html, markdown, plots, provenance, wording
 from mgr_jax.files import csv_text, write_whole
 from mgr_jax.version import VERSION
@@ -29,6 +29,7 @@ def write_report(
     *,
     checkpoint_step: int,
     seconds: float | None = None,
+    calibration_tracks: conformal.Calibration | None = None,
 ) -> dict[str, Any]:
     """Write `eval/<part>/` in the workdir.
 
@@ -39,6 +40,7 @@ def write_report(
       scores: log-probabilities of its tracks [N, C].
       checkpoint_step: step of the checkpoint that computed the scores.
       seconds: duration of the evaluation; None if not measured.
+      calibration_tracks: for sets of genres; None for those of the workdir.
 
     Returns:
       The content of `report.json`.
@@ -49,7 +51,7 @@ def write_report(
     if np.isnan(scores).any():
         name = dataset.parts[part].ids[int(np.isnan(scores).any(axis=1).argmax())]
         raise UserError(
-            f"--workdir {run.path}: the model gives no number for {name}; use another checkpoint,"
+            f"workdir {run.path}: the model gives no number for {name}; use another checkpoint,"
             " or train anew with a lower optim.learning_rate"
         )
     folder = run.path / "eval" / part
@@ -57,13 +59,19 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
         with provenance.counted_evaluation(run, part, checkpoint_step=checkpoint_step) as number:
             report = make_report(
-                run, dataset, part, scores, checkpoint_step=checkpoint_step, seconds=seconds
+                run,
+                dataset,
+                part,
+                scores,
+                checkpoint_step=checkpoint_step,
+                seconds=seconds,
+                calibration_tracks=calibration_tracks,
             )
             report["times_evaluated"] = number
             return _write(folder, run, dataset, report, scores)
     except OSError as error:
         raise UserError(
-            f"--workdir {run.path}: {error.filename or folder} cannot be written"
+            f"workdir {run.path}: {error.filename or folder} cannot be written"
             f" ({error.strerror or error}); make room, or make it writable"
         ) from error
 
@@ -76,11 +84,12 @@ def make_report(
     *,
     checkpoint_step: int,
     seconds: float | None = None,
+    calibration_tracks: conformal.Calibration | None = None,
 ) -> dict[str, Any]:
     """Return the results of an evaluation as JSON values; see `write_report` for the arguments.
 
-    The fields are those of `results.measure`, and system, data, protocol, shared artists, missing
-    tracks, mistakes and `provenance`.
+    The fields are those of `results.measure`, `sets` (of `set_results.measure`, None if there are
+    none), and system, data, protocol, shared artists, missing tracks, mistakes and `provenance`.
     """
     tracks = _tracks(dataset, part)
     truth = true_classes(run, dataset, part)
@@ -91,21 +100,29 @@ def make_report(
     group_of = folds.group_ids(tracks)
     groups = [group_of[track.id] for track in tracks]
     temperature = calibration.load_temperature(run.path, checkpoint_step=checkpoint_step)
+    grouped_by = "artist" if any(track.artist for track in tracks) else "recording"
     measured = results.measure(
-        scores,
-        truth,
-        run.labels,
-        groups=groups,
-        grouped_by="artist" if any(track.artist for track in tracks) else "recording",
-        temperature=temperature,
+        scores, truth, run.labels, groups=groups, grouped_by=grouped_by, temperature=temperature
     )
     shown = scores if temperature is None else calibration.scale(scores, temperature)
+    if calibration_tracks is None:
+        calibration_tracks = calibration.load_tracks(run.path, checkpoint_step=checkpoint_step)
+    sets = None
+    if calibration_tracks is None:
+        measured["undefined"]["sets"] = "no calibration tracks were scored for this checkpoint"
+    elif calibration_tracks.part == part:
+        measured["undefined"]["sets"] = "tracks of this part have calibrated the sets"
+    else:
+        sets = set_results.measure(
+            shown, truth, run.labels, calibration_tracks, groups=groups, grouped_by=grouped_by
+        )
     return {
         "system": run.config.model.name,
         "data": dataset.catalog.name,
         "part": part,
         "protocol": run.split.protocol,
         **measured,
+        "sets": sets,
         "without_faulty": results.without_faulty(
             [track.id for track in tracks], scores.argmax(axis=1) == truth, groups
         ),

@@ -6,6 +6,7 @@ from typing import Any
 
 from mgr_jax.data import splits
 from mgr_jax.evaluation import calibration_error, intervals, stats
+from mgr_jax.evaluation.reports import sets_text
 from mgr_jax.plural import plural
 
 # Column names and rows of a table.
@@ -310,7 +311,7 @@ def table(report: dict[str, Any]) -> str:
 def to_text(report: dict[str, Any]) -> str:
     """Format headline, warnings and classification report for the terminal."""
     notes = [line for line in (caveat(report), *warnings(report)) if line]
-    return "\n".join([headline(report), *notes, "", table(report)])
+    return "\n".join([headline(report), *notes, *sets_text.lines(report), "", table(report)])
 
 
 def largest_class(report: dict[str, Any]) -> tuple[str, int]:
