@@ -84,6 +84,7 @@ def train(
     """
     from mgr_jax.classical import fitting
     from mgr_jax.data import dataset as dataset_lib
+    from mgr_jax.evaluation.reports import few_tracks
     from mgr_jax.training import loop, network, processes
 
     config, folder = config_lib.validate(with_data(config, data)), os.fspath(path)
@@ -99,6 +100,8 @@ def train(
         processes.run_on_first("create", lambda: workdir.create(*contents))
         run = workdir.create(*contents)
         print(devices.describe(), flush=True)
+        if 0 < len(dataset.split.test) < few_tracks.FEW:
+            print(f"note      {few_tracks.before_training(dataset.split)}", flush=True)
         if is_network:
             loop.train(config, dataset, run, profile=profile)
         else:

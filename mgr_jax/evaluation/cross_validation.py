@@ -16,8 +16,8 @@ import numpy as np
 from mgr_jax.data.catalog import Track
 from mgr_jax.data.folds import group_ids
 from mgr_jax.errors import UserError
-from mgr_jax.evaluation import intervals
-from mgr_jax.evaluation.results import count
+from mgr_jax.evaluation import intervals, metrics
+from mgr_jax.evaluation.results import count, f1_ends
 from mgr_jax.files import parse_json, read_csv
 from mgr_jax.version import VERSION
 
@@ -32,6 +32,7 @@ class Fold:
       protocol, seed, fold: identity of the fold.
       correct: track id -> whether its prediction is right.
       shared_artists, shared_recordings: how many are both in its test part and outside of it.
+      predicted: track id -> its predicted class; empty where only `correct` is known.
     """
 
     protocol: str
@@ -40,6 +41,7 @@ class Fold:
     correct: Mapping[str, bool]
     shared_artists: int = 0
     shared_recordings: int = 0
+    predicted: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def is_evaluated(path: pathlib.Path) -> bool:
@@ -60,12 +62,13 @@ def read_fold(path: pathlib.Path, *, protocol: str, seed: int, fold: int) -> Fol
         correct = {row["track_id"]: row["label"] == row["predicted"] for row in rows}
         if len(correct) != report["n"] or sum(correct.values()) != report["num_correct"]:
             raise ValueError("predictions.csv is not that of report.json")
+        predicted = {row["track_id"]: row["predicted"] for row in rows}
         shared = len(report["shared_artists"]), len(report["shared_recordings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder}: cannot be read ({error}); delete the folder and run the same command again"
         ) from error
-    return Fold(protocol, seed, fold, correct, *shared)
+    return Fold(protocol, seed, fold, correct, *shared, predicted)
 
 
 def make_report(
@@ -74,7 +77,9 @@ def make_report(
     """Return accuracies by protocol, seed and fold, as JSON values.
 
     If there are folds of both `kfold` and `artist_kfold`, `leakage_gap` is the difference of their
-    pooled accuracies on the tracks that both test, with its paired interval.
+    pooled accuracies on the tracks that both test, with its paired interval. Each protocol has the
+    confusion matrix and the metrics by class of the predictions of all seeds, whose intervals take
+    all predictions for a group as one draw, and so do not cover other trainings.
 
     Args:
       folds: all folds of all seeds and protocols.
@@ -93,9 +98,13 @@ def make_report(
         name: _one_protocol([f for f in folds if f.protocol == name], groups, grouped_by)
         for name in protocols
     }
+    labels = sorted({track.label for track in tracks})
+    for name, values in by_protocol.items():
+        values |= _classes([f for f in folds if f.protocol == name], tracks, labels, groups)
     report = {
         "system": system,
         "data": data,
+        "labels": labels,
         "num_folds": len({fold.fold for fold in folds}),
         "num_seeds": len({fold.seed for fold in folds}),
         "num_tracks": len(groups),
@@ -127,6 +136,31 @@ def _one_protocol(
         "fold_mean": float(np.mean(fold_accuracies)),
         "fold_sd": _sd(fold_accuracies),
         "seeds": by_seed,
+    }
+
+
+def _classes(
+    folds: Sequence[Fold], tracks: Sequence[Track], labels: Sequence[str], groups: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the confusion matrix and the metrics by class of all predictions, as JSON values."""
+    label_of = {track.id: track.label for track in tracks}
+    predictions = [item for fold in folds for item in fold.predicted.items()]
+    if not predictions:
+        return {}
+    pairs = [(labels.index(label_of[name]), labels.index(chosen)) for name, chosen in predictions]
+    truth, predicted = np.array(pairs).T
+    matrix = metrics.confusion_matrix(truth, predicted, len(labels))
+    # Predictions of one track under several seeds are no more independent than those of an artist.
+    names = [groups[name] for name, _ in predictions]
+    ends = f1_ends(truth, predicted, len(labels), names).T
+    intervals_of = {
+        name: [float(low), float(high)] if np.isfinite(low) else None
+        for name, (low, high) in zip((*labels, "macro avg"), ends, strict=False)
+    }
+    return {
+        "confusion_matrix": matrix.tolist(),
+        "per_class": metrics.per_class(matrix, tuple(labels)),
+        "f1_ci95": intervals_of,
     }
 
 

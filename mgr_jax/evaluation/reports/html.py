@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from mgr_jax.evaluation.reports import sets_text, wording
+from mgr_jax.evaluation.reports import few_tracks, sets_text, wording
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2429; --dim: #5b6770; --paper: #fbfaf7; --card: #fff;
@@ -54,6 +54,7 @@ figure { margin: 0; background: #fff; border: 1px solid var(--line); border-radi
   padding: .6rem; }
 figure img { display: block; width: 100%; height: auto; max-height: 34rem; object-fit: contain; }
 figcaption { color: #5b6770; font-size: .85rem; padding: .3rem .3rem 0; }
+code { overflow-wrap: anywhere; }
 details { margin-top: 1rem; } summary { cursor: pointer; font-weight: 600; }
 @media (max-width: 44rem) { main { padding: 1.2rem .8rem 3rem; }
   .hero { grid-template-columns: 1fr; padding: 1.1rem; } .number { font-size: 2.8rem; }
@@ -75,13 +76,13 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
         _hero(report),
         *([note(caveat, "bad")] if caveat else []),
         *(note(line, "bad") for line in wording.warnings(report)),
+        *_advice(report),
         heading("In figures"),
         table(["figure", "value"], wording.facts(report)),
         heading("By class"),
         table(*wording.classes(report), numbers=range(1, 6)),
         f'<p class="dim">{escape(wording.methods(report))}</p>',
-        heading("In pictures"),
-        figures({folder / name: text for name, text in report["figures"].items()}),
+        *pictures(report["figures"], folder),
         heading("If it may stay silent"),
         table(*wording.abstention(report)),
         f'<p class="dim">{escape(wording.accuracy_methods(report))}</p>',
@@ -96,6 +97,13 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
         body.append(table(["figure", "reason"], rows) + "</details>")
     body.append(f'<p class="dim">mgr_jax {escape(report["mgr_jax"])}</p>')
     return page(title, body)
+
+
+def _advice(report: dict[str, Any]) -> list[str]:
+    """Return the note on a small test part with its command; nothing for others."""
+    text = few_tracks.describe(report)
+    shown = f"{escape(text)}:<br><code>{escape(report['cross_validation'])}</code>" if text else ""
+    return [f'<p class="note">{shown}</p>'] if text else []
 
 
 def _sets(report: dict[str, Any]) -> list[str]:
@@ -151,6 +159,14 @@ def table(
 
     lines = [row(cells, "td") for cells in rows]
     return f'<div class="wide"><table>{row(head, "th")}{"".join(lines)}</table></div>'
+
+
+def pictures(captions: dict[str, str], folder: pathlib.Path) -> list[str]:
+    """Return the section of the pictures in `folder`, by file name; nothing without any."""
+    if not captions:
+        return []
+    shown = figures({folder / name: text for name, text in captions.items()})
+    return [heading("In pictures"), shown]
 
 
 def figures(shown: dict[pathlib.Path, str]) -> str:

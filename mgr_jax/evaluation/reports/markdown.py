@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mgr_jax.escape import markdown
-from mgr_jax.evaluation.reports import sets_text, wording
+from mgr_jax.evaluation.reports import few_tracks, sets_text, wording
 
 
 def to_markdown(report: dict[str, Any]) -> str:
@@ -22,6 +22,7 @@ def to_markdown(report: dict[str, Any]) -> str:
         "",
         *(f"- {markdown(note)}" for note in notes),
         *([""] if notes else []),
+        *_advice(report),
         *text_table(["figure", "value"], wording.facts(report)),
         "",
         *text_table(*wording.classes(report)),
@@ -45,6 +46,12 @@ def to_markdown(report: dict[str, Any]) -> str:
         rows = report["undefined"].items()
         lines += [f"- {markdown(name)}: {markdown(why)}" for name, why in rows]
     return "\n".join([*lines, "", f"mgr_jax {report['mgr_jax']}", ""])
+
+
+def _advice(report: dict[str, Any]) -> list[str]:
+    """Return the lines on a small test part with its command; none for others."""
+    text = few_tracks.describe(report)
+    return [f"{text}:", "", "```bash", report["cross_validation"], "```", ""] if text else []
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -13,7 +13,7 @@ from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
 from mgr_jax.evaluation import calibration, conformal, results, set_results
-from mgr_jax.evaluation.reports import html, markdown, plots, provenance, wording
+from mgr_jax.evaluation.reports import few_tracks, html, markdown, plots, provenance, wording
 from mgr_jax.files import csv_text, write_whole
 from mgr_jax.version import VERSION
 from mgr_jax.workdir import Run, read_metrics
@@ -138,6 +138,9 @@ def make_report(
         "split_hash": run.record["split_hash"],
         "mgr_jax": VERSION,
         "provenance": provenance.describe(run, seconds=seconds),
+        "cross_validation": few_tracks.command(run, dataset.catalog)
+        if part == "test" and len(tracks) < few_tracks.FEW
+        else "",
     }
 
 

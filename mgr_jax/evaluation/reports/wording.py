@@ -6,7 +6,7 @@ from typing import Any
 
 from mgr_jax.data import splits
 from mgr_jax.evaluation import calibration_error, intervals, stats
-from mgr_jax.evaluation.reports import sets_text
+from mgr_jax.evaluation.reports import few_tracks, sets_text
 from mgr_jax.plural import plural
 
 # Column names and rows of a table.
@@ -311,7 +311,10 @@ def table(report: dict[str, Any]) -> str:
 def to_text(report: dict[str, Any]) -> str:
     """Format headline, warnings and classification report for the terminal."""
     notes = [line for line in (caveat(report), *warnings(report)) if line]
-    return "\n".join([headline(report), *notes, *sets_text.lines(report), "", table(report)])
+    lines = [headline(report), *notes, *sets_text.lines(report), "", table(report)]
+    if text := few_tracks.describe(report):
+        lines += ["", f"note      {text}:", f"          {report['cross_validation']}"]
+    return "\n".join(lines)
 
 
 def largest_class(report: dict[str, Any]) -> tuple[str, int]:
