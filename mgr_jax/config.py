@@ -20,6 +20,7 @@ from mgr_jax.config_sections import (
     MUSICNN_SAMPLES,
     NETWORKS,
     VECTOR_KINDS,
+    Augment,
     Data,
     Features,
     Model,
@@ -38,6 +39,7 @@ class Config:
     model: Model = dataclasses.field(default_factory=Model)
     optim: Optim = dataclasses.field(default_factory=Optim)
     train: Train = dataclasses.field(default_factory=Train)
+    augment: Augment = dataclasses.field(default_factory=Augment)
 
     def __repr__(self) -> str:
         return f"Config({', '.join(f'{name}={value!r}' for name, value in _changed(self))})"
@@ -152,6 +154,23 @@ def _training(config: Config) -> Iterator[str]:
             yield (
                 f"optim.{name} is {value}, which optim.name {optim.name!r} does not have; set it to"
                 f" 0, or use {', '.join(optimizers)}"
+            )
+
+
+def _sequences(config: Config) -> Iterator[str]:
+    kind = config.features.kind
+    if kind == "mel_image" and config.model.pooling != "default":
+        yield (
+            f"model.pooling is {config.model.pooling!r}, which is over frames; features.kind"
+            f" {kind!r} is an image; set it to 'default'"
+        )
+    for name in ("mask_frames", "mask_bins"):
+        if getattr(config.train, name) and (
+            kind == "mel_image" or config.model.name not in NETWORKS
+        ):
+            yield (
+                f"train.{name} masks the frames that a network reads, which model.name"
+                f" {config.model.name!r} with features.kind {kind!r} does not; set it to 0"
             )
 
 
@@ -311,12 +330,33 @@ def _musicnn(config: Config) -> Iterator[str]:
         )
 
 
+def _augmentation(config: Config) -> Iterator[str]:
+    augment, rate = config.augment, config.features.sample_rate
+    used = [name for name, value in vars(augment).items() if value and name != "probability"]
+    if not used:
+        return
+    where = f"augment.{used[0]}"
+    if config.data.name in ARRAY_NAMES:
+        yield f"{where} deforms audio, which data.name {config.data.name!r} has not; set it to 0"
+    if config.model.name not in NETWORKS:
+        yield (
+            f"{where} is for networks, which model.name {config.model.name!r} is not; set it to 0"
+        )
+    if augment.lowpass > rate / 2:
+        yield (
+            f"augment.lowpass is {augment.lowpass:g} Hz; it must not exceed half of"
+            f" features.sample_rate ({rate / 2:g} Hz)"
+        )
+
+
 RULES = (
     _training,
+    _sequences,
     _lengths,
     _bands,
     _musicnn,
     _model_reads_features,
     _data_source,
     _spectrograms,
+    _augmentation,
 )

@@ -176,6 +176,9 @@ class Model:
         `classical.ensemble`, on spectrograms).
       width: `bbnn`: channels of a broadcast branch (32 in the paper).
       num_modules: `bbnn`: broadcast modules (3 in the paper).
+      pooling: `bbnn`, `rnn`: what the classifier reads: `default`, the mean over time and frequency
+        or the last state, or `statistics`, mean and deviation over time of each band and channel or
+        of each unit (`layers.StatisticsPool`); not for images.
       batch_norm_momentum: `bbnn`, `rnn`, and with `batch_norm`: share of the running averages kept
         at a step (0.99 in Keras); 0 chooses it from the number of steps
         (`layers.settling_momentum`).
@@ -210,6 +213,7 @@ class Model:
     name: str = schema.one_of("bbnn", MODEL_NAMES)
     width: int = schema.positive(32)
     num_modules: int = schema.positive(3)
+    pooling: str = schema.one_of("default", ("default", "statistics"))
     batch_norm_momentum: float = schema.share(0.0)
     local_batch_norm: bool = False
     batch_norm: bool = False
@@ -290,6 +294,8 @@ class Train:
       batch_size: windows per step, over all devices.
       mixup_alpha: each waveform is mixed with the next of its batch by a share drawn from
         Beta(alpha, alpha); 0 turns this off.
+      mask_frames, mask_bins: SpecAugment (Park et al. 2019) on what a network reads: the largest
+        width of the two masks in time, and of the two in frequency, of each window; 0 for none.
       parallelism: `jit` (one program over all devices) or `pmap` (one program for each);
         the results agree up to rounding.
       matmul_precision: products and convolutions of networks in float32, in training and after it.
@@ -312,6 +318,8 @@ class Train:
     num_epochs: int = schema.positive(10)
     batch_size: int = schema.positive(8)
     mixup_alpha: float = schema.at_least_zero(0.0)
+    mask_frames: int = schema.at_least_zero(0)
+    mask_bins: int = schema.at_least_zero(0)
     parallelism: str = schema.one_of("jit", ("jit", "pmap"))
     matmul_precision: str = schema.one_of("default", ("default", "tensorfloat32", "highest"))
     deterministic: bool = False
@@ -320,3 +328,37 @@ class Train:
     folds_at_once: int = schema.at_least_zero(0)
     refit: bool = False
     seed: int = schema.seed()
+
+
+@dataclasses.dataclass
+class Augment:
+    """Random deformations of the training waveforms of a network (`features.deform`).
+
+    Each is a largest strength, 0 for none. Every example draws its own, and `evaluate --deform`
+    measures what they are good for.
+
+    Attributes:
+      probability: share of the examples that a deformation changes, for each by itself.
+      crop: per cent that are cut away; the rest is repeated.
+      shift: seconds that the clip is rotated by, in either direction.
+      tempo: per cent faster or slower, at the same pitch.
+      pitch: semitones up or down, at the same tempo.
+      eq: decibels that each octave is raised or lowered by.
+      reverb: seconds of reverberation (RT60).
+      noise: white noise, in per cent of the music's RMS: 10 is a signal-to-noise ratio of 20 dB.
+      lowpass: lowest cut-off in Hz, drawn on a log scale up to half the sample rate.
+      gain: decibels up or down, clipped at full scale.
+    """
+
+    probability: float = schema.constrained(
+        0.5, (lambda value: 0 <= value <= 1, "it must be from 0 to 1")
+    )
+    crop: float = schema.up_to(0.0, 99.0)
+    shift: float = schema.at_least_zero(0.0)
+    tempo: float = schema.up_to(0.0, 50.0)
+    pitch: float = schema.up_to(0.0, 12.0)
+    eq: float = schema.up_to(0.0, 40.0)
+    reverb: float = schema.up_to(0.0, 20.0)
+    noise: float = schema.up_to(0.0, 1000.0)
+    lowpass: float = schema.at_least_zero(0.0)
+    gain: float = schema.up_to(0.0, 60.0)

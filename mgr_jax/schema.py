@@ -39,6 +39,11 @@ def at_least_zero(default: float) -> Any:
     return constrained(default, _AT_LEAST_ZERO)
 
 
+def up_to(default: float, most: float) -> Any:
+    """Return a field that takes numbers from 0 to `most`."""
+    return constrained(default, (lambda value: 0 <= value <= most, f"it must be 0 to {most:g}"))
+
+
 def seed() -> Any:
     """Return a field that takes the seeds of `jax.random.key`, which drops all but 32 bits."""
     return constrained(0, _AT_LEAST_ZERO, (lambda value: value < 2**32, "it must be below 2**32"))

@@ -241,6 +241,21 @@ def test_validate_refuses_what_an_optimizer_does_not_have(field, names):
             )
 
 
+def test_validate_refuses_masks_and_statistics_of_images_and_masks_of_vectors():
+    for field, value in (("train.mask_frames", 8), ("train.mask_bins", 4)):
+        config_lib.validate(config_with(**{field: value}))
+        for other in (
+            {"features.kind": "mel_image"},
+            {"model.name": "logistic", "features.kind": "mfcc_stats"},
+        ):
+            message = _refused(**{field: value}, **other)
+            assert message.startswith(f"{field} masks the frames") and message.endswith("to 0")
+    fields = {"model.pooling": "statistics"}
+    config_lib.validate(config_with(**fields))
+    message = _refused(**fields, **{"features.kind": "mel_image"})
+    assert message.endswith("'mel_image' is an image; set it to 'default'")
+
+
 def test_validate_refuses_a_warmup_as_long_as_the_run():
     fields = {"optim.warmup_epochs": 3.0, "train.num_epochs": 3}
     assert _refused(**fields) == (
@@ -273,3 +288,14 @@ def test_repr_has_what_differs_from_the_defaults():
     assert repr(config) == "Config(data.root='<b>', optim.learning_rate=0.5)"
     shown = config._repr_html_()
     assert "optim.learning_rate" in shown and "<b>" not in shown and "seed" not in shown
+
+
+def test_validate_refuses_deformations_without_audio_or_training_steps():
+    config_lib.validate(config_with(**{"augment.pitch": 2.0}))
+    message = _refused(**{"augment.pitch": 2.0, "model.name": "svm", "features.kind": "mfcc_stats"})
+    assert message.startswith("augment.pitch is for networks, which model.name 'svm' is not")
+    arrays = {"data.name": "arrays", "data.root": "x.npz", "features.kind": "spectrogram"}
+    message = _refused(**arrays, **{"augment.noise": 2.0})
+    assert message.startswith("augment.noise deforms audio, which data.name 'arrays' has not")
+    message = _refused(**{"augment.lowpass": 8000.0, "features.sample_rate": 8000})
+    assert message.startswith("augment.lowpass is 8000 Hz; it must not exceed half of")

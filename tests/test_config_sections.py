@@ -77,6 +77,8 @@ NOT_NEGATIVE = [
     "train.mixup_alpha",
     "train.seed",
     "train.folds_at_once",
+    "augment.shift",
+    "augment.lowpass",
 ]
 
 
@@ -152,3 +154,12 @@ def test_validate_takes_no_penalty_for_the_logistic_regression_alone():
 def test_validate_refuses_seeds_that_jax_would_cut(field):
     assert _refused(**{field: 2**32}) == f"{field} is 4294967296; it must be below 2**32"
     config_lib.validate(config_with(**{field: 2**32 - 1}))
+
+
+@pytest.mark.parametrize(
+    "field,most", [("crop", 99), ("tempo", 50), ("pitch", 12), ("noise", 1000)]
+)
+def test_validate_refuses_a_deformation_out_of_range(field, most):
+    for value in (-1.0, most + 1.0, math.nan):
+        assert _refused(**{f"augment.{field}": value}).endswith(f"; it must be 0 to {most}")
+    assert "it must be from 0 to 1" in _refused(**{"augment.probability": 1.5})

@@ -31,7 +31,7 @@ SPEC_AUGMENT = {
 
 def random_crop(key: jax.Array, x: ArrayLike, *, length: int, rows: Rows = None) -> jax.Array:
     """Crop a window at a random position, `[B, T, ...] -> [B, length, ...]`."""
-    x = _batch(x)
+    x = checked_batch(x)
     if not 0 < length <= x.shape[1]:
         raise ValueError(f"length is {length}; it must be in 1..{x.shape[1]}")
 
@@ -146,7 +146,7 @@ def spec_augment(
       frames, frame_masks: largest width (T) and number of the masks of frames.
       max_share: largest width of a mask of frames as a share of all frames (p).
     """
-    x = _batch(x)
+    x = checked_batch(x)
     if x.ndim != 3:
         raise ValueError(f"x has shape {x.shape}; it must be [B, F, M]")
     _not_negative(
@@ -184,13 +184,13 @@ def mixup(
       axis_name: mapped axis over which the batch is sharded, if any: a device's last example is
         then mixed with the next device's first.
     """
-    x, targets = _batch(x), _batch(targets)
+    x, targets = checked_batch(x), checked_batch(targets)
     _not_negative(alpha=alpha)
     if targets.ndim != 2 or targets.shape[0] != x.shape[0]:
         raise ValueError(f"targets has shape {targets.shape}; it must be [{x.shape[0]}, C]")
     if alpha == 0:
         return x, targets
-    weight = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(_keys(key, x, rows))
+    weight = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(row_keys(key, x, rows))
 
     def following(values):
         if axis_name is None:
@@ -206,7 +206,12 @@ def mixup(
     return mix(x), mix(targets)
 
 
-def _keys(key: jax.Array, x: jax.Array, rows: Rows) -> jax.Array:
+def row_keys(key: jax.Array, x: jax.Array, rows: Rows) -> jax.Array:
+    """Return a key for each example of `x` [B, ...], folded from its row in the global batch, [B].
+
+    Raises:
+      ValueError: if `rows` has another length.
+    """
     rows = jnp.arange(x.shape[0]) if rows is None else jnp.asarray(rows)
     if rows.shape != x.shape[:1]:
         raise ValueError(f"rows has shape {rows.shape}; it must be ({x.shape[0]},)")
@@ -215,9 +220,9 @@ def _keys(key: jax.Array, x: jax.Array, rows: Rows) -> jax.Array:
 
 def _each(function: Callable, key: jax.Array, x: ArrayLike, rows: Rows) -> jax.Array:
     """Apply `function` of a key and an example, in float32 or better, to every example."""
-    x = _batch(x)
+    x = checked_batch(x)
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    return jax.vmap(function)(_keys(key, x, rows), wide).astype(x.dtype)
+    return jax.vmap(function)(row_keys(key, x, rows), wide).astype(x.dtype)
 
 
 def _maybe(key: jax.Array, probability: float, changed: jax.Array, x: jax.Array) -> jax.Array:
@@ -225,7 +230,7 @@ def _maybe(key: jax.Array, probability: float, changed: jax.Array, x: jax.Array)
 
 
 def _filter(key, x, rows, probability, sample_rate, min_hz, max_hz, *, side=1):
-    x = _batch(x)
+    x = checked_batch(x)
     if x.ndim != 2:
         raise ValueError(f"x has shape {x.shape}; it must be [B, T]")
     _share(probability=probability)
@@ -273,7 +278,8 @@ def _masks(key: jax.Array, size: int, widest: int, count: int) -> jax.Array:
     return jnp.any((position >= start[None]) & (position < (start + width)[None]), axis=1)
 
 
-def _batch(x: ArrayLike) -> jax.Array:
+def checked_batch(x: ArrayLike) -> jax.Array:
+    """Return `x` as an array; raise ValueError unless it is a batch [B, ...] of floating point."""
     x = jnp.asarray(x)
     if x.ndim < 2 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(

@@ -12,7 +12,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from mgr_jax import config as config_lib
-from mgr_jax.features import augment
+from mgr_jax.features import augment, deform
 from mgr_jax.features.frontend import Frontend, num_frames
 from mgr_jax.training import faults, objective
 from mgr_jax.training import optimizer as optimizer_lib
@@ -20,6 +20,8 @@ from mgr_jax.training.state import TrainState
 
 # Larger than any row of a batch, since the keys of rows are folded from the same key.
 _MIXUP = 2**31
+_DEFORM = _MIXUP + 1
+_MASKS = _MIXUP + 2
 
 TrainStep = Callable[[TrainState, dict[str, jax.Array]], TrainState]
 PredictStep = Callable[[Any, dict[str, jax.Array]], jax.Array]
@@ -50,7 +52,7 @@ def make_train_step(
 ) -> TrainStep:
     """Return one step of gradient descent: waveform -> features -> logits -> loss -> update.
 
-    `config` gives the seed, mixup, label smoothing and the decay of the moving average;
+    `config` gives the seed, deformations, mixup, label smoothing and the decay of the average;
     `class_weights` `[C]` weight the loss. The random draws of an example depend on the seed, the
     step and its row in the global batch alone, so that they are the same however the rows are
     spread over devices.
@@ -67,9 +69,16 @@ def make_train_step(
         targets = objective.make_targets(
             batch["label"], num_classes=num_classes, label_smoothing=config.optim.label_smoothing
         )
+        waveform = deform.augmented(
+            jax.random.fold_in(key, _DEFORM),
+            batch["waveform"],
+            config.augment,
+            sample_rate=config.features.sample_rate,
+            rows=batch["row"],
+        )
         waveform, targets = augment.mixup(
             jax.random.fold_in(key, _MIXUP),
-            batch["waveform"],
+            waveform,
             targets,
             alpha=config.train.mixup_alpha,
             rows=batch["row"],
@@ -78,6 +87,16 @@ def make_train_step(
         # A mixture sounds to the end of its longer clip, so that nothing of it is padding.
         num_samples = None if config.train.mixup_alpha else batch["num_samples"]
         inputs = frontend(waveform, state.normalizer, num_samples)
+        if config.train.mask_frames or config.train.mask_bins:
+            inputs = augment.spec_augment(
+                jax.random.fold_in(key, _MASKS),
+                inputs,
+                bins=config.train.mask_bins,
+                bin_masks=2,
+                frames=config.train.mask_frames,
+                frame_masks=2,
+                rows=batch["row"],
+            )
 
         def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
             logits, updates = model.apply(

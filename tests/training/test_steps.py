@@ -112,9 +112,31 @@ def test_train_step_mixes_waveforms_by_the_key_of_seed_and_step(sgd):
     assert losses[1] == float(mixed(state, tiny.batch(0)).metrics["loss"])
 
 
+@pytest.mark.e2e
+def test_train_step_masks_what_the_network_reads_by_the_key_of_seed_and_step(sgd):
+    state, losses = sgd[1], []
+    for fields in ({}, {"train__mask_frames": 8}, {"train__mask_bins": 5}):
+        step, _ = tiny.train_step(sgd_config(**fields))
+        first, again = (float(step(state, tiny.batch(0)).metrics["loss"]) for _ in range(2))
+        assert first == again
+        losses.append(first)
+    assert len(set(losses)) == 3
+
+
 def test_train_step_weights_classes(sgd):
     step, state = sgd
     batch = tiny.batch(0)
     loss = float(step(state, batch).metrics["loss"])
     doubled, _ = tiny.train_step(sgd_config(), class_weights=jnp.full(3, 2.0))
     np.testing.assert_allclose(doubled(state, batch).metrics["loss"], 2 * loss, rtol=1e-5)
+
+
+@pytest.mark.e2e
+def test_train_step_deforms_waveforms_by_the_key_of_seed_and_step(sgd):
+    state, losses = sgd[1], []
+    for fields in ({}, {"augment__noise": 100.0}, {"augment__noise": 100.0, "train__seed": 1}):
+        step, _ = tiny.train_step(sgd_config(**fields))
+        first, again = (float(step(state, tiny.batch(0)).metrics["loss"]) for _ in range(2))
+        assert first == again
+        losses.append(first)
+    assert len(set(losses)) == 3
