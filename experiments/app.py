@@ -71,11 +71,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _serve(predictor: "Predictor", folder: "pathlib.Path", listener: socket.socket) -> int:
-    from experiments.webpage import access, gate, server
+    from experiments.webpage import about, access, gate, server
     from experiments.webpage import page as page_lib
+    from mgr_jax import tagger as tagger_lib
 
-    page = page_lib.make_page(predictor, max_mb=_MAX_MB.value, max_minutes=_MAX_MINUTES.value)
-    page_lib.warm_up(predictor)
+    tagger = None
+    if about.reads_musicnn(predictor):
+        tagger = tagger_lib.load(readers=predictor.decoders)
+    page = page_lib.make_page(
+        predictor, tagger, folder, max_mb=_MAX_MB.value, max_minutes=_MAX_MINUTES.value
+    )
+    page_lib.warm_up(predictor, tagger)
     token = secrets.token_urlsafe(16) if _TOKEN.value else ""
     if warning := _warning(_HOST.value, token):
         print(warning, file=sys.stderr)

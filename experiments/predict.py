@@ -149,8 +149,11 @@ def _table(path: str, prediction: Any, predictor: Any, picture: str | None) -> I
         words.append(f"({printable(prediction.note)})")
     words.extend(f"({printable(caution)})" for caution in prediction.cautions)
     if prediction.uncertain:
+        from mgr_jax.evaluation.prediction import verdict
+
         suffix = "" if predictor.calibrated else ", uncalibrated"
-        words.append(f"uncertain (confidence {prediction.confidence:.2f}{suffix})")
+        doubt = printable(verdict(prediction))
+        words.append(f"{doubt} (confidence {prediction.confidence:.2f}{suffix})")
     yield "  ".join(words)
     shown = list(prediction.probabilities.items())[: _TOP_K.value or None]
     width = max(len(label) for label, _ in shown)

@@ -120,14 +120,17 @@ class Tagger:
         )
 
 
-def load(name: str | os.PathLike = "musicnn") -> Tagger:
+def load(name: str | os.PathLike = "musicnn", readers: Decoders | None = None) -> Tagger:
     """Load the tagger of the package, or one that `experiments.import_musicnn` wrote to a folder.
+
+    `readers` decode its files; without them it starts its own.
 
     Raises:
       UserError: if a file of the folder is missing or damaged.
     """
-    readers = Decoders()
-    readers.warm_up()
+    if readers is None:
+        readers = Decoders()
+        readers.warm_up()
     module, variables, labels = (
         pretrained.load_musicnn() if name == "musicnn" else pretrained.load_musicnn(name)
     )

@@ -35,6 +35,7 @@ def _names(tmp_path_factory):
         "mgr_jax/pretrained/*/*.*",
         "**/LICENSE",
         "**/*.css",
+        "experiments/**/*.js",
     ],
 )
 def test_wheel_holds_the_data_files_of_the_package(names, pattern):

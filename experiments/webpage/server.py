@@ -16,6 +16,7 @@ from experiments.webpage import uploads
 from experiments.webpage.access import Access
 from experiments.webpage.gate import Gate, Limits
 
+_FOLDER = pathlib.Path(__file__).parent
 _MAX_CONNECTIONS = 512
 _MAX_SESSIONS = 100
 _CLEAN_SECONDS = 60
@@ -46,7 +47,8 @@ def serve(
         theme=themes.Base(
             primary_hue="orange", font=_FONTS, font_mono=["ui-monospace", "monospace"]
         ),
-        css_paths=[pathlib.Path(__file__).with_name("style.css")],
+        css_paths=[_FOLDER / "style.css"],
+        head=f"<script>{(_FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
         max_file_size=limits.file_bytes,
         ssr_mode=False,
         run_history=False,

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from mgr_jax.evaluation.prediction import Prediction
+from mgr_jax.evaluation.prediction import Prediction, verdict
 
 EVIL = "<script>alert(1)</script>"
 LABELS = ("blues", "classical", "jazz", "metal", "pop", EVIL)
@@ -46,8 +46,36 @@ def test_html_escapes_labels_and_remarks():
 
 
 def test_html_marks_doubt_only_where_there_is_some():
-    assert "uncertain" not in predicted()._repr_html_()
-    assert "(uncertain)" in predicted(uncertain=True)._repr_html_()
+    assert "not sure" not in predicted()._repr_html_()
+    assert "not sure: perhaps &lt;script" in predicted(uncertain=True)._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "threshold", "text"),
+    [
+        ({"pop": 0.45, "disco": 0.3, "rock": 0.25}, 0.5, "not sure: pop or disco"),
+        ({"pop": 0.3, "disco": 0.2, "rock": 0.2, "jazz": 0.3}, 0.5, "not sure: pop or disco"),
+        ({"pop": 0.3, "disco": 0.19, "rock": 0.01}, 0.5, "not sure: pop, disco or rock"),
+        ({"pop": 0.3, "disco": 0.15, "rock": 0.04, "jazz": 0.02}, 0.5, "not sure: no genre stands"),
+        (dict.fromkeys("abcdefghij", 0.1), 0.5, "not sure: no genre stands out"),
+        ({"pop": 0.6, "disco": 0.4}, 0.9, "not sure: pop or disco"),
+        ({"pop": 0.7, "disco": 0.3 - 1e-12}, 1.0, "not sure: pop or disco"),
+        # Of music that is unlike the training's, whatever the confidence.
+        ({"pop": 0.9, "disco": 0.1}, 0.5, "not sure: perhaps pop"),
+    ],
+)
+def test_verdict_of_doubt_names_the_fewest_genres_that_reach_the_threshold(
+    probabilities, threshold, text
+):
+    doubtful = predicted(probabilities=probabilities, uncertain=True, threshold=threshold)
+    assert verdict(doubtful).startswith(text)
+    assert verdict(predicted(label="pop", probabilities=probabilities)) == "pop"
+
+
+def test_verdict_takes_the_set_if_there_is_one():
+    assert verdict(predicted(label_set=("a", "b", "c", "d"), uncertain=True)) == (
+        "not sure: a, b, c or d"
+    )
 
 
 @pytest.mark.parametrize("num_windows", [1, 7, 120, 1000])

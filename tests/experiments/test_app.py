@@ -171,11 +171,45 @@ def test_page_shows_what_the_predictor_says(open_page, songs, expected, name):
     text = page.inner_text("#answer")
     assert name in text and next(iter(expected[name])) in page.inner_text("#answer .lead")
     if max(expected[name].values()) < 0.5:
-        assert "Uncertain" in text
+        assert "Not sure: " in text
+    else:
+        assert "This sounds like " in text
     picture = page.locator("#answer img").evaluate("e => [e.naturalWidth, e.naturalHeight]")
     assert picture[0] > 50 and picture[1] == 16
     assert page.locator("#answer .timeline li").count() == 10
-    assert page.locator("#song button[aria-label='Play']").is_enabled()
+    page.wait_for_function("document.querySelector('#song audio').readyState == 4")
+    announced = page.inner_text("p[role=status]")
+    assert announced.startswith(page.inner_text("#answer .lead")) and announced.endswith("sure.")
+
+
+PLAYER = """() => {
+  const [song, range] = [document.querySelector("#song audio"), document.querySelector(".seek")];
+  return [range.value, song.currentTime, song.paused, range.getAttribute("aria-valuetext")];
+}"""
+
+
+@in_browser
+def test_page_plays_an_example_from_the_moment_that_is_clicked(open_page):
+    page = open_page()
+    page.focus("#examples button:text-is('jazz')")
+    page.keyboard.press("Enter")
+    shown(page)
+    assert "jazz, played by a program.wav" in page.inner_text("#answer")
+    page.wait_for_function("document.querySelector('#song audio').readyState == 4")
+    assert page.evaluate("document.querySelector('#song audio').duration") == pytest.approx(6)
+    box = page.locator(".seek").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.wait_for_function("document.querySelector('#song audio').currentTime > 3.1")
+    assert page.evaluate(PLAYER)[2] is False
+    page.keyboard.press("Enter")
+    value, seconds, paused, text = page.evaluate(PLAYER)
+    assert paused and 2.9 < seconds <= 6 and re.fullmatch(r"\d\.\d s, \w+ \d+ %", text)
+    for key, expected in (("Home", 0), ("ArrowRight", 0.3), ("PageUp", 1.5), ("ArrowLeft", 1.2)):
+        page.keyboard.press(key)
+        value, seconds, paused, text = page.evaluate(PLAYER)
+        assert float(value) == pytest.approx(seconds, abs=0.02)
+        assert seconds == pytest.approx(expected, abs=0.02) and paused
+        assert text.startswith(f"{expected:.1f} s, ")
 
 
 @in_browser
