@@ -16,6 +16,8 @@
 - `pipeline`: how much of its time the training of each network waits for data, and the memory that
   reading takes.
 - `coverage`: how often the intervals of accuracies cover the truth, by simulation.
+- `sets`: how often sets of genres hold the right one, by simulation and for the GTZAN model.
+- `labels`: how many flipped labels of the band `audit --labels` finds, and its share of them.
 - `shards`: preparing collections of these numbers of tracks, and starting to train from them.
 - `thousand`: every command on 1000 tracks of 30 s: time, memory and result.
 
@@ -44,6 +46,8 @@ SUITES = [
     "pipeline",
     "shards",
     "coverage",
+    "sets",
+    "labels",
     "thousand",
 ]
 

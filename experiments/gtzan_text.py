@@ -146,6 +146,9 @@ def to_card(model: GtzanModel) -> str:
 - **Calibration**: the weights are those of least cross entropy on held-out tracks; there is no
   further temperature. On short audio, repeated to 30 s, confidences fall with the accuracy.
 {_wrapped(f"Expected calibration error {error}. {_ERROR_METHOD}")}
+- **Sets of genres** (`predict --coverage=0.9`): a hierarchical conformal prediction by artist from
+  the cross-validated probabilities, which `calibration.json` has. That the folds learn from fewer
+  tracks makes sets rather too large.
 - **Unlike the training music** (`fusion.strangeness`): a distance of the tags to the nearest genre
   above that of 99 of 100 held-out tracks; a spectrogram that repeats itself within a beat less
   than that of 99 of 100 training tracks, as speech; neighbouring frames as little alike as those of

@@ -1,5 +1,6 @@
 """From a workdir to probabilities, in one process."""
 
+import dataclasses
 import io
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from mgr_jax.classical import fitting
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.audio import AudioError
 from mgr_jax.errors import UserError
+from mgr_jax.evaluation import conformal
+from mgr_jax.evaluation.prediction import either
 
 
 @pytest.fixture(name="trained", scope="module")
@@ -61,6 +64,28 @@ def test_predict_is_best_first_and_sums_to_one(trained, tmp_path):
     assert prediction.label == next(iter(prediction.probabilities))
     assert prediction.duration_seconds == pytest.approx(70_000 / 44_100)
     assert prediction.confidence == pytest.approx(values[0])  # Nothing is calibrated here.
+
+
+def test_predict_gives_a_set_with_a_coverage(trained):
+    _, loaded = trained
+    with pytest.raises(UserError, match="has no tracks to calibrate sets of genres with; train"):
+        loaded.predict(_noise(11_025), 22_050, coverage=0.9)
+    plain = loaded.predict(_noise(11_025), 22_050)
+    assert plain.label_set == ()
+    values = list(plain.probabilities.values())
+    for count in (1, 2, 3):
+        least = np.log([values[count - 1] - 1e-6] * 9)
+        tracks = conformal.Calibration(least, np.zeros(9, int), np.arange(9), "train")
+        system = dataclasses.replace(loaded.system, calibration=tracks)
+        calibrated = dataclasses.replace(loaded, system=system)
+        prediction = calibrated.predict(_noise(11_025), 22_050, coverage=0.9, threshold=1)
+        assert prediction.label_set == tuple(plain.probabilities)[:count]
+        assert prediction.uncertain == (count > 1)
+        assert either(prediction.label_set) in repr(prediction)
+        with pytest.raises(ValueError, match="coverage is 9; it must be above 0 and below 1"):
+            calibrated.predict(_noise(11_025), 22_050, coverage=9)
+    full = calibrated.predict(_noise(11_025), 22_050, coverage=0.95)  # Takes 19 artists.
+    assert len(full.label_set) == len(loaded.labels) and full.uncertain
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])

@@ -65,7 +65,7 @@ class Rule(NamedTuple):
 
 
 def make_calibration(
-    log_probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str] | None, part: str
+    log_probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[Any] | None, part: str
 ) -> Calibration:
     """Return the calibration tracks from their log-probabilities [N, C], classes and artists.
 
@@ -73,7 +73,9 @@ def make_calibration(
     """
     rows = np.arange(len(labels))
     index = rows if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    return Calibration(np.round(log_probabilities[rows, labels], 6), labels, index, part)
+    # Rounded down, so that a threshold does not exclude what equals it.
+    log_p = np.floor(1e6 * log_probabilities[rows, labels]) / 1e6
+    return Calibration(log_p, labels, index, part)
 
 
 def to_json(tracks: Calibration) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def test_config_of_gtzan_facts_is_valid():
 def test_audit_of_gtzan_over_seeds(cache, tmp_path):
     path = tmp_path / "audit.json"
     out, _ = commands.run(
-        cache, "audit", CONFIG, "--seeds=40", "--strict", f"--json={path}", code=1
+        cache, "audit", CONFIG, "--seeds=40", "--strict", "--labels", f"--json={path}", code=1
     )
     report = json.loads(path.read_text())
     assert report["artist_overlap"] == pytest.approx(0.78, abs=0.03)
@@ -31,6 +31,10 @@ def test_audit_of_gtzan_over_seeds(cache, tmp_path):
     assert (report["protocol"], report["seed"], report["num_seeds"]) == ("holdout", 0, 40)
     assert len(report["identical_pairs_rows"]) == 14
     assert "% of the test tracks share their artist with train or valid (mean of 40 seeds" in out
+    first = report["labels"]["conflicts"][0]
+    assert first["tracks"] == ["metal.00058", "rock.00016"] and first["how"] == "the same bytes"
+    assert "there is no audio: only the same audio under two labels can be shown" in out
+    assert "  metal.00058 (metal) = rock.00016 (rock): the same bytes" in out
 
 
 def test_audit_of_artist_kfold_passes_and_saves_the_published_folds(cache, tmp_path):

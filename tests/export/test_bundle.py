@@ -1,5 +1,6 @@
 """The bundle: round trips, and refused files."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import safetensors.numpy
 
 import mgr_jax
 from mgr_jax.errors import UserError
+from mgr_jax.evaluation import conformal
 from mgr_jax.export import bundle
 from mgr_jax.predictor import make_predictor
 from tests.export import trained
@@ -37,6 +39,19 @@ def test_bundle_gives_the_predictions_of_the_system(tmp_path, name, fields):
     accuracy = "accuracy 66.7 % [30.0, 90.3] (n = 6, listed)"
     assert loaded.describe() == f"{name} trained on band: {accuracy}"
     assert loaded.calibrated
+    with pytest.raises(UserError, match="no tracks to calibrate sets of genres with; export"):
+        loaded.predict(waveform, 8000, coverage=0.9)
+
+
+def test_bundle_has_the_tracks_for_sets(tmp_path):
+    log_p = np.log(np.random.default_rng(0).dirichlet(np.ones(3), size=20))
+    tracks = conformal.make_calibration(log_p, np.arange(20) % 3, [*range(20)], "train")
+    system = dataclasses.replace(trained.make_system("logistic"), calibration=tracks)
+    bundle.write(tmp_path / "m", system)
+    read = bundle.read(tmp_path / "m").calibration
+    assert read is not None
+    for one, other in zip(tracks, read, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_bundle_is_read_by_safetensors(tmp_path):

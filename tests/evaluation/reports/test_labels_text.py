@@ -1,0 +1,56 @@
+"""Doubted labels as text and pages."""
+
+from mgr_jax.evaluation import results
+from mgr_jax.evaluation.reports import labels_text
+
+ROW = {
+    "rank": 1,
+    "track": "a|<b>",
+    "given": "rock",
+    "suggested": "metal",
+    "doubt": 0.987,
+    "probability": [0.001, 0.9],
+    "confident": True,
+}
+CONFLICT = {"tracks": ["u", "v"], "labels": ["rock", "metal"], "how": "the same bytes"}
+
+
+def _labels(num_rows, **changes):
+    labels = {
+        "conflicts": [CONFLICT],
+        "method": "logistic regression on mfcc_stats, 3 x 5 folds by artist",
+        "agreement": results.count([True] * 3 + [False], ["a", "a", "b", "c"]),
+        "share": 0.1,
+        "share_ci95": [0.05, 0.15],
+        "confident_share": 0.2,
+        "rows": [ROW | {"rank": rank} for rank in range(1, num_rows + 1)],
+    }
+    return labels | changes
+
+
+def test_text_has_pairs_first_and_then_the_doubted():
+    text = labels_text.to_text(_labels(14))
+    assert text.index("u (rock) = v (metal): the same bytes") < text.index("doubted labels (14)")
+    assert "     1  a|<b>  rock, rather metal  0.99" in text
+    assert "... and 2 more; --json=FILE or --page=FILE has all" in text
+    assert "share of wrong labels 10.0 % [5.0, 15.0] (mixture" in text
+    assert "bootstrap over 3 artists" in text and "the most probable genre of 75.0 %" in text
+
+
+def test_text_says_what_is_not_known():
+    text = labels_text.to_text(_labels(1, share_ci95=None))
+    assert "10.0 %, no interval: too few artists (mixture of right and any other labels);" in text
+    text = labels_text.to_text({"conflicts": [], "rows": None, "reason": "there is no audio"})
+    assert text == (
+        "labels    there is no audio: only the same audio under two labels can be shown"
+    )
+
+
+def test_pages_show_names_as_they_are(tmp_path):
+    labels_text.write_page(tmp_path / "labels.md", "mine", _labels(2))
+    text = (tmp_path / "labels.md").read_text()
+    assert text.startswith("# Labels of mine\n") and "u (rock) = v (metal): the same bytes" in text
+    assert r"| 2 | a\|" in text and "<b>" not in text
+    labels_text.write_page(tmp_path / "labels.html", "mine", _labels(2, conflicts=[]))
+    text = (tmp_path / "labels.html").read_text()
+    assert "a|&lt;b&gt;" in text and "Same audio" not in text and "0.99" in text
