@@ -5,6 +5,8 @@ import pathlib
 import runpy
 import sys
 
+from experiments import ending
+
 # In the order in which a user needs them.
 COMMANDS = {
     "predict": "name the genre of songs",
@@ -28,6 +30,11 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command that the first argument names, with the rest as its flags."""
+    with ending.open_pipes():
+        _run()
+
+
+def _run() -> None:
     name = sys.argv[1] if sys.argv[1:] else "--help"
     if name in ("--help", "-h", "help", "--version"):
         print(_version() if name == "--version" else _usage())
@@ -38,6 +45,7 @@ def main() -> None:
         tip = f" (did you mean {near[0]}?)" if near else ""
         print(f"error: {name!r} is no command{tip}; see {_program()} --help", file=sys.stderr)
         sys.exit(1)
+    ending.prefix = f"{_program()} "
     del sys.argv[1]
     runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
 

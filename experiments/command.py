@@ -7,6 +7,7 @@ once.
 import contextlib
 import ctypes
 import glob
+import importlib.util
 import io
 import os
 import pathlib
@@ -15,6 +16,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -22,15 +24,15 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from experiments import flag_errors
+from experiments import ending, flag_errors
+from experiments.ending import Ending, spell
 from mgr_jax import config as config_lib
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
 from mgr_jax.files import naming_file
 
-# Exit codes beside 0 and 1, in the convention of shells where there is one.
+# Exit codes beside 0, 1 and `ending.CLOSED_PIPE`, in the convention of shells where there is one.
 INTERRUPTED = 130  # 128 + SIGINT
-CLOSED_PIPE = 141  # 128 + SIGPIPE
 PREEMPTED = 75  # EX_TEMPFAIL: run it again; a cluster would take 0 for done.
 
 _CACHE_WARNING = re.compile(
@@ -47,9 +49,19 @@ _MALLOPT = {
 }
 
 
-def run(main: Callable[[Sequence[str]], int | None]) -> None:
-    """Parse the flags and run a command; a user's error ends in one line and exit code 1."""
-    app.run(lambda argv: sys.exit(_run_guarded(main, argv)), flags_parser=_parse)
+# Flags whose values are arguments of the package's functions: their errors name the argument.
+_ARGUMENT = re.compile("(workdirs?|protocols|seeds)[ :]")
+
+Main = Callable[[Sequence[str]], Ending | int | None]
+
+
+def run(main: Main) -> None:
+    """Parse the flags and run a command; a user's error ends in one line and exit code 1.
+
+    An `Ending` that `main` returns is printed on stderr; an exit code alone is not.
+    """
+    with ending.open_pipes():
+        app.run(lambda argv: sys.exit(_run_guarded(main, argv)), flags_parser=_parse)
 
 
 def refuse_arguments(argv: Sequence[str]) -> None:
@@ -118,9 +130,37 @@ def run_other(name: str, *arguments: str) -> None:
     Raises:
       UserError: if it fails; it has printed the reason itself.
     """
-    done = subprocess.run([sys.executable, "-m", f"experiments.{name}", *arguments], check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", f"experiments.{name}", *arguments],
+        env=os.environ | ending.CHILD,
+        check=False,
+    )
     if done.returncode:
         raise UserError(f"experiments.{name} {arguments[0]} failed; see above")
+
+
+def config_arguments() -> list[str]:
+    """Return the arguments of this command that give the config, for another command."""
+    chosen, is_value = [], False
+    for word in sys.argv[1:]:
+        is_flag = re.match(r"--?config(?=[.=]|$)", word) is not None
+        if is_flag or is_value:
+            chosen.append(word)
+        is_value = is_flag and "=" not in word
+    return chosen
+
+
+def training(config: config_lib.Config, *overrides: str) -> tuple[str, ...]:
+    """Return the command that trains the system of this command, whose config is `config`."""
+    workdir = f"--workdir=runs/{config.model.name}"
+    return ("train", *config_arguments(), *overrides, workdir)
+
+
+def page_or_prediction(*flags_of_model: str) -> tuple[str, ...]:
+    """Return the command that lets a user hear what a model is worth: the page where it can run."""
+    if importlib.util.find_spec("gradio"):
+        return ("app", *flags_of_model)
+    return ("predict", *flags_of_model, "SONG.mp3")
 
 
 def define_config() -> flags.FlagHolder:
@@ -325,33 +365,48 @@ def _parse(argv: Sequence[str]) -> list[str]:
         _fail(problem)
     try:
         return flags.FLAGS(argv)
+    except BrokenPipeError:  # Of `--help | head`.
+        raise
     except Exception as error:  # The user's config file may raise anything.
         _fail(flag_errors.describe(error))
 
 
-def _run_guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
+def _run_guarded(main: Main, argv: Sequence[str]) -> int:
+    began = time.monotonic()
     logging.set_verbosity(logging.WARNING)  # JAX reports every backend that it does not find.
     for stream in (sys.stdout, sys.stderr):  # A terminal may lack a character.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     report_thread, threading.excepthook = threading.excepthook, _report_thread
     try:
-        return main(argv) or 0
+        result = main(argv) or 0
+        if isinstance(result, int):
+            return result
+        ending.show(result, time.monotonic() - began)
+        return result.code
     except UserError as error:
-        _fail(str(error))
+        _fail(_with_flags(str(error)))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr, flush=True)
         sys.stdout.flush()
         os._exit(INTERRUPTED)  # A regular exit crashes while XLA compiles in a thread.
-    except BrokenPipeError:  # The reader of a pipe has closed it: `predict ... | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
+    except BrokenPipeError:
+        raise
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}; free the path or the disk")
     finally:
         threading.excepthook = report_thread
 
 
+def _with_flags(message: str) -> str:
+    """Return an error of a function of the package with flags in place of its arguments."""
+    if "checkpoint" in flags.FLAGS:
+        message = message.replace("checkpoint_name", "--checkpoint")
+    match = _ARGUMENT.match(message)
+    is_given = match and match[1] in flags.FLAGS and flags.FLAGS[match[1]].present
+    return f"--{message}" if is_given else message
+
+
 def _fail(message: str) -> NoReturn:
-    print("error: " + printable(" ".join(message.split())), file=sys.stderr)
+    print("error: " + printable(spell(" ".join(message.split()))), file=sys.stderr)
     sys.exit(1)

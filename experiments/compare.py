@@ -7,6 +7,7 @@ with its n, interval and protocol, and for each pair the tests and a verdict in 
 """
 
 import json
+import os
 from collections.abc import Sequence
 
 from absl import flags
@@ -18,18 +19,23 @@ _SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Part to
 _JSON = flags.DEFINE_string("json", None, "File to write the result to.")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Compare every pair; return the exit code, which does not depend on the verdict."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Compare every pair; return how it ended, which does not depend on the verdict."""
     command.refuse_arguments(argv)
 
-    from mgr_jax import runs
+    from mgr_jax import progress, runs
 
-    result = runs.compare([workdir for workdir in _WORKDIRS.value if workdir], _SPLIT.value)
+    workdirs = [workdir for workdir in _WORKDIRS.value if workdir]
+    with progress.Progress("compare", "the systems"):
+        result = runs.compare(workdirs, _SPLIT.value)
     print(result.text)
     if _JSON.value:
         text = json.dumps(result, indent=1, allow_nan=False)
         command.write_output("json", _JSON.value, text + "\n")
-    return 0
+    evaluated = [path for path in workdirs if os.path.exists(os.path.join(path, "eval"))]
+    if not evaluated:  # Folds and files have no page of their own.
+        return command.Ending(0, ("cross_validate", "--help"), on_host=True)
+    return command.Ending(0, ("report", *evaluated, "--output=comparison"), on_host=True)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from absl import flags
 
 from experiments import command
 from mgr_jax import config as config_lib
+from mgr_jax.plural import plural
 
 _CONFIG = command.define_config()
 _GRIDS = "TPUs and their grid, v5e:2x4, v5p:2x2x2, ...; GPUs and their number, h100:8; or cuda."
@@ -35,8 +36,9 @@ _USED = re.compile(r"[Uu]sed ([\d.]+)([KMG]?) of ([\d.]+)([KMG]?) hbm")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
-def main(argv: Sequence[str]) -> int:
-    """Compile for every topology and batch; return 1 if a batch does not fit."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Compile for every topology and batch; return how it ended."""
+    from mgr_jax import progress
     from mgr_jax.compile_report import devices as devices_lib
 
     command.refuse_arguments(argv)
@@ -46,10 +48,12 @@ def main(argv: Sequence[str]) -> int:
     for name in _TOPOLOGY.value:
         devices = [] if name == "cuda" else devices_lib.describe(name)
         for clips in sorted(map(int, _CLIPS.value)):
-            if name == "cuda":
-                records.append(_lower_for_cuda(config, clips))
-            else:
-                records.append(_compile_or_search(config, name, devices, clips))
+            what = f"{config.model.name} for {name}, {plural(clips, 'clip')} a device"
+            with progress.Progress("compile", what):
+                if name == "cuda":
+                    records.append(_lower_for_cuda(config, clips))
+                else:
+                    records.append(_compile_or_search(config, name, devices, clips))
             _show(records[-1])
     if _JSON.value:
         text = json.dumps(records, indent=1)
@@ -60,7 +64,8 @@ def main(argv: Sequence[str]) -> int:
                 f"{record['topology']}: {record['clips_per_device']} clips per device do not fit in"
                 f" {_binary(record['memory'])} of HBM; the largest that does is {record['largest']}"
             )
-    return 0
+    batch_size = f"--config.train.batch_size={records[-1]['batch_size']}"
+    return command.Ending(0, command.training(config, batch_size), on_host=True)
 
 
 def _check(config: config_lib.Config) -> None:

@@ -12,7 +12,7 @@ import sys
 
 from absl import flags
 
-from experiments import command
+from experiments import command, ending
 
 FLAGS = flags.FLAGS
 
@@ -52,6 +52,8 @@ def join() -> None:
         heartbeat_timeout_seconds=FLAGS.heartbeat_timeout_seconds,
     )
     if not processes.is_first():
+        ending.is_shown = False
+        os.environ["TQDM_DISABLE"] = "1"
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
 
 

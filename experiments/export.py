@@ -11,6 +11,7 @@
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 
@@ -28,8 +29,8 @@ _NAME = flags.DEFINE_string("name", "", "card: name of the model; empty means th
 _ONNX_ENV = flags.DEFINE_string("onnx_env", "", "onnx: environment made by onnx_env.sh.")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Write the model in one format; return the exit code."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Write the model in one format; return how it ended."""
     command.refuse_arguments(argv)
     output = pathlib.Path(_OUTPUT.value)
     if _FORMAT.value == "bundle" and output.is_dir():
@@ -42,9 +43,10 @@ def main(argv: Sequence[str]) -> int:
             " experiments/onnx_env.sh DIR` and give DIR"
         )
 
-    from mgr_jax import hearing, predictor
+    from mgr_jax import devices, hearing, predictor, progress
     from mgr_jax.export import bundle, card, stablehlo
 
+    print(devices.describe(), file=sys.stderr, flush=True)
     system = predictor.load_system(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
     hearing.check(system.config)
     if system.config.data.name == "arrays" and _FORMAT.value in ("stablehlo", "onnx"):
@@ -66,14 +68,22 @@ def main(argv: Sequence[str]) -> int:
             text = card.make_card(system, name=name)
             command.write_output("output", str(output), text)
         else:
-            writers[_FORMAT.value](output, system)
+            with progress.Progress("export", f"the model as {_FORMAT.value}"):
+                writers[_FORMAT.value](output, system)
     except OSError as error:
         raise command.UserError(
             f"--output {output}: cannot be written ({error.strerror or error}); choose another"
         ) from error
     print(f"{_FORMAT.value:9} {output}")
     print(f"model     {system.describe()}")
-    return 0
+    if _FORMAT.value == "bundle":
+        return command.Ending(0, command.page_or_prediction(f"--model={output}"))
+    if _FORMAT.value == "card":
+        form, file = "bundle", output.with_name("model.safetensors")
+    else:
+        form, file = "card", output / "README.md"
+    arguments = (f"--workdir={_WORKDIR.value}", f"--format={form}", f"--output={file}")
+    return command.Ending(0, ("export", *arguments))
 
 
 def _write_onnx(output: pathlib.Path, system) -> None:

@@ -9,6 +9,7 @@ tracks a file was trained on cannot be known, so `evaluate` scores all tracks th
 under the protocol `imported`.
 """
 
+import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -21,13 +22,13 @@ _LABELS = flags.DEFINE_list(
 )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Read one file and write one workdir; return the exit code."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Read one file and write one workdir; return how it ended."""
     if len(argv) != 2:
         raise command.UserError("give one HDF5 file: python -m experiments.import_keras FILE.hdf5")
 
     from experiments.configs import bbnn
-    from mgr_jax import parallel, workdir
+    from mgr_jax import devices, parallel, workdir
     from mgr_jax.data import splits
     from mgr_jax.data.catalog import Catalog
     from mgr_jax.data.gtzan import GENRES
@@ -53,6 +54,7 @@ def main(argv: Sequence[str]) -> int:
         )
     config.model.width, config.model.num_modules = imported.width, imported.num_modules
     command.set_up_jax()
+    print(devices.describe(), file=sys.stderr, flush=True)
     split = splits.Split(splits.IMPORTED, (), (), ())
     with workdir.hold(_WORKDIR.value):
         run = workdir.create(_WORKDIR.value, config, Catalog("imported", (), labels), split)
@@ -64,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
             checkpoint.save(manager, state, dict(stopping.START), None)
         workdir.set_status(run.path, "done")
     print(f"imported  {argv[1]} into {run.path}: {len(labels)} classes ({', '.join(labels)})")
-    return 0
+    return command.Ending(0, command.page_or_prediction(f"--workdir={run.path}"))
 
 
 if __name__ == "__main__":

@@ -79,8 +79,8 @@ _MODEL = flags.DEFINE_enum("model", "MSD_musicnn", sorted(_MODELS), "Which weigh
 _OUT = flags.DEFINE_string("out", None, "Folder to write; the one in the package by default.")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Read one package and write one folder; return the exit code."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Read one package and write one folder; return how it ended."""
     if len(argv) != 2:
         raise command.UserError(
             "give one wheel, source archive or folder: python -m experiments.import_musicnn WHEEL"
@@ -136,7 +136,8 @@ def main(argv: Sequence[str]) -> int:
     write_whole(folder / "LICENSE", licence)
     write_whole(folder / "README.md", card)
     print(f"imported  {model} from {source} into {folder}: {count('params')} parameters")
-    return 0
+    model = "musicnn" if _OUT.value is None else folder
+    return command.Ending(0, ("predict", f"--model={model}", "SONG.mp3"), on_host=True)
 
 
 def _read(source: pathlib.Path, patterns: Sequence[str]) -> list[bytes]:

@@ -9,6 +9,7 @@ the beginning; one whose gradient fades cannot change that.
 """
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +22,8 @@ _CONFIG = command.define_config()
 _CLIPS = flags.DEFINE_integer("clips", 16, "Number of training clips, spread over the part.", 2)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Print the table; return the exit code."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Print the table; return how it ended."""
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
     if config.model.name not in config_lib.NETWORKS:
@@ -31,12 +32,14 @@ def main(argv: Sequence[str]) -> int:
     import jax
     import numpy as np
 
+    from mgr_jax import devices, progress
     from mgr_jax.data import batches
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.features.frontend import make_frontend
     from mgr_jax.training import network
 
     command.set_up_jax()
+    print(devices.describe(), file=sys.stderr, flush=True)
     dataset = dataset_lib.open_dataset(config)
     part, window = dataset.parts["train"], config_lib.window_length(config)
     chosen = np.linspace(0, len(part.ids) - 1, min(_CLIPS.value, len(part.ids))).astype(int)
@@ -52,11 +55,12 @@ def main(argv: Sequence[str]) -> int:
             inputs.append(np.asarray(frontend(batch["waveform"], normalizer)))
             labels.append(batch["label"])
     classes = len(dataset.catalog.labels)
-    rows = measure(config, np.concatenate(inputs), np.concatenate(labels), num_classes=classes)
+    with progress.Progress("compile", "the gradients of the layers"):
+        rows = measure(config, np.concatenate(inputs), np.concatenate(labels), num_classes=classes)
     print(f"{'layer':24}{'input':>10}{'between':>10}{'ratio':>8}{'gradient':>10}")
     for name, scale, between, gradient in rows:
         print(f"{name:24}{scale:10.1e}{between:10.1e}{between / scale:8.2f}{gradient:10.1e}")
-    return 0
+    return command.Ending(0, command.training(config))
 
 
 def measure(

@@ -29,6 +29,7 @@ from typing import Any
 from absl import flags
 
 from experiments import command
+from mgr_jax import config as config_lib
 from mgr_jax.escape import printable
 
 _CONFIG = command.define_config()
@@ -43,16 +44,46 @@ _CLEAN = flags.DEFINE_bool("clean", False, "Make the cache folder smaller, and d
 _CLEAN_GB = flags.DEFINE_float("clean_gb", 20.0, "Gigabytes that --clean leaves.", 0.0)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Return 1 if `--verify` finds a file that is not the published one, or `--check` a fault."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Prepare or check; the code is 1 if `--verify` or `--check` finds a fault."""
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
+    same = ("prepare", *command.config_arguments())
     if _CLEAN.value:
-        return _clean(config.data.cache)
+        return command.Ending(_clean(config.data.cache), same, on_host=True)
     is_sharded = config.data.name == "shards"
     if _SHARDS.value is not None or _SHARD.value is not None or (_CHECK.value and is_sharded):
-        return _prepare_shards(config)
+        code = _prepare_shards(config)
+        return command.Ending(code, _after_shards(config, code), on_host=True)
+    code = _prepare_clips(config)
+    if code:
+        next_command = (*same, "--check")
+    elif _WAV.value:
+        next_command = ("predict", _WAV.value)
+    else:
+        next_command = ("audit", *same[1:])
+    return command.Ending(code, next_command, on_host=True)
 
+
+def _after_shards(config: config_lib.Config, code: int) -> tuple[str, ...]:
+    """Return the command that writes the next shard, checks them all, or trains on them."""
+    if config.data.name == "shards":
+        return command.training(config)
+    shards = ("prepare", *command.config_arguments(), f"--shards={_SHARDS.value}")
+    if _SHARD.value:
+        index, count = map(int, _SHARD.value.split("/"))
+        return (*shards, f"--shard={index + 1}/{count}" if index + 1 < count else "--check")
+    if code:
+        return (*shards, "--check")
+    overrides = ("--config.data.name=shards", f"--config.data.root={_SHARDS.value}")
+    return command.training(config, *overrides)
+
+
+def _prepare_clips(config: config_lib.Config) -> int:
+    """Decode the clips, and check, verify or write them as WAV; return the exit code."""
+    is_sharded = config.data.name == "shards"
+
+    from mgr_jax import progress
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.data import gtzan, shards
     from mgr_jax.data.clips import Clips
@@ -65,9 +96,12 @@ def main(argv: Sequence[str]) -> int:
     folder = getattr(clips, "folder", config.data.root)  # An array file is its own store.
     print(f"store     {folder} ({clips.samples.nbytes / 1e6:.0f} MB)")
     if _WAV.value:
-        _write_wavs(catalog, clips, pathlib.Path(_WAV.value))
+        with progress.Progress("wav", "clips"):
+            written = _write_wavs(catalog, clips, pathlib.Path(_WAV.value))
+        print(f"wav       {written} clips in {_WAV.value}")
     if _CHECK.value:
-        faults = clips.find_faults(catalog) if isinstance(clips, Clips) else []
+        with progress.Progress("check", "files and clips"):
+            faults = clips.find_faults(catalog) if isinstance(clips, Clips) else []
         for fault in faults:
             print(f"fault     {printable(fault)}")
         print(f"check     {len(catalog.tracks)} file(s) and clips, {len(faults)} fault(s)")
@@ -75,13 +109,14 @@ def main(argv: Sequence[str]) -> int:
             return 1 if faults else 0
     if not _VERIFY.value:
         return 0
-    sums = shards.read_checksums(config.data.root) if is_sharded else _checksums(catalog.tracks)
+    with progress.Progress("verify", "checksums of files"):
+        sums = shards.read_checksums(config.data.root) if is_sharded else _checksums(catalog.tracks)
     return _verify(catalog.tracks, known, sums)
 
 
-def _prepare_shards(config) -> int:
+def _prepare_shards(config: config_lib.Config) -> int:
     """Write one shard, or with `--check` print what is wrong with all of them."""
-    from mgr_jax import config as config_lib
+    from mgr_jax import progress
     from mgr_jax.data import shard_writer
     from mgr_jax.data.sources import make_catalog
 
@@ -107,7 +142,8 @@ def _prepare_shards(config) -> int:
     }
     if _CHECK.value:
         catalog = None if data.name == "shards" else make_catalog(data)
-        manifests, faults = shard_writer.find_faults(catalog, folder, **settings)
+        with progress.Progress("check", "all shards"):
+            manifests, faults = shard_writer.find_faults(catalog, folder, **settings)
         for fault in faults:
             print(f"fault     {printable(fault)}")
         if not faults:
@@ -147,7 +183,8 @@ def _clean(folder: str) -> int:
     return 0
 
 
-def _write_wavs(catalog, clips, folder: pathlib.Path) -> None:
+def _write_wavs(catalog, clips, folder: pathlib.Path) -> int:
+    """Write the clips into folders by class; return how many."""
     import soundfile
 
     written = 0
@@ -169,7 +206,7 @@ def _write_wavs(catalog, clips, folder: pathlib.Path) -> None:
             written += 1
     except OSError as error:
         raise command.UserError(f"--wav {folder}: cannot be written ({error.strerror})") from error
-    print(f"wav       {written} clips in {folder}")
+    return written
 
 
 def _file_name(name: str) -> str:

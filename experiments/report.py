@@ -15,17 +15,22 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=Tr
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Part to report on.")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Write the page; return the exit code."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Write the page; return how it ended."""
     if not argv[1:]:
         raise command.UserError("no workdir given; name the folders of the runs after the flags")
 
+    from mgr_jax import progress
     from mgr_jax.evaluation.reports import overview
 
-    for section in overview.write_overview(argv[1:], _SPLIT.value, _OUTPUT.value):
+    with progress.Progress("write", "the page"):
+        sections = overview.write_overview(argv[1:], _SPLIT.value, _OUTPUT.value)
+    for section in sections:
         print(overview.to_text(section))
     print(f"report    {pathlib.Path(_OUTPUT.value) / 'comparison.html'} (and comparison.md)")
-    return 0
+    if len(argv) > 2:
+        return command.Ending(0, ("compare", f"--workdirs={','.join(argv[1:])}"), on_host=True)
+    return command.Ending(0, command.page_or_prediction(f"--workdir={argv[1]}"), on_host=True)
 
 
 if __name__ == "__main__":

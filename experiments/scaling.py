@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments import command, topologies
+from mgr_jax import progress
 
 _FOLDER = flags.DEFINE_string("folder", None, "Folder of the cells and the table.", required=True)
 _SYSTEMS = flags.DEFINE_list(
@@ -24,8 +25,8 @@ _TOPOLOGIES = flags.DEFINE_list(
 _CLIPS = flags.DEFINE_integer("clips_per_device", 8, "Rows on each device.", lower_bound=1)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Fill the missing cells; return 1 if one could not be compiled."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Fill the missing cells; the exit code is 1 if one could not be compiled."""
     command.refuse_arguments(argv)
     unknown = [name for name in _SYSTEMS.value if name not in topologies.SYSTEMS]
     if unknown:
@@ -37,9 +38,13 @@ def main(argv: Sequence[str]) -> int:
     failed = False
     for topology in _TOPOLOGIES.value:
         for system in _SYSTEMS.value:
-            failed |= not topologies.fill(folder, system, topology, clips_per_device=_CLIPS.value)
+            with progress.Progress("compile", f"{system} for {topology}"):
+                clips = _CLIPS.value
+                failed |= not topologies.fill(folder, system, topology, clips_per_device=clips)
             topologies.write_table(folder)
-    return int(failed)
+    print(f"table     {folder / 'table.md'}")
+    arguments = (*topologies.SYSTEMS[_SYSTEMS.value[0]], f"--topology={_TOPOLOGIES.value[0]}")
+    return command.Ending(int(failed), ("compile_for", *arguments), on_host=True)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from experiments import command
+from experiments import command, ending
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
 _SIZE = flags.DEFINE_enum("size", "fast", ["fast", "full", "ablation"], "Which systems.")
@@ -133,8 +133,8 @@ _HEAD = (
 )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the commands one after the other and print the table; return the exit code."""
+def main(argv: Sequence[str]) -> command.Ending | int:
+    """Run the commands one after the other and print the table; return how it ended."""
     command.refuse_arguments(argv)
     for name, path in (("table", _TABLE.value), ("figure", _FIGURE.value)):
         if path is not None:
@@ -147,7 +147,10 @@ def main(argv: Sequence[str]) -> int:
             return code
         _write(systems)
     print(_table(systems))
-    return 0
+    workdirs = (str(system.workdir) for system in systems)
+    output = f"--output={os.path.join(_WORKDIR.value, 'report')}"
+    split = f"--split={systems[0].parts[-1]}"
+    return command.Ending(0, ("report", *workdirs, split, output))
 
 
 def _train_and_evaluate(system: System) -> int:
@@ -185,7 +188,9 @@ def _measure(name: str, arguments: Sequence[str], costs: pathlib.Path | None) ->
 
     if costs:
         _append(costs, {"started": name})  # Without an end, this one was killed.
-    process = subprocess.Popen([sys.executable, "-m", f"experiments.{name}", *arguments])
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"experiments.{name}", *arguments], env=os.environ | ending.CHILD
+    )
     numbers = (signal.SIGTERM, signal.SIGINT)
     previous = {number: signal.signal(number, stop) for number in numbers}
     try:

@@ -1,7 +1,11 @@
-"""Prints the tags of songs for `predict --model=musicnn`, and writes their embeddings."""
+"""Show 50 tags of songs over time: `python -m experiments.tags SONG...`.
+
+The same as `python -m experiments.predict --model=musicnn SONG...`, with its flags.
+"""
 
 import json
 import pathlib
+import runpy
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -29,26 +33,26 @@ def run(name: str, files: Sequence[str], *, style: str, top_k: int, keep: str | 
         path) and `start_seconds`; None keeps none.
     """
     import numpy as np
-    import tqdm
 
     if keep is not None and not keep.endswith(".npz"):
         raise command.UserError(f"--embeddings {keep or '(empty)'}: give a file that ends in .npz")
     if keep is not None:
         command.output_file("embeddings", keep)
-    from mgr_jax import devices
+    from mgr_jax import devices, progress
     from mgr_jax import tagger as tagger_lib
     from mgr_jax.data.audio import AudioError
 
-    tagger = tagger_lib.load(name)
+    with progress.Progress("load", "the model"):
+        tagger = tagger_lib.load(name)
     print(devices.describe(), file=sys.stderr, flush=True)
     if style == "csv":
         labels = map(printable, tagger.labels)
         print(csv_line(["path", "start_seconds", *labels, "note", "error"]))
     to_lines = {"table": _table, "json": _json, "csv": _csv}[style]
     failed, kept = 0, []
-    with tqdm.tqdm(total=len(files), desc="tags", unit="file", disable=None) as bar:
+    with progress.Progress("tags", total=len(files), unit="file") as bar:
         for path, result in tagger.tag_files(files):
-            with bar.external_write_mode():
+            with bar.printing():
                 if not isinstance(result, AudioError):
                     print(*to_lines(path, result, top_k or _TOP_K), sep="\n", flush=True)
                     kept.append((path, result))
@@ -119,3 +123,8 @@ def _print_error(path: str, error: Exception, style: str, num_labels: int) -> No
     else:
         values = [printable(path), *[""] * (num_labels + 2), printable(str(error))]
         print(csv_line(values), flush=True)
+
+
+if __name__ == "__main__":
+    sys.argv.insert(1, "--model=musicnn")
+    runpy.run_module("experiments.predict", run_name="__main__", alter_sys=True)

@@ -4,7 +4,6 @@ Run it again after a crash, a kill or Ctrl-C: it goes on from the newest checkpo
 `--distributed` several processes train together: see `experiments.distributed`.
 """
 
-import shlex
 import signal
 from collections.abc import Sequence
 
@@ -22,8 +21,8 @@ _PROFILE = flags.DEFINE_string(
 distributed.define_flags()
 
 
-def main(argv: Sequence[str]) -> int:
-    """Read the data, split it and train; return the exit code."""
+def main(argv: Sequence[str]) -> command.Ending | int:
+    """Read the data, split it and train; return how it ended."""
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
     is_network = config.model.name in config_lib.NETWORKS
@@ -35,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
 
     if _SUMMARY.value:
         print(network.describe(config, num_classes=10))
-        return 0
+        return command.Ending(0, command.training(config), on_host=True)
     profile = parse_steps(_PROFILE.value)
     folder = _WORKDIR.value or ""  # `_check_flags` has refused an empty one.
     command.set_up_jax(deterministic=config.train.deterministic)
@@ -45,8 +44,7 @@ def main(argv: Sequence[str]) -> int:
     except preemption.Interrupted as interrupt:
         print(interrupt)
         return command.PREEMPTED if interrupt.signal == signal.SIGTERM else command.INTERRUPTED
-    print(f"done      python -m experiments.evaluate --workdir={shlex.quote(folder)}")
-    return 0
+    return command.Ending(0, ("evaluate", f"--workdir={folder}"))
 
 
 def _check_flags(name: str, is_network: bool) -> None:

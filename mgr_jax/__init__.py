@@ -51,9 +51,8 @@ def load(path: str, checkpoint_name: str = "best") -> "Predictor":
         )
     try:
         return predictor.load(path, checkpoint_name=checkpoint_name)
-    except UserError as error:  # The commands call these arguments by their flags.
-        text = str(error).replace("--workdir ", "").replace("--checkpoint ", "checkpoint_name ")
-        raise UserError(f"load: {text}") from error
+    except UserError as error:
+        raise UserError(f"load: {str(error).removeprefix('workdir ')}") from error
 
 
 def __dir__() -> list[str]:

@@ -8,19 +8,24 @@ import os
 from mgr_jax import gpus
 
 
+def names() -> str:
+    """Return number and kind of the devices of JAX, which it starts, such as `8 NVIDIA H100`."""
+    import jax
+
+    logging.getLogger("jax._src.xla_bridge").addFilter(_is_news)
+    kinds = collections.Counter(device.device_kind for device in jax.devices())
+    text = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"{text} in {jax.process_count()} processes" if jax.process_count() > 1 else text
+
+
 def describe() -> str:
-    """Return the devices of JAX as one line, which starts them, such as `devices   8 NVIDIA H100`.
+    """Return the devices of JAX as one line, `devices   8 NVIDIA H100`.
 
     A second line warns of a GPU that JAX does not use, though nobody has chosen the CPU.
     """
     import jax
 
-    log = logging.getLogger("jax._src.xla_bridge")
-    log.addFilter(_is_news)
-    kinds = collections.Counter(device.device_kind for device in jax.devices())
-    line = "devices   " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    if jax.process_count() > 1:
-        line += f" in {jax.process_count()} processes"
+    line = f"devices   {names()}"
     is_chosen = jax.config.values["jax_platforms"]  # From $JAX_PLATFORMS, too.
     if jax.default_backend() != "cpu" or is_chosen or not gpus.count_visible(os.environ):
         return line

@@ -174,8 +174,8 @@ def _variables(run: workdir.Run, checkpoint_name: str) -> tuple[int, dict[str, A
 
         if checkpoint_name not in ("best", "latest"):
             raise UserError(
-                f"checkpoint_name {checkpoint_name}: {run.config.model.name} has one model only; leave"
-                " it out"
+                f"checkpoint_name {checkpoint_name}: {run.config.model.name} has one model only;"
+                " leave it out"
             )
         return 0, fitting.load_params(run)
     copy = snapshot.read(run, checkpoint_name)

@@ -96,7 +96,7 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
         if changed := changed_tracks(run, catalog):
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise UserError(
-                f"--workdir {run.path}: the content of {', '.join(changed[:3])}{more} was another"
+                f"workdir {run.path}: the content of {', '.join(changed[:3])}{more} was another"
                 " when it was made; use another workdir, or restore the files"
             )
         if not (folder / _CONTENT).exists():  # A run of an earlier version.
@@ -106,12 +106,12 @@ def create(path: str, config: config_lib.Config, catalog: Catalog, split: splits
                 continue
             if field == "data.protocol" and run.split.protocol != split.protocol:
                 raise UserError(
-                    f"--workdir {run.path}: made with data.protocol={run.split.protocol!r}, not"
+                    f"workdir {run.path}: made with data.protocol={run.split.protocol!r}, not"
                     f" {split.protocol!r}, which 'auto' means here; give that protocol to go on, or"
                     " use another workdir"
                 )
             raise UserError(
-                f"--workdir {run.path}: made with other tracks than {field} gives now; use another"
+                f"workdir {run.path}: made with other tracks than {field} gives now; use another"
                 " workdir, or restore the data"
             )
         return run
@@ -157,7 +157,7 @@ def reserve(path: str, config: config_lib.Config) -> None:
         section, name = changed[0].split(".")
         more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
         raise UserError(
-            f"--workdir {folder}: made with {changed[0]}={theirs[section][name]!r}, not"
+            f"workdir {folder}: made with {changed[0]}={theirs[section][name]!r}, not"
             f" {ours[section][name]!r}{more}; use another workdir, or the same config to go on"
         )
 
@@ -170,7 +170,7 @@ def load(path: str) -> Run:
     """
     folder = _folder(path)
     if not os.path.isfile(folder / "config.json"):  # False for a name that is too long, too.
-        raise UserError(f"--workdir {path}: no config.json in it; give the workdir of a training")
+        raise UserError(f"workdir {path}: no config.json in it; give the workdir of a training")
     record = _read_json(folder / "config.json")
     for field in ("config", "labels", "data_hash", "split_hash"):
         if field not in record:
@@ -222,7 +222,7 @@ def hold(path: str) -> Iterator[None]:
         write_whole(folder / "holder.json", json.dumps(holder))
     except filelock.Timeout as error:
         raise UserError(
-            f"--workdir {path}: {_describe_holder(folder)} is training in it; wait for it or stop"
+            f"workdir {path}: {_describe_holder(folder)} is training in it; wait for it or stop"
             " it, or use another workdir"
         ) from error
     except OSError as error:
@@ -257,15 +257,15 @@ def set_status(path: pathlib.Path, status: str) -> None:
 
 def _not_writable(path: str, error: OSError) -> UserError:
     reason = error.strerror or error
-    return UserError(f"--workdir {path}: cannot be written ({reason}); choose another folder")
+    return UserError(f"workdir {path}: cannot be written ({reason}); choose another folder")
 
 
 def _folder(path: str) -> pathlib.Path:
     if not path:
-        raise UserError("--workdir is empty; name a folder for this run")
+        raise UserError("workdir is empty; name a folder for this run")
     if "://" in path:  # It would become a local folder `gs:`, which no other host sees.
         raise UserError(
-            f"--workdir {path}: is no path of a file system; mount the bucket (gcsfuse, s3fs) and"
+            f"workdir {path}: is no path of a file system; mount the bucket (gcsfuse, s3fs) and"
             " give the folder in it"
         )
     return pathlib.Path(path)

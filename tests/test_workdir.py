@@ -118,7 +118,7 @@ def test_create_refuses_another_config_by_field_and_values(path, field, value, o
     message = _refused(workdir.create, path, _config(**{field: value}), *_data())
     shown = list(value) if isinstance(value, tuple) else value
     assert message == (
-        f"--workdir {path}: made with {field}={old}, not {shown!r}; use another workdir, or the"
+        f"workdir {path}: made with {field}={old}, not {shown!r}; use another workdir, or the"
         " same config to go on"
     )
 
@@ -225,7 +225,7 @@ def test_load_refuses_what_is_no_workdir(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "none", tmp_path / "file", tmp_path / ("x" * 300)):
         message = _refused(workdir.load, str(path))
-        assert message == f"--workdir {path}: no config.json in it; give the workdir of a training"
+        assert message == f"workdir {path}: no config.json in it; give the workdir of a training"
 
 
 def test_create_names_a_folder_that_cannot_be_written(tmp_path):
@@ -236,8 +236,8 @@ def test_create_names_a_folder_that_cannot_be_written(tmp_path):
         (tmp_path / ("x" * 300), "File name too long"),
     ):
         message = _refused(workdir.create, str(path), _config(), *_data())
-        assert message == (f"--workdir {path}: cannot be written ({reason}); choose another folder")
-    assert _refused(workdir.create, "", _config(), *_data()).startswith("--workdir is empty")
+        assert message == (f"workdir {path}: cannot be written ({reason}); choose another folder")
+    assert _refused(workdir.create, "", _config(), *_data()).startswith("workdir is empty")
 
 
 def test_create_names_a_folder_that_is_not_ours(tmp_path_factory):
@@ -292,7 +292,7 @@ def test_hold_names_the_holder_until_it_lets_go(tmp_path):
     with workdir.hold(path):
         message = _refused(workdir.hold(path).__enter__)
         assert message.startswith(
-            f"--workdir {path}: process {os.getpid()} on {socket.gethostname()}, since 2"
+            f"workdir {path}: process {os.getpid()} on {socket.gethostname()}, since 2"
         )
         assert "is training in it; wait for it or stop it, or use another workdir" in message
         (tmp_path / "deep/run/holder.json").write_text("")
@@ -370,9 +370,9 @@ def test_load_refuses_a_split_that_the_run_was_not_made_with(path):
 def test_reserve_and_load_refuse_the_address_of_a_bucket(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for function in (lambda path: workdir.reserve(path, config_lib.Config()), workdir.load):
-        with pytest.raises(UserError, match=r"--workdir gs://bucket/run: .*gcsfuse"):
+        with pytest.raises(UserError, match=r"workdir gs://bucket/run: .*gcsfuse"):
             function("gs://bucket/run")
-        with pytest.raises(UserError, match="--workdir is empty"):
+        with pytest.raises(UserError, match="workdir is empty"):
             function("")
     assert not list(tmp_path.iterdir())
 

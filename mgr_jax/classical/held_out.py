@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from mgr_jax import config as config_lib
+from mgr_jax import progress
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.classical import lda, logistic, scoring, svm
 from mgr_jax.data import batches
@@ -138,7 +139,8 @@ def write_temperature(
             return  # The models of a fold would not know its class.
         own = x[:, int(params["layer"])] if "layer" in params else x
         num_classes = len(dataset.catalog.labels)
-        log_p = log_probabilities(config, params, own, y, fold_of, num_classes=num_classes)
+        with progress.Progress("calibrate", "by models of the other folds"):
+            log_p = log_probabilities(config, params, own, y, fold_of, num_classes=num_classes)
     scored = np.isfinite(log_p).any(axis=1)
     chosen, rows = np.unique(tracks[scored], return_inverse=True)
     ids = {part.ids[track] for track in chosen}

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mgr_jax import progress
 from mgr_jax.evaluation import metrics
 from mgr_jax.evaluation import tracks as tracks_lib
 
@@ -34,15 +35,17 @@ def choose(
     _, first, track_of = np.unique(tracks, return_index=True, return_inverse=True)
     truth, best, best_rank = y[first], (0, {}, []), (-1.0, 0.0)
     records: Records = []
-    for layer in range(num_layers):
-        params, own, log_p = fit_layer(layer)
-        scores = tracks_lib.pool_windows(np.asarray(log_p), track_of)
-        accuracy = float((scores.argmax(axis=1) == truth).mean())
-        loss = metrics.log_loss(scores, truth)
-        record = {"step": layer, "layer": layer, "held_out_accuracy": accuracy}
-        records.append(record | {"held_out_loss": loss if np.isfinite(loss) else None})
-        if (accuracy, -loss) > best_rank:
-            best, best_rank = (layer, params, own), (accuracy, -loss)
+    with progress.Progress("fit", total=num_layers, unit="layer") as bar:
+        for layer in range(num_layers):
+            params, own, log_p = fit_layer(layer)
+            scores = tracks_lib.pool_windows(np.asarray(log_p), track_of)
+            accuracy = float((scores.argmax(axis=1) == truth).mean())
+            loss = metrics.log_loss(scores, truth)
+            record = {"step": layer, "layer": layer, "held_out_accuracy": accuracy}
+            records.append(record | {"held_out_loss": loss if np.isfinite(loss) else None})
+            if (accuracy, -loss) > best_rank:
+                best, best_rank = (layer, params, own), (accuracy, -loss)
+            bar.update()
     layer, params, own = best
     hits = [round(record["held_out_accuracy"] * len(truth)) for record in records]
     others = sorted(hits[:layer] + hits[layer + 1 :])

@@ -13,8 +13,8 @@ from typing import Any
 
 import filelock
 import numpy as np
-import tqdm
 
+from mgr_jax import progress
 from mgr_jax.data import audio, clip_writer
 from mgr_jax.data.catalog import Catalog
 from mgr_jax.data.clip_writer import FULL_SCALE
@@ -300,9 +300,7 @@ def _fill(
     ]
     with (
         open(log, "a", encoding="utf-8") as file,
-        tqdm.tqdm(
-            total=shape[0], initial=len(done), desc="decode", unit="track", disable=None
-        ) as bar,
+        progress.Progress("decode", total=shape[0], unit="track", initial=len(done)) as bar,
     ):
         for record in clip_writer.write_rows(jobs, num_workers):
             done[record.id] = record

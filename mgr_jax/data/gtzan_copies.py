@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import filelock
-import tqdm
 
+from mgr_jax import progress
 from mgr_jax.data.clips import cache_folder
 from mgr_jax.data.gtzan import GENRES
 from mgr_jax.errors import UserError
@@ -131,12 +131,13 @@ def _unpack(tables: Sequence[pathlib.Path], cache: str) -> list[pathlib.Path]:
 def _write_audio(tables: Sequence[pathlib.Path], folder: pathlib.Path) -> list[str]:
     """Write the audio of Parquet files below `folder`, unless it is there; return the names."""
     names = []
-    for name, audio in tqdm.tqdm(_rows(tables), desc="unpack", unit="track", delay=2, disable=None):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.stat().st_size != len(audio):
-            write_whole(path, audio)
-        names.append(name)
+    with progress.Progress("unpack", f"the tracks of {tables[0].parent}"):
+        for name, audio in _rows(tables):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists() or path.stat().st_size != len(audio):
+                write_whole(path, audio)
+            names.append(name)
     repeated = [name for name, count in collections.Counter(names).items() if count > 1]
     if repeated:
         raise UserError(f"data.root {tables[0].parent}: {repeated[0]} is there twice; keep one row")

@@ -7,9 +7,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import soundfile
-import tqdm
 
 from mgr_jax import config as config_lib
+from mgr_jax import progress
 from mgr_jax.data import (
     arrays,
     audio_tags,
@@ -114,12 +114,13 @@ def _folder(data: config_lib.Data) -> Tracks:
         raise UserError(f"data.root {root}: {error}") from error
     tracks = []
     rows = zip(files, names, places, strict=True)
-    bar = tqdm.tqdm(rows, desc="tags", total=len(files), unit="file", delay=2, disable=None)
-    for path, name, (label, part) in bar:
-        artist, recording = audio_tags.read(path)
-        if stems[path.with_suffix("")] > 1:
-            recording = name.with_suffix("").as_posix()
-        tracks.append(Track(name.as_posix(), str(path), label, artist, recording, part))
+    with progress.Progress("tags", total=len(files), unit="file") as bar:
+        for path, name, (label, part) in rows:
+            artist, recording = audio_tags.read(path)
+            if stems[path.with_suffix("")] > 1:
+                recording = name.with_suffix("").as_posix()
+            tracks.append(Track(name.as_posix(), str(path), label, artist, recording, part))
+            bar.update()
     return tracks, skipped
 
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import jax
 import numpy as np
-import tqdm
 
 from mgr_jax import config as config_lib
+from mgr_jax import progress
 from mgr_jax.data import clips, gtzan, shards, splits
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.catalog import Catalog
@@ -98,16 +98,17 @@ def find_alike(store: clips.Clips) -> tuple[Alike, ...] | None:
     ids, rows = list(store.row), list(store.row.values())
     compute = jax.jit(lambda x: fingerprint.fingerprint(x, sample_rate=store.sample_rate))
     fingerprints = []
-    with tqdm.tqdm(total=len(rows), desc="fingerprint", unit="track", disable=None) as bar:
+    with progress.Progress("listen", total=len(rows), unit="track") as bar:
         for start in range(0, len(rows), _BATCH):
             batch = [store.waveform(row) for row in rows[start : start + _BATCH]]
             bar.update(len(batch))
             batch += [np.zeros_like(batch[0])] * (_BATCH - len(batch))
             fingerprints.append(np.asarray(compute(np.stack(batch))))
     hop_seconds = fingerprint.frame_hop(store.sample_rate) / store.sample_rate
-    pairs = fingerprint.near_identical(
-        np.concatenate(fingerprints)[: len(rows)], min_frames=int(common_seconds / hop_seconds)
-    )
+    prints = np.concatenate(fingerprints)[: len(rows)]
+    min_frames = int(common_seconds / hop_seconds)
+    with progress.Progress("compare", "the audio of all pairs"):
+        pairs = list(fingerprint.near_identical(prints, min_frames=min_frames))
     return tuple(Alike(ids[i], ids[j], score, lag * hop_seconds) for i, j, score, lag in pairs)
 
 
@@ -155,7 +156,8 @@ def _file_checksums(catalog: Catalog) -> dict[str, str] | None:
         return None
     count = collections.Counter(sizes.values())
     path_of = {track.id: track.path for track in catalog.tracks}
-    return {name: _md5(path_of[name]) for name, size in sizes.items() if count[size] > 1}
+    with progress.Progress("hash", "files of the same size"):
+        return {name: _md5(path_of[name]) for name, size in sizes.items() if count[size] > 1}
 
 
 def _md5(path: str) -> str:

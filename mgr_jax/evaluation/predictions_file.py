@@ -40,7 +40,7 @@ def read_all(paths: Sequence[str], names: Sequence[str], part: str) -> list[comp
         if not f
     }
     if not runs:
-        raise UserError("--workdirs: only files; give a workdir too, which has the true labels")
+        raise UserError("workdirs: only files; give a workdir too, which has the true labels")
     known = names[is_file.index(False)], next(iter(runs.values()))
     return [runs[path] if path in runs else read(path, *known) for path in paths]
 
@@ -65,14 +65,14 @@ def read(path: str, name: str, like: compare.Evaluation) -> compare.Evaluation:
             raise ValueError("it has no rows")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"--workdirs: {path} cannot be read ({reason}); give a CSV file") from error
+        raise UserError(f"workdirs: {path} cannot be read ({reason}); give a CSV file") from error
     rows, shown = table.rows, tables.describe(table.names, table.delimiter)
     id_column, true_column, predicted_column = (
         next((name for name in columns if name in table.names and name not in classes), None)
         for columns in known
     )
     if id_column is None:
-        raise UserError(f"--workdirs: {path}: column 'track_id' is missing; {shown}; add it")
+        raise UserError(f"workdirs: {path}: column 'track_id' is missing; {shown}; add it")
     row_of = _by_track(path, rows, id_column, name, like)
     if true_column:
         differ = [
@@ -82,7 +82,7 @@ def read(path: str, name: str, like: compare.Evaluation) -> compare.Evaluation:
         ]
         if differ:
             raise UserError(
-                f"--workdirs: {path}: other labels for {len(differ)} of {len(like.ids)} tracks"
+                f"workdirs: {path}: other labels for {len(differ)} of {len(like.ids)} tracks"
                 f" ({differ[0]}); compare systems that were tested on the same labels"
             )
     if predicted_column:
@@ -90,7 +90,7 @@ def read(path: str, name: str, like: compare.Evaluation) -> compare.Evaluation:
         unknown = [label for label in predicted if _key(label) not in classes]
         if unknown:
             raise UserError(
-                f"--workdirs: {path}: {len(unknown)} predictions are no class of {name}"
+                f"workdirs: {path}: {len(unknown)} predictions are no class of {name}"
                 f" ({unknown[0]!r}); its classes are {', '.join(classes.values())}"
             )
         predicted = [classes[_key(label)] for label in predicted]
@@ -121,7 +121,7 @@ def _by_track(
     for row in rows:
         track = match(row[column])
         if track in row_of:
-            raise UserError(f"--workdirs: {path}: track {track!r} is there twice; keep one line")
+            raise UserError(f"workdirs: {path}: track {track!r} is there twice; keep one line")
         if track is None:
             others += 1
         else:
@@ -130,7 +130,7 @@ def _by_track(
     if missing or others:
         example = f" ({missing[0]!r})" if missing else ""
         raise UserError(
-            f"--workdirs: different test sets: {path} lacks {len(missing)} of the {len(like.ids)}"
+            f"workdirs: different test sets: {path} lacks {len(missing)} of the {len(like.ids)}"
             f" tracks of {name}{example} and has {others} other; give predictions for exactly these"
         )
     return row_of
@@ -144,7 +144,7 @@ def _most_probable(
     missing = [label for key, label in classes.items() if key not in columns]
     if missing:
         raise UserError(
-            f"--workdirs: {path}: no column 'predicted', and none for class {missing[0]!r};"
+            f"workdirs: {path}: no column 'predicted', and none for class {missing[0]!r};"
             f" {tables.describe(table.names, table.delimiter)}; add the predicted classes"
         )
     # Spreadsheets of some languages write 0,5; the columns are then separated otherwise.
@@ -154,8 +154,8 @@ def _most_probable(
             [[float(row[columns[key]].replace(comma, ".")) for key in classes] for row in rows]
         )
     except ValueError as error:
-        raise UserError(f"--workdirs: {path}: a probability is no number ({error})") from error
+        raise UserError(f"workdirs: {path}: a probability is no number ({error})") from error
     if not np.isfinite(values).all():
-        raise UserError(f"--workdirs: {path}: a probability is not finite; correct the file")
+        raise UserError(f"workdirs: {path}: a probability is not finite; correct the file")
     labels = list(classes.values())
     return [labels[i] for i in values.argmax(axis=1)]

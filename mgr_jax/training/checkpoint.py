@@ -178,7 +178,7 @@ def restore(
     """
     folder = _folder(workdir)
     if not folder.is_dir():
-        raise UserError(f"--workdir {workdir}: no checkpoint in it yet; train first")
+        raise UserError(f"workdir {workdir}: no checkpoint in it yet; train first")
     options = ocp.CheckpointManagerOptions(
         read_only=True, save_interval_steps=0, create=False, lightweight_initialize=True
     )
@@ -205,7 +205,7 @@ def restore(
 def _choose_step(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: str) -> int:
     steps = sorted(manager.all_steps())
     if not steps:
-        raise UserError(f"--workdir {workdir}: no checkpoint in it yet; train first")
+        raise UserError(f"workdir {workdir}: no checkpoint in it yet; train first")
     if which == "latest":
         return steps[-1]
     if which == "best":
@@ -228,7 +228,7 @@ def _choose_step(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: s
     if which.isdecimal() and int(which) in steps:
         return int(which)
     listed = ", ".join(map(str, steps))
-    raise UserError(f"--checkpoint {which}: not there; give best, latest or one of {listed}")
+    raise UserError(f"checkpoint_name {which}: not there; give best, latest or one of {listed}")
 
 
 def _delete_outdated(folder: Any) -> None:
@@ -267,7 +267,7 @@ def _remedy(folder: pathlib.Path, *, anew: bool = False) -> str:
     restart = f"delete {folder} and run the training again, which begins anew"
     if not intact:
         return restart
-    listed = " or ".join(f"--checkpoint={step}" for step in sorted(intact))
+    listed = " or ".join(f"checkpoint_name={step}" for step in sorted(intact))
     goes_on = "run the training again, which goes on from the newest intact one"
     return f"give {listed}, which is intact, or {restart if anew else goes_on}"
 

@@ -8,7 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from mgr_jax import config as config_lib
-from mgr_jax import parallel
+from mgr_jax import parallel, progress
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
@@ -80,15 +80,17 @@ def _restore_or_init(
     job: Job, manager: ocp.CheckpointManager
 ) -> tuple[TrainState, dict[str, float]]:
     """Return state and progress of the newest checkpoint, or those before the first step."""
-    mesh = job.network.mesh
+    mesh, first = job.network.mesh, processes.is_first()
     abstract_state = parallel.abstract(jax.eval_shape(job.network.init), mesh)
     restored = checkpoint.restore_latest(manager, job.run.path, abstract_state, print)
     if restored:
         print(f"resume    from step {int(restored[0].step)} of {job.num_steps}", flush=True)
         return restored
-    state = parallel.jit_init(job.network.init, mesh)
+    with progress.Progress("compile", "the initial state", is_shown=first):
+        state = parallel.jit_init(job.network.init, mesh)
     if state.normalizer is not None:
-        normalizer = network_lib.fitted_normalizer(job.config, job.dataset.parts["train"])
+        with progress.Progress("fit", "mean and deviation of the inputs", is_shown=first):
+            normalizer = network_lib.fitted_normalizer(job.config, job.dataset.parts["train"])
         state = state.replace(normalizer=parallel.replicate(normalizer, mesh))
     return state, dict(stopping.START)
 
@@ -129,7 +131,9 @@ def _train_steps(
 
         for step in range(first_step + 1, job.num_steps + 1):
             profiler.before(step - 1, state.step)
-            state = _take_step(job, feed, state, step)
+            is_first = step == first_step + 1
+            with log.wait("compile", "the train step") if is_first else contextlib.nullcontext():
+                state = _take_step(job, feed, state, step)
             log.after_step(state, step)
 
             ends_epoch, record = step % job.steps_per_epoch == 0, None
@@ -137,7 +141,8 @@ def _train_steps(
                 epoch_lib.check_finite(job, state)
             if ends_epoch:
                 seconds = time.monotonic() - epoch_start
-                scores = epoch_lib.score_valid(job, state)
+                with log.wait("score", "the validation part"):
+                    scores = epoch_lib.score_valid(job, state)
                 record = epoch_lib.make_record(
                     job,
                     state,

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
-import tqdm
 
 from mgr_jax import config as config_lib
+from mgr_jax import progress
+from mgr_jax.training import diagnosis, processes
 from mgr_jax.training import epoch as epoch_lib
-from mgr_jax.training import processes
 from mgr_jax.training.epoch import Job
 from mgr_jax.training.figures import BestConfusion
 from mgr_jax.training.state import TrainState
@@ -27,7 +27,7 @@ class RunLog:
     def __init__(
         self,
         job: Job,
-        bar: tqdm.tqdm,
+        bar: progress.Progress,
         writer: MetricsWriter | None,
         figure: BestConfusion | None,
     ) -> None:
@@ -38,13 +38,17 @@ class RunLog:
         """Print a line above the progress bar."""
         self._bar.write(line)
 
+    def wait(self, verb: str, what: str) -> progress.Progress:
+        """Return a context that shows what takes long in its block."""
+        return progress.Progress(verb, what, is_shown=processes.is_first())
+
     def after_step(self, state: TrainState, step: int) -> None:
         """Advance the bar; now and then show the metrics of the epoch so far."""
         self._bar.update()
         now = time.monotonic()
-        if not self._bar.disable and now - self._metrics_shown > _SECONDS_BETWEEN_METRICS:
+        if self._bar.has_bar and now - self._metrics_shown > _SECONDS_BETWEEN_METRICS:
             self._metrics_shown = now
-            self._bar.set_postfix_str(epoch_lib.describe_running(self._job, state.metrics, step))
+            self._bar.annotate(epoch_lib.describe_running(self._job, state.metrics, step))
 
     def after_epoch(self, record: dict[str, float], scores: np.ndarray) -> None:
         """Write an epoch's record and print its line; `scores` as from `score_valid`."""
@@ -53,6 +57,8 @@ class RunLog:
         if self._figure is not None and len(scores):
             self._figure.after_epoch(record, epoch_lib.confusion(self._job, scores))
         self.print(epoch_lib.describe_record(self._job, record))
+        if self._writer is not None and (warning := diagnosis.warning(self._job)):
+            self.print(warning)
 
 
 @contextlib.contextmanager
@@ -67,11 +73,7 @@ def open_log(job: Job, first_step: int) -> Iterator[RunLog]:
             stack.enter_context(contextlib.closing(figure))
             if first_step == 0:
                 writer.write_text("config", json.dumps(config_lib.to_json(config), indent=2))
-        bar = tqdm.tqdm(
-            total=job.num_steps,
-            initial=first_step,
-            desc="train",
-            unit="step",
-            disable=None if writes else True,  # None shows it on a terminal alone.
+        bar = progress.Progress(
+            "train", total=job.num_steps, unit="step", initial=first_step, is_shown=writes
         )
         yield RunLog(job, stack.enter_context(bar), writer, figure)

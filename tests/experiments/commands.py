@@ -54,6 +54,7 @@ def _environment(cache: pathlib.Path) -> dict[str, str]:
         "JAX_COMPILATION_CACHE_DIR": str(REPO / ".pytest_cache" / "xla"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "TQDM_DISABLE": "1",  # Progress depends on the time that a test takes.
     }
 
 

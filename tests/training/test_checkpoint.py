@@ -79,7 +79,7 @@ def test_restore_finds_best_latest_and_a_step(tmp_path, state):
     assert checkpoint.restore(tmp_path, "best", abstract)[0] == 2
     assert checkpoint.restore(tmp_path, "latest", abstract)[0] == 3
     assert checkpoint.restore(tmp_path, "2", abstract)[0] == 2
-    with pytest.raises(UserError, match=r"--checkpoint 7: not there; .* 2, 3"):
+    with pytest.raises(UserError, match=r"checkpoint_name 7: not there; .* 2, 3"):
         checkpoint.restore(tmp_path, "7", abstract)
 
 
@@ -195,7 +195,7 @@ def test_restore_notices_that_the_checksums_are_missing(saved, tmp_path, metadat
         (folder / checkpoint._METADATA).write_bytes(metadata)
     for which in ("best", "1"):
         with pytest.raises(
-            UserError, match=r"\(1/checksums.json is missing\); give --checkpoint=2, which"
+            UserError, match=r"\(1/checksums.json is missing\); give checkpoint_name=2, which"
         ):
             checkpoint.restore(tmp_path, which, abstract)
     (_, _), warnings = latest(tmp_path, abstract)
@@ -214,7 +214,7 @@ def test_restore_best_never_takes_another_epoch(saved, tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(lines))
     with pytest.raises(UserError, match=r"of step 1, has no checkpoint any more") as error:
         checkpoint.restore(tmp_path, "best", abstract)
-    assert "; give --checkpoint=2, which is intact, or delete" in str(error.value)
+    assert "; give checkpoint_name=2, which is intact, or delete" in str(error.value)
     # The checkpoint of the last record is still to be written.
     (tmp_path / "metrics.jsonl").write_text("".join(lines[1:]))
     assert checkpoint.restore(tmp_path, "best", abstract)[0] == 2

@@ -14,16 +14,15 @@ from typing import Any
 
 import jax
 import numpy as np
-import tqdm
 
 from mgr_jax import config as config_lib
-from mgr_jax import parallel
+from mgr_jax import parallel, progress
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.data import batches
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
-from mgr_jax.training import checkpoint, optimizer, preemption, resident, stopping
+from mgr_jax.training import checkpoint, diagnosis, optimizer, preemption, resident, stopping
 from mgr_jax.training import epoch as epoch_lib
 from mgr_jax.training import network as network_lib
 from mgr_jax.training.folds.program import FoldProgram, fill_lanes, make_fold_program, stack_trees
@@ -109,10 +108,11 @@ def train(
     with contextlib.ExitStack() as stack:
         members = [_open(stack, network, *fold) for fold in folds]
         lanes = program.num_lanes
-        turns = [
-            _start_turn(program, network, members[i : i + lanes])
-            for i in range(0, len(members), lanes)
-        ]
+        with progress.Progress("start", f"{len(members)} folds"):
+            turns = [
+                _start_turn(program, network, members[i : i + lanes])
+                for i in range(0, len(members), lanes)
+            ]
         for fold in members:
             workdir_lib.set_status(fold.job.run.path, "done" if fold.is_done else "running")
             writer = MetricsWriter(fold.job.run.path, step=fold.step)
@@ -121,18 +121,23 @@ def train(
         if warning := network_lib.momentum_warning(config, num_steps=fewest):
             print(warning, flush=True)
         stop_signal = stack.enter_context(preemption.watch(members[0].manager.reached_preemption))
-        bar = tqdm.tqdm(
+        bar = progress.Progress(
+            "folds",
             total=sum(fold.job.num_steps for fold in members),
-            initial=sum(fold.step for fold in members),
-            desc=f"train {len(members)} folds",
             unit="step",
-            disable=None,
+            initial=sum(fold.step for fold in members),
         )
         stack.enter_context(bar)
+        warned = False
         while unfinished := [fold for fold in members if not fold.is_done]:
             epoch = min(fold.epoch for fold in unfinished)
             running = [fold for fold in unfinished if fold.epoch == epoch]
             _train_epoch(program, turns, running, bar, stop_signal)
+            lines = [(fold.name, line) for fold in running if (line := diagnosis.warning(fold.job))]
+            if lines and not warned:
+                warned = True
+                with bar.printing():
+                    print("{}: {}".format(*lines[0]), flush=True)
 
 
 def _open(
@@ -196,7 +201,7 @@ def _train_epoch(
     program: FoldProgram,
     turns: list[_Turn],
     running: list[_Fold],
-    bar: tqdm.tqdm,
+    bar: progress.Progress,
     stop_signal: Callable[[int], int | None],
 ) -> None:
     """Train the folds that are `running` to the end of their epoch; evaluate and save them."""
@@ -236,7 +241,7 @@ def _save(
     turn: _Turn,
     running: list[_Fold],
     times: dict[str, float],
-    bar: tqdm.tqdm,
+    bar: progress.Progress,
 ) -> None:
     """Save the folds that are `running`, after evaluating those at the end of their epoch."""
     if not running:

@@ -184,7 +184,7 @@ def test_write_report_names_a_folder_that_cannot_be_written(run, data):
     (run.path / "eval").write_text("in the way")
     with pytest.raises(UserError) as caught:
         evaluated.write(run, data)
-    assert str(caught.value).startswith(f"--workdir {run.path}: ")
+    assert str(caught.value).startswith(f"workdir {run.path}: ")
     assert "cannot be written" in str(caught.value)
 
 
