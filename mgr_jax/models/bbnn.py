@@ -59,6 +59,8 @@ class BBNN(nn.Module):
       num_classes: C.
       width: channels of the stem, of each branch and of the transition.
       num_modules: broadcast modules.
+      pooling: of the last map: `default`, the mean over time and frequency, or `statistics`, mean
+        and deviation over time of every band and channel (`layers.StatisticsPool`).
       momentum: of the running averages of batch normalisation.
       axis_name: axis of the devices, for batch normalisation.
       dtype: type of the arithmetic; parameters stay float32.
@@ -67,6 +69,7 @@ class BBNN(nn.Module):
     num_classes: int
     width: int = 32
     num_modules: int = 3
+    pooling: str = "default"
     momentum: float | jax.Array = layers.BATCH_NORM_MOMENTUM
     axis_name: str | None = None
     dtype: jnp.dtype = jnp.float32
@@ -100,6 +103,7 @@ class BBNN(nn.Module):
         x = unit(self.width, 1, name="transition")(x)
         x = layers.AveragePool((2, 2), name="transition_pool")(x)
         x = nn.relu(norm(name="final_norm")(x))
-        x = layers.GlobalAveragePool(name="global_pool")(x)
+        pool = layers.StatisticsPool if self.pooling == "statistics" else layers.GlobalAveragePool
+        x = pool(name="global_pool")(x)
         logits = layers.Dense(self.num_classes, dtype=self.dtype, name="classifier")(x)
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))

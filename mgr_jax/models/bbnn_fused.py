@@ -190,7 +190,8 @@ class BBNN(bbnn.BBNN):
         norm = layers.BatchNorm(
             not train, self.momentum, self.axis_name, self.dtype, name="final_norm"
         )
-        x = layers.GlobalAveragePool(name="global_pool")(nn.relu(norm(x)))
+        pool = layers.StatisticsPool if self.pooling == "statistics" else layers.GlobalAveragePool
+        x = pool(name="global_pool")(nn.relu(norm(x)))
         logits = layers.Dense(self.num_classes, dtype=self.dtype, name="classifier")(x)
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))
 

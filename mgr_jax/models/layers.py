@@ -182,6 +182,26 @@ class GlobalAveragePool(nn.Module):
         return x.astype(jnp.promote_types(jnp.float32, x.dtype)).mean((1, 2))
 
 
+class StatisticsPool(nn.Module):
+    """Mean and standard deviation over time, in float32 (Snyder et al. 2018, x-vectors).
+
+    Bands keep their place, so that what follows knows low from high frequencies.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """[B, F, ..., C] -> [B, 2 D], where D values are those of a frame, in row-major order.
+
+        Only frames where `mask` [B, F] holds enter the statistics.
+        """
+        x = x.astype(jnp.promote_types(jnp.float32, x.dtype)).reshape(*x.shape[:2], -1)
+        where = None if mask is None else mask[..., None]
+        mean = jnp.mean(x, 1, where=where)
+        # The small number keeps the gradient of a constant finite.
+        deviation = jnp.sqrt(jnp.var(x, 1, where=where) + 1e-5)
+        return jnp.concatenate([mean, deviation], axis=-1)
+
+
 class Flatten(nn.Module):
     """All axes from `start` on become one, in row-major order."""
 

@@ -66,7 +66,7 @@ def _bias_init(_, shape, cell):
 
 
 class RNN(nn.Module):
-    """Stacked recurrent layers on a sequence, the last state to a classifier.
+    """Stacked recurrent layers on a sequence, the last state or their statistics to a classifier.
 
     The presentation says only "SimpleRNN and others"; sizes are options. The input is batch
     normalised first, over valid frames: raw cepstra would saturate the gates.
@@ -77,6 +77,8 @@ class RNN(nn.Module):
       hidden_size: units of a layer, in each direction.
       num_layers: recurrent layers.
       bidirectional: every layer reads both ways; its two outputs are concatenated.
+      pooling: of the last layer: `default`, its last state, or `statistics`, mean and deviation of
+        all states (`layers.StatisticsPool`).
       dropout: share of values dropped in training after each recurrent layer.
       momentum: of the running averages of batch normalisation.
       axis_name: axis of the devices, for batch normalisation.
@@ -88,6 +90,7 @@ class RNN(nn.Module):
     hidden_size: int = 128
     num_layers: int = 1
     bidirectional: bool = False
+    pooling: str = "default"
     dropout: float = 0.25
     momentum: float | jax.Array = layers.BATCH_NORM_MOMENTUM
     axis_name: str | None = None
@@ -120,7 +123,7 @@ class RNN(nn.Module):
                 Recurrent,
                 self.hidden_size,
                 cell=self.cell,
-                return_sequences=i < self.num_layers - 1,
+                return_sequences=i < self.num_layers - 1 or self.pooling == "statistics",
                 dtype=self.dtype,
             )
             name = f"{self.cell}_{i + 1}"
@@ -130,6 +133,8 @@ class RNN(nn.Module):
                 x = jnp.concatenate([forward, backward], axis=-1)
             else:
                 x = layer(name=name)(x, num_frames)
+            if self.pooling == "statistics" and i == self.num_layers - 1:
+                x = layers.StatisticsPool(name="statistics_pool")(x, mask)
             x = layers.Dropout(self.dropout, name=f"dropout_{i + 1}")(
                 x, train=train, row_keys=row_keys
             )

@@ -11,18 +11,19 @@ from mgr_jax.models import bbnn, bbnn_fused
 
 
 @pytest.mark.parametrize(
-    ("train", "num_modules", "channels"),
+    ("train", "num_modules", "channels", "pooling"),
     [
-        (True, 1, 1),
-        (False, 0, 3),
-        pytest.param(True, 0, 3, marks=pytest.mark.e2e),
-        pytest.param(True, 2, 1, marks=pytest.mark.slow),
-        pytest.param(False, 2, 1, marks=pytest.mark.slow),
+        (True, 1, 1, "default"),
+        (False, 0, 3, "default"),
+        pytest.param(False, 0, 3, "statistics", marks=pytest.mark.e2e),
+        pytest.param(True, 0, 3, "default", marks=pytest.mark.e2e),
+        pytest.param(True, 2, 1, "statistics", marks=pytest.mark.slow),
+        pytest.param(False, 2, 1, "default", marks=pytest.mark.slow),
     ],
 )
-def test_bbnn_fused_equals_the_textbook(train, num_modules, channels):
+def test_bbnn_fused_equals_the_textbook(train, num_modules, channels, pooling):
     textbook, fused = (
-        module.BBNN(3, width=3, num_modules=num_modules, dtype=jnp.float64)
+        module.BBNN(3, width=3, num_modules=num_modules, pooling=pooling, dtype=jnp.float64)
         for module in (bbnn, bbnn_fused)
     )
     x = np.random.default_rng(0).normal(size=(2, 22, 7, channels)) * 10 - 40

@@ -106,6 +106,21 @@ def test_global_average_pool_sums_bfloat16_in_float32():
     assert y.dtype == jnp.float32 and float(y[0, 0]) == pytest.approx(1.0078125, rel=1e-6)
 
 
+def test_statistics_pool_is_mean_and_deviation_over_the_frames_that_count():
+    x = np.random.default_rng(0).normal(size=(2, 6, 3, 4)).astype(np.float32)
+    mask = np.arange(6) < np.array([[6], [2]])
+    pooled = layers.StatisticsPool().apply({}, x, mask)
+    for row, length in enumerate((6, 2)):
+        frames = x[row, :length].reshape(length, 12)
+        expected = np.concatenate([frames.mean(0), np.sqrt(frames.var(0) + 1e-5)])
+        np.testing.assert_allclose(pooled[row], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layers.StatisticsPool().apply({}, x)[0], pooled[0], rtol=1e-6)
+    constant = jax.grad(lambda x: jnp.sum(layers.StatisticsPool().apply({}, x)))(
+        jnp.ones((1, 3, 2))
+    )
+    assert np.isfinite(constant).all()
+
+
 @pytest.mark.parametrize(
     ("num_steps", "momentum"), [(None, 0.99), (1, 0.1), (20, 0.5), (204, 0.951), (10_000, 0.99)]
 )

@@ -77,6 +77,30 @@ def test_rnn_of_a_padded_batch_equals_its_clips_alone():
     assert np.abs(changed[1] - together[1]).max() > 1e-3
 
 
+@pytest.mark.e2e
+def test_rnn_of_statistics_reads_all_states_of_both_directions():
+    network = rnn.RNN(2, cell="gru", hidden_size=3, bidirectional=True, pooling="statistics")
+    x = np.random.default_rng(0).normal(size=(2, 6, 4)).astype(np.float32)
+    num_frames = np.array([6, 2])
+    variables = network.init(jax.random.key(0), x)
+    logits, captured = network.apply(
+        variables,
+        x,
+        num_frames=num_frames,
+        capture_intermediates=lambda module, _: isinstance(module, rnn.Recurrent),
+    )
+    states = [
+        captured["intermediates"][f"gru_1_{name}"]["__call__"][0]
+        for name in ("forward", "backward")
+    ]
+    dense = variables["params"]["dense_1"]
+    for row, length in enumerate(num_frames):
+        both = np.concatenate([state[row, :length] for state in states], axis=-1)
+        pooled = np.concatenate([both.mean(0), np.sqrt(both.var(0) + 1e-5)])
+        expected = pooled @ dense["kernel"] + dense["bias"]
+        np.testing.assert_allclose(logits[row], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_recurrent_refuses_an_unknown_cell():
     with pytest.raises(ValueError, match="cell is 'elman'"):
         rnn.Recurrent(3, cell="elman").init(jax.random.key(0), jnp.zeros((1, 2, 3)))
