@@ -3,60 +3,101 @@
     python -m experiments.arrays --root=arrays.npz --workdir=DIR [--table=FILE.md] [--systems=...]
 
 All systems get the same artist-disjoint folds, once each, and learn from the same tracks: none adds
-the validation part to the training part. The same command after a kill goes on with what is
-missing.
+the validation part to the training part. The table is written anew as soon as a row is there, and
+the same command after a kill goes on with what is missing.
+
+`--systems=networks` takes the tuned networks, the most promising first, and those with one change
+each. With two of them the table has two more rows, the network with the lowest validation loss of
+each fold and the mean of all, and with the recipe a third, the recipe with this mean as a member
+(`experiments.members`).
 """
 
-import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from absl import flags
 
-from experiments import command
+from experiments import command, members
 
-# Variant of `configs/gtzan_arrays.py` -> its name in the table. The first one is the recipe, which
-# has to beat the `_BASELINES`.
+
+class System(NamedTuple):
+    """A row: its name in the table, variant of `configs/gtzan_arrays.py`, and changed fields."""
+
+    name: str
+    variant: str
+    changes: tuple[str, ...] = ()
+
+
+# The first one is the recipe, which has to beat the `_BASELINES`.
 SYSTEMS = {
-    "": "recipe (ensemble)",
-    "chosen": "ensemble, members chosen in training",
-    "logistic": "logistic regression",
-    "svm": "SVM on PCA",
-    "lda": "LDA, shrunk",
-    "bbnn": "BBNN, width 8",
-    "cnn": "CNN, width x 1/4",
-    "cnn_lstm": "CNN-LSTM, width x 1/4",
-    "rnn": "RNN (GRU)",
+    "": System("recipe (ensemble)", ""),
+    "chosen": System("ensemble, members chosen in training", "chosen"),
+    "logistic": System("logistic regression", "logistic"),
+    "svm": System("SVM on PCA", "svm"),
+    "lda": System("LDA, shrunk", "lda"),
+    "bbnn": System("BBNN, width 8", "bbnn"),
+    "cnn": System("CNN, width x 1/4", "cnn"),
+    "cnn_lstm": System("CNN-LSTM, width x 1/4", "cnn_lstm"),
+    "rnn": System("RNN (GRU)", "rnn"),
 }
 _BASELINES = ("logistic", "svm", "lda")
+# The most promising first.
+NETWORKS = {
+    "rnn_tuned": System("GRU, tuned", "rnn_tuned"),
+    "bbnn_tuned": System("BBNN, tuned", "bbnn_tuned"),
+    "rnn_last": System("GRU, tuned, its last state", "rnn_tuned", ("model.pooling=default",)),
+    "rnn_unmasked": System(
+        "GRU, tuned, no masks", "rnn_tuned", ("train.mask_frames=0", "train.mask_bins=0")
+    ),
+    "rnn_unmixed": System("GRU, tuned, no mixup", "rnn_tuned", ("train.mixup_alpha=0",)),
+    "bbnn_mean": System(
+        "BBNN, tuned, mean over time and frequency", "bbnn_tuned", ("model.pooling=default",)
+    ),
+    "cnn_tuned": System("CNN, tuned", "cnn_tuned"),
+    "cnn_lstm_tuned": System("CNN-LSTM, tuned", "cnn_lstm_tuned"),
+}
+_NAMES = {name: system.name for name, system in (SYSTEMS | NETWORKS).items()} | {
+    "network": "tuned network with the lowest validation loss of the fold",
+    "networks": "mean of the tuned networks",
+    "member": "recipe with the mean of the tuned networks as a member",
+}
 
 _ROOT = flags.DEFINE_string("root", None, "Array file.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
 _TABLE = flags.DEFINE_string("table", None, "File to write the table to.")
-_SYSTEMS = flags.DEFINE_list("systems", None, "Variants to run; all by default, `recipe` first.")
+_SYSTEMS = flags.DEFINE_list(
+    "systems", None, "Variants to run, `networks` for all tuned ones; the untuned by default."
+)
 _FOLDS = flags.DEFINE_integer("num_folds", 5, "Folds.", 2)
 
 
 def main(argv: Sequence[str]) -> command.Ending:
     """Cross-validate one system after the other; return how it ended."""
     command.refuse_arguments(argv)
-    chosen = ["" if name == "recipe" else name for name in _SYSTEMS.value or SYSTEMS]
-    unknown = [name for name in chosen if name not in SYSTEMS]
+    requested = _SYSTEMS.value or ["recipe", *list(SYSTEMS)[1:]]
+    groups_of_systems = {"networks": [*NETWORKS], "recipe": [""]}
+    chosen = [name for part in requested for name in groups_of_systems.get(part, [part])]
+    systems = SYSTEMS | NETWORKS
+    unknown = [name for name in chosen if name not in systems]
     if unknown:
-        known = ", ".join(name or "recipe" for name in SYSTEMS)
+        known = ", ".join(["recipe", *list(systems)[1:], "networks"])
         raise command.UserError(f"--systems: {unknown[0]!r} is unknown; choose from {known}")
-    correct, groups = {}, {}
-    for name in chosen:
-        folder = pathlib.Path(_WORKDIR.value) / (name or "recipe")
-        _cross_validate(name, folder)
+    correct, groups, table = {}, {}, ""
+    folders = {name: pathlib.Path(_WORKDIR.value) / (name or "recipe") for name in chosen}
+    for name, folder in folders.items():
+        _cross_validate(systems[name], folder)
         correct[name] = _read(folder, groups)
-    table = to_table(correct, groups)
+        combined, choices = _combine({n: folders[n] for n in correct})
+        table = to_table(correct | combined, groups)
+        if choices:
+            table += f"\n\nChosen by the validation part: {'; '.join(choices)}."
+        print(next(line for line in table.splitlines() if f"| {_NAMES[name]} |" in line))
+        if _TABLE.value:
+            command.write_output("table", _TABLE.value, table + "\n")
     print(table)
-    if _TABLE.value:
-        command.write_output("table", _TABLE.value, table + "\n")
-    folders = (os.path.join(_WORKDIR.value, name or "recipe") for name in chosen)
-    sides = ",".join(os.path.join(folder, "artist_kfold", "seed0") for folder in folders)
+    sides = ",".join(str(_folds(folder)) for folder in folders.values())
     return command.Ending(0, ("compare", f"--workdirs={sides}"), on_host=True)
 
 
@@ -89,13 +130,9 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
         p_values = [stats.sign_flip_test(right[n], right[rival], artists) for n in others]
         cells = {}
         for name, p, adjusted in zip(others, p_values, stats.holm(p_values), strict=True):
-            points = 100 * (right[name].mean() - right[rival].mean())
-            by_track = stats.mcnemar(right[name], right[rival]).exact
-            ends = stats.paired_interval(right[rival], right[name], artists)
-            interval = " [{:+.1f}, {:+.1f}]".format(*(100 * np.array(ends))) if ends else ""
-            verdict = "better" if points > 0 else "worse"
+            verdict = "better" if right[name].mean() > right[rival].mean() else "worse"
             cells[name] = (
-                f"{points:+.1f} points{interval}, McNemar p = {by_track:.2g}, by artist {p:.2g},"
+                f"{_difference(right[name], right[rival], artists)}, by artist {p:.2g},"
                 f" after Holm {adjusted:.2g}:"
                 f" {verdict if adjusted < 0.05 else 'not distinguishable'}"
             )
@@ -110,7 +147,7 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
     for name in sorted(right, key=lambda name: -right[name].mean()):
         share = right[name].mean()
         cells = [
-            SYSTEMS[name],
+            _NAMES[name],
             stats.describe(results.count(right[name], artists), "artist_kfold"),
             f"{100 * np.sqrt(share * (1 - share) / len(ids)):.1f}",
             against_best.get(name, "the best baseline" if name == best else ""),
@@ -125,17 +162,50 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
         f" track; the test by artist decides, after Holm's correction over {len(right) - 1}"
         " systems.",
     ]
+    if {"", "member"} <= right.keys():
+        p = stats.sign_flip_test(right["member"], right[""], artists)
+        difference = _difference(right["member"], right[""], artists)
+        lines += ["", f"The networks as a member of the recipe: {difference}, by artist {p:.2g}."]
     return "\n".join(lines)
 
 
-def _cross_validate(name: str, folder: pathlib.Path) -> None:
+def _difference(right: np.ndarray, rival: np.ndarray, artists: Sequence[str]) -> str:
+    """Return the difference of two accuracies in points, its interval, and McNemar's test."""
+    from mgr_jax.evaluation import stats
+
+    ends = stats.paired_interval(rival, right, artists)
+    interval = " [{:+.1f}, {:+.1f}]".format(*(100 * np.array(ends))) if ends else ""
+    points = 100 * (right.mean() - rival.mean())
+    return f"{points:+.1f} points{interval}, McNemar p = {stats.mcnemar(right, rival).exact:.2g}"
+
+
+def _combine(
+    folders: Mapping[str, pathlib.Path],
+) -> tuple[dict[str, dict[str, bool]], list[str]]:
+    """Return `members.combine` of the networks in these folders; nothing for fewer than two."""
+    names = [name for name in folders if name in NETWORKS]
+    if len(names) < 2:
+        return {}, []
+    folds = {
+        name: [members.read_fold(_folds(folders[name]) / f"fold{i}") for i in range(_FOLDS.value)]
+        for name in (*names, *[name for name in folders if not name])
+    }
+    return members.combine({name: folds[name] for name in names}, folds.get(""))
+
+
+def _folds(folder: pathlib.Path) -> pathlib.Path:
+    return folder / "artist_kfold" / "seed0"
+
+
+def _cross_validate(system: System, folder: pathlib.Path) -> None:
     file = pathlib.Path(__file__).parent / "configs" / "gtzan_arrays.py"
-    config = f"{file}:{name}" if name else str(file)
+    config = f"{file}:{system.variant}" if system.variant else str(file)
     command.run_other(
         "cross_validate",
         f"--config={config}",
         f"--config.data.root={_ROOT.value}",
         f"--config.data.num_folds={_FOLDS.value}",
+        *(f"--config.{change}" for change in system.changes),
         "--config.train.refit=False",
         "--protocols=artist_kfold",
         "--seeds=1",
@@ -147,7 +217,7 @@ def _read(folder: pathlib.Path, groups: dict[str, str]) -> dict[str, bool]:
     """Return track id -> whether its fold's model is right; add the artists to `groups`."""
     from mgr_jax.evaluation import pooled
 
-    evaluation = pooled.read_folds(str(folder / "artist_kfold" / "seed0"), "test")
+    evaluation = pooled.read_folds(str(_folds(folder)), "test")
     groups |= dict(zip(evaluation.ids, evaluation.groups, strict=True))
     return dict(zip(evaluation.ids, evaluation.correct.tolist(), strict=True))
 

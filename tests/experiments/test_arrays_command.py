@@ -9,6 +9,7 @@ from tests.experiments import commands
 
 arrays = commands.load("arrays")
 CONFIG = "--config=experiments/configs/gtzan_arrays.py"
+TUNED = ("bbnn_tuned", "cnn_tuned", "cnn_lstm_tuned", "rnn_tuned")
 
 
 def save(path, *, names, parts, artists=None, num_frames=496, seed=0):
@@ -77,6 +78,22 @@ def test_to_table_decides_by_artist_after_holm_over_the_rivals():
     assert "over 9 artists" in methods and methods.endswith("Holm's correction over 3 systems.")
 
 
+def test_to_table_compares_the_recipe_with_and_without_networks():
+    ids = [f"{i}" for i in range(20)]
+    correct = {
+        "": {name: int(name) < 10 for name in ids},
+        "rnn_tuned": {name: int(name) < 8 for name in ids},
+        "rnn_last": {name: int(name) < 7 for name in ids},
+        "member": {name: int(name) < 15 for name in ids},
+    }
+    lines = arrays.to_table(correct, {name: name for name in ids}).splitlines()
+    assert lines[2].startswith("| recipe with the mean of the tuned networks as a member | 75.0 %")
+    assert any(line.startswith("| GRU, tuned, its last state | 35.0 %") for line in lines)
+    # Five tracks to none: 2 / 2**5.
+    assert lines[-1].startswith("The networks as a member of the recipe: +25.0 points [")
+    assert lines[-1].endswith("McNemar p = 0.062, by artist 0.062.")
+
+
 @pytest.mark.slow
 def test_a_workdir_scores_a_file_that_it_has_never_seen_and_refuses_one_that_it_has(
     cache, file, tmp_path
@@ -106,7 +123,10 @@ def test_a_workdir_scores_a_file_that_it_has_never_seen_and_refuses_one_that_it_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["bbnn", "cnn", "cnn_lstm", "rnn", "logistic", "svm"])
+@pytest.mark.parametrize(
+    "variant",
+    ["bbnn", "cnn", "cnn_lstm", "rnn", "logistic", "svm", *TUNED],
+)
 def test_every_system_trains_and_is_evaluated_on_arrays(cache, file, tmp_path, variant):
     options = (f"--config.data.root={file}", "--config.train.num_epochs=1")
     workdir = f"--workdir={tmp_path}"
