@@ -40,6 +40,19 @@ def get_config(variant: str = "") -> Config:
     if variant == "image":
         config.features.kind = "mel_image"
         config.features.image_height, config.features.image_width = 288, 432
+    elif variant == "small":
+        _small(config)
     elif variant:
-        raise UserError(f"variant {variant!r} is unknown; use 'image' or none")
+        raise UserError(f"variant {variant!r} is unknown; use 'image', 'small' or none")
     return config
+
+
+def _small(config: Config) -> None:
+    """Set short windows, a lower rate that falls to 0, and momentum by the number of steps."""
+    config.data.clip_samples = 0  # 30 s, or `data.clip_seconds`.
+    config.data.window_seconds = 3.0
+    config.model.batch_norm_momentum = 0.0
+    config.optim.learning_rate = 0.004
+    config.optim.schedule = "cosine"
+    config.optim.early_stop_patience = 0
+    config.train.num_epochs = 40

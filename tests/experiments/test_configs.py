@@ -59,6 +59,21 @@ def test_get_config_of_embeddings_needs_a_file():
         embeddings.get_config("knn")
 
 
+def test_get_config_of_tuned_networks_on_arrays_is_valid():
+    for name in ("bbnn", "cnn", "cnn_lstm", "rnn"):
+        config = gtzan_arrays.get_config(f"{name}_tuned")
+        config.data.root = "file.npz"
+        assert config_lib.validate(config).model.name == name
+    with pytest.raises(UserError, match="'lda_tuned' is unknown"):
+        gtzan_arrays.get_config("lda_tuned")
+
+
+def test_get_config_small_differs_from_bbnn_in_the_training_alone():
+    config, full = bbnn.get_config("small"), bbnn.get_config()
+    assert config_lib.validate(config).model == full.model
+    assert config.features == full.features and config.data.window_seconds == 3.0
+
+
 def test_get_config_of_musicnn_is_a_classical_system():
     for name in ("logistic", "svm", "lda"):
         assert config_lib.validate(musicnn.get_config(name)).model.name == name
