@@ -1,20 +1,18 @@
-"""Figures of a report, as PNG files."""
+"""Figures of a report, as PNG, SVG or PDF files by the ending of their path."""
 
-import io
 import pathlib
 import textwrap
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mgr_jax.files import write_whole
+from mgr_jax.evaluation.reports import confusion, figure_files
 
 _INK = "#222222"
-_MAX_NUMBERED = 40
+# Of a title in a figure of the width of a column.
+_COLUMN_CHARACTERS = 54
 _TRAIN, _VALID = "#1f77b4", "#d95f02"
 _MACRO = "#5b6770"
 
@@ -27,20 +25,9 @@ def confusion_matrix(
     *,
     normalised: bool = False,
 ) -> None:
-    """Draw a heat map of counts [C, C], shaded by the share of the true class.
-
-    With up to 40 classes, cells show their counts, or percentages of the class if `normalised`.
-    """
-    cell = min(0.52, 20 / len(labels))  # Inches; bounds the figure for hundreds of classes.
-    size = max(5.0, 2.6 + cell * len(labels))  # Leaves room for the title.
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.add_subplot()
-    _draw_matrix(axes, matrix, labels, 9 * cell / 0.52, normalised=normalised)
-    numbers = "per cent of the true class" if normalised else "shade: share of the true class"
-    axes.set_xlabel(f"predicted ({numbers})")
-    axes.set_ylabel("true")
-    _set_title(axes, title)
-    _save(figure, path)
+    """Draw a heat map of counts [C, C], see `confusion.figure`."""
+    wrapped = "\n".join(textwrap.fill(line, _COLUMN_CHARACTERS) for line in title.split("\n"))
+    _save(confusion.figure(matrix, labels, wrapped, normalised=normalised), path)
 
 
 def confusion_matrices(
@@ -54,7 +41,7 @@ def confusion_matrices(
     figure = Figure(figsize=(3 * width, num_rows * width + 0.5), layout="constrained")
     grid = figure.subplots(num_rows, 3, squeeze=False).ravel()
     for axes, (name, matrix) in zip(grid, systems, strict=False):
-        _draw_matrix(axes, matrix, labels, 7)
+        confusion.draw(axes, matrix, labels, 7)
         axes.set_title(name, size=9, parse_math=False)
     for axes in grid[len(systems) :]:
         axes.remove()
@@ -124,6 +111,7 @@ def f1_bars(
     title: str,
     *,
     method: str = "by track",
+    unit: str = "tracks",
 ) -> None:
     """Draw bars of F1 by class and of the macro average, with intervals where defined."""
     names = [name for name in per_class if name != "weighted avg"]
@@ -143,7 +131,7 @@ def f1_bars(
     axes.margins(y=0.01)
     axes.set_xlim(0, 1)
     line = f"line: 95 % interval {method}; " if any(map(intervals.get, names)) else ""
-    axes.set_xlabel(f"F1 ({line}in brackets: tracks)")
+    axes.set_xlabel(f"F1 ({line}in brackets: {unit})")
     _plain(axes, grid="x")
     axes.set_axisbelow(True)
     _set_title(axes, title)
@@ -211,52 +199,34 @@ def abstention(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], title: str
     _save(figure, path)
 
 
-def accuracies(path: pathlib.Path, systems: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Draw the accuracies of systems with their intervals, the first at the top."""
+def accuracies(
+    path: pathlib.Path, systems: Sequence[Mapping[str, Any]], title: str, *, width: float = 6.4
+) -> None:
+    """Draw the accuracies of systems with their intervals, the first at the top; inches wide."""
     positions = np.arange(len(systems))
-    figure = Figure(figsize=(6.4, min(1.5 + 0.42 * len(systems), 40)), layout="constrained")
+    is_column = width <= figure_files.COLUMN
+    height = (0.6 if is_column else 1.5) + (0.3 if is_column else 0.42) * len(systems)
+    font, between = (figure_files.FONT, "\n") if is_column else (9, " ")
+    figure = Figure(figsize=(width, min(height, 40)), layout="constrained")
     axes = figure.add_subplot()
     for position, system in zip(positions, systems, strict=True):
         if system["ci95"]:
             ends = [100 * end for end in system["ci95"]]
             axes.plot(ends, [position, position], color=_TRAIN, linewidth=5, alpha=0.35)
         axes.plot(100 * system["accuracy"], position, color=_TRAIN, marker="o")
-    names = [f"{_short(s['name'])} (n = {s['n']}, {s['protocol']})" for s in systems]
-    axes.set_yticks(positions, names, size=9, parse_math=False)
+    names = [f"{_short(s['name'])}{between}(n = {s['n']}, {s['protocol']})" for s in systems]
+    axes.set_yticks(positions, names, size=font, parse_math=False)
+    if is_column:
+        axes.tick_params(axis="x", labelsize=font)
     axes.invert_yaxis()
     axes.margins(y=0.2)
     axes.set_xlim(0, 100)
-    by = f", with 95 % interval by {systems[0]['grouped_by']}" if systems[0]["ci95"] else ""
-    axes.set_xlabel(f"accuracy (%){by}")
+    seeds = " and seed" if systems[0].get("num_seeds", 1) > 1 else ""
+    by = f", with 95 % interval by {systems[0]['grouped_by']}{seeds}" if systems[0]["ci95"] else ""
+    axes.set_xlabel(f"accuracy (%){by}", size=font if is_column else None)
     _plain(axes, grid="x")
     _set_title(axes, title)
     _save(figure, path)
-
-
-def _draw_matrix(
-    axes: Any,
-    matrix: np.ndarray,
-    labels: Sequence[str],
-    font: float,
-    *,
-    normalised: bool = False,
-) -> None:
-    """Draw counts [C, C] as cells with numbers of size `font`, and the names of the classes."""
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    # Thousands of numbers are slow to draw and too small to read.
-    for row, column in np.argwhere(matrix > 0) if len(labels) <= _MAX_NUMBERED else ():
-        color = "white" if shares[row, column] > 0.55 else _INK
-        value = f"{100 * shares[row, column]:.0f}" if normalised else str(matrix[row, column])
-        axes.text(column, row, value, ha="center", va="center", color=color, size=font)
-    names = [_short(label) for label in labels]
-    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(range(len(labels)), names, size=font + 1, parse_math=False, **slanted)
-    axes.set_yticks(range(len(labels)), names, size=font + 1, parse_math=False)
-    axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="#dddddd", linewidth=0.6)
-    axes.tick_params(which="both", length=0)
 
 
 def _short(label: str) -> str:
@@ -279,14 +249,4 @@ def _plain(axes: Any, *, grid: str = "y") -> None:
 
 
 def _save(figure: Figure, path: pathlib.Path | BinaryIO) -> None:
-    # The canvas is used directly, since pyplot keeps global state and looks for a display.
-    with warnings.catch_warnings():
-        # Labels in a script that the font lacks are drawn as boxes.
-        warnings.filterwarnings(
-            "ignore", message="Glyph .* missing from font", category=UserWarning
-        )
-        FigureCanvasAgg(figure).print_figure(content := io.BytesIO(), dpi=120)
-    if isinstance(path, pathlib.Path):
-        write_whole(path, content.getvalue())
-    else:
-        path.write(content.getvalue())
+    figure_files.save(figure, path)
