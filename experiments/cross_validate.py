@@ -5,8 +5,8 @@
 
 Seed k of `--seeds` draws other folds (`data.repeat` + k) and trains with another seed
 (`train.seed` + k). DIR/<protocol>/seed<k>/fold<i>/ are ordinary workdirs. The same command after a
-kill goes on with what is missing. The report is DIR/report.md, and .json. `train.folds_at_once`
-folds of a network are trained as one program.
+kill goes on with what is missing. The report is DIR/report.html, .md and .json.
+`train.folds_at_once` folds of a network are trained as one program.
 """
 
 import pathlib
@@ -26,8 +26,8 @@ _SEEDS = flags.DEFINE_integer("seeds", 5, "Number of times that folds are drawn 
 _JSON = flags.DEFINE_string("json", None, "Another file to write report.json to.")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Train, test and pool the folds; return the exit code."""
+def main(argv: Sequence[str]) -> command.Ending | int:
+    """Train, test and pool the folds; return how it ended."""
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
 
@@ -48,9 +48,9 @@ def main(argv: Sequence[str]) -> int:
     folder = pathlib.Path(_WORKDIR.value)
     if _JSON.value:
         shutil.copyfile(folder / "report.json", _JSON.value)
-    print("\n" + report.text)
-    print(f"report    {folder / 'report.md'}")
-    return 0
+    print("\n" + command.spell(report.text))
+    print(f"report    {report.path} (and report.md)")
+    return command.Ending(0, command.training(config))
 
 
 if __name__ == "__main__":

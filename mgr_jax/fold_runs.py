@@ -4,7 +4,6 @@ import contextlib
 import copy
 import dataclasses
 import itertools
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -42,7 +41,8 @@ def cross_validate(
     """Train and test every fold below `path`, or go on there, and pool the results.
 
     Seed k draws other folds (`data.repeat` = k) and trains with another seed (`train.seed` + k).
-    `path/<protocol>/seed<k>/fold<i>` are ordinary workdirs; `report.md` and `.json` lie in `path`.
+    `path/<protocol>/seed<k>/fold<i>` are ordinary workdirs, without figures but of networks;
+    `report.html`, `.md` and `.json` and their figures lie in `path`.
 
     Args:
       config: the system and its data, as in `runs.train`.
@@ -58,8 +58,7 @@ def cross_validate(
     from mgr_jax.data import dataset as dataset_lib
     from mgr_jax.data.folds import group_ids
     from mgr_jax.evaluation import cross_validation
-    from mgr_jax.evaluation.reports import cross_validation_text
-    from mgr_jax.files import write_whole
+    from mgr_jax.evaluation.reports import cross_validation_page, cross_validation_text
     from mgr_jax.training import network
     from mgr_jax.training.folds import loop as folds_lib
 
@@ -68,7 +67,7 @@ def cross_validate(
     protocols = [protocols] if isinstance(protocols, str) else protocols
     check_protocols(protocols)
     if seeds < 1:
-        raise UserError(f"--seeds is {seeds}; it must be 1 or more")
+        raise UserError(f"seeds is {seeds}; it must be 1 or more")
     jobs = _jobs(config, folder, protocols, seeds)
     if config.model.name in config_lib.NETWORKS:
         network.count_parameters(config, num_classes=2)  # Refuses too small an image or window.
@@ -100,9 +99,9 @@ def cross_validate(
     )
     record = workdir.load(str(jobs[0].path)).record
     report |= {name: record[name] for name in ("data_hash", "versions", "git_commit")}
-    write_whole(folder / "report.md", cross_validation_text.to_markdown(report))
-    write_whole(folder / "report.json", json.dumps(report, indent=1))
-    return runs.Report(report, cross_validation_text.to_text(report))
+    cross_validation_page.write(folder, report)
+    page = folder / cross_validation_page.PAGE
+    return runs.Report(report, cross_validation_text.to_text(report), page)
 
 
 def _check(config: config_lib.Config, folder: pathlib.Path) -> None:
@@ -112,19 +111,19 @@ def _check(config: config_lib.Config, folder: pathlib.Path) -> None:
         if value:
             raise UserError(f"data.{field} is {value}; all are trained here, so leave it out")
     if (folder / "config.json").exists():
-        raise UserError(f"--workdir {folder}: is the workdir of one training; name another folder")
+        raise UserError(f"workdir {folder}: is the workdir of one training; name another folder")
 
 
 def check_protocols(protocols: Sequence[str]) -> None:
     """Raise `UserError` unless these are protocols with folds, each named once."""
     choices = f"give {' or '.join(PROTOCOLS)}, or both"
     if not protocols:
-        raise UserError(f"--protocols is empty; {choices}")
+        raise UserError(f"protocols is empty; {choices}")
     for name in protocols:
         if name not in PROTOCOLS:
-            raise UserError(f"--protocols: {name!r} has no folds; {choices}")
+            raise UserError(f"protocols: {name!r} has no folds; {choices}")
     if len(set(protocols)) < len(protocols):
-        raise UserError("--protocols names one protocol twice; name each once")
+        raise UserError("protocols names one protocol twice; name each once")
 
 
 def _jobs(
@@ -178,7 +177,16 @@ def _evaluate(run: Any, dataset: Any) -> None:
     from mgr_jax.evaluation import stats
     from mgr_jax.evaluation.reports import report
 
-    predictor = predictor_lib.load(str(run.path))
+    # Without the processes that decode files, which take longer to start than a fold to score.
+    predictor = predictor_lib.make_predictor(predictor_lib.load_system(run.path))
     scores = predictor.score_tracks(dataset.parts["test"])
-    values = report.write_report(run, dataset, "test", scores, checkpoint_step=predictor.step)
+    values = report.write_report(
+        run,
+        dataset,
+        "test",
+        scores,
+        checkpoint_step=predictor.step,
+        # Those of a fold would take longer than its training.
+        with_figures=run.config.model.name in config_lib.NETWORKS,
+    )
     print(f"accuracy  {stats.describe(values, values['protocol'])}", flush=True)

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mgr_jax import array_file, cores, parallel
+from mgr_jax import array_file, cores, parallel, progress
 from mgr_jax import config as config_lib
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.classical import (
@@ -25,7 +26,7 @@ from mgr_jax.classical import (
     transfer,
     vector_cache,
 )
-from mgr_jax.data import batches
+from mgr_jax.data import batches, clips
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
@@ -33,6 +34,8 @@ from mgr_jax.files import write_whole
 from mgr_jax.plural import plural
 
 _FILE = "model/params.npz"
+# Largest batches of windows of clips, which are allocated as a whole, and of features.
+_MAX_BATCH, _MAX_SCORED = 8, 64
 
 Params = dict[str, np.ndarray]
 
@@ -66,17 +69,20 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
     elif config.model.name == "lda":
         print(f"features  {' x '.join(map(str, x.shape))} to train on")
         _check_finite("train", x)
-        params, records = _fit_lda(config, len(dataset.catalog.labels), x, y)
+        with progress.Progress("fit", config.model.name):
+            params, records = _fit_lda(config, len(dataset.catalog.labels), x, y)
     else:
         x_valid, y_valid = extract(config, dataset.parts["valid"])
         print(f"features  {x.shape[0]} x {x.shape[1]} to train on, {len(x_valid)} to validate on")
         _check_finite("train", x)
         _check_finite("valid", x_valid)
         fit = _FITS[config.model.name]
-        params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
+        with progress.Progress("fit", config.model.name):
+            params, records = fit(config, len(dataset.catalog.labels), x, y, x_valid, y_valid)
     held_out.write_temperature(run, dataset, params, x, y, log_p)
     if config.features.kind == "musicnn":
-        params = dict(params) | _fit_distance(config, dataset, x, y)
+        with progress.Progress("fit", "the distance to the training tracks"):
+            params = dict(params) | _fit_distance(config, dataset, x, y)
     if config.model.name == "svm":
         print(f"svm       {len(params['components'])} principal components, C = {params['c']:g}")
     lines = "".join(json.dumps(record) + "\n" for record in records)
@@ -114,7 +120,7 @@ def load_params(run: workdir_lib.Run) -> Params:
         params = array_file.read(path)
         scoring.check_params(run.config, params, num_classes=len(run.labels))
     except FileNotFoundError as error:
-        raise UserError(f"--workdir {run.path}: no model in it yet; train first") from error
+        raise UserError(f"workdir {run.path}: no model in it yet; train first") from error
     except (OSError, ValueError) as error:
         reason = array_file.reason_of(error)
         raise UserError(f"{path}: is damaged; train again to write it anew ({reason})") from error
@@ -158,15 +164,16 @@ def _fit_ensemble(
             "data.window_seconds: model.name 'ensemble' reads whole clips; leave it at 0"
         )
     inner = held_out.inner_folds(dataset.catalog, part.ids, seed=config.train.seed)
-    params, choice = ensemble.fit(
-        x,
-        y,
-        inner,
-        num_classes=num_classes,
-        features=config.features,
-        seed=config.train.seed % 2**16,
-        listed=library.LISTED if config.model.members == "listed" else (),
-    )
+    with progress.Progress("fit", "the members of the ensemble"):
+        params, choice = ensemble.fit(
+            x,
+            y,
+            inner,
+            num_classes=num_classes,
+            features=config.features,
+            seed=config.train.seed % 2**16,
+            listed=library.LISTED if config.model.members == "listed" else (),
+        )
     scored = int((inner >= 0).sum())
     print(
         f"members   {len(choice.weights)} of {len(choice.accuracy)}; share, and how many of"
@@ -265,31 +272,54 @@ _FITS = {"logistic": _fit_logistic, "svm": _fit_svm, "lda": _fit_lda}
 def extract(config: config_lib.Config, part: batches.Part) -> tuple[np.ndarray, np.ndarray]:
     """Return the features [W, D] and labels [W] of all windows of a part.
 
-    With `features.kind` `musicnn` the features are kept in a cache (`vector_cache.cached`).
+    Those of decoded clips are kept beside them (`vector_cache.cached`).
     """
-    features, window = scoring.make_features(config), config_lib.window_length(config)
-    if config.features.kind != "musicnn":
-        return _extract(config, features, part)
-    x = vector_cache.cached(part, lambda part: _extract(config, features, part)[0], window=window)
+    window = config_lib.window_length(config)
+
+    @functools.cache
+    def features() -> scoring.Extract:
+        return scoring.make_features(config)
+
+    if isinstance(part.clips, clips.Clips):
+        # Rounding depends on the size of a batch, which must not be that of the part.
+        batch_size = min(config.train.batch_size, _MAX_BATCH)
+        x = vector_cache.cached(
+            part,
+            lambda part: _extract(config, features(), part, batch_size),
+            window=window,
+            settings=[dataclasses.asdict(config.features), batch_size],
+        )
+    else:
+        batch_size = min(config.train.batch_size, max(1, len(batches.windows_of(part, window))))
+        x = _extract(config, features(), part, batch_size)
     return x, part.labels[batches.windows_of(part, window)[:, 0]]
 
 
 def score_tracks(config: config_lib.Config, params: Params, part: batches.Part) -> np.ndarray:
-    """Return the log-probabilities of the tracks of a part [N, C], from its cached features."""
+    """Return the log-probabilities of the tracks of a part [N, C], from its cached features.
+
+    Raises:
+      UserError: if the features are not those that the model was fitted to.
+    """
     x, _ = extract(config, part)
     windows = batches.windows_of(part, config_lib.window_length(config))
-    scores = np.asarray(scoring.log_probabilities(config)(params, x))
-    return tracks_lib.pool_windows(scores, windows[:, 0])
+    # Blocks of one size, so that one compiled program serves any number of tracks.
+    size = min(config.train.batch_size, _MAX_SCORED)
+    scores = []
+    for start in range(0, len(x), size):
+        block = x[start : start + size]
+        padding = [(0, size - len(block)), *[(0, 0)] * (x.ndim - 1)]
+        padded = np.pad(block, padding, mode="edge")
+        scores.append(scoring.score(config, params, padded)[: len(block)])
+    return tracks_lib.pool_windows(np.concatenate(scores), windows[:, 0])
 
 
 def _extract(
-    config: config_lib.Config, features: scoring.Extract, part: batches.Part
-) -> tuple[np.ndarray, np.ndarray]:
+    config: config_lib.Config, features: scoring.Extract, part: batches.Part, batch_size: int
+) -> np.ndarray:
     window = config_lib.window_length(config)
     mesh = parallel.make_mesh()
-    # A batch is never larger than the part, since it is allocated as a whole.
-    num_windows = max(1, len(batches.windows_of(part, window)))
-    batch_size = parallel.padded_batch_size(min(config.train.batch_size, num_windows), mesh)
+    batch_size = parallel.padded_batch_size(batch_size, mesh)
     # XLA's Fourier transform on CPU uses one core, so that each core computes a batch of its own.
     # Several devices would deadlock, since two programs could wait for each other.
     single = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
@@ -298,13 +328,15 @@ def _extract(
         config.features.kind != "musicnn" and config.data.name not in config_lib.ARRAY_NAMES
     )
     num_threads = cores.count() if single and transforms else 1
-    rows, labels = [], []
+
+    def compute(batch: batches.Batch) -> np.ndarray:
+        # Rows of padding count as full, so that they do not change the formula of the others.
+        full = np.where(batch["mask"] > 0, batch["num_samples"], window).astype(np.int32)
+        return features(batch | {"num_samples": full})
+
     windows = batches.eval_batches(part, batch_size=batch_size, window=window)
-    for batch, values in _map_in_threads(features, windows, num_threads):
-        real = batch["mask"] > 0
-        rows.append(values[real])
-        labels.append(batch["label"][real])
-    return np.concatenate(rows), np.concatenate(labels)
+    results = _map_in_threads(compute, windows, num_threads)
+    return np.concatenate([values[batch["mask"] > 0] for batch, values in results])
 
 
 def _map_in_threads(

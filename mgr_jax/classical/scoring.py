@@ -19,16 +19,20 @@ def make_predict(
     config: config_lib.Config, params: Params
 ) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     """Return the function from a batch of windows to log-probabilities [B, C]."""
-    features, score = make_features(config), log_probabilities(config)
+    features = make_features(config)
+    return lambda batch: score(config, params, features(batch))
 
-    def predict(batch: Mapping[str, np.ndarray]) -> np.ndarray:
-        x = features(batch)
-        if config.features.kind == "embedding":
-            x = select_layer(params, x)
-        _check_size(params, x)
-        return np.asarray(score(params, x))
 
-    return predict
+def score(config: config_lib.Config, params: Params, x: np.ndarray) -> np.ndarray:
+    """Return the log-probabilities [B, C] of the features [B, ...] of windows.
+
+    Raises:
+      UserError: if the features are not those that the model was fitted to.
+    """
+    if config.features.kind == "embedding":
+        x = select_layer(params, x)
+    _check_size(params, x)
+    return np.asarray(log_probabilities(config)(params, x))
 
 
 def make_guarded_predict(

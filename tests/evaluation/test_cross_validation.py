@@ -174,7 +174,8 @@ def test_read_fold_reads_an_evaluation(tmp_path):
     write_evaluation(tmp_path)
     assert cross_validation.is_evaluated(tmp_path)
     fold = cross_validation.read_fold(tmp_path, protocol="kfold", seed=1, fold=2)
-    assert fold == Fold("kfold", 1, 2, {"one": True, "two": False}, 1, 0)
+    predicted = {"one": "a", "two": "b"}
+    assert fold == Fold("kfold", 1, 2, {"one": True, "two": False}, 1, 0, predicted)
 
 
 def test_read_fold_refuses_inconsistent_files(tmp_path):

@@ -82,7 +82,7 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
         heading("By class"),
         table(*wording.classes(report), numbers=range(1, 6)),
         f'<p class="dim">{escape(wording.methods(report))}</p>',
-        *pictures(report["figures"], folder),
+        *_pictures(report["figures"], folder),
         heading("If it may stay silent"),
         table(*wording.abstention(report)),
         f'<p class="dim">{escape(wording.accuracy_methods(report))}</p>',
@@ -161,7 +161,7 @@ def table(
     return f'<div class="wide"><table>{row(head, "th")}{"".join(lines)}</table></div>'
 
 
-def pictures(captions: dict[str, str], folder: pathlib.Path) -> list[str]:
+def _pictures(captions: dict[str, str], folder: pathlib.Path) -> list[str]:
     """Return the section of the pictures in `folder`, by file name; nothing without any."""
     if not captions:
         return []

@@ -30,6 +30,7 @@ def write_report(
     checkpoint_step: int,
     seconds: float | None = None,
     calibration_tracks: conformal.Calibration | None = None,
+    with_figures: bool = True,
 ) -> dict[str, Any]:
     """Write `eval/<part>/` in the workdir.
 
@@ -41,6 +42,7 @@ def write_report(
       checkpoint_step: step of the checkpoint that computed the scores.
       seconds: duration of the evaluation; None if not measured.
       calibration_tracks: for sets of genres; None for those of the workdir.
+      with_figures: draw the figures, which takes about a second.
 
     Returns:
       The content of `report.json`.
@@ -68,7 +70,7 @@ def write_report(
                 calibration_tracks=calibration_tracks,
             )
             report["times_evaluated"] = number
-            return _write(folder, run, dataset, report, scores)
+            return _write(folder, run, dataset, report, scores, with_figures)
     except OSError as error:
         raise UserError(
             f"workdir {run.path}: {error.filename or folder} cannot be written"
@@ -159,7 +161,12 @@ def _tracks(dataset: Dataset, part: str) -> list[Track]:
 
 
 def _write(
-    folder: pathlib.Path, run: Run, dataset: Dataset, report: dict[str, Any], scores: np.ndarray
+    folder: pathlib.Path,
+    run: Run,
+    dataset: Dataset,
+    report: dict[str, Any],
+    scores: np.ndarray,
+    with_figures: bool,
 ) -> dict[str, Any]:
     tracks = _tracks(dataset, report["part"])
     predictions = [
@@ -173,7 +180,7 @@ def _write(
     rows = [(t.id, group_of[t.id], t.artist, t.recording) for t in tracks]
     write_whole(folder / "tracks.csv", csv_text(head, rows))
     records = [r for r in read_metrics(run.path) if "layer" not in r]
-    report["figures"] = _draw(folder, report, records)
+    report["figures"] = _draw(folder, report, records) if with_figures else {}
     write_whole(folder / "report.md", markdown.to_markdown(report))
     write_whole(folder / "report.html", html.to_html(report, folder))
     # Written last and atomically, so that a report exists only if it is complete.
