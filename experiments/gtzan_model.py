@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import sys
 import tempfile
@@ -13,7 +14,10 @@ import numpy as np
 
 from experiments import command
 from experiments.configs import gtzan_arrays
+from mgr_jax import config as config_lib
 from mgr_jax import devices, runs, shipped
+from mgr_jax import predictor as predictor_lib
+from mgr_jax import scored as scored_lib
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.classical import fusion, tag_head
 from mgr_jax.data import batches, splits, taggrams
@@ -31,13 +35,17 @@ def evaluate(
       name: `gtzan`, or a folder of `experiments.fit_gtzan`.
       part: `train`, `valid` or `test`, as the array file or the published split has it.
       overrides: `data.root` is an array file of spectrograms (`data.arrays`), `data.taggrams` a
-        file of MusiCNN's tags over time (`data.taggrams`).
+        file of MusiCNN's tags over time (`data.taggrams`); or those of `open_audio`.
       workdir: folder for the report, `eval/<part>/` in it; None writes none.
 
     Raises:
       UserError: if a file is missing or damaged, has no track of the part, a track that the model
         was trained on, or a class that it does not know.
     """
+    if is_audio(overrides):
+        with contextlib.ExitStack() as stack:
+            folder = workdir or stack.enter_context(tempfile.TemporaryDirectory())
+            return _evaluate_audio(open_audio(name, part, overrides, folder), bool(workdir))
     for field in ("data.root", "data.taggrams"):
         if not overrides.get(field):
             raise command.UserError(f"--config.{field} is missing; --model needs it")
@@ -62,6 +70,54 @@ def evaluate(
         facts = {"seconds": seconds, "calibration_tracks": shipped.calibration_of(model)}
         written = runs.write_report(title, opened, dataset, part, log_p, checkpoint_step=0, **facts)
     return runs.Report(written, written.text, written.path if workdir else None)
+
+
+def is_audio(overrides: Mapping[str, Any]) -> bool:
+    """Return whether the data are audio: not two files of arrays."""
+    root = os.fspath(overrides.get("data.root") or "")
+    named = overrides.get("data.name", "arrays") not in config_lib.ARRAY_NAMES
+    if named or "data.taggrams" in overrides:
+        return named
+    return os.path.isdir(root) or root.lower().endswith((".csv", ".tsv", ".txt"))
+
+
+def open_audio(
+    name: str, part: str, overrides: Mapping[str, Any], folder: str | os.PathLike
+) -> scored_lib.Scored:
+    """Return the model with the tracks of an audio data set; see `scored.open_gtzan`.
+
+    Args:
+      name: `gtzan`, or a folder of `experiments.fit_gtzan`.
+      part: of a data set that comes with parts.
+      overrides: fields of `data`; a folder has a subfolder for each class, a CSV is a manifest.
+      folder: for the report.
+
+    Raises:
+      UserError: for a field outside `data`, or see `scored.open_gtzan`.
+    """
+    for field in overrides:
+        if not field.startswith("data."):
+            raise command.UserError(f"--config.{field}: does not apply to --model; leave it out")
+    config = runs.with_data(config_lib.Config(), overrides.get("data.root"))
+    values = config_lib.to_json(config)
+    values["data"] |= {field.removeprefix("data."): value for field, value in overrides.items()}
+    data = config_lib.validate(config_lib.from_json(values)).data
+    model = predictor_lib.load(name)
+    learned = gtzan.load(gtzan.FOLDER if name == "gtzan" else name).trained_on
+    return scored_lib.open_gtzan(model, learned, data, part, folder)
+
+
+def _evaluate_audio(scored: scored_lib.Scored, keeps: bool) -> runs.Report:
+    """Return the report on tracks of audio, with the remarks on them; it is kept if `keeps`."""
+    print(devices.describe(), file=sys.stderr, flush=True)
+    began = time.monotonic()
+    scores = scored.score(scored.dataset.parts[scored.part])
+    seconds = time.monotonic() - began
+    title = f"GTZAN model on {scored.dataset.catalog.name}"
+    facts = {"checkpoint_step": 0, "seconds": seconds}
+    written = runs.write_report(title, scored.run, scored.dataset, scored.part, scores, **facts)
+    text = "\n".join([written.text, "", *scored.notes])
+    return runs.Report(written, text, written.path if keeps else None)
 
 
 def _open(

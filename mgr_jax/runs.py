@@ -135,9 +135,26 @@ def evaluate_predictor(
     predictor: predictor_lib.Predictor, part: str, config: config_lib.Config
 ) -> Report:
     """Score a loaded system on a part of the data of `config`; see `evaluate`."""
+    dataset = open_part(predictor.run, part, config)
+    print(devices.describe(), file=sys.stderr, flush=True)
+    began = time.monotonic()
+    scores = predictor.score_tracks(dataset.parts[part])
+    seconds = time.monotonic() - began
+    with progress.Progress("calibrate", "on the validation part"):
+        _calibrate(predictor, config, {part: (dataset, scores)})
+    title = f"{predictor.config.model.name} on the {part} part of {dataset.catalog.name}"
+    facts = {"checkpoint_step": predictor.step, "seconds": seconds}
+    return write_report(title, predictor.run, dataset, part, scores, **facts)
+
+
+def open_part(run: workdir.Run, part: str, config: config_lib.Config) -> "Dataset":
+    """Return the part of a run in the data of `config`; print which files have changed.
+
+    Raises:
+      UserError: if it has no track of the part, or a class that the model does not know.
+    """
     from mgr_jax.data import dataset as dataset_lib
 
-    run = predictor.run
     dataset = dataset_lib.open_part(config, run.split, part, learned=run.record.get("learned"))
     unknown = sorted(set(dataset.catalog.labels) - set(run.labels))
     if unknown:
@@ -154,15 +171,7 @@ def evaluate_predictor(
             f"changed   {plural(len(changed), 'file')} of this part with other content than in"
             f" training ({', '.join(sorted(changed)[:3])})"
         )
-    print(devices.describe(), file=sys.stderr, flush=True)
-    began = time.monotonic()
-    scores = predictor.score_tracks(dataset.parts[part])
-    seconds = time.monotonic() - began
-    with progress.Progress("calibrate", "on the validation part"):
-        _calibrate(predictor, config, {part: (dataset, scores)})
-    title = f"{run.config.model.name} on the {part} part of {dataset.catalog.name}"
-    facts = {"checkpoint_step": predictor.step, "seconds": seconds}
-    return write_report(title, run, dataset, part, scores, **facts)
+    return dataset
 
 
 def write_report(
