@@ -11,7 +11,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "mgr_jax"
 # From the bottom to the top; modules of one layer do not import each other. Kernels know no config.
 LAYERS = (
     ("errors", "version", "escape", "plural", "cores", "tensors", "array_file"),
-    ("files", "gpus"),
+    ("files", "gpus", "progress"),
     ("ops",),
     ("schema", "devices"),
     ("config_sections",),
@@ -26,10 +26,11 @@ LAYERS = (
     ("classical", "training"),
     ("snapshot", "tagger", "hearing"),
     ("system",),
-    ("export", "shipped"),
+    ("export", "shipped", "explain"),
     ("predictor",),
     ("genre_classifier", "runs"),
-    ("fold_runs",),
+    ("fold_runs", "scored"),
+    ("robustness", "subsets"),
     ("mgr_jax",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
