@@ -1,7 +1,12 @@
 """Write one page for many runs: `python -m experiments.report W1 W2 ... --output=DIR`.
 
-Takes workdirs that `evaluate` has evaluated, and writes `comparison.html` (one self-contained
-file), `comparison.md`, `comparison.json` and figures to DIR. Nothing is computed again.
+    [--format=html,latex,csv,svg,pdf]
+
+Takes workdirs that `evaluate` has evaluated, and folders of `cross_validate`. `html` writes
+`comparison.html` (one self-contained file), `comparison.md`, `comparison.json` and figures to DIR;
+the other formats are for a paper: `latex` writes tables, `methods.tex` and `references.bib`, `csv`
+all results as `results.csv`, `svg` and `pdf` figures of the width of a column. Nothing is trained
+or evaluated again.
 """
 
 import pathlib
@@ -12,22 +17,35 @@ from absl import flags
 from experiments import command
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
+_FORMAT = flags.DEFINE_list("format", ["html"], "Some of html, latex, csv, svg, pdf.")
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "Part to report on.")
 
 
 def main(argv: Sequence[str]) -> command.Ending:
-    """Write the page; return how it ended."""
+    """Write the page, or the files for a paper; return how it ended."""
     if not argv[1:]:
         raise command.UserError("no workdir given; name the folders of the runs after the flags")
 
     from mgr_jax import progress
-    from mgr_jax.evaluation.reports import overview
+    from mgr_jax.evaluation.reports import overview, paper
 
-    with progress.Progress("write", "the page"):
-        sections = overview.write_overview(argv[1:], _SPLIT.value, _OUTPUT.value)
-    for section in sections:
-        print(overview.to_text(section))
-    print(f"report    {pathlib.Path(_OUTPUT.value) / 'comparison.html'} (and comparison.md)")
+    for name in _FORMAT.value:
+        if name not in ("html", *paper.FORMATS):
+            known = ", ".join(("html", *paper.FORMATS))
+            raise command.UserError(f"--format {name} is unknown; use some of {known}")
+    formats = [name for name in paper.FORMATS if name in _FORMAT.value]
+    folder = pathlib.Path(_OUTPUT.value)
+    if "html" in _FORMAT.value:
+        with progress.Progress("write", "the page"):
+            sections = overview.write_overview(argv[1:], _SPLIT.value, _OUTPUT.value)
+        for section in sections:
+            print(overview.to_text(section))
+        print(f"report    {folder / 'comparison.html'} (and comparison.md)")
+    if formats:
+        with progress.Progress("write", "tables and figures"):
+            written = paper.write_paper(argv[1:], _SPLIT.value, _OUTPUT.value, formats)
+        for name, files in written.items():
+            print(f"{name:9} {folder}: {', '.join(files)}")
     if len(argv) > 2:
         return command.Ending(0, ("compare", f"--workdirs={','.join(argv[1:])}"), on_host=True)
     return command.Ending(0, command.page_or_prediction(f"--workdir={argv[1]}"), on_host=True)

@@ -10,7 +10,7 @@ import numpy as np
 from mgr_jax import escape
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import calibration_error, compare
-from mgr_jax.evaluation.reports import compare_text, html, markdown, plots, wording
+from mgr_jax.evaluation.reports import compare_text, html, markdown, plots, published, wording
 from mgr_jax.plural import plural
 
 
@@ -20,7 +20,7 @@ def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict
     Only runs with the same test set are compared; each test set has a section of its own.
 
     Args:
-      workdirs: one or more.
+      workdirs: one or more; the folds `DIR/<protocol>/seed<k>` of a cross-validation count as one.
       part: `train`, `valid` or `test`.
       output: folder to write to.
 
@@ -29,15 +29,23 @@ def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict
       system first.
 
     Raises:
-      UserError: if a workdir was not evaluated, or `output` cannot be written.
+      UserError: if a workdir was not evaluated or has several trainings, or `output` cannot be
+        written.
     """
-    names = compare.short_names(workdirs)
-    evaluations = [compare.read(workdir, part) for workdir in workdirs]
+    groups = published.sections(published.read(workdirs, part))
+    for system in (system for group in groups for system in group):
+        if len(system.seeds) > 1:
+            raise UserError(
+                f"{system.name}: has {plural(len(system.seeds), 'training')}, for which"
+                " cross_validate writes the page (report.html in its folder); give one of them,"
+                " DIR/<protocol>/seed<k>, or --format=latex,csv,pdf for tables and figures of all"
+            )
     folder = pathlib.Path(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sections, pages, lines = [], [], []
-        for i, (systems, chosen) in enumerate(_by_test_set(evaluations, names)):
+        for i, group in enumerate(groups):
+            systems, chosen = [s.seeds[0] for s in group], [s.name for s in group]
             describe = compare.compare if len(systems) > 1 else compare.describe_part
             section = describe(systems, chosen)
             figures = _draw(folder, section, systems, prefix=f"{i}_" if i else "")
@@ -45,7 +53,7 @@ def write_overview(workdirs: Sequence[str], part: str, output: str) -> list[dict
             sections.append(section)
             pages += _html(section, tables, {folder / name: text for name, text in figures.items()})
             lines += _markdown(section, tables, figures)
-        title = f"{plural(len(evaluations), 'run')}, {part} part"
+        title = f"{plural(sum(map(len, groups)), 'run')}, {part} part"
         notice = []
         if len(sections) > 1:
             notice = [
@@ -74,21 +82,6 @@ def to_text(section: dict[str, Any]) -> str:
     return "\n".join([*lines, f"  {_verdict(section)}"])
 
 
-def _by_test_set(
-    evaluations: Sequence[compare.Evaluation], names: Sequence[str]
-) -> list[tuple[list[compare.Evaluation], list[str]]]:
-    """Group the systems by tracks and labels, largest group first, each with the best first."""
-    sets: dict[tuple, list[tuple[compare.Evaluation, str]]] = {}
-    for system, name in zip(evaluations, names, strict=True):
-        sets.setdefault((system.ids, system.labels), []).append((system, name))
-    groups = []
-    for members in sorted(sets.values(), key=len, reverse=True):
-        members.sort(key=lambda member: (-member[0].report["num_correct"], member[1]))
-        systems, chosen = zip(*members, strict=True)
-        groups.append((list(systems), list(chosen)))
-    return groups
-
-
 def _verdict(section: dict[str, Any]) -> str:
     best, *others = section["systems"]
     text = f"{best['name']} has the highest accuracy, {compare_text.describe(best)}"
@@ -104,7 +97,8 @@ def _verdict(section: dict[str, Any]) -> str:
         text += f"; it is better than {_listed(worse)}"
     if alike:
         text += (
-            f"; on these {plural(section['n'], 'track')} it cannot be told from {_listed(alike)}"
+            f"; on these {plural(section['n'], 'track')} it is not distinguishable from"
+            f" {_listed(alike)}"
         )
     return text + "."
 
@@ -155,7 +149,7 @@ def _tables(
                 f"{report['per_class']['macro avg']['f1']:.3f}",
                 "" if loss is None else f"{loss:.3f}",
                 calibration_error.describe_short(error) if error else "",
-                str(report["checkpoint_step"]),
+                "" if report["checkpoint_step"] is None else str(report["checkpoint_step"]),
             ]
         )
     head = ["run", "system", "accuracy, 95 % intervals", "macro F1"]

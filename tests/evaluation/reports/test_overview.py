@@ -46,7 +46,7 @@ def test_write_overview_puts_the_best_first_with_a_verdict(tmp_path):
     described = stats.describe_accuracy(best["num_correct"], 60, "listed")
     text = overview.to_text(section)
     assert f"run1 has the highest accuracy, {described}; it is better than run0" in text
-    assert "on these 60 tracks it cannot be told from run2." in text
+    assert "on these 60 tracks it is not distinguishable from run2." in text
     assert json.loads((tmp_path / "out/comparison.json").read_text()) == [section]
     page = (tmp_path / "out/comparison.md").read_text()
     for system in section["systems"]:
