@@ -115,9 +115,9 @@ def verdict(report: dict[str, Any]) -> str:
         if high < random:
             text += " That is worse than guessing."
         elif low <= random:
-            text += " It cannot be told from guessing."
+            text += " It is not distinguishable from guessing."
         elif low <= size / n:
-            text += f" It cannot be told from always answering {largest}."
+            text += f" It is not distinguishable from always answering {largest}."
     ranked = sorted(
         (name for name in report["labels"] if report["per_class"][name]["support"]),
         key=lambda name: -report["per_class"][name]["f1"],

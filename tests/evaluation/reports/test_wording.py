@@ -35,7 +35,7 @@ def test_verdict_says_whether_the_accuracy_exceeds_chance(run, data):
     assert f"Of 12 tracks, bbnn named the genre of {hits} rightly (listed)" in wording.verdict(
         values
     )
-    assert "cannot be told from guessing" in wording.verdict(values)
+    assert "not distinguishable from guessing" in wording.verdict(values)
     better = values | {"ci95": [0.7, 1.0]}
     assert "by other artists, expect between 70 and 100 in a hundred" in wording.verdict(better)
     assert "guessing." not in wording.verdict(better).split("guessing would")[1]
@@ -65,7 +65,7 @@ def test_chance_names_the_largest_class_where_classes_differ_in_size():
     assert wording.headline(values).endswith("; chance 33 %, always pop 60 %")
     text = wording.verdict(values)
     assert "guessing would get about 3, always pop 6." in text
-    assert "It cannot be told from always answering pop." in text
+    assert "It is not distinguishable from always answering pop." in text
 
 
 def test_badges_name_leaks_and_unknown_artists(run, data):
