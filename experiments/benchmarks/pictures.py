@@ -1,7 +1,7 @@
 """Remake the pictures of the README: `python -m experiments.benchmarks.pictures --folder=DIR`.
 
 `page.png` is the web page with its answer for a medley by the embedded band. With `--report=FILE`,
-a `report.html` of `evaluate`, `report.png` is the upper part of it. Needs the extra `app`,
+a `report.html` of `evaluate`, `report.png` is the head and the figures of it. Needs the extra `app`,
 Playwright (`pip install playwright`) and Chromium.
 """
 
@@ -26,7 +26,9 @@ from mgr_jax.data.band import render
 _FOLDER = flags.DEFINE_string("folder", ".", "Folder for the pictures.")
 _REPORT = flags.DEFINE_string("report", None, "A report.html; none is drawn without it.")
 _MAX_BYTES = 200_000
-_WIDTH, _REPORT_HEIGHT, _RATE = 1280, 1500, 22_050
+_WIDTH, _RATE = 1280, 22_050
+# Hides the tables of a report, which would be too small to read.
+_FIGURES_ALONE = ".wide, main > p, h2:not(:has(+ .figures)) { display: none }"
 _MEDLEY = ("jazz/0/0", "jazz/1/0", "disco/0/0", "jazz/2/0")
 
 
@@ -50,9 +52,9 @@ def main(argv: Sequence[str]) -> int:
             page.wait_for_timeout(1000)  # The line moves, and what is new fades in.
             (folder / "page.png").write_bytes(shrink(page.screenshot(full_page=True)))
             if _REPORT.value is not None:
-                page = browser.new_page(viewport={"width": _WIDTH, "height": _REPORT_HEIGHT})
                 page.goto(pathlib.Path(_REPORT.value).resolve().as_uri())
-                (folder / "report.png").write_bytes(shrink(page.screenshot()))
+                page.add_style_tag(content=_FIGURES_ALONE)
+                (folder / "report.png").write_bytes(shrink(page.screenshot(full_page=True)))
     finally:
         song.unlink()
     return 0
