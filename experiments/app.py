@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,8 @@ _MAX_MINUTES = flags.DEFINE_float(
 )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Serve the page until it is interrupted; return the exit code."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Serve the page until it is interrupted; return how it ended."""
     command.refuse_arguments(argv)
     if importlib.util.find_spec("gradio") is None:
         raise command.UserError("the page needs Gradio; pip install -e '.[app]'")
@@ -56,23 +57,33 @@ def main(argv: Sequence[str]) -> int:
 
     from experiments.webpage import uploads
     from mgr_jax import predictor as predictor_lib
+    from mgr_jax import progress
+
+    began = time.monotonic()
+    flag = f"--workdir={name}" if _WORKDIR.value is not None else f"--model={name}"
 
     # Listens first, so that a port in use is refused before the model is loaded.
     with _listen(_HOST.value, _PORT.value) as listener, uploads.open_folder() as folder:
         command.set_up_jax()
-        predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
+        with progress.Progress("load", "the model"):
+            predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
         # Gradio reads settings from the environment that would expose more than the page.
         for name in [name for name in os.environ if name.startswith("GRADIO_")]:
             del os.environ[name]
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         os.environ["HF_HUB_OFFLINE"] = "1"
-        return _serve(predictor, folder, listener)
+        _serve(predictor, folder, listener, began)
+    return command.Ending(0, ("predict", flag, "SONG.mp3"))
 
 
-def _serve(predictor: "Predictor", folder: "pathlib.Path", listener: socket.socket) -> int:
+def _serve(
+    predictor: "Predictor", folder: "pathlib.Path", listener: socket.socket, began: float
+) -> None:
+    """Serve the page; `began` is when the command was started, by the monotonic clock."""
     from experiments.webpage import about, access, gate, server
     from experiments.webpage import page as page_lib
+    from mgr_jax import devices, progress
     from mgr_jax import tagger as tagger_lib
 
     tagger = None
@@ -81,7 +92,9 @@ def _serve(predictor: "Predictor", folder: "pathlib.Path", listener: socket.sock
     page = page_lib.make_page(
         predictor, tagger, folder, max_mb=_MAX_MB.value, max_minutes=_MAX_MINUTES.value
     )
-    page_lib.warm_up(predictor, tagger)
+    print(devices.describe(), file=sys.stderr, flush=True)
+    with progress.Progress("compile", "the model"):
+        page_lib.warm_up(predictor, tagger)
     token = secrets.token_urlsafe(16) if _TOKEN.value else ""
     if warning := _warning(_HOST.value, token):
         print(warning, file=sys.stderr)
@@ -93,6 +106,8 @@ def _serve(predictor: "Predictor", folder: "pathlib.Path", listener: socket.sock
         host = f"[{host}]" if ":" in host else host
         print(f"page      http://{host}:{port}/{f'?token={token}' * bool(token)}", flush=True)
         print(f"model     {printable(predictor.describe())}", flush=True)
+        seconds = progress.duration(time.monotonic() - began)
+        print(f"ready     after {seconds}; Ctrl-C ends it", file=sys.stderr, flush=True)
 
     # The server handles both signals, and raises them again once it has ended.
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -107,7 +122,6 @@ def _serve(predictor: "Predictor", folder: "pathlib.Path", listener: socket.sock
         )
     except KeyboardInterrupt:
         print("stopped", flush=True)
-    return 0
 
 
 def _warning(host: str, token: str) -> str:

@@ -41,6 +41,12 @@ _OVERLAP = flags.DEFINE_float(
 _THRESHOLD = flags.DEFINE_float(
     "threshold", 0.5, "Confidence below which a prediction is called uncertain.", 0.0, 1.0
 )
+_COVERAGE = flags.DEFINE_float(
+    "coverage",
+    None,
+    "Print sets of genres that hold the right one for this share of the tracks of new artists, such"
+    " as 0.9; without it the most probable genre.",
+)
 _TIMELINE = flags.DEFINE_bool("timeline", False, "Show genre over time, and draw it as a PNG.")
 _OUTPUT = flags.DEFINE_string("output", ".", "Folder for the pictures of --timeline.")
 
@@ -52,8 +58,8 @@ _COMPANIONS = re.compile(
 )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Predict file by file, in the order given; return 1 if any file failed."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Predict file by file, in the order given; the exit code is 1 if any file failed."""
     if not argv[1:]:
         raise command.UserError("no audio file given; put files or folders after the flags")
     from mgr_jax.data import windows
@@ -70,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
 
     command.set_up_jax()
     if _WORKDIR.value is None and tags.is_tagger(name):
-        for flag in ("timeline", "overlap", "threshold", "checkpoint"):
+        for flag in ("timeline", "overlap", "threshold", "checkpoint", "coverage"):
             if flags.FLAGS[flag].present:
                 raise command.UserError(
                     f"--{flag}: is for genres; --model=musicnn always shows its tags over time"
@@ -81,39 +87,68 @@ def main(argv: Sequence[str]) -> int:
     elif _EMBEDDINGS.value is not None:
         raise command.UserError("--embeddings: only MusiCNN has them; add --model=musicnn")
     else:
-        from mgr_jax import devices
+        from mgr_jax import devices, progress
         from mgr_jax import predictor as predictor_lib
 
-        predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
+        with progress.Progress("load", "the model"):
+            predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
         print(devices.describe(), file=sys.stderr, flush=True)
+        if _COVERAGE.value is not None:
+            _describe_sets(predictor)
         failed = _predict(predictor, files)
     if skipped:
         kinds = ", ".join(f"{n} {printable(suffix)}" for suffix, n in sorted(skipped.items()))
         print(f"skipped   {skipped.total()} that are no audio: {kinds}", file=sys.stderr)
-    return 1 if failed else 0
+    return command.Ending(1 if failed else 0, _next(name, argv[1:]))
+
+
+def _next(name: str, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the command that shows more of the same files, or else of the model `name`."""
+    model = f"--model={name}" if _WORKDIR.value is None else f"--workdir={name}"
+    chosen = () if name == "gtzan" else (model,)
+    if _WORKDIR.value is None and tags.is_tagger(name):
+        return ("predict", *paths)
+    if _TIMELINE.value or len(paths) > 3:
+        return command.page_or_prediction(*chosen)
+    return ("predict", *chosen, "--timeline", *paths)
+
+
+def _describe_sets(predictor: Any) -> None:
+    """Print what the sets of --coverage promise."""
+    from mgr_jax.evaluation import conformal
+
+    try:
+        rule = predictor.set_rule(_COVERAGE.value)
+    except ValueError as error:
+        raise command.UserError(f"--{error}") from error
+    print(f"sets      {conformal.describe(predictor.system.calibration, rule)}", file=sys.stderr)
 
 
 def _predict(predictor: Any, files: Sequence[str]) -> int:
     """Print the predictions for all files, below them a progress bar; return how many failed."""
-    import tqdm
-
+    from mgr_jax import progress
     from mgr_jax.data.audio import AudioError
 
     to_lines = {"table": _table, "json": _json, "csv": _csv}[_FORMAT.value]
     if _FORMAT.value == "csv":
         start = ["start_seconds"] if _TIMELINE.value else []
-        columns = ["label", "confidence", "uncertain"]
+        columns = ["label", "confidence", "uncertain", *(["set"] if _COVERAGE.value else [])]
         print(csv_line(["path", *start, *columns, *predictor.labels, "note", "error"]))
-    results = predictor.predict_files(files, overlap=_OVERLAP.value, threshold=_THRESHOLD.value)
+    results = predictor.predict_files(
+        files,
+        overlap=_OVERLAP.value,
+        threshold=_THRESHOLD.value,
+        coverage=_COVERAGE.value,
+    )
     failed, pictures = 0, set()
-    with tqdm.tqdm(total=len(files), desc="predict", unit="file", disable=None) as bar:
+    with progress.Progress("predict", total=len(files), unit="file") as bar:
         for path, result in results:
             has_failed, picture = isinstance(result, AudioError), None
             failed += has_failed
             if _TIMELINE.value and not has_failed:
                 picture = _picture_name(path, pictures)
                 _draw(picture, path, result, predictor.labels)
-            with bar.external_write_mode():
+            with bar.printing():
                 if has_failed and _FORMAT.value == "table":
                     print(printable(f"{path}: {result}"), file=sys.stderr, flush=True)
                 else:
@@ -148,9 +183,11 @@ def _table(path: str, prediction: Any, predictor: Any, picture: str | None) -> I
     if prediction.note:
         words.append(f"({printable(prediction.note)})")
     words.extend(f"({printable(caution)})" for caution in prediction.cautions)
-    if prediction.uncertain:
-        from mgr_jax.evaluation.prediction import verdict
+    from mgr_jax.evaluation.prediction import either, verdict
 
+    if prediction.label_set:
+        words.append(f"{100 * _COVERAGE.value:g} %: {printable(either(prediction.label_set))}")
+    elif prediction.uncertain:
         suffix = "" if predictor.calibrated else ", uncalibrated"
         doubt = printable(verdict(prediction))
         words.append(f"{doubt} (confidence {prediction.confidence:.2f}{suffix})")
@@ -179,6 +216,8 @@ def _json(path: str, result: Any, predictor: Any, picture: str | None) -> Iterab
         "confidence": result.confidence,
         "uncertain": result.uncertain,
     }
+    if result.label_set:
+        values |= {"set": result.label_set, "coverage": _COVERAGE.value}
     if result.note:
         values["note"] = result.note
     if result.cautions:
@@ -198,10 +237,12 @@ def _csv(path: str, result: Any, predictor: Any, picture: str | None) -> Iterabl
     """Yield a row, or with --timeline one for each window; the confidence is that of the file."""
     labels = predictor.labels
     if isinstance(result, Exception):
-        empty = [""] * (len(labels) + (5 if _TIMELINE.value else 4))
+        empty = [""] * (len(labels) + 4 + _TIMELINE.value + (_COVERAGE.value is not None))
         yield csv_line([printable(path), *empty, printable(str(result))])
         return
     confidence = [f"{result.confidence:.6f}", str(result.uncertain).lower()]
+    if result.label_set:
+        confidence.append("; ".join(result.label_set))
     note = printable("; ".join(filter(None, (result.note, *result.cautions))))
     path = printable(path)
     if picture is None:
