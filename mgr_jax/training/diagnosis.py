@@ -29,9 +29,12 @@ _EXPLODED = 2.0
 _LEARNED, _NOT_LEARNED = 0.8, 0.97
 # A training loss that stays this close to guessing for so long. Networks without normalisation take
 # up to 70 steps before they start to learn.
-_FLAT, _FLAT_EPOCHS, _FLAT_STEPS = 0.99, 5, 100
-# Share of the initial running averages of batch normalisation that spoils the scores.
-_INITIAL_SHARE = 0.05
+_FLAT, _FLAT_STEPS, _FEW_STEPS = 0.99, 100, 400
+# Epochs before losses that do not fall are a symptom.
+_PATIENCE = 5
+# Share of the initial running averages of batch normalisation that does not spoil the scores any
+# more, and the share of a run in which they have to settle: 0.23 of it with the default momentum.
+_INITIAL_SHARE, _SETTLING_SHARE = 0.1, 0.3
 # An audible window reaches further than this from its lowest to its highest value.
 _SILENT, _SILENT_SHARE, _NUM_WINDOWS = 1e-3, 0.1, 64
 # Fewer windows in a batch, or longer ones, are unusual for a small collection.
@@ -106,27 +109,32 @@ def symptom(config: config_lib.Config, records: Records, guess: Guess) -> str:
     """Return how the training fails at the last of `records`, or nothing.
 
     `diverges` and `explodes`: the training or validation loss is far above guessing in the last two
-    epochs and in most. One epoch may be, before averages of batch normalisation have settled.
-    `chance`: the training part is being learned, the validation part is still at chance after
-    three epochs. `flat`: the training loss does not fall for a hundred steps, or for the whole run.
+    epochs and in most. `chance`: the training part is being learned, the validation part has been
+    at chance for five epochs. `flat`: the training loss does not fall for a hundred steps, or for
+    the whole run. Epochs in which averages of batch normalisation settle do not count as scores of
+    the validation part, if they settle in time.
     """
     if len(records) < 2:
         return ""
     last, train = records[-1], [record["train_loss"] for record in records]
-    valid = [record["valid_loss"] for record in records if "valid_loss" in record]
+    settled = _settled_epoch(config, last["step"] / last["epoch"])
+    if settled > max(_PATIENCE, _SETTLING_SHARE * config.train.num_epochs):
+        settled = 0
+    scored = [r for r in records if "valid_loss" in r and r["epoch"] >= settled]
+    valid = [record["valid_loss"] for record in scored]
     for name, losses, guessed in (
         ("diverges", train, guess.train_loss),
         ("explodes", valid, guess.valid_loss),
     ):
         above = [loss > guessed + _EXPLODED for loss in losses]
-        if all(above[-2:]) and 2 * sum(above) > len(above):
+        if len(above) > 1 and all(above[-2:]) and 2 * sum(above) > len(above):
             return name
-    if len(valid) >= 3 and train[-1] < _LEARNED * guess.train_loss:
-        accuracy = np.mean([record["valid_accuracy"] for record in records[-3:]])
+    if len(valid) >= _PATIENCE and train[-1] < _LEARNED * guess.train_loss:
+        accuracy = np.mean([record["valid_accuracy"] for record in scored[-3:]])
         if min(valid) > _NOT_LEARNED * guess.valid_loss and accuracy <= guess.valid_accuracy:
             return "chance"
     num_epochs = len(records) - config.optim.warmup_epochs
-    is_late = num_epochs >= _FLAT_EPOCHS and last["step"] >= _FLAT_STEPS
+    is_late = num_epochs >= _PATIENCE and last["step"] >= _FLAT_STEPS
     if min(train) > _FLAT * guess.train_loss and (
         is_late or last["epoch"] == config.train.num_epochs
     ):
@@ -164,17 +172,19 @@ def usual_reasons(
     optim = config.optim
     if name in ("explodes", "chance"):
         yield from _batch_norm(config, step=step, steps_per_epoch=steps_per_epoch)
-    if name in ("diverges", "explodes", "flat"):
-        rates = [f"{optim.learning_rate / 3:.1g}"]
-        if name == "flat":
-            rates.append(f"{optim.learning_rate * 3:.1g}")
-        yield f"the learning rate {optim.learning_rate:g} ({_flag('optim.learning_rate', *rates)})"
+    rates = [optim.learning_rate / 3, optim.learning_rate * 3][: 1 + (name == "flat")]
+    if name == "diverges":
+        rates = [min(optim.learning_rate / 10, 0.01)]
+    flag = _flag("optim.learning_rate", *[f"{rate:.1g}" for rate in rates])
+    yield f"the learning rate {optim.learning_rate:g} ({flag})"
     if name == "diverges" and not optim.clip_norm:
         yield f"large gradients ({_flag('optim.clip_norm', 1)})"
     if name == "flat" and config.model.name in ("cnn", "cnn_lstm") and not config.model.batch_norm:
         yield f"no batch normalisation ({_flag('model.batch_norm', True)})"
-    if name == "flat" and step < 2 * _FLAT_STEPS:
-        yield f"only {step} steps ({_flag('train.num_epochs', math.ceil(400 / steps_per_epoch))})"
+    num_steps = config.train.num_epochs * steps_per_epoch
+    if name == "flat" and num_steps < _FEW_STEPS:
+        flag = _flag("train.num_epochs", math.ceil(_FEW_STEPS / steps_per_epoch))
+        yield f"only {num_steps} steps in the whole run ({flag})"
     if name in ("explodes", "chance"):
         yield from _window(config)
     if silent_share > _SILENT_SHARE:
@@ -191,11 +201,10 @@ def _batch_norm(config: config_lib.Config, *, step: int, steps_per_epoch: int) -
     if not has_batch_norm(config.model):
         return
     suited = float(settling_momentum(config.train.num_epochs * steps_per_epoch))
-    momentum = config.model.batch_norm_momentum or suited
+    momentum = _momentum(config, steps_per_epoch)
     left = momentum**step
     if left > _INITIAL_SHARE:
-        epochs = math.log(_INITIAL_SHARE) / math.log(momentum) / steps_per_epoch
-        remedy = f"settled after epoch {math.ceil(epochs)}"
+        remedy = f"settled after epoch {_settled_epoch(config, steps_per_epoch)}"
         if momentum > suited:
             remedy = f"{_flag('model.batch_norm_momentum', 0)} chooses {suited:.2g}"
         yield (
@@ -207,6 +216,21 @@ def _batch_norm(config: config_lib.Config, *, step: int, steps_per_epoch: int) -
             f"batch normalisation over {plural(config.train.batch_size, 'window')}"
             f" ({_flag('train.batch_size', 8)})"
         )
+
+
+def _momentum(config: config_lib.Config, steps_per_epoch: float) -> float:
+    """Return the momentum of batch normalisation, 0 without it."""
+    if not has_batch_norm(config.model):
+        return 0.0
+    suited = settling_momentum(round(config.train.num_epochs * steps_per_epoch))
+    return config.model.batch_norm_momentum or float(suited)
+
+
+def _settled_epoch(config: config_lib.Config, steps_per_epoch: float) -> int:
+    """Return the epoch after which few of the initial values of running averages are left."""
+    momentum = _momentum(config, steps_per_epoch)
+    steps = math.log(_INITIAL_SHARE) / math.log(momentum) if momentum else 1.0
+    return math.ceil(steps / steps_per_epoch)
 
 
 def _window(config: config_lib.Config) -> Iterator[str]:
