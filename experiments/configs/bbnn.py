@@ -48,10 +48,10 @@ def get_config(variant: str = "") -> Config:
 
 
 def _small(config: Config) -> None:
-    """Set short windows, a lower rate that falls to 0, and momentum by the number of steps."""
+    """Set short windows, a short memory of batch normalisation, and a rate that falls to 0."""
     config.data.clip_samples = 0  # 30 s, or `data.clip_seconds`.
     config.data.window_seconds = 3.0
-    config.model.batch_norm_momentum = 0.0
+    config.model.batch_norm_momentum = 0.9
     config.optim.learning_rate = 0.004
     config.optim.schedule = "cosine"
     config.optim.early_stop_patience = 0
