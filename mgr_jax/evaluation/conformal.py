@@ -18,6 +18,8 @@ import numpy as np
 
 from mgr_jax.plural import plural
 
+# Coverages in reports and exports.
+COVERAGES = (0.8, 0.9, 0.95)
 # Thresholds are by class where none exceeds the coverage by more, since sets would be too large.
 _EXCESS = 0.02
 # Less than the smallest difference of weights, so that rounding decides nothing.
@@ -141,6 +143,17 @@ def make_rule(tracks: Calibration, coverage: float, *, num_classes: int) -> Rule
         return Rule(coverage, np.array(each), by_class=True)
     one = threshold(tracks.log_p, tracks.groups, coverage)
     return Rule(coverage, np.full(num_classes, one), by_class=False)
+
+
+def make_rules(tracks: Calibration | None, *, num_classes: int) -> dict[str, list[float]]:
+    """Return coverage -> least log-probabilities [C], for `COVERAGES` that the artists suffice for.
+
+    Empty without calibration tracks.
+    """
+    if tracks is None:
+        return {}
+    rules = [make_rule(tracks, coverage, num_classes=num_classes) for coverage in COVERAGES]
+    return {f"{r.coverage:g}": r.least.tolist() for r in rules if np.isfinite(r.least).all()}
 
 
 def check(coverage: float) -> None:

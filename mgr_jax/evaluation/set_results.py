@@ -7,8 +7,6 @@ import numpy as np
 
 from mgr_jax.evaluation import conformal, intervals, results
 
-COVERAGES = (0.8, 0.9, 0.95)
-
 
 def measure(
     log_probabilities: np.ndarray,
@@ -19,7 +17,7 @@ def measure(
     groups: intervals.Groups,
     grouped_by: str,
 ) -> list[dict[str, Any]]:
-    """Return how often the sets of tracks hold the genre and how large they are, by `COVERAGES`.
+    """Return how often the sets hold the genre and how large they are, for each of `COVERAGES`.
 
     Args:
       log_probabilities: those of the tracks at the temperature of the model [N, C].
@@ -35,7 +33,7 @@ def measure(
     """
     groups, num_classes = np.asarray(groups), len(labels)
     rows = []
-    for coverage in COVERAGES:
+    for coverage in conformal.COVERAGES:
         rule = conformal.make_rule(tracks, coverage, num_classes=num_classes)
         inside = conformal.members(log_probabilities, rule)
         held, sizes = inside[np.arange(len(truth)), truth], inside.sum(axis=1)

@@ -9,6 +9,7 @@ import yaml
 from mgr_jax import config as config_lib
 from mgr_jax import pretrained
 from mgr_jax.escape import markdown, printable
+from mgr_jax.evaluation import conformal
 from mgr_jax.plural import plural
 from mgr_jax.system import System, public_config
 from mgr_jax.version import VERSION
@@ -180,4 +181,8 @@ def _results(system: System) -> str:
 def _calibration(system: System) -> str:
     if system.temperature is None:
         return "none"
-    return f"temperature {system.temperature:.3f}, from tracks that it had not learned from"
+    text = f"temperature {system.temperature:.3f}, from tracks that it had not learned from"
+    if system.calibration is None:
+        return text
+    rule = conformal.make_rule(system.calibration, 0.9, num_classes=len(system.labels))
+    return f"{text}; {conformal.describe(system.calibration, rule)}"

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from mgr_jax import config as config_lib
 from mgr_jax import pretrained
 from mgr_jax.data import audio
+from mgr_jax.evaluation import conformal
 from mgr_jax.export import run_exported
 from mgr_jax.system import System, public_config
 from mgr_jax.version import VERSION
@@ -54,6 +55,8 @@ def write(folder: pathlib.Path, system: System, form: str, blob: bytes, more: di
         "config": public_config(system.config),
         "facts": system.facts,
         "temperature": system.temperature,
+        # Coverage -> least log-probability of each label in a set of labels (run.py).
+        "sets": conformal.make_rules(system.calibration, num_classes=len(system.labels)),
         "step": system.step,
         "mgr_jax": VERSION,
         "licenses": list(licenses),

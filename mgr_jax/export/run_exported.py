@@ -64,7 +64,7 @@ def printable(name):
 
 
 def main(path):
-    """Print the probability of each label, highest first; return the exit status."""
+    """Print the probability of each label, highest first, and sets; return the exit status."""
     from decoding import audio  # The modules beside this file.
 
     shown = printable(str(path))
@@ -92,8 +92,13 @@ def main(path):
     if not np.isfinite(probabilities).all():
         print(f"{shown}: gives probabilities that are not finite", file=sys.stderr)
         return 1
-    for index in np.argsort(-probabilities):
+    order = np.argsort(-probabilities)
+    for index in order:
         print(f"{probabilities[index]:.4f}  {printable(facts['labels'][index])}")
+    for coverage, least in facts["sets"].items():
+        held = np.log(probabilities) >= least
+        names = [facts["labels"][index] for index in order if held[index] or index == order[0]]
+        print(f"set of {100 * float(coverage):g} %: {printable(', '.join(names))}")
     return 0
 
 

@@ -84,6 +84,14 @@ def test_rule_is_by_class_where_it_hardly_exceeds_the_coverage():
     assert not conformal.make_rule(tracks, 0.9, num_classes=3).by_class  # One class has none.
 
 
+def test_rules_of_an_export_are_those_that_the_artists_suffice_for():
+    tracks = _tracks(12)
+    rules = conformal.make_rules(tracks, num_classes=2)
+    assert list(rules) == ["0.8", "0.9"]
+    assert rules["0.8"] == [conformal.threshold(tracks.log_p, tracks.groups, 0.8)] * 2
+    assert conformal.make_rules(None, num_classes=2) == {}
+
+
 @pytest.mark.parametrize("coverage", [0.0, 1.0, -1.0, 90.0, math.nan])
 def test_rule_refuses_what_is_no_coverage(coverage):
     with pytest.raises(ValueError, match="must be above 0 and below 1"):

@@ -1,5 +1,6 @@
 """StableHLO: the exported function equals the system, and runs without its code."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from jax import export
 from mgr_jax import pretrained
 from mgr_jax.data import audio
 from mgr_jax.errors import UserError
+from mgr_jax.evaluation import conformal
 from mgr_jax.export import bundle, contract, run_exported, stablehlo
 from mgr_jax.predictor import make_predictor
 from tests.export import trained
@@ -79,7 +81,8 @@ def _run_script(folder, *songs):
 
 @pytest.mark.e2e
 def test_run_script_does_as_predict_without_this_package(tmp_path, monkeypatch):
-    system = trained.make_system("logistic")
+    tracks = conformal.Calibration(np.full(9, -1.2), np.zeros(9, int), np.arange(9), "train")
+    system = dataclasses.replace(trained.make_system("logistic"), calibration=tracks)
     stablehlo.write(tmp_path / "out", system)
     noise = trained.noise(30_000)
     files = {
@@ -98,7 +101,8 @@ def test_run_script_does_as_predict_without_this_package(tmp_path, monkeypatch):
     lines = _run_script(tmp_path / "out", *names)
     predictor = make_predictor(system)
     monkeypatch.setenv("PATH", "")  # No ffmpeg here, either.
-    results = dict(predictor.predict_files([str(tmp_path / name) for name in names]))
+    files = [str(tmp_path / name) for name in names]
+    results = dict(predictor.predict_files(files, coverage=0.9))
     for name, result in zip(names, results.values(), strict=True):
         end = next(i for i, line in enumerate(lines) if line.startswith("status"))
         own, lines = lines[: end + 1], lines[end + 1 :]
@@ -108,6 +112,8 @@ def test_run_script_does_as_predict_without_this_package(tmp_path, monkeypatch):
         rows = [line.split() for line in own if line[0].isdigit()]
         assert [label for _, label in rows] == list(result.probabilities)
         actual = [float(value) for value, _ in rows]
+        assert f"set of 90 %: {', '.join(result.label_set)}" in own
+        assert not any(line.startswith("set of 95 %") for line in own)  # Takes 19 artists.
         assert actual == pytest.approx(list(result.probabilities.values()), abs=1e-4)
         assert any("uncertain, shorter than a frame: 1 of" in line for line in own) == (
             name == "tiny.wav"
