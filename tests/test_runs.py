@@ -117,6 +117,7 @@ def test_own_songs_are_trained_evaluated_compared_and_cross_validated(tmp_path, 
         config, tmp_path / "folds", data=songs, protocols=["kfold"], seeds=1
     )
     assert pooled["protocols"]["kfold"]["n"] == 20
+    assert pooled.path == tmp_path / "folds/report.html" and "<iframe" in pooled._repr_html_()
     seed = tmp_path / "folds/kfold/seed0"
     compared = mgr_jax.compare([seed, seed], names=["a", "b"])
     assert "not distinguishable" in repr(compared) or "no difference" in repr(compared)

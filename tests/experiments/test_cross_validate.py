@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import shlex
 from unittest import mock
 
 import numpy as np
@@ -11,7 +12,7 @@ import soundfile
 
 from mgr_jax import predictor as predictor_lib
 from mgr_jax.data import dataset as dataset_lib
-from mgr_jax.evaluation.reports import report as report_lib
+from mgr_jax.evaluation.reports import figure_files
 from tests.experiments import commands
 
 RATE = 8000
@@ -55,8 +56,8 @@ def _whole(cache, data, tmp_path_factory):
     """Workdir of an unbroken run, and what it printed."""
     workdir = tmp_path_factory.mktemp("cross") / "run"
     flags = (*FLAGS, data, f"--workdir={workdir}", f"--json={workdir}.json")
-    # The figures of four folds would take half of the time; test_report.py has them.
-    with mock.patch.object(report_lib, "_draw", return_value={}):
+    # Painting takes most of the time.
+    with mock.patch.object(figure_files, "save", lambda figure, path: path.write_bytes(b"picture")):
         out, _ = commands.run(cache, "cross_validate", *flags)
     return workdir, out
 
@@ -79,6 +80,12 @@ def test_cross_validate_tests_every_track_once_and_finds_the_gap(whole):
     page = (workdir / "report.md").read_text()
     assert f"] by artist (n = {n}, " in page
     assert json.loads(workdir.with_suffix(".json").read_text()) == report
+    for name, values in report["protocols"].items():
+        assert np.array(values["confusion_matrix"]).trace() == round(n * values["accuracy"])
+        assert (workdir / f"{name}_confusion.png").exists()
+    page = (workdir / "report.html").read_text()
+    assert f"{100 * report['leakage_gap']['gap']:+.1f} points" in page and page.count("<img ") == 7
+    assert not list(workdir.glob("*/seed0/fold0/eval/test/*.png"))
     shared = [f["shared_artists"] for f in report["protocols"]["artist_kfold"]["seeds"][0]["folds"]]
     assert shared == [0, 0]
 
@@ -104,6 +111,26 @@ def test_cross_validate_killed_goes_on_where_it_was(cache, data, tmp_path):
     )
     assert left["protocols"]["kfold"] == right["protocols"]["kfold"]
     assert "leakage_gap" not in left
+
+
+@pytest.mark.e2e
+def test_evaluate_of_few_tracks_prints_a_command_that_cross_validates(cache, data, tmp_path):
+    flags = [flag for flag in (*FLAGS, data) if flag != "--seeds=1"]
+    table = pathlib.Path(data.partition("=")[2])
+    few = table.with_name("few.csv")
+    rows = table.read_text().splitlines()
+    few.write_text("\n".join([rows[0], *rows[1:25], *rows[-24:]]) + "\n")
+    workdir = tmp_path / "my run"
+    flags += [f"--config.data.root={few}", f"--workdir={workdir}"]
+    out, _ = commands.run(cache, "train", *flags)
+    assert "24 test tracks cannot tell much" in out
+    out, _ = commands.run(cache, "evaluate", f"--workdir={workdir}")
+    (line,) = [line for line in out.splitlines() if "experiments.cross_validate" in line]
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "experiments.cross_validate"]
+    out, _ = commands.run(cache, "cross_validate", *words[3:], "--seeds=1")
+    assert "leakage gap" in out
+    assert (tmp_path / "my run-folds/protocols.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_cross_validate_leaves_ordinary_workdirs(whole):
