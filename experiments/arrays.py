@@ -58,7 +58,7 @@ NETWORKS = {
     "cnn_tuned": System("CNN, tuned", "cnn_tuned"),
     "cnn_lstm_tuned": System("CNN-LSTM, tuned", "cnn_lstm_tuned"),
 }
-_NAMES = {name: system.name for name, system in (SYSTEMS | NETWORKS).items()} | {
+NAMES = {name: system.name for name, system in (SYSTEMS | NETWORKS).items()} | {
     "network": "tuned network with the lowest validation loss of the fold",
     "networks": "mean of the tuned networks",
     "member": "recipe with the mean of the tuned networks as a member",
@@ -76,10 +76,7 @@ _FOLDS = flags.DEFINE_integer("num_folds", 5, "Folds.", 2)
 def main(argv: Sequence[str]) -> command.Ending:
     """Cross-validate one system after the other; return how it ended."""
     command.refuse_arguments(argv)
-    requested = _SYSTEMS.value or ["recipe", *list(SYSTEMS)[1:]]
-    groups_of_systems = {"networks": [*NETWORKS], "recipe": [""]}
-    chosen = [name for part in requested for name in groups_of_systems.get(part, [part])]
-    systems = SYSTEMS | NETWORKS
+    chosen, systems = expand(_SYSTEMS.value or []), SYSTEMS | NETWORKS
     unknown = [name for name in chosen if name not in systems]
     if unknown:
         known = ", ".join(["recipe", *list(systems)[1:], "networks"])
@@ -93,12 +90,19 @@ def main(argv: Sequence[str]) -> command.Ending:
         table = to_table(correct | combined, groups)
         if choices:
             table += f"\n\nChosen by the validation part: {'; '.join(choices)}."
-        print(next(line for line in table.splitlines() if f"| {_NAMES[name]} |" in line))
+        print(next(line for line in table.splitlines() if f"| {NAMES[name]} |" in line))
         if _TABLE.value:
             command.write_output("table", _TABLE.value, table + "\n")
     print(table)
     sides = ",".join(str(_folds(folder)) for folder in folders.values())
     return command.Ending(0, ("compare", f"--workdirs={sides}"), on_host=True)
+
+
+def expand(requested: Sequence[str]) -> list[str]:
+    """Return the systems that these names of the flag mean; those of the first table for none."""
+    meaning = {"networks": [*NETWORKS], "recipe": [""]}
+    chosen = [name for part in requested for name in meaning.get(part, [part])]
+    return chosen or [*SYSTEMS]
 
 
 def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str:
@@ -147,7 +151,7 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
     for name in sorted(right, key=lambda name: -right[name].mean()):
         share = right[name].mean()
         cells = [
-            _NAMES[name],
+            NAMES[name],
             stats.describe(results.count(right[name], artists), "artist_kfold"),
             f"{100 * np.sqrt(share * (1 - share) / len(ids)):.1f}",
             against_best.get(name, "the best baseline" if name == best else ""),
