@@ -46,7 +46,7 @@ def parse(text: str, *, sample_rate: int) -> list[Strength]:
     chosen: dict[str, list[float]] = {}
     for item in [name for name in text.split(",") if name] or [""]:
         name, *numbers = item.strip().split(":")
-        names = deform.DEFORMATIONS if name == "all" and not numbers else [name]
+        names = _all(sample_rate) if name == "all" and not numbers else [name]
         for name in names:
             if name not in deform.DEFORMATIONS:
                 raise UserError(
@@ -68,6 +68,11 @@ def parse(text: str, *, sample_rate: int) -> list[Strength]:
     return [(name, strength) for name, strengths in chosen.items() for strength in strengths]
 
 
+def _all(sample_rate: int) -> list[str]:
+    """Return the deformations that the sample rate allows."""
+    return [name for name in deform.DEFORMATIONS if name != "mp3" or sample_rate in lossy.RATES]
+
+
 def _number(name: str, text: str) -> float:
     try:
         strength = float(text)
@@ -83,6 +88,9 @@ def _default(name: str, sample_rate: int) -> list[float]:
     strengths = deform.DEFORMATIONS[name].strengths
     if name == "lowpass":
         return [s for s in strengths if s < sample_rate / 2]
+    if name == "mp3" and sample_rate in lossy.RATES:
+        low, high = lossy.RATES[sample_rate]
+        return [s for s in strengths if low <= s <= high]
     return list(strengths)
 
 

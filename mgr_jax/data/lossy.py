@@ -8,7 +8,7 @@ import soundfile
 # Samples by which LAME and its decoder shift music, where the file is too small to say so.
 _DELAY = 1105
 # Sample rates of MP3, and the lowest and highest kbit/s that libsndfile gives them.
-_RATES = {
+RATES = {
     **dict.fromkeys((32000, 44100, 48000), (32, 320)),
     **dict.fromkeys((16000, 22050, 24000), (8, 160)),
     **dict.fromkeys((8000, 11025, 12000), (8, 64)),
@@ -55,10 +55,10 @@ def check(kbits: float, *, sample_rate: int) -> None:
 
 def _range(kbits: float, sample_rate: int) -> tuple[int, int]:
     """Return the lowest and highest kbit/s of a sample rate; raise ValueError if out of it."""
-    if sample_rate not in _RATES:
-        rates = ", ".join(map(str, sorted(_RATES)))
+    if sample_rate not in RATES:
+        rates = ", ".join(map(str, sorted(RATES)))
         raise ValueError(f"mp3 has no sample rate of {sample_rate} Hz; it has {rates}")
-    low, high = _RATES[sample_rate]
+    low, high = RATES[sample_rate]
     if not low <= kbits <= high:
         raise ValueError(f"mp3 is {kbits:g} kbit/s; at {sample_rate} Hz it must be {low} to {high}")
     return low, high
