@@ -15,7 +15,7 @@ import itertools
 import pathlib
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from absl import flags
@@ -67,22 +67,23 @@ class Data(NamedTuple):
         )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Cross-validate, fit and write the model; return the exit code."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Cross-validate, fit and write the model; return how it ended."""
     command.refuse_arguments(argv)
 
     from experiments import gtzan_text
+    from mgr_jax import progress
     from mgr_jax.pretrained import gtzan
 
     command.set_up_jax()
-    began = time.monotonic()
     data = read(_ARRAYS.value, _TAGGRAMS.value)
     print(f"data      {len(data.ids)} tracks, {has_tags(data).sum()} of them with tags")
     seeds = range(_SEEDS.value)
     runs = [cross_validate(data, seed=seed, recipe=seed == 0) for seed in seeds]
     table = f"{gtzan_text.to_table(runs)}\n\n{gtzan_text.to_length_table(runs[0])}"
     print(table)
-    model, report = fit_model(data, runs)
+    with progress.Progress("fit", "the model of all tracks"):
+        model, report = fit_model(data, runs)
     gtzan.write(_OUT.value, model)
     pathlib.Path(_OUT.value, "README.md").write_text(gtzan_text.to_card(model), encoding="utf-8")
     if _TABLE.value:
@@ -91,8 +92,8 @@ def main(argv: Sequence[str]) -> int:
     for name, accuracy in report.accuracy.items():
         print(f"member    {round(accuracy * n)} of {n} tracks right in inner folds  {name}")
     print(f"weights   {', '.join(f'{name} {w:.2f}' for name, w in report.weights.items())}")
-    print(f"written   {_OUT.value}, {time.monotonic() - began:.0f} s")
-    return 0
+    print(f"written   {_OUT.value}")
+    return command.Ending(0, command.page_or_prediction(f"--model={_OUT.value}"))
 
 
 def read(arrays: str, taggrams: str) -> Data:
@@ -244,7 +245,15 @@ def fit_model(data: Data, runs: Sequence["gtzan_text.Run"]) -> tuple["GtzanModel
         "num_with_tags": int(has_tags(data).sum()),
         "held_out_accuracy": {name: round(v, 4) for name, v in report.accuracy.items()},
     }
-    return GtzanModel(data.catalog.labels, params, data.ids, facts), report
+    return GtzanModel(data.catalog.labels, params, data.ids, facts, to_calibration(first)), report
+
+
+def to_calibration(run: "gtzan_text.Run") -> dict[str, Any]:
+    """Return the values of `GtzanModel.calibration`: the tracks of a cross-validation."""
+    from mgr_jax.evaluation import conformal
+
+    tracks = conformal.make_calibration(run.log_p["both"], run.y, run.artists, "train")
+    return conformal.to_json(tracks)
 
 
 if __name__ == "__main__":

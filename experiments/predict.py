@@ -121,7 +121,8 @@ def _describe_sets(predictor: Any) -> None:
         rule = predictor.set_rule(_COVERAGE.value)
     except ValueError as error:
         raise command.UserError(f"--{error}") from error
-    print(f"sets      {conformal.describe(predictor.system.calibration, rule)}", file=sys.stderr)
+    text = conformal.describe(predictor.system.calibration, rule)
+    print(f"sets      {text.removeprefix('sets ')}", file=sys.stderr)
 
 
 def _predict(predictor: Any, files: Sequence[str]) -> int:

@@ -6,6 +6,8 @@ the truth, for discriminants that are fitted in folds to 20 values of each track
 its class, its artist and its own, Gaussian or with the tails of Student's t with 3 degrees.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mgr_jax import named_configs
@@ -25,11 +27,11 @@ def run(*, num_draws: int = 100, num_seeds: int = 5) -> list[dict]:
     return [*measure_band(num_seeds=num_seeds), *simulate(num_draws=num_draws)]
 
 
-def measure_band(*, num_seeds: int) -> list[dict]:
+def measure_band(*, num_seeds: int, rates: Sequence[float] = _RATES) -> list[dict]:
     """Return how many of the flipped labels of the band are on top, for each share and seed."""
     data = out_of_fold.open_data(named_configs.get("logistic"))
     rows = []
-    for rate in _RATES:
+    for rate in rates:
         for seed in range(num_seeds):
             rng, n = np.random.default_rng(seed), len(data.labels)
             wrong = rng.permutation(n)[: round(rate * n)]

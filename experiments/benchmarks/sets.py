@@ -100,27 +100,34 @@ def measure_gtzan(*, num_draws: int = 500) -> dict:
 
 
 def table(rows: list[dict]) -> list[str]:
-    """Return the rows as a Markdown table."""
-    lines = [
-        "| tracks of an artist | ICC | artists | tracks | coverage, mean | a tenth of the"
-        " calibrations below | genres in a set | coverage if tracks counted alike |",
-        f"|{' --- |' * 8}",
+    """Return the rows as Markdown tables."""
+    lines: list[str] = []
+    for uneven, kind in ((False, "5 tracks each"), (True, "1 to 20 tracks, the easier the more")):
+        own = [row for row in rows if row["uneven"] == uneven]
+        columns = " | ".join(f"ICC {icc:g}" for icc in _ICCS)
+        lines += [f"| artists of {kind} | tracks | {columns} |", f"|{' --- |' * 5}"]
+        for number in dict.fromkeys(row["artists"] for row in own):
+            cells = {row["icc"]: row for row in own if row["artists"] == number}
+            shown = " | ".join(to_cell(cells[icc]) for icc in _ICCS if icc in cells)
+            lines.append(f"| {number} | {next(iter(cells.values()))['tracks']} | {shown} |")
+        lines.append("")
+    lines += [
+        "| held-out tracks of the GTZAN model | artists | tracks | coverage |",
+        f"|{' --- |' * 4}",
     ]
     for row in rows:
-        kind = {None: "GTZAN model", False: "5", True: "1 to 20"}[row["uneven"]]
-        cells = [
-            kind,
-            "" if row["icc"] is None else f"{row['icc']:g}",
-            str(row["artists"]),
-            str(row["tracks"]),
-            f"{row['coverage']:.3f}",
-            f"{row['tenth']:.2f}",
-            "" if row["size"] is None else f"{row['size']:.2f}",
-            # Of real tracks, the same sets with each track counting once.
-            f"{row['by_track']:.3f}" + (" (of the tracks)" if row["uneven"] is None else ""),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        if row["uneven"] is None:
+            cells = (str(row["artists"]), str(row["tracks"]), to_cell(row))
+            lines.append(f"| random halves of the artists | {' | '.join(cells)} |")
     return lines
+
+
+def to_cell(row: dict) -> str:
+    """Return coverage, its tenth percentile, mean size if known, and coverage by track."""
+    numbers = [f"{row['coverage']:.3f}", f"{row['tenth']:.2f}"]
+    if row["size"] is not None:
+        numbers.append(f"{row['size']:.1f}")
+    return " / ".join([*numbers, f"{row['by_track']:.3f}"])
 
 
 def _draw(rng: np.random.Generator, number: int, icc: float, *, uneven: bool) -> Tracks:
