@@ -1,7 +1,7 @@
 """Remake the pictures of the README: `python -m experiments.benchmarks.pictures --folder=DIR`.
 
 `page.png` is the web page with its answer for a medley by the embedded band. With `--report=FILE`,
-a `report.html` of `evaluate`, `report.png` is the head and the figures of it. Needs the extra `app`,
+a `report.html` of `evaluate`, `report.png` is the head and four figures of it. Needs the extra `app`,
 Playwright (`pip install playwright`) and Chromium.
 """
 
@@ -27,8 +27,11 @@ _FOLDER = flags.DEFINE_string("folder", ".", "Folder for the pictures.")
 _REPORT = flags.DEFINE_string("report", None, "A report.html; none is drawn without it.")
 _MAX_BYTES = 200_000
 _WIDTH, _RATE = 1280, 22_050
-# Hides the tables of a report, which would be too small to read.
-_FIGURES_ALONE = ".wide, main > p, h2:not(:has(+ .figures)) { display: none }"
+# Hides the tables of a report, which would be too small to read, and all but four figures.
+_FIGURES_ALONE = (
+    ".wide, main > p, details, h2:not(:has(+ .figures)), .figures > :nth-child(n + 5)"
+    " { display: none }"
+)
 _MEDLEY = ("jazz/0/0", "jazz/1/0", "disco/0/0", "jazz/2/0")
 
 

@@ -169,17 +169,18 @@ def test_page_shows_what_the_predictor_says(open_page, songs, expected, name):
     bars = shown(page)
     assert bars == percent(expected[name]) and list(bars) == list(expected[name])
     text = page.inner_text("#answer")
-    assert name in text and next(iter(expected[name])) in page.inner_text("#answer .lead")
-    if max(expected[name].values()) < 0.5:
-        assert "Not sure: " in text
+    first, lead = next(iter(expected[name])), page.inner_text("#answer .lead")
+    assert name in text
+    if expected[name][first] < 0.5:
+        assert lead.startswith("Not sure: ") and f"% sure of {first} (" in text
     else:
-        assert "This sounds like " in text
+        assert lead == f"This sounds like {first}."
     picture = page.locator("#answer img").evaluate("e => [e.naturalWidth, e.naturalHeight]")
     assert picture[0] > 50 and picture[1] == 16
     assert page.locator("#answer .timeline li").count() == 10
     page.wait_for_function("document.querySelector('#song audio').readyState == 4")
     announced = page.inner_text("p[role=status]")
-    assert announced.startswith(page.inner_text("#answer .lead")) and announced.endswith("sure.")
+    assert announced.startswith(f"{lead} The model is {bars[first]} sure")
 
 
 PLAYER = """() => {
