@@ -1,8 +1,8 @@
 """Remake the pictures of the README: `python -m experiments.benchmarks.pictures --folder=DIR`.
 
 `page.png` is the web page with its answer for a medley by the embedded band. With `--report=FILE`,
-a `report.html` of `evaluate`, `report.png` is the head and four figures of it. Needs the extra `app`,
-Playwright (`pip install playwright`) and Chromium.
+a `report.html` of `evaluate`, `report.png` is the head and four figures of it. Needs the extra
+`app`, Playwright (`pip install playwright`) and Chromium.
 """
 
 import contextlib
