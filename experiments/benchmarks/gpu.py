@@ -20,11 +20,14 @@ Fields of a row:
   per_s: examples per second by the median.
   peak_mb: JAX: arguments, results and temporaries by the compiler; torch: allocated at the peak.
   compile_s: seconds of compilation (torch: of the first step).
+  epoch_s: seconds of an epoch from waveforms, by the median; read_share: share of it that the host
+    takes to choose and read batches, most of it while the device computes.
 """
 
 import argparse
 import contextlib
 import faulthandler
+import itertools
 import os
 import signal
 import subprocess
@@ -32,12 +35,12 @@ import sys
 import time
 from collections.abc import Iterator
 
-from experiments.benchmarks import gpu_check, gpu_rows
+from experiments.benchmarks import gpu_check, gpu_epoch, gpu_rows
 
 # Seconds for each side of a network; the first have changed most since they were measured. They are
 # enough on a GPU; with --tiny, for a CPU, they are ten times as many.
 LIMITS = {"bbnn": 90, "gru": 35, "lstm": 35, "cnn": 110, "cnn_lstm": 110, "rnn": 35}
-PARTS = ("check", "networks", "compile", "torch", "frontend", "h2d")
+PARTS = ("check", "networks", "compile", "torch", "frontend", "h2d", "epoch")
 SIDES = ("ours", "reference")
 GRACE = 3  # seconds, in which a process that is too slow shows where and ends by itself
 
@@ -101,6 +104,9 @@ def _tasks(args: argparse.Namespace) -> Iterator[tuple[str, float]]:
             yield from (("frontend", 30), ("torch-frontend", 30))
         if "h2d" in parts and i == 0:
             yield "h2d", 20
+        if "epoch" in parts and i == 0:
+            pairs = itertools.product(gpu_epoch.CASES, gpu_epoch.SIDES)
+            yield from ((f"epoch {net} {side} {batch}", 60) for net, side in pairs)
 
 
 def _environment(task: str) -> dict[str, str]:
@@ -148,7 +154,9 @@ def work(args: argparse.Namespace) -> int:
     """Prepare the task, wait for the line that says how long it may take, and do it."""
     kind, *rest = args.task.split()
     args.batch = int(rest.pop()) if len(rest) > 1 else args.batch
-    steps = {"check": gpu_check.check, **gpu_rows.TASKS}[kind](args, *rest)
+    steps = {"check": gpu_check.check, "epoch": gpu_epoch.epoch, **gpu_rows.TASKS}[kind](
+        args, *rest
+    )
     next(steps)
     line = sys.stdin.readline()
     if not line:  # The parent is gone.

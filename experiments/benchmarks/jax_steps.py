@@ -11,6 +11,7 @@ import numpy as np
 from experiments.benchmarks import contest, networks
 from mgr_jax import config as config_lib
 from mgr_jax import parallel
+from mgr_jax.features.frontend import Frontend
 from mgr_jax.models import make_model
 from mgr_jax.training import optimizer, steps
 from mgr_jax.training.state import TrainState, create_state
@@ -19,18 +20,29 @@ NUM_CLASSES = 10
 
 
 def make_programs(
-    config: config_lib.Config, shape: tuple[int, ...], mesh: jax.sharding.Mesh
-) -> tuple[Callable[[], TrainState], steps.TrainStep, steps.PredictStep]:
-    """Return `init`, the train step and the predict step that read features [B, *shape]."""
+    config: config_lib.Config,
+    shape: tuple[int, ...],
+    mesh: jax.sharding.Mesh,
+    *,
+    frontend: Frontend | None = None,
+    window: int = 0,
+) -> tuple[Callable[[], TrainState], Callable[..., TrainState], steps.PredictStep]:
+    """Return `init`, the train step and the predict step that read features [B, *shape].
+
+    With a front end both read waveforms. With `window`, in samples, the train step reads windows
+    of clips on the devices, which are its last argument.
+    """
     adapter = parallel.ADAPTERS[config.train.parallelism]
     axis_name = adapter.axis_name(mesh)
     model = make_model(config.model, num_classes=NUM_CLASSES, axis_name=axis_name)
     single = make_model(config.model, num_classes=NUM_CLASSES)
     tx = optimizer.make_optimizer(config.optim, num_steps=100, steps_per_epoch=100)
 
-    def frontend(waveform: Any, normalizer: Any = None, num_samples: Any = None) -> jax.Array:
+    def no_frontend(waveform: Any, normalizer: Any = None, num_samples: Any = None) -> jax.Array:
         del normalizer, num_samples
         return waveform
+
+    frontend = frontend or no_frontend
 
     def init() -> TrainState:
         return create_state(jax.random.key(0), single, tx, jnp.zeros((1, *shape), jnp.float32))
@@ -39,7 +51,11 @@ def make_programs(
         config, frontend, model, tx, num_classes=NUM_CLASSES, axis_name=axis_name
     )
     predict = steps.make_predict_step(frontend, config.features, model)
-    return init, adapter.train_step(train, mesh), adapter.predict_step(predict, mesh)
+    if window:
+        train = adapter.train_step(steps.on_windows(train, window), mesh, num_shared=1)
+    else:
+        train = adapter.train_step(train, mesh)
+    return init, train, adapter.predict_step(predict, mesh)
 
 
 class Steps:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from mgr_jax.data.batches import Batch
+Batch = dict[str, np.ndarray]  # See `mgr_jax.data.batches`, which imports grain.
 
 # Steps dispatched and not finished: one that runs, and one whose batch is there when it ends.
 _MAX_IN_FLIGHT = 2

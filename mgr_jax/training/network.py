@@ -118,8 +118,8 @@ def make_network(
     if store is not None:
         length = config_lib.window_length(config)
         clips, num_shared = resident.put(store, mesh, window=length, field="data.on_device"), 1
-        train_step = _on_windows(train_step, length)
-        predict_step = _on_windows(predict_step, length)
+        train_step = steps.on_windows(train_step, length)
+        predict_step = steps.on_windows(predict_step, length)
     train_step = adapter.train_step(train_step, mesh, num_shared=num_shared)
     predict_step = adapter.predict_step(predict_step, mesh, num_shared=num_shared)
     if clips is not None:
@@ -151,12 +151,7 @@ def momentum_warning(config: config_lib.Config, *, num_steps: int) -> str:
     )
 
 
-def _on_windows(step: Callable[..., Any], length: int) -> Callable[..., Any]:
-    """Return `step` as a function of windows of `length` samples and the resident clips."""
-    return lambda state, windows, clips: step(state, resident.read(clips, windows, length))
-
-
-def _with_clips(step: Callable[..., Any], clips: resident.Resident) -> Callable[..., Any]:
+def _with_clips(step: Callable[..., Any], clips: steps.Resident) -> Callable[..., Any]:
     """Return the compiled `step` with the resident clips as its last argument."""
     return lambda state, windows: step(state, windows, clips)
 

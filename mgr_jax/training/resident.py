@@ -6,12 +6,11 @@ sample), `num_samples` (how many are audio), and in training `label` and `row` (
 devices slice the windows out of their copy of the store.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grain
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -21,10 +20,9 @@ from mgr_jax.data.clips import FULL_SCALE, Clips
 from mgr_jax.data.dataset import Store
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
+from mgr_jax.training.steps import Resident
 
 Windows = dict[str, np.ndarray]
-# Samples int16 [N, T], and the factor of each row that makes them audio, float32 [N].
-Resident = tuple[jax.Array, jax.Array]
 
 # Fraction of a device's memory that the clips may take; training needs the rest. Where `auto`
 # chooses, larger batches than now must fit too.
@@ -81,21 +79,6 @@ def put(store: Store, mesh: Mesh, *, window: int, field: str) -> Resident:
         for x in (samples, scale)
     )
     return samples, scale
-
-
-def read(clips: Resident, windows: Mapping[str, jax.Array], length: int) -> dict[str, jax.Array]:
-    """Return the batch of waveforms `[B, length]`, equal to those of `Clips.waveform`."""
-    samples, scale = clips
-
-    def read_one(clip: jax.Array, start: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(samples, (clip, start), (1, length))[0]
-
-    values = jax.vmap(read_one)(windows["clip"], windows["start"]).astype(jnp.float32)
-    fields = ("num_samples", "label", "row")
-    return {
-        "waveform": values * scale[windows["clip"]][:, None],
-        **{name: windows[name] for name in fields if name in windows},
-    }
 
 
 def make_plan(

@@ -25,6 +25,9 @@ _MASKS = _MIXUP + 2
 
 TrainStep = Callable[[TrainState, dict[str, jax.Array]], TrainState]
 PredictStep = Callable[[Any, dict[str, jax.Array]], jax.Array]
+# Clips on the devices: samples int16 [N, T], and the factor of each row that makes them audio,
+# float32 [N].
+Resident = tuple[jax.Array, jax.Array]
 
 
 def to_float32(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
@@ -38,6 +41,28 @@ def to_float32(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         return rest
     waveform = rest.pop("waveform").astype(jnp.float32) * rest.pop("scale")[:, None]
     return {"waveform": waveform, **rest}
+
+
+def read_windows(
+    clips: Resident, windows: Mapping[str, jax.Array], length: int
+) -> dict[str, jax.Array]:
+    """Return the batch of waveforms `[B, length]`, equal to those of `Clips.waveform`."""
+    samples, scale = clips
+
+    def read_one(clip: jax.Array, start: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(samples, (clip, start), (1, length))[0]
+
+    values = jax.vmap(read_one)(windows["clip"], windows["start"]).astype(jnp.float32)
+    fields = ("num_samples", "label", "row")
+    return {
+        "waveform": values * scale[windows["clip"]][:, None],
+        **{name: windows[name] for name in fields if name in windows},
+    }
+
+
+def on_windows(step: Callable[..., Any], length: int) -> Callable[..., Any]:
+    """Return `step` as a function of windows of `length` samples and the clips on the devices."""
+    return lambda state, windows, clips: step(state, read_windows(clips, windows, length))
 
 
 def make_train_step(

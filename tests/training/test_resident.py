@@ -15,6 +15,7 @@ from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.training import preemption, resident
+from mgr_jax.training import steps as steps_lib
 from tests.experiments import ends
 from tests.training import tiny
 
@@ -35,7 +36,7 @@ def _part(tmp_path_factory):
 
 
 def read(clips, windows):
-    return jax.jit(lambda w: resident.read(clips, w, WINDOW))(windows)
+    return jax.jit(lambda w: steps_lib.read_windows(clips, w, WINDOW))(windows)
 
 
 def test_train_windows_are_the_batches_of_the_host_bit_by_bit(part):

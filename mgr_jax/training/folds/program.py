@@ -135,11 +135,11 @@ def _one_fold(
             num_classes=num_classes,
             class_weights=fold.get("class_weights"),
         )
-        stepped = step(state, resident.read(clips, windows, length))
+        stepped = step(state, steps.read_windows(clips, windows, length))
         return jax.tree.map(lambda new, old: jnp.where(windows["active"], new, old), stepped, state)
 
     def predict_one(variables: Any, windows: Tree, clips: Any) -> jax.Array:
-        return predict_step(variables, resident.read(clips, windows, length))
+        return predict_step(variables, steps.read_windows(clips, windows, length))
 
     return train_one, predict_one
 

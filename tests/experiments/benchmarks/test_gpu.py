@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from experiments.benchmarks import gpu, gpu_check, gpu_rows
+from experiments.benchmarks import gpu, gpu_check, gpu_epoch, gpu_rows
 from tests.experiments.commands import REPO
 
 pytestmark = pytest.mark.e2e
@@ -54,9 +55,43 @@ def test_tasks_are_in_the_order_of_importance():
     assert args.batch == 64 and tasks[:3] == ["check", "ours bbnn 64", "ours gru 64"]
     torch = "torch bbnn,gru,lstm,cnn,cnn_lstm,rnn 64"
     assert tasks.index("torch.compile bbnn 64") < tasks.index(torch) < tasks.index("h2d")
+    epochs = [task for task in tasks if task.startswith("epoch")]
+    assert epochs[:2] == ["epoch bbnn on_device 64", "epoch bbnn streaming 64"]
+    assert len(epochs) == 4 and tasks.index("h2d") < tasks.index(epochs[0])
+    assert tasks.index(epochs[-1]) < tasks.index("ours bbnn 256")
     assert tasks.index("h2d") < tasks.index("ours bbnn 256") < tasks.index("ours bbnn 8")
     assert gpu._environment("check")["XLA_FLAGS"].endswith("--xla_gpu_autotune_level=0")
     assert "autotune" not in gpu._environment("h2d")["XLA_FLAGS"]
+
+
+@pytest.mark.slow  # It compiles two steps.
+def test_epoch_from_the_device_takes_the_steps_of_streaming(args):
+    """The same windows in the same order, so that the two ways end with the same parameters."""
+    args.cache = str(REPO / ".pytest_cache" / "xla")
+    for side in gpu_epoch.SIDES:
+        for _ in gpu_epoch.epoch(args, "quickstart", side):
+            pass
+    rows = _rows(args)
+    for side, row in zip(gpu_epoch.SIDES, rows, strict=True):
+        expected = {"side": side, "net": "quickstart", "mode": "epoch", "batch": 2, "steps": 4}
+        assert expected.items() <= row.items()
+        assert 0 < row["ms_min"] <= row["ms"] <= row["ms_max"] and 0 < row["read_share"] < 1
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], abs=2e-4)
+
+
+def test_windows_are_an_epoch_without_repetition_and_cut_reads_them(args):
+    config = gpu_epoch.make_config("quickstart")
+    config.data.clip_samples = 500
+    clips = gpu_epoch.make_clips(config, args)
+    assert clips[0].shape == (8, 500) and clips[0].dtype == np.int16
+    plans = list(gpu_epoch.windows(clips, 200, 3, seed=1))
+    chosen = np.concatenate([plan["clip"] for plan in plans])
+    assert len(plans) == 2 and len(set(chosen)) == 6  # The two that are left fill no batch.
+    for plan in plans:
+        assert all(value.dtype == np.int32 and len(value) == 3 for value in plan.values())
+        batch = gpu_epoch.cut(clips, plan, 200)
+        for row, clip, start in zip(batch["waveform"], plan["clip"], plan["start"], strict=True):
+            np.testing.assert_array_equal(row, clips[0][clip, start : start + 200])
 
 
 def test_process_that_is_too_slow_is_killed(args, monkeypatch):
@@ -70,6 +105,13 @@ def test_process_that_is_too_slow_is_killed(args, monkeypatch):
     assert gpu._finish(args, "ours gru", process, 0.1) != 0
     assert process.poll() is not None
     assert _rows(args)[0]["task"] == "ours gru" and _rows(args)[0]["exit_code"] == -9
+
+
+def test_all_parts_import_where_a_cuda_image_lacks_our_packages(tmp_path):
+    modules = "experiments.benchmarks.gpu experiments.benchmarks.jax_steps mgr_jax.training.feed"
+    blocker = f"import sys\nfor name in '{MISSING} tqdm'.split(): sys.modules[name] = None\n"
+    code = f"{blocker}\nimport {', '.join(modules.split())}, mgr_jax.features.frontend"
+    subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True)
 
 
 @pytest.mark.e2e
