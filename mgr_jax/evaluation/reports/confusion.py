@@ -101,7 +101,7 @@ def _texts(matrix: np.ndarray, normalised: bool) -> Texts:
 def _number_size(texts: Texts, pitch: float) -> float:
     """Return the size of numbers that fit into cells of `pitch` points."""
     digits = max(map(len, texts.values()), default=1)
-    return min(FONT, 0.95 * pitch / (_DIGIT * max(digits, 2)))
+    return min(FONT, 0.9 * pitch / (_DIGIT * max(digits, 2)))
 
 
 def _draw_cells(axes: Any, matrix: np.ndarray, pitch: float, *, normalised: bool) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 from mgr_jax.escape import LATEX_OTHERTEXT, latex
 from mgr_jax.evaluation import intervals
 from mgr_jax.evaluation.compare import format_p
+from mgr_jax.evaluation.cross_validation import GROUPED, RANDOM
 from mgr_jax.evaluation.reports import published
 from mgr_jax.plural import plural
 
@@ -42,6 +43,27 @@ def tables(
     if len(systems) > 1:
         whole[f"{prefix}f1"] = _f1(systems, measured, prefix)
     return whole
+
+
+def leakage(reports: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Return the table of the leakage gaps of cross-validations: (name, `report.json`)."""
+    rows = []
+    for name, report in reports:
+        protocols = [report["protocols"][protocol] for protocol in (RANDOM, GROUPED)]
+        accuracies = [_percent(protocol["accuracy"], protocol["ci95"]) for protocol in protocols]
+        gap = report["leakage_gap"]
+        rows.append([latex(name), *accuracies, _points(gap["gap"], gap["ci95"])])
+    first = reports[0][1]
+    by, seeds = first["grouped_by"], first["num_seeds"]
+    head = ["System", *(latex(f"{protocol} (%)") for protocol in (RANDOM, GROUPED)), "Gap (points)"]
+    caption = (
+        f"Accuracies of cross-validations of {latex(first['data'])} by protocol"
+        f" ($n = {first['leakage_gap']['n']}$, {plural(first['leakage_gap']['num_groups'], by)},"
+        f" {plural(first['num_folds'], 'fold')}, {plural(seeds, 'seed')}), and how much of them"
+        rf" comes from {by}s on both sides. Brackets: 95\,\% intervals by {by}"
+        f"{' and seed' if seeds > 1 else ''}."
+    )
+    return _table(head, rows, [caption], "leakage")
 
 
 def _systems(

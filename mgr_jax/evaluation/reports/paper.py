@@ -25,8 +25,9 @@ def write_paper(
       paths: workdirs, folders `DIR/<protocol>/seed<k>` of a cross-validation, or all of `DIR`.
       part: `train`, `valid` or `test`.
       output: folder to write to.
-      formats: some of `FORMATS`. `latex`: tables, `methods.tex` and `references.bib`. `csv`:
-        `results.csv`. `svg`, `pdf`: accuracies and confusion matrices.
+      formats: some of `FORMATS`. `latex`: tables (`latex.tables`, and `leakage` of
+        cross-validations), `methods.tex` and `references.bib`. `csv`: `results.csv`. `svg`, `pdf`:
+        accuracies and confusion matrices.
 
     Returns:
       Format -> names of the files written.
@@ -37,6 +38,7 @@ def write_paper(
     sections = published.sections(published.read(paths, part))
     measured = [[published.measure(system) for system in systems] for systems in sections]
     compared = [_compare(*section) for section in zip(sections, measured, strict=True)]
+    gaps = published.leakage_gaps(paths) if "latex" in formats else []
     folder = pathlib.Path(output)
     written: dict[str, list[str]] = {name: [] for name in formats}
 
@@ -53,6 +55,8 @@ def write_paper(
                 tables = latex.tables(systems, values, section, prefix=f"{i}_" if i else "")
                 for name, text in tables.items():
                     write("latex", f"{name}.tex", text)
+            if gaps:
+                write("latex", "leakage.tex", latex.leakage(gaps))
             text = references.methods(sections, measured, compared) + "\n"
             write("latex", "methods.tex", latex.with_othertext([text]))
             write("latex", "references.bib", references.to_bibtex(text))

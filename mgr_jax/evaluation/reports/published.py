@@ -4,18 +4,24 @@ A system is one training, or several: the seeds of a cross-validation, whose num
 """
 
 import dataclasses
+import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mgr_jax.data import gtzan
+from mgr_jax.data.folds import PROTOCOLS
 from mgr_jax.errors import UserError
+from mgr_jax.escape import printable
 from mgr_jax.evaluation import compare, intervals, metrics, pooled
 from mgr_jax.evaluation.results import count, f1_ends
-from mgr_jax.files import csv_text, json_digest
+from mgr_jax.files import csv_text, json_digest, parse_json
 
 OVERALL = "macro avg"
+# Folders of a cross-validation below its own.
+_LEVEL = re.compile(rf"fold\d+|seed\d+|{'|'.join(PROTOCOLS)}")
 _FIELDS = (
     "class", "accuracy", "accuracy_low", "accuracy_high", "accuracy_interval", "n", "num_correct",
     "num_groups", "grouped_by", "precision", "f1", "f1_low", "f1_high", "f1_interval",
@@ -53,9 +59,29 @@ def read(paths: Sequence[str], part: str) -> list[System]:
     """
     return [
         System(f"{name}, {protocol}" if protocol else name, seeds)
-        for path, name in zip(paths, compare.short_names(paths), strict=True)
+        for path, name in zip(paths, _names(paths), strict=True)
         for protocol, seeds in pooled.read(path, part).items()
     ]
+
+
+def leakage_gaps(paths: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Return name and `report.json` of the cross-validations that have a leakage gap.
+
+    Raises:
+      UserError: if a file is damaged.
+    """
+    gaps = []
+    for path, name in zip(paths, _names(paths), strict=True):
+        file = pathlib.Path(path) / "report.json"
+        try:
+            values = parse_json(file.read_text(encoding="utf-8")) if file.exists() else {}
+            if "leakage_gap" in values and values["grouped_by"] != "track":
+                gaps.append((name, values))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise UserError(
+                f"{file}: cannot be read ({error}); run cross_validate again"
+            ) from error
+    return gaps
 
 
 def sections(systems: Sequence[System]) -> list[list[System]]:
@@ -165,6 +191,18 @@ _NO_TRACKS = {
     "accuracy": None, "ci95": None, "n": 0, "num_correct": 0, "num_groups": 0, "grouped_by": "",
     "interval": "",
 }  # fmt: skip
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """Return `compare.short_names`, with the folder of a cross-validation before its `seed<k>`."""
+    names = []
+    for path, name in zip(paths, compare.short_names(paths), strict=True):
+        parts = pathlib.PurePath(path).parts
+        depth = len(pathlib.PurePath(name).parts)
+        while depth < len(parts) and _LEVEL.fullmatch(parts[-depth]):
+            depth += 1
+        names.append(printable("/".join(parts[-depth:])) if parts else name)
+    return names
 
 
 def _share(correct: np.ndarray, groups: np.ndarray, grouped_by: str) -> dict[str, Any]:

@@ -68,15 +68,16 @@ def methods(
     systems = [system for section in sections for system in section]
     values = [row for rows in measured for row in rows]
     pairs = [pair for section in compared for pair in section["pairs"]]
-    networks = {
-        system.config["model"]["name"] in config_lib.NETWORKS for system in systems if system.config
-    }
+    configs = [config for system in systems if (config := _config(system))]
     software = r"\texttt{mgr\_jax}~\cite{mgrjax} on JAX~\cite{jax2018}"
-    if True in networks:
+    if any(config.model.name in config_lib.NETWORKS for config in configs):
         software += r", Flax~\cite{flax2020} and Optax~\cite{optax2020}"
+    names_of: dict[str, list[str]] = {}
+    for system in systems:
+        names_of.setdefault(", ".join(_describe(system)), []).append(latex(system.name))
     parts = [
         f"All systems were trained and evaluated with {software}.",
-        *(f"{latex(s.name)}: {', '.join(_describe(s))}." for s in systems),
+        *(f"{'; '.join(names)}: {text}." for text, names in names_of.items()),
     ]
     data = list(dict.fromkeys(sentence for system in systems for sentence in _data(system)))
     return "\n\n".join(
@@ -94,13 +95,18 @@ def to_bibtex(text: str) -> str:
     return "\n".join(chosen).replace("VERSION", VERSION)
 
 
+def _config(system: published.System) -> config_lib.Config | None:
+    """Return the config of a system; None if it is not known, or has fields of another version."""
+    try:
+        return config_lib.from_json(dict(system.config)) if system.config else None
+    except UserError:
+        return None
+
+
 def _describe(system: published.System) -> Iterator[str]:
     """Yield the methods of a system, each with its citation."""
-    try:
-        config = config_lib.from_json(dict(system.config))
-    except UserError:  # A field of another version.
-        config = None
-    if not system.config or config is None:
+    config = _config(system)
+    if config is None:
         yield latex(system.report["system"])
         return
     model, features, optim = config.model, config.features, config.optim
@@ -137,8 +143,14 @@ def _data(system: published.System) -> Iterator[str]:
         yield _DATA[system.report["data"]]
     if system.report["protocol"] == "fault_filtered":
         yield r"The split is the fault-filtered one of~\cite{kereliuk2015adversaries}."
-    if system.report.get("artists_known") and not system.report["shared_artists"]:
-        yield r"No artist is on both sides of a split~\cite{flexer2007artist}."
+    protocol = latex(system.report["protocol"])
+    if system.report["shared_artists"]:
+        yield f"With the protocol {protocol}, artists are on both sides of a split."
+    elif system.report.get("artists_known"):
+        yield (
+            f"With the protocol {protocol}, no known artist is on both sides of a"
+            r" split~\cite{flexer2007artist}."
+        )
 
 
 def _intervals(measured: Sequence[Mapping[str, Any]]) -> Iterator[str]:
