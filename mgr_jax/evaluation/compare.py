@@ -83,14 +83,14 @@ def read(workdir: str, part: str) -> Evaluation:
             raise ValueError("a field is missing or of another type")
     except FileNotFoundError as error:
         raise UserError(
-            f"--workdirs: {workdir} has no {error.filename and pathlib.Path(error.filename).name}"
+            f"workdirs: {workdir} has no {error.filename and pathlib.Path(error.filename).name}"
             f" for its {part} part; run {command} first"
         ) from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"--workdirs: {folder} is damaged; run {command} again") from error
+        raise UserError(f"workdirs: {folder} is damaged; run {command} again") from error
     if not complete:
         raise UserError(
-            f"--workdirs: {folder}: report.json and predictions.csv do not agree; run {command}"
+            f"workdirs: {folder}: report.json and predictions.csv do not agree; run {command}"
             " again"
         )
     groups = tuple(group_of.get(name, name) for name in ids)
@@ -123,7 +123,7 @@ def compare(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, An
       UserError: if there are fewer than two, or their tracks or true labels differ.
     """
     if len(systems) < 2:
-        raise UserError("--workdirs: one workdir only; give two or more, separated by commas")
+        raise UserError("workdirs: one workdir only; give two or more, separated by commas")
     for other, name in zip(systems[1:], names[1:], strict=True):
         _check_same(systems[0], names[0], other, name)
     first = systems[0]
@@ -171,7 +171,7 @@ def short_names(workdirs: Sequence[str]) -> list[str]:
         names = [printable("/".join(part[-depth:])) for part in parts]
         if len(set(names)) == len(names):
             return names
-    raise UserError("--workdirs: a workdir stands there twice; name each once")
+    raise UserError("workdirs: a workdir stands there twice; name each once")
 
 
 def _pair(
@@ -281,14 +281,14 @@ def _check_same(first: Evaluation, first_name: str, second: Evaluation, second_n
         only = sorted(ours ^ theirs)
         where = first_name if only[0] in ours else second_name
         raise UserError(
-            f"--workdirs: different test sets: {first_name} has {plural(len(ours), 'track')},"
+            f"workdirs: different test sets: {first_name} has {plural(len(ours), 'track')},"
             f" {second_name} {len(theirs)}, and {len(only)} are in one of them only ({only[0]!r} in"
             f" {where}); compare systems that were tested on the same tracks"
         )
     for name, ours, theirs in zip(first.ids, first.labels, second.labels, strict=True):
         if ours != theirs:
             raise UserError(
-                f"--workdirs: different test sets: {name!r} is {ours!r} in {first_name} and"
+                f"workdirs: different test sets: {name!r} is {ours!r} in {first_name} and"
                 f" {theirs!r} in {second_name}; compare systems that were tested on the same labels"
             )
 

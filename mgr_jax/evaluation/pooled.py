@@ -69,7 +69,7 @@ def read_folds(path: str, part: str) -> compare.Evaluation:
     ]
     ids, labels, correct, groups, predicted = zip(*sorted(rows), strict=True)
     if len(set(ids)) < len(ids):
-        raise UserError(f"--workdirs: {path} has tracks in two folds of part {part!r}")
+        raise UserError(f"workdirs: {path} has tracks in two folds of part {part!r}")
     reports = [fold.report for fold in folds]
     fields = ("system", "data", "part", "protocol", "labels", "provenance", "mgr_jax", "data_hash")
     report = {name: reports[0][name] for name in fields if name in reports[0]}
