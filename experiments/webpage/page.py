@@ -73,9 +73,6 @@ def make_page(
                     buttons = {style: gradio.Button(style, size="sm") for style in examples.STYLES}
             shown = gradio.HTML(answer.waiting(predictor.labels), elem_id="answer")
             gradio.HTML(about.behind(predictor), elem_id="behind")
-        for style, button in buttons.items():
-            write = functools.partial(examples.write, folder, style, max_seconds=60 * max_minutes)
-            button.click(write, None, song, api_visibility="private", concurrency_limit=1)
         song.change(
             predict,
             song,
@@ -84,6 +81,9 @@ def make_page(
             concurrency_limit=_MAX_CONCURRENT,
             trigger_mode="always_last",
         )
+        for style, button in buttons.items():
+            write = functools.partial(examples.write, folder, style, max_seconds=60 * max_minutes)
+            button.click(write, None, song, api_visibility="private", concurrency_limit=1)
     return page.queue(max_size=_MAX_QUEUED)
 
 
