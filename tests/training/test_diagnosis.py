@@ -195,8 +195,10 @@ def test_warning_hears_silence_in_the_training_windows(tmp_path):
 
 
 @pytest.mark.e2e
-def test_train_prints_the_warning_once(tmp_path):
-    config = tiny.config(learning_rate=1e-7, train__num_epochs=2)
-    out = tiny.train(config, tmp_path)
-    assert out.count("; usual reasons: the learning rate 1e-07 (") == 1
-    assert "usual reasons" not in tiny.train(config, tmp_path)
+def test_train_prints_the_warning_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        diagnosis, "symptom", lambda _, records, guess: "flat" * (len(records) == 2)
+    )
+    out = tiny.train(tiny.config(), tmp_path)
+    assert out.count("; usual reasons: the learning rate 0.001 (") == 1
+    assert out.index("epoch   2/3") < out.index("usual reasons") < out.index("epoch   3/3")

@@ -15,7 +15,7 @@ from mgr_jax import parallel, workdir
 from mgr_jax.data import batches
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
-from mgr_jax.training import checkpoint, loop, network, preemption, resident
+from mgr_jax.training import checkpoint, diagnosis, loop, network, preemption, resident
 from mgr_jax.training.folds import loop as folds
 from mgr_jax.workdir import read_metrics
 from tests.config_with import config_with
@@ -115,6 +115,13 @@ def _together(make_config, tmp_path_factory):
     """Two folds of two epochs, of a recurrent network with dropout; the output, their config."""
     config = make_config(**RNN)
     return *train_together(config, tmp_path_factory.mktemp("together"), num_folds=2), config
+
+
+@pytest.mark.slow
+def test_folds_print_the_warning_of_the_first_that_fails(make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(diagnosis, "warning", lambda job: f"seed {job.config.train.seed} fails")
+    _, out = train_together(make_config("simple"), tmp_path, num_folds=2)
+    assert out.count("fails") == 1 and "seed0/fold2: seed 0 fails" in out
 
 
 @pytest.mark.e2e
