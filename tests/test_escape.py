@@ -74,6 +74,22 @@ def test_markdown_shows_names_and_numbers_as_they_are():
     assert escape.markdown("a|b <i> &lt; _x_ [y](z)") == r"a\|b &lt;i&gt; &amp;lt; \_x\_ [y\](z)"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("R&B_soul 50 % #1", r"R\&B\_soul 50 \% \#1"),
+        (r"$\frac$ {x} ~^", r"\$\textbackslash{}frac\$ \{x\} \textasciitilde{}\textasciicircum{}"),
+        ("[a] *b*", "{[}a{]} {*}b{*}"),
+        ("a -- b '' ?`", "a -{}- b '{}' ?{}`"),
+        ("Sigur R\u00f3s, Dvor\u030c\xe1k, \u0141\xf3d\u017a", "Sigur Rós, Dvořák, Łódź"),
+        ("\u0105 \u97f3 \ufb01", r"\othertext{ą}{a} \othertext{音}{U+97F3} \othertext{ﬁ}{fi}"),
+        ("a\x1b[2J\nb", r"a\textbackslash{}x1b{[}2J\textbackslash{}nb"),
+    ],
+)
+def test_latex_shows_names_as_they_are(text, shown):
+    assert escape.latex(text) == shown
+
+
 @pytest.fixture(name="data", scope="module")
 def _data():
     """The data set of `evaluated`, with hostile labels, ids and artists."""

@@ -54,3 +54,15 @@ def test_report_writes_one_page_for_all(cache, pair, tmp_path):
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert "data:image/png;base64," in page
     assert "no workdir given" in commands.fails(cache, "report", f"--output={tmp_path}")
+    line = commands.fails(cache, "report", pair / "one", f"--output={tmp_path}", "--format=word")
+    assert "--format word is unknown; use some of html, latex, csv, svg, pdf" in line
+
+
+def test_report_writes_tables_for_a_paper(cache, pair, tmp_path):
+    folder = tmp_path / "paper"
+    flags = [f"--output={folder}", "--format=latex,csv"]
+    out, _ = commands.run(cache, "report", pair / "one", pair / "two", *flags)
+    assert f"latex     {folder}: systems.tex, pairs.tex, classes_0.tex" in out
+    assert r"two & 100.0 [72.2, 100.0] &" in (folder / "systems.tex").read_text()
+    assert (folder / "results.csv").read_text().startswith("run,class,accuracy,")
+    assert not (folder / "comparison.html").exists()
