@@ -47,6 +47,7 @@ def test_parse_leaves_mp3_to_its_sample_rates():
     assert names == {*deform.IN_JAX}
 
 
+@pytest.mark.e2e
 def test_evaluate_shows_that_brightness_needs_the_treble(tmp_path):
     scored = scored_tones.make(tmp_path, artists=24)
     strengths = robustness.parse("lowpass:1000,gain:-20,mp3:16", sample_rate=scored_tones.RATE)
@@ -63,6 +64,7 @@ def test_evaluate_shows_that_brightness_needs_the_treble(tmp_path):
         assert (tmp_path / "deform" / name).stat().st_size > 500
 
 
+@pytest.mark.e2e
 def test_evaluate_goes_on_where_it_was_killed(tmp_path):
     counts = []
 

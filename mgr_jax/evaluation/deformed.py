@@ -155,8 +155,8 @@ def verdict(report: Mapping[str, Any]) -> str:
             f" p = {format_p(row['p_holm'])}{f'; {lost}' if lost else ''})"
         )
     rest = sorted({row["deformation"] for row in rows} - names.keys())
-    text = f"Of {100 * clean['accuracy']:.1f} % correct, distinguishably fewer or more are left by"
-    text += f" {', '.join(parts)} ({tests}, the strength that changes most)."
+    text = f"Distinguishable from the {100 * clean['accuracy']:.1f} % of the tracks as they are:"
+    text += f" {', '.join(parts)} ({tests}; of each deformation the strength that changes most)."
     return f"{text} Not distinguishable: {', '.join(rest)}." if rest else text
 
 

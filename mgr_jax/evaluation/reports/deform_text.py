@@ -154,21 +154,24 @@ def _draw_panel(
     axes: Any, name: str, rows: Sequence[Mapping[str, Any]], report: Mapping[str, Any]
 ) -> None:
     clean = report["clean"]
-    if clean["ci95"]:
-        low, high = (100 * end for end in clean["ci95"])
-        axes.axhspan(low, high, color=_GREY, alpha=0.1, linewidth=0)
     axes.axhline(100 * clean["accuracy"], color=_GREY, linestyle="--", linewidth=1)
     axes.axhline(100 / len(report["labels"]), color=_GREY, linestyle=":", linewidth=1)
-    positions = range(len(rows))
-    axes.plot(positions, [100 * row["accuracy"] for row in rows], color=_BLUE, linewidth=1)
-    for position, row in zip(positions, rows, strict=True):
+    strengths = [row["strength"] for row in rows]
+    # The tracks as they are stand where the strength is 0: before the others, or between signs.
+    first = sum(strength < 0 for strength in strengths) if min(strengths) < 0 else 0
+    shown = [*rows[:first], clean, *rows[first:]]
+    axes.plot([100 * row["accuracy"] for row in shown], color=_BLUE, linewidth=1)
+    for position, row in enumerate(shown):
+        color = _GREY if row is clean else _BLUE
         if row["ci95"]:
             ends = [100 * end for end in row["ci95"]]
-            axes.plot([position] * 2, ends, color=_BLUE, linewidth=4, alpha=0.35)
-        face = _BLUE if row["distinguishable"] else "white"
-        axes.plot(position, 100 * row["accuracy"], color=_BLUE, marker="o", markerfacecolor=face)
-    axes.set_xticks(positions, [f"{row['strength']:g}" for row in rows], size=8)
-    axes.set_xlim(-0.5, len(rows) - 0.5)
+            axes.plot([position] * 2, ends, color=color, linewidth=4, alpha=0.35)
+        face = color if row.get("distinguishable") else "white"
+        axes.plot(position, 100 * row["accuracy"], color=color, marker="o", markerfacecolor=face)
+    names = ["none" if row is clean else f"{row['strength']:g}" for row in shown]
+    axes.set_xticks(range(len(shown)), names, size=8)
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set_xlim(-0.5, len(shown) - 0.5)
     axes.set_ylim(0, 102)
     axes.set_title(f"{name} ({rows[0]['unit']})", size=9, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
