@@ -98,24 +98,26 @@ def _network(config: Config, name: str) -> None:
 
 
 def _tune(config: Config) -> None:
-    """Set windows of 12 s, masks, weight decay, averages of the weights, and more epochs.
+    """Set masks, weight decay, averages of the weights, smoothed labels and more epochs.
 
-    Classifiers read statistics over time of every band (BBNN) or unit (GRU); the CNNs, which keep
-    both axes, normalise batches, and the LSTM steps along time.
+    The classifier of BBNN and GRU reads statistics of every band or unit over windows of 12 s. The
+    CNNs, which keep both axes, normalise batches, and the LSTM steps along time.
     """
-    config.data.window_seconds = 12.0
     config.optim.name = "adamw"
     config.optim.weight_decay = 0.05
     config.optim.label_smoothing = 0.1
     config.optim.ema_decay = 0.99
-    config.train.num_epochs = 60
+    config.train.num_epochs = 40
     config.train.mask_frames = 20
     config.train.mask_bins = 6 if config.features.bands == "mel" else 20
     config.model.batch_norm_momentum = 0.0
     if config.model.name == "bbnn":
+        config.data.window_seconds = 12.0
         config.model.pooling = "statistics"
         config.model.num_modules = 2
     elif config.model.name == "rnn":
+        config.data.window_seconds = 12.0
+        config.train.num_epochs = 60
         config.model.pooling = "statistics"
         config.model.bidirectional = True
         config.model.hidden_size = 64

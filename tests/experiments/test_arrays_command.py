@@ -78,6 +78,11 @@ def test_to_table_decides_by_artist_after_holm_over_the_rivals():
     assert "over 9 artists" in methods and methods.endswith("Holm's correction over 3 systems.")
 
 
+def test_expand_takes_the_recipe_and_the_tuned_networks_by_name():
+    assert arrays.expand([]) == list(arrays.SYSTEMS)
+    assert arrays.expand(["logistic", "recipe", "networks"]) == ["logistic", "", *arrays.NETWORKS]
+
+
 def test_to_table_compares_the_recipe_with_and_without_networks():
     ids = [f"{i}" for i in range(20)]
     correct = {
