@@ -51,9 +51,10 @@ def figure(prediction: Prediction, waveform: np.ndarray, predictor: Predictor) -
         f'</div><h3>Genre over time</h3><ol class="timeline" role="list">{rows}</ol>'
         f"{_slider(columns, edges, predictor.labels)}</div>"
         f'<div class="clock" aria-hidden="true">{times}</div>'
-        '<p class="small">Click a moment to hear it; on the keyboard, arrow keys move and Enter'
-        f" plays. Heard in {heard} of {prediction.window_seconds:g} s; the stronger the colour, the"
-        " more probable the genre. The answer is the mean over time.</p></section>"
+        '<p class="small"><span class="hint">Click a moment to hear it; on the keyboard, arrow keys'
+        f" move and Enter plays.</span> Heard in {heard} of {prediction.window_seconds:g} s; the"
+        " stronger the colour, the more probable the genre. The answer is the mean over time.</p>"
+        "</section>"
     )
 
 

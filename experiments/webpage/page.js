@@ -26,7 +26,10 @@
   };
 
   document.addEventListener("input", ({ target }) => isSlider(target) && move(target, +target.value));
-  document.addEventListener("click", ({ target }) => isSlider(target) && player()?.play());
+  const play = () => player()?.play().catch(() => {}); // The note below says that it cannot.
+  // A finger that taps a slider makes no click.
+  for (const name of ["click", "pointerup"])
+    document.addEventListener(name, ({ target }) => isSlider(target) && play());
   document.addEventListener("keydown", (event) => {
     const range = event.target;
     if (!isSlider(range) || event.ctrlKey || event.altKey || event.metaKey) return;
@@ -36,7 +39,7 @@
     by.PageDown = -4 * step;
     if (event.key in by) move(range, +range.value + by[event.key]);
     else if (event.key === "Enter" || event.key === " ")
-      player()?.paused ? player().play() : player()?.pause();
+      player()?.paused ? play() : player()?.pause();
     else return;
     event.preventDefault();
   });
@@ -56,7 +59,11 @@
     document.querySelector("#song .upload-container")?.removeAttribute("aria-label");
     const text = document.querySelector("#answer [data-status]")?.dataset.status ?? "";
     if (text !== status.textContent) status.textContent = text;
+    const hint = document.querySelector("#answer .hint");
+    const silent = "This browser cannot play the file; the answer holds all the same.";
+    if (hint && player()?.error && hint.textContent !== silent) hint.textContent = silent;
   };
+  document.addEventListener("error", label, true);
   document.body.append(status); // Gradio runs this script once there is a body.
   new MutationObserver(label).observe(document.body, { childList: true, subtree: true });
 })();

@@ -92,6 +92,7 @@ def _songs(tmp_path_factory):
     noise = 0.1 * random.normal(size=time.size)
     soundfile.write(folder / "noise.wav", noise, 8000)
     soundfile.write(folder / "tone.mp3", 0.3 * np.sin(2 * np.pi * 440 * time) + 0.01 * noise, 16000)
+    soundfile.write(folder / "tone.aiff", 0.3 * np.sin(2 * np.pi * 440 * time), 8000)
     soundfile.write(folder / "sweep.flac", 0.3 * np.sin(900 * time**2), 8000)
     soundfile.write(folder / "silence.wav", np.zeros(8000), 8000)
     soundfile.write(folder / "long.ogg", 0.1 * random.normal(size=8000 * 8), 8000)
@@ -227,6 +228,19 @@ def test_page_says_what_is_wrong_with_a_file(open_page, songs, name, reason):
     upload(page, songs / name)
     page.wait_for_selector("#answer [role=alert]")
     assert reason in page.inner_text("#answer")
+
+
+@in_browser
+def test_page_says_when_the_browser_cannot_play_what_the_model_hears(open_page, songs):
+    page = open_page()
+    upload(page, songs / "tone.aiff")
+    shown(page)
+    page.wait_for_function("document.querySelector('#song audio')?.error")
+    assert "This browser cannot play the file" in page.inner_text("#answer .hint")
+    page.focus(".seek")
+    page.keyboard.press("Enter")
+    page.keyboard.press("End")
+    assert page.evaluate(PLAYER)[3].startswith("3.0 s, ")
 
 
 @in_browser
