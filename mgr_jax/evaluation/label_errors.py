@@ -6,7 +6,8 @@ and with probability r any other one (Bootkrajang and Kaban 2012, "Label-noise r
 regression and its applications"; Guo et al. 2017, arXiv 1706.04599). Tracks near the border of two
 genres then raise the temperature, and only labels against a sure model raise r. That takes a model
 of unbounded logits, such as a linear one: a model that never gives more than 1 - r has learned the
-noise. Confident learning (Northcutt, Jiang and Chuang 2021, "Confident learning: estimating
+noise. What the model is sure of and wrong about counts as well, so that the share of a weak model
+is too large. Confident learning (Northcutt, Jiang and Chuang 2021, "Confident learning: estimating
 uncertainty in dataset labels", arXiv 1911.00068), which cleanlab implements, takes tracks near a
 border for errors as well, and gives a larger share; it is shown beside the other.
 """

@@ -85,9 +85,9 @@ def _sentences(labels: Mapping[str, Any]) -> list[str]:
     return [
         f"{plural(agreement['n'], 'track')} scored by {labels['method']}: the label is the most"
         f" probable genre of {100 * agreement['accuracy']:.1f} %",
-        f"share of wrong labels {100 * labels['share']:.1f} %{interval} (mixture of right and any"
-        f" other labels{method}); by confident learning {100 * labels['confident_share']:.1f} %,"
-        " which counts music between genres as well",
+        f"share of wrong labels {100 * labels['share']:.1f} %{interval}, if the models are sure of"
+        f" nothing but what is right (mixture with any other label{method}); by confident learning"
+        f" {100 * labels['confident_share']:.1f} %, which counts music between genres as well",
     ]
 
 

@@ -29,8 +29,10 @@ def lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def guarantees(report: Mapping[str, Any]) -> list[str]:
-    """Return the sentences on what each coverage promises."""
-    return [row["guarantee"] for row in report.get("sets") or ()]
+    """Return the sentence on what sets promise, and those of coverages that promise otherwise."""
+    texts = {row["coverage"]: row["guarantee"] for row in report.get("sets") or ()}
+    rest = {coverage: text.partition(",")[2] for coverage, text in texts.items()}
+    return [text for c, text in texts.items() if c == _SHOWN or rest[c] != rest[_SHOWN]]
 
 
 def coverages(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -33,13 +33,14 @@ def test_text_has_pairs_first_and_then_the_doubted():
     assert text.index("u (rock) = v (metal): the same bytes") < text.index("doubted labels (14)")
     assert "     1  a|<b>  rock, rather metal  0.99" in text
     assert "... and 2 more; --json=FILE or --page=FILE has all" in text
-    assert "share of wrong labels 10.0 % [5.0, 15.0] (mixture" in text
+    assert "share of wrong labels 10.0 % [5.0, 15.0], if the models are sure of nothing but" in text
     assert "bootstrap over 3 artists" in text and "the most probable genre of 75.0 %" in text
 
 
 def test_text_says_what_is_not_known():
     text = labels_text.to_text(_labels(1, share_ci95=None))
-    assert "10.0 %, no interval: too few artists (mixture of right and any other labels);" in text
+    assert "10.0 %, no interval: too few artists, if" in text
+    assert "(mixture with any other label);" in text
     text = labels_text.to_text({"conflicts": [], "rows": None, "reason": "there is no audio"})
     assert text == (
         "labels    there is no audio: only the same audio under two labels can be shown"
