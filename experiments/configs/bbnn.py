@@ -55,4 +55,4 @@ def _small(config: Config) -> None:
     config.optim.learning_rate = 0.004
     config.optim.schedule = "cosine"
     config.optim.early_stop_patience = 0
-    config.train.num_epochs = 40
+    config.train.num_epochs = 30
