@@ -48,7 +48,7 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
             own = {f: text for f, text in report["figures"].items() if f.startswith(f"{name}_")}
             body.append(html.heading(f"By class: {name}"))
             body.append(html.table(*words.classes(report, name), numbers=range(1, 6)))
-            body.append("<br>" + html.figures({folder / f: text for f, text in own.items()}))
+            body.append(html.figures({folder / f: text for f, text in own.items()}))
     body += [html.heading("By seed"), html.table(*words.seeds(report), numbers=(1, 3, 4))]
     folds = html.table(*words.folds(report), numbers=(1, 2, 4, 5))
     body.append(f"<details><summary>By fold</summary>{folds}</details>")

@@ -54,7 +54,8 @@ figure { margin: 0; background: #fff; border: 1px solid var(--line); border-radi
   padding: .6rem; }
 figure img { display: block; width: 100%; height: auto; max-height: 34rem; object-fit: contain; }
 figcaption { color: #5b6770; font-size: .85rem; padding: .3rem .3rem 0; }
-code { overflow-wrap: anywhere; }
+code { display: block; overflow-wrap: anywhere; }
+.wide + .figures { margin-top: 1rem; }
 details { margin-top: 1rem; } summary { cursor: pointer; font-weight: 600; }
 @media (max-width: 44rem) { main { padding: 1.2rem .8rem 3rem; }
   .hero { grid-template-columns: 1fr; padding: 1.1rem; } .number { font-size: 2.8rem; }
@@ -102,7 +103,7 @@ def to_html(report: dict[str, Any], folder: pathlib.Path) -> str:
 def _advice(report: dict[str, Any]) -> list[str]:
     """Return the note on a small test part with its command; nothing for others."""
     text = few_tracks.describe(report)
-    shown = f"{escape(text)}:<br><code>{escape(report['cross_validation'])}</code>" if text else ""
+    shown = f"{escape(text)}:<code>{escape(report['cross_validation'])}</code>" if text else ""
     return [f'<p class="note">{shown}</p>'] if text else []
 
 

@@ -311,10 +311,10 @@ def table(report: dict[str, Any]) -> str:
 def to_text(report: dict[str, Any]) -> str:
     """Format headline, warnings and classification report for the terminal."""
     notes = [line for line in (caveat(report), *warnings(report)) if line]
-    lines = [headline(report), *notes, *sets_text.lines(report), "", table(report)]
+    lines = [headline(report), *notes, *sets_text.lines(report)]
     if text := few_tracks.describe(report):
-        lines += ["", f"note      {text}:", f"          {report['cross_validation']}"]
-    return "\n".join(lines)
+        lines += [f"{text}:", f"  {report['cross_validation']}"]
+    return "\n".join([*lines, "", table(report)])
 
 
 def largest_class(report: dict[str, Any]) -> tuple[str, int]:

@@ -31,9 +31,9 @@ def test_a_report_on_few_tracks_shows_the_command_everywhere(run, data):
     sentence = (
         f"{report['n']} test tracks cannot tell much; cross-validation tests every track once"
     )
-    assert f"note      {sentence}:\n          {command}" in wording.to_text(report)
+    assert f"{sentence}:\n  {command}\n\n" in wording.to_text(report)
     assert f"{sentence}:\n\n```bash\n{command}\n```" in (folder / "report.md").read_text()
-    assert f"{sentence}:<br><code>{command}</code>" in (folder / "report.html").read_text()
+    assert f"{sentence}:<code>{command}</code>" in (folder / "report.html").read_text()
 
 
 def test_other_reports_show_none(run, data, monkeypatch):
