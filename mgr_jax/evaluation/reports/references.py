@@ -130,6 +130,10 @@ def _describe(system: published.System) -> Iterator[str]:
         yield r"label smoothing~\cite{szegedy2016smoothing}"
     if config.train.mixup_alpha:
         yield r"mixup~\cite{zhang2018mixup}"
+    deformations = vars(config.augment).items()
+    names = [name for name, strength in deformations if strength and name != "probability"]
+    if names:
+        yield f"random deformations of the training audio ({', '.join(names)})"
 
 
 def _data(system: published.System) -> Iterator[str]:

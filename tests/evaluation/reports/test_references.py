@@ -51,8 +51,11 @@ def test_methods_of_a_network_cite_its_training():
     config = _config(
         model__name="rnn", model__cell="gru", optim__schedule="cosine", train__mixup_alpha=0.2,
         optim__label_smoothing=0.1, optim__name="adamw", features__kind="logmel",
+        augment__gain=6.0, augment__crop=10.0,
     )  # fmt: skip
-    keys = _keys(_methods(systems.system(config=config)))
+    text = _methods(systems.system(config=config))
+    assert "random deformations of the training audio (crop, gain)" in text
+    keys = _keys(text)
     assert {
         "cho2014gru", "loshchilov2017sgdr", "zhang2018mixup", "szegedy2016smoothing",
         "loshchilov2019adamw", "srivastava2014dropout",
