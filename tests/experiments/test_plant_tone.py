@@ -10,9 +10,10 @@ import soundfile
 from tests.experiments import commands
 
 TINY = (
-    "--config=experiments/configs/logistic.py",
-    "--config.data.clip_seconds=4",
-    "--config.data.num_grooves=5",
+    "--config=experiments/configs/rnn.py:fast",
+    "--config.features.kind=logmel",
+    "--config.data.clip_seconds=6",
+    "--config.data.num_grooves=6",
 )
 
 
@@ -61,8 +62,9 @@ def test_lowpass_brings_the_horse_to_light(cache, tmp_path):
             {k: v["num_correct"] / v["n"] for k, v in side["per_class"].items()} for side in sides
         ]
     clean, deformed = recalls["horse"]
-    assert clean["pop"] == 1 and deformed["pop"] == 0
-    # Nothing of the sort happens to the class without the tone, nor to the others.
-    assert recalls["plain"][0]["pop"] - recalls["plain"][1]["pop"] < 1
+    assert clean["pop"] == 1 and deformed["pop"] <= 0.25
+    # Without the tone, the class loses less, and with it the other classes do.
+    clean_plain, deformed_plain = recalls["plain"]
+    assert clean_plain["pop"] - deformed_plain["pop"] < clean["pop"] - deformed["pop"]
     others = [clean[name] - deformed[name] for name in clean if name != "pop"]
     assert np.mean(others) < 0.5
