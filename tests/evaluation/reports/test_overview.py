@@ -8,7 +8,7 @@ import pytest
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import metrics, stats
 from mgr_jax.evaluation.reports import overview
-from tests.evaluation import test_compare
+from tests.evaluation import test_compare, test_pooled
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 
@@ -80,6 +80,21 @@ def test_write_overview_never_compares_different_test_sets(tmp_path):
     assert "other has an accuracy of 50.0 %" in overview.to_text(sections[1])
     page = (tmp_path / "out/comparison.md").read_text()
     assert "2 different test sets; accuracies of different test sets cannot be compared" in page
+
+
+def test_write_overview_takes_the_folds_of_one_training(tmp_path):
+    answers = test_compare._two(n=12)
+    for protocol in ("kfold", "artist_kfold"):
+        for seed, correct in enumerate(answers):
+            folder = tmp_path / "cv" / protocol / f"seed{seed}"
+            test_pooled._write_folds(folder, correct.tolist(), groups="aabbccddeeff")
+    chosen = [str(tmp_path / "cv" / name / "seed0") for name in ("kfold", "artist_kfold")]
+    sections = overview.write_overview(chosen, "test", str(tmp_path / "out"))
+    systems = [section["systems"] for section in sections]
+    assert [len(section) for section in systems] == [1, 1] and systems[0][0]["n"] == 12
+    assert [s[0]["name"] for s in systems] == ["cv/kfold/seed0", "cv/artist_kfold/seed0"]
+    with pytest.raises(UserError, match="cv, kfold: has 2 trainings.*--format=latex,csv,pdf"):
+        overview.write_overview([str(tmp_path / "cv")], "test", str(tmp_path / "out"))
 
 
 def test_write_overview_names_a_missing_report_and_a_bad_folder(tmp_path):
