@@ -93,7 +93,7 @@ def test_write_overview_takes_the_folds_of_one_training(tmp_path):
     systems = [section["systems"] for section in sections]
     assert [len(section) for section in systems] == [1, 1] and systems[0][0]["n"] == 12
     assert [s[0]["name"] for s in systems] == ["cv/kfold/seed0", "cv/artist_kfold/seed0"]
-    with pytest.raises(UserError, match="cv, kfold: has 2 trainings.*--format=latex,csv,pdf"):
+    with pytest.raises(UserError, match=r"cv, kfold: has 2 trainings.*--format=latex,csv,pdf"):
         overview.write_overview([str(tmp_path / "cv")], "test", str(tmp_path / "out"))
 
 
