@@ -25,8 +25,8 @@ from mgr_jax.evaluation import scores as scores_lib
 from mgr_jax.evaluation.prediction import Prediction
 
 if TYPE_CHECKING:
-    from mgr_jax.evaluation.explanation import Explanation
-    from mgr_jax.explain.track import Explain
+    from mgr_jax.evaluation.reports.explanation import Explanation
+    from mgr_jax.explain.track import Explainer
 
 # Largest batch of windows, since the machine may have less memory than the one of the training.
 _MAX_BATCH_SIZE = 16
@@ -154,18 +154,30 @@ class Predictor:
         """
         hearing.check(self.config)
         rate = self.config.features.sample_rate
-        for path, blocks in self.decoders.read_source(source, sample_rate, sample_rate=rate):
-            try:
-                waveform = np.concatenate(list(blocks))
-            except audio.AudioError as error:
-                raise audio.AudioError(f"{path}: {error}" if path else str(error)) from error
-        return self._explain(waveform, self.predict(waveform, rate), label, method)
+        waveform = self.read(source, sample_rate)
+        prediction = self.predict(waveform, rate)
+        return self.explainer.explain(waveform, prediction, label=label, method=method)
+
+    def read(
+        self, source: str | os.PathLike | BinaryIO | np.ndarray, sample_rate: float | None = None
+    ) -> np.ndarray:
+        """Return a whole track as a waveform [T] at the rate of the system.
+
+        The arguments and errors are those of `predict`.
+        """
+        rate = self.config.features.sample_rate
+        sources = self.decoders.read_source(source, sample_rate, sample_rate=rate)
+        ((path, waveform),) = ((path, _waveform(blocks)) for path, blocks in sources)
+        if isinstance(waveform, audio.AudioError):
+            raise audio.AudioError(f"{path}: {waveform}" if path else str(waveform)) from waveform
+        return waveform
 
     @functools.cached_property
-    def _explain(self) -> "Explain":
+    def explainer(self) -> "Explainer":
+        """Explanations of waveforms, and the test of their trustworthiness."""
         from mgr_jax.explain import track  # Imported here, since predictions do not need it.
 
-        return track.make_explain(self.system, self.score_audio, self.batch_size)
+        return track.Explainer(self.system, self.score_audio, self.batch_size)
 
     def predict_files(
         self,
@@ -352,6 +364,14 @@ class Predictor:
             label_set=label_set,
             threshold=threshold,
         )
+
+
+def _waveform(blocks: Blocks) -> np.ndarray | audio.AudioError:
+    """Return the joined blocks [T], or the error of reading them."""
+    try:
+        return np.concatenate(list(blocks))
+    except audio.AudioError as error:
+        return error
 
 
 def _check_settings(overlap: float, threshold: float, max_seconds: float | None) -> None:

@@ -49,11 +49,13 @@ class Tagger:
 
     Attributes:
       labels: names of the K tags.
+      logits: windows [W, 187, 96] of `features.musicnn` -> logits [W, K], not compiled.
       apply: chunk of a waveform at 16 kHz `[T]` -> probabilities [W, K] and embeddings [W, D].
       decoders: the processes that read files.
     """
 
     labels: tuple[str, ...]
+    logits: Callable[[jax.Array], jax.Array]
     apply: Callable[[np.ndarray], tuple[jax.Array, jax.Array]]
     decoders: Decoders
 
@@ -141,4 +143,8 @@ def load(name: str | os.PathLike = "musicnn", readers: Decoders | None = None) -
         outputs: Any = module.apply(variables, x)
         return jax.nn.sigmoid(outputs.logits), outputs.embedding
 
-    return Tagger(labels, apply, readers)
+    def logits(x: jax.Array) -> jax.Array:
+        outputs: Any = module.apply(variables, x)
+        return outputs.logits
+
+    return Tagger(labels, logits, apply, readers)

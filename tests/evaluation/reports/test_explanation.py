@@ -1,0 +1,64 @@
+"""An explanation is shown in one line, as a picture and as JSON."""
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+from matplotlib import image
+
+from mgr_jax.evaluation.reports.explanation import Explanation
+
+
+def _explanation(**fields):
+    """One red cell at 2 to 3 s and 500 to 1000 Hz, and a blue one."""
+    values = np.zeros((8, 4))
+    values[2, 1], values[5, 3] = 2.0, -0.5
+    explanation = Explanation(
+        label="jazz $x$",
+        probability=0.874,
+        method="integrated_gradients",
+        score="logit of jazz minus the mean logit of the other labels",
+        baseline="silence",
+        attributions=values,
+        seconds=np.arange(9.0),
+        hz=np.array([0.0, 500, 1000, 2000, 4000]),
+        change=1.5,
+        completeness_error=0.0123,
+        features={},
+        decibels=np.full((20, 6), -30.0),
+        decibel_hz=np.linspace(0, 4000, 7),
+    )
+    return dataclasses.replace(explanation, **fields)
+
+
+def test_explanation_names_its_strongest_time_and_band():
+    assert repr(_explanation()) == (
+        "Explanation('jazz $x$' 87 %, integrated_gradients: most at 2.0 to 3.0 s and at 500 to"
+        " 1000 Hz, completeness error 1.2 %)"
+    )
+    assert "error" not in repr(_explanation(completeness_error=None, method="occlusion"))
+
+
+def test_coarse_keeps_the_sum_and_the_ends():
+    values, seconds, hz = _explanation().coarse(3, 2)
+    np.testing.assert_allclose(values.sum(axis=1), [2.0, 0, -0.5])
+    np.testing.assert_allclose(values.sum(axis=0), [2.0, -0.5])
+    assert (seconds[0], seconds[-1], hz.tolist()) == (0, 8, [0, 1000, 4000])
+    np.testing.assert_array_equal(_explanation().coarse(40, 16)[0], _explanation().attributions)
+
+
+def test_to_json_has_four_digits_and_both_axes():
+    values = json.loads(json.dumps(_explanation(seconds=np.arange(9) / 3).to_json()))
+    assert values["seconds"][1] == 0.3333 and values["hz"][-1] == 4000
+    assert values["attributions"][2] == [0, 2, 0, 0] and values["change"] == 1.5
+    assert (values["method"], values["completeness_error"]) == ("integrated_gradients", 0.0123)
+
+
+def test_to_png_is_red_for_the_label_and_blue_against_it():
+    text = _explanation()._repr_html_()
+    assert text.startswith("<img alt=") and "jazz $x$" in text
+    pixels = image.imread(io.BytesIO(_explanation().to_png("a song")))[..., :3]
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    for color, other in ((red, blue), (blue, red)):
+        assert ((color > other + 0.3) & (color > green + 0.1)).sum() > 500
