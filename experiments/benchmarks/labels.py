@@ -16,13 +16,13 @@ from mgr_jax.evaluation import label_errors
 
 QUICK = {"num_draws": 2, "num_seeds": 1}
 _RATES = (0.0, 0.05, 0.1, 0.2)
-_ARTISTS = (20, 60, 200)
+_ARTISTS = (20, 60, 120)
 _NUM_CLASSES = 10
 # Of the simulated tracks: values, and deviation of the centers of the classes in each.
 _NUM_FEATURES, _DISTANCE = 20, 0.6
 
 
-def run(*, num_draws: int = 100, num_seeds: int = 5) -> list[dict]:
+def run(*, num_draws: int = 60, num_seeds: int = 5) -> list[dict]:
     """Return a row for each share of flipped labels of the band, and each simulated case."""
     return [*measure_band(num_seeds=num_seeds), *simulate(num_draws=num_draws)]
 

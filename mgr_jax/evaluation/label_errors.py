@@ -52,12 +52,14 @@ def fit_noise(log_probabilities: np.ndarray, labels: np.ndarray, groups: interva
       groups: name of the artist of each track [N].
     """
     index = np.unique(np.asarray(groups), return_inverse=True)[1]
-    num_groups, num_classes = index.max() + 1, log_probabilities.shape[1]
+    order = np.argsort(index, kind="stable")
+    starts = np.unique(index[order], return_index=True)[1]
+    num_groups, num_classes = len(starts), log_probabilities.shape[1]
     likelihood = np.zeros((num_groups, len(_TEMPERATURES), len(_SHARES)))
     for i, temperature in enumerate(_TEMPERATURES):
         own = _own(log_probabilities, labels, temperature)[:, None]
         mixed = (1 - _SHARES) * own + _SHARES * (1 - own) / (num_classes - 1)
-        np.add.at(likelihood[:, i], index, np.log(mixed + 1e-300))
+        likelihood[:, i] = np.add.reduceat(np.log(mixed + 1e-300)[order], starts)
     flat = likelihood.reshape(num_groups, -1)
     best = int(flat.sum(axis=0).argmax())
     temperature, share = _TEMPERATURES[best // len(_SHARES)], _SHARES[best % len(_SHARES)]

@@ -69,12 +69,13 @@ def mean_size_interval(
 ) -> list[float] | None:
     """Return the 95 % interval of the mean size of sets of at most C genres; None for one group.
 
-    That of `intervals.difference_interval` for the share of the other genres that are in a set.
+    That of `intervals.difference_interval`, for sizes scaled to [-1, 1].
     """
     if num_classes < 2:
         return None
-    ends = intervals.difference_interval((sizes - 1) / (num_classes - 1), groups)
-    return ends and [1 + (num_classes - 1) * max(0.0, end) for end in ends]
+    half = (num_classes - 1) / 2
+    ends = intervals.difference_interval((sizes - 1) / half - 1, groups)
+    return ends and [1 + half * (1 + end) for end in ends]
 
 
 def _by_group(held: np.ndarray, groups: np.ndarray) -> dict[str, Any]:

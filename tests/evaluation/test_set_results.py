@@ -39,14 +39,15 @@ def test_share_by_artist_has_the_interval_of_artists_of_one_track():
     assert values["ci95"] == pytest.approx(intervals.accuracy_interval(held[::3]))
 
 
-def test_mean_size_interval_covers_the_mean_of_other_artists():
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.98])
+def test_mean_size_interval_covers_the_mean_of_other_artists(share):
     """Sizes of a shifted binomial distribution, shared by the three tracks of an artist."""
     rng, covered = np.random.default_rng(0), 0
-    groups = np.repeat(np.arange(30), 3)
-    for _ in range(100):
-        sizes = 1 + rng.binomial(9, 0.1, size=30)[groups]
+    groups = np.repeat(np.arange(20), 3)
+    for _ in range(60):
+        sizes = 1 + rng.binomial(9, share, size=20)[groups]
         ends = set_results.mean_size_interval(sizes, groups, num_classes=10)
-        assert ends is not None and 1 <= ends[0] < ends[1]
-        covered += ends[0] <= 1.9 <= ends[1]
-    assert covered >= 92
+        assert ends is not None and 1 <= ends[0] <= sizes.mean() <= ends[1] <= 10
+        covered += ends[0] <= 1 + 9 * share <= ends[1]
+    assert covered >= 54
     assert set_results.mean_size_interval(np.ones(4), [0] * 4, num_classes=1) is None
