@@ -34,6 +34,7 @@ def _names(tmp_path_factory):
         "mgr_jax/data/gtzan_splits/*",
         "mgr_jax/pretrained/*/*.*",
         "**/LICENSE",
+        "mgr_jax/**/*.bib",
         "**/*.css",
         "experiments/**/*.js",
     ],

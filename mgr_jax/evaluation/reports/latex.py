@@ -36,7 +36,7 @@ def tables(
     """
     whole = {f"{prefix}systems": _systems(systems, measured, section, prefix)}
     if section["pairs"]:
-        whole[f"{prefix}pairs"] = _pairs(systems[0], section, prefix)
+        whole[f"{prefix}pairs"] = _pairs(systems, section, prefix)
     for i, (system, values) in enumerate(zip(systems, measured, strict=True)):
         name = f"{prefix}classes_{i}"
         whole[name] = _classes(system, values, name)
@@ -96,7 +96,7 @@ def _systems(
     return _table(list(head), list(zip(*head.values(), strict=True)), caption, f"{prefix}systems")
 
 
-def _pairs(first: published.System, section: Mapping[str, Any], prefix: str) -> str:
+def _pairs(systems: Sequence[published.System], section: Mapping[str, Any], prefix: str) -> str:
     several = len(section["pairs"]) > 1
     rows = [
         [
@@ -107,10 +107,9 @@ def _pairs(first: published.System, section: Mapping[str, Any], prefix: str) -> 
         for pair in section["pairs"]
     ]
     head = ["Systems", "Points", "$p$", *(["$p$, Holm"] if several else [])]
-    where = f"on the {first.report['part']} part of {latex(section['data'])} ($n = {section['n']}$"
     caption = [
-        f"Differences of accuracies {where}, {_groups(section)}protocol:"
-        f" {latex(first.report['protocol'])}). $p$: {_test(section)}."
+        f"Differences of accuracies {_where(systems, [{**section, 'num_seeds': 1}])}. $p$:"
+        f" {_test(section)}."
         r" Brackets: 95\,\% intervals, which invert the test"
         f"{', before Holm' if several else ''}."
     ]
@@ -220,13 +219,16 @@ def _method(measured: Sequence[Mapping[str, Any]]) -> str:
     shown = [row for row in measured if row["ci95"]]
     if not shown:
         return f"No interval: all tracks are of one {measured[0]['grouped_by']}."
-    by, seeds = shown[0]["grouped_by"], shown[0]["num_seeds"] > 1
+    groups, seeds = sorted({row["grouped_by"] for row in shown}), shown[0]["num_seeds"] > 1
     method = "Wilson's at the effective number of tracks"
-    if by == "track" and not seeds:
+    if groups == ["track"] and not seeds:
         method = "Wilson's"
+    elif len(groups) > 1:
+        method += f" where {groups[0]}s repeat"
     elif shown[0]["num_groups"] < intervals.MIN_GROUPS:
-        method += f", of so few {by}s a rough guide"
-    return rf"Brackets: 95\,\% intervals by {by}{' and seed' if seeds else ''}, {method}."
+        method += f", of so few {groups[0]}s a rough guide"
+    by = " or ".join(groups) + (" and seed" if seeds else "")
+    return rf"Brackets: 95\,\% intervals by {by}, {method}."
 
 
 def _test(section: Mapping[str, Any]) -> str:

@@ -58,6 +58,7 @@ def test_tables_name_protocols_and_groups_that_differ():
     text = _tables(chosen)[0]["systems"]
     assert [row[1] for row in _rows(text)] == ["listed", "holdout"]
     assert [row[3] for row in _rows(text)] == ["artist", "track"]
+    assert "by artist or track, Wilson's at the effective number of tracks where artists" in text
     assert "protocol: listed, holdout" in text and "The runs have different protocols" in text
 
 
