@@ -54,9 +54,7 @@ def parse(text: str, *, sample_rate: int) -> list[Strength]:
                     f" {', '.join(deform.DEFORMATIONS)}, with commas"
                 )
             strengths = [_number(name, n) for n in numbers] or _default(name, sample_rate)
-            chosen.setdefault(name, []).extend(
-                s for s in strengths if s not in chosen.get(name, [])
-            )
+            chosen[name] = [*dict.fromkeys([*chosen.get(name, []), *strengths])]
     try:
         for name, strengths in chosen.items():
             for strength in strengths:
@@ -110,16 +108,15 @@ def evaluate(
       folder: for the page and the rows, which are continued; None keeps nothing.
 
     Raises:
-      UserError: if there is no audio, or the folder cannot be written.
+      UserError: if there is no audio, or the model gives NaN.
+      OSError: if the folder cannot be written; it names the file.
     """
     store = check_audio(scored.dataset, "--deform")
     part = scored.dataset.parts[scored.part]
     total = (1 + len(strengths)) * len(part.ids)
     results = []
     with progress.Progress("deform", total=total, unit="track") as shown:
-        clean, truth = scored.score(part), scored.classes()
-        if np.isnan(clean).any():
-            raise UserError("--deform: the model gives no numbers for some tracks; train it anew")
+        clean, truth = _checked(scored.score(part)), scored.classes()
         shown.update(len(part.ids))
         rows = _Rows(folder, _fingerprint(scored, clean, seed))
         for name, strength in strengths:
@@ -147,7 +144,7 @@ def evaluate(
         grouped_by="artist" if any(track.artist for track in scored.tracks) else "recording",
     )
     report |= {
-        "system": scored.run.config.model.name,
+        "system": scored.name,
         "data": scored.dataset.catalog.name,
         "part": scored.part,
         "protocol": scored.run.split.protocol,
@@ -173,9 +170,15 @@ def _score(
     scores = []
     # Of equal size, so that no smaller batch is compiled for the rest.
     for rows in np.array_split(np.arange(len(part.ids)), -(-len(part.ids) // _CHUNK)):
-        scores.append(scored.score(_deformed(part, rows, change)))
+        scores.append(_checked(scored.score(_deformed(part, rows, change))))
         advance(len(rows))
     return np.concatenate(scores)
+
+
+def _checked(scores: np.ndarray) -> np.ndarray:
+    if np.isnan(scores).any():
+        raise UserError("--deform: the model gives no numbers for some tracks; train it anew")
+    return scores
 
 
 def _deformed(

@@ -26,6 +26,7 @@ class Scored(NamedTuple):
     """A system and the tracks that it is scored on.
 
     Attributes:
+      name: of the system.
       run: the workdir, for the report.
       dataset: has the part.
       part: `train`, `valid` or `test`.
@@ -34,6 +35,7 @@ class Scored(NamedTuple):
       notes: remarks for the reader, a clause each.
     """
 
+    name: str
     run: workdir.Run
     dataset: dataset_lib.Dataset
     part: str
@@ -55,7 +57,8 @@ class Scored(NamedTuple):
 def open_run(model: predictor.Predictor, part: str, config: config_lib.Config) -> Scored:
     """Return a trained system with a part of its split; see `runs.open_part`."""
     dataset = runs.open_part(model.run, part, config)
-    return Scored(model.run, dataset, part, model.score_tracks, model.step)
+    name = model.config.model.name
+    return Scored(name, model.run, dataset, part, model.score_tracks, model.step)
 
 
 def open_gtzan(
@@ -126,7 +129,7 @@ def open_gtzan(
     label_of = {track.id: track.label for track in catalog.tracks}
     parts = {part: batches.make_part(store, ids, label_of, catalog.labels)}
     dataset = dataset_lib.Dataset(catalog, store, split, parts)
-    return Scored(run, dataset, part, make_score(model), 0, tuple(notes))
+    return Scored("GTZAN model", run, dataset, part, make_score(model), 0, tuple(notes))
 
 
 def make_score(model: predictor.Predictor) -> Callable[[batches.Part], np.ndarray]:

@@ -99,7 +99,7 @@ def evaluate(
       folder: for the page; None keeps nothing.
 
     Raises:
-      UserError: if the folder cannot be written.
+      OSError: if the folder cannot be written; it names the file.
     """
     with progress.Progress("score", f"the {scored.part} part"):
         scores = scored.score(scored.dataset.parts[scored.part])
@@ -113,7 +113,7 @@ def evaluate(
         seed=seed,
     )
     report |= {
-        "system": scored.run.config.model.name,
+        "system": scored.name,
         "data": scored.dataset.catalog.name,
         "part": scored.part,
         "protocol": scored.run.split.protocol,

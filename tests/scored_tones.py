@@ -47,4 +47,5 @@ def make(tmp_path, *, count=24, artists=8, score=brightness, levels=(0.5,), part
     config = config_lib.Config()
     config.data.clip_seconds, config.features.sample_rate = 1.0, RATE
     run = workdir.Run(tmp_path, config, LABELS, split, {"data_hash": "", "split_hash": ""})
-    return scored_lib.Scored(run, dataset_lib.Dataset(catalog, store, split, parts), part, score, 3)
+    dataset = dataset_lib.Dataset(catalog, store, split, parts)
+    return scored_lib.Scored("tones", run, dataset, part, score, 3)

@@ -93,8 +93,8 @@ def test_open_gtzan_takes_a_part_where_there_are_parts(songs, tmp_path):
 def test_open_run_has_the_score_of_the_predictor(tmp_path, monkeypatch):
     own = scored_tones.make(tmp_path)
     monkeypatch.setattr(runs, "open_part", lambda run, part, config: own.dataset)
-    model = dataclasses.make_dataclass("Model", ["run", "score_tracks", "step"])(
-        own.run, scored_tones.brightness, 7
+    model = dataclasses.make_dataclass("Model", ["config", "run", "score_tracks", "step"])(
+        own.run.config, own.run, scored_tones.brightness, 7
     )
     opened = scored.open_run(model, "test", own.run.config)
     assert (opened.step, opened.notes, opened.score) == (7, (), scored_tones.brightness)
