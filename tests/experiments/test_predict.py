@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -50,10 +51,14 @@ def test_predict_takes_a_folder_as_it_is(cache, trained, songs):
         assert sum(values) == pytest.approx(1, abs=1e-6)
         assert values == sorted(values, reverse=True)
         assert result["label"] == next(iter(result["probabilities"]))
-    assert err.splitlines() == [
+    *lines, done, following = err.splitlines()
+    assert lines == [
         "devices   4 cpu",
         "skipped   5 that are no audio: 2 .csv, 1 .json, 1 .md, 1 .txt",
     ]
+    assert done.startswith("done      in ") and done.endswith(" on 4 cpu")
+    arguments = shlex.join([f"--workdir={trained}", "--timeline", str(songs)])
+    assert following.startswith(f"next      python -m experiments.predict {arguments} ")
 
 
 def test_predict_csv_has_one_row_for_each_file(cache, model, songs):
@@ -119,6 +124,8 @@ def test_predict_names_bad_flags(cache, trained, songs):
     song = songs / "c.mp3"
     line = commands.fails(cache, "predict", f"--workdir={trained}", "--overlap=1", song)
     assert "--overlap is 1.0" in line
+    line = commands.fails(cache, "predict", f"--workdir={trained}", "--coverage=90", song)
+    assert "--coverage is 90.0; it must be above 0 and below 1" in line
     line = commands.fails(
         cache, "predict", f"--workdir={trained}", "--timeline", "--output=/proc/none", song
     )
@@ -127,8 +134,10 @@ def test_predict_names_bad_flags(cache, trained, songs):
 
 def test_predict_needs_no_workdir(cache, songs):
     song = songs / "c.mp3"
-    out, _ = commands.run(cache, "predict", "--format=json", song)
-    values, expected = json.loads(out), mgr_jax.load("gtzan").predict(song)
+    out, err = commands.run(cache, "predict", "--format=json", "--coverage=0.9", song)
+    values, expected = json.loads(out), mgr_jax.load("gtzan").predict(song, coverage=0.9)
+    assert (values["set"], values["coverage"]) == (list(expected.label_set), 0.9)
+    assert "\nsets      hold the genre of 90 % of tracks by new artists, over all genres" in err
     assert values["label"] == expected.label
     assert values["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
     assert sum(values["probabilities"].values()) == pytest.approx(1, abs=1e-6)
