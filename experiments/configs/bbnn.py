@@ -8,6 +8,12 @@ checkpoint with the best validation accuracy is kept. 185 642 trainable paramete
 of the mel spectrogram: 186 218 trainable parameters. Pool (4, 1) then acts on rows of the picture,
 which are frequency.
 
+`bbnn.py:small` is the same network for about 100 tracks, of which an epoch has a dozen steps:
+windows of 3 s, cut at another place in every epoch; momentum 0.9 of batch normalisation, whose
+averages settle within two epochs; Adam at 0.004, falling to 0 over 30 epochs. For N training tracks
+`train.num_epochs` of 3000 / N gives the same number of steps. See "Small data sets" in
+`experiments/README.md`.
+
 At full size on the band: see `experiments/results/presentation.md`. On GTZAN:
 
     python -m experiments.train --config=experiments/configs/bbnn.py \
