@@ -72,8 +72,8 @@ def _check_flags(argv: Sequence[str]) -> None:
             raise UserError(f"--{flag.name} is for {suite}, not for {SUITE.value}")
 
 
-def main(argv: Sequence[str]) -> None:
-    """Run the suite, print its table and write its rows."""
+def main(argv: Sequence[str]) -> command.Ending:
+    """Run the suite, print its table and write its rows; return how it ended."""
     _check_flags(argv)
     try:
         from experiments.benchmarks import machine
@@ -104,6 +104,7 @@ def main(argv: Sequence[str]) -> None:
         print("\n".join(suite.table(measured)), flush=True)
         if PLOT.value:
             suite.plot(measured, PLOT.value)
+    return command.Ending(0, ("benchmark", "--help"), on_host=True)
 
 
 if __name__ == "__main__":

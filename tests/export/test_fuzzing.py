@@ -149,7 +149,9 @@ def test_the_command_line_survives_damaged_songs_and_bundles(tmp_path, model):
     out, err = commands.run_process(
         tmp_path, "predict", f"--workdir={model}", "--format=json", folder, code=1
     )
-    assert err == "devices   1 cpu\n"
+    devices, done, following = err.splitlines()
+    assert devices == "devices   1 cpu" and done.endswith(" on 1 cpu")
+    assert following.startswith("next      python -m experiments.predict ")
     assert [json.loads(line)["path"] for line in out.splitlines()] == [str(p) for p in paths]
     (tmp_path / "m").write_bytes(model.read_bytes()[:-5])
     assert "is no bundle" in commands.fails(
