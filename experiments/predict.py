@@ -2,12 +2,14 @@
 
 Without a workdir the GTZAN model of the package answers. `--model=musicnn` prints tags over time in
 place of a genre, and `--embeddings=FILE.npz` keeps 200 values a window for other classifiers.
+`--explain=DIR` draws which times and bands carried the answer or the first tag.
 Folders are searched recursively. Every file in them is read as audio whatever its name, but for
 companions such as `.txt` and `.csv`, which are skipped and counted. Exit code 1 means that a file
 could not be read; the others are predicted all the same.
 """
 
 import collections
+import functools
 import json
 import os
 import pathlib
@@ -18,7 +20,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import command, tags
+from experiments import command, explanations, tags
 from mgr_jax.escape import printable
 from mgr_jax.files import csv_line
 
@@ -48,8 +50,20 @@ _COVERAGE = flags.DEFINE_float(
     " as 0.9; without it the most probable genre.",
 )
 _TIMELINE = flags.DEFINE_bool("timeline", False, "Show genre over time, and draw it as a PNG.")
+_EXPLAIN = flags.DEFINE_string(
+    "explain",
+    None,
+    "Folder for a picture and JSON a song: which times and bands carried the answer.",
+)
+_EXPLAIN_METHOD = flags.DEFINE_string(
+    "explain_method",
+    "auto",
+    "linear, integrated_gradients or occlusion; auto chooses by the system.",
+)
 _OUTPUT = flags.DEFINE_string("output", ".", "Folder for the pictures of --timeline.")
 
+# Flags that tags do not have.
+_FOR_GENRES = ("timeline", "overlap", "threshold", "checkpoint", "coverage", "explain_method")
 # Files that often lie beside music; they are no error in a folder of songs.
 _COMPANIONS = re.compile(
     r"\.(csv|tsv|txt|jsonl?|md|rst|xml|html|pdf|log|nfo|cue|m3u8?|pls|lrc|ini|ya?ml|db|md5|sha256"
@@ -71,18 +85,25 @@ def main(argv: Sequence[str]) -> command.Ending:
     name = command.model_path(_WORKDIR.value, _MODEL.value, ("gtzan", "musicnn"))
     skipped: collections.Counter[str] = collections.Counter()
     files = [str(file) for path in argv[1:] for file in _files(pathlib.Path(path), skipped)]
+    if flags.FLAGS["explain_method"].present and _EXPLAIN.value is None:
+        raise command.UserError("--explain_method: is for --explain=DIR; add it")
     if _TIMELINE.value:
         command.output_file("output", os.path.join(_OUTPUT.value, "picture.png"))
 
     command.set_up_jax()
     if _WORKDIR.value is None and tags.is_tagger(name):
-        for flag in ("timeline", "overlap", "threshold", "checkpoint", "coverage"):
+        for flag in _FOR_GENRES:
             if flags.FLAGS[flag].present:
                 raise command.UserError(
                     f"--{flag}: is for genres; --model=musicnn always shows its tags over time"
                 )
         failed = tags.run(
-            name, files, style=_FORMAT.value, top_k=_TOP_K.value, keep=_EMBEDDINGS.value
+            name,
+            files,
+            style=_FORMAT.value,
+            top_k=_TOP_K.value,
+            keep=_EMBEDDINGS.value,
+            explain=_EXPLAIN.value,
         )
     elif _EMBEDDINGS.value is not None:
         raise command.UserError("--embeddings: only MusiCNN has them; add --model=musicnn")
@@ -141,7 +162,10 @@ def _predict(predictor: Any, files: Sequence[str]) -> int:
         threshold=_THRESHOLD.value,
         coverage=_COVERAGE.value,
     )
-    failed, pictures = 0, set()
+    failed, pictures, folder = 0, set(), None
+    explain = functools.partial(predictor.explain, method=_EXPLAIN_METHOD.value)
+    if _EXPLAIN.value is not None:
+        folder = explanations.Folder(_EXPLAIN.value, predictor.system, _EXPLAIN_METHOD.value)
     with progress.Progress("predict", total=len(files), unit="file") as bar:
         for path, result in results:
             has_failed, picture = isinstance(result, AudioError), None
@@ -149,11 +173,14 @@ def _predict(predictor: Any, files: Sequence[str]) -> int:
             if _TIMELINE.value and not has_failed:
                 picture = _picture_name(path, pictures)
                 _draw(picture, path, result, predictor.labels)
+            lines = to_lines(path, result, predictor, picture)
+            if folder is not None and not has_failed:
+                lines = explanations.add(lines, _FORMAT.value, *folder.write(path, explain))
             with bar.printing():
                 if has_failed and _FORMAT.value == "table":
                     print(printable(f"{path}: {result}"), file=sys.stderr, flush=True)
                 else:
-                    print(*to_lines(path, result, predictor, picture), sep="\n", flush=True)
+                    print(*lines, sep="\n", flush=True)
             bar.update()
     return failed
 

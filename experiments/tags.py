@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from experiments import command
+from experiments import command, explanations
 from mgr_jax.escape import printable
 from mgr_jax.files import csv_line
 
@@ -22,7 +22,15 @@ def is_tagger(name: str) -> bool:
     return name == "musicnn" or (pathlib.Path(name) / "labels.txt").is_file()
 
 
-def run(name: str, files: Sequence[str], *, style: str, top_k: int, keep: str | None) -> int:
+def run(
+    name: str,
+    files: Sequence[str],
+    *,
+    style: str,
+    top_k: int,
+    keep: str | None,
+    explain: str | None = None,
+) -> int:
     """Print the tags of the files, one after the other; return how many failed.
 
     Args:
@@ -31,6 +39,7 @@ def run(name: str, files: Sequence[str], *, style: str, top_k: int, keep: str | 
       style: `table`, `json` or `csv`. top_k: tags of a line of a table; 0 shows 5.
       keep: `.npz` file for the embeddings [W, 200] of all windows, each with the `track_id` (the
         path) and `start_seconds`; None keeps none.
+      explain: folder for explanations of the most probable tag; None makes none.
     """
     import numpy as np
 
@@ -41,6 +50,7 @@ def run(name: str, files: Sequence[str], *, style: str, top_k: int, keep: str | 
     from mgr_jax import devices, progress
     from mgr_jax import tagger as tagger_lib
     from mgr_jax.data.audio import AudioError
+    from mgr_jax.explain import tags as tags_lib
 
     with progress.Progress("load", "the model"):
         tagger = tagger_lib.load(name)
@@ -50,11 +60,17 @@ def run(name: str, files: Sequence[str], *, style: str, top_k: int, keep: str | 
         print(csv_line(["path", "start_seconds", *labels, "note", "error"]))
     to_lines = {"table": _table, "json": _json, "csv": _csv}[style]
     failed, kept = 0, []
+    folder = explanations.Folder(explain) if explain is not None else None
+    explainer = tags_lib.TagExplainer(tagger)
     with progress.Progress("tags", total=len(files), unit="file") as bar:
         for path, result in tagger.tag_files(files):
             with bar.printing():
                 if not isinstance(result, AudioError):
-                    print(*to_lines(path, result, top_k or _TOP_K), sep="\n", flush=True)
+                    lines = to_lines(path, result, top_k or _TOP_K)
+                    if folder is not None:
+                        files_of = folder.write(path, explainer.explain)
+                        lines = explanations.add(lines, style, *files_of)
+                    print(*lines, sep="\n", flush=True)
                     kept.append((path, result))
                 else:
                     failed += 1

@@ -54,8 +54,8 @@ def choose_method(system: System, method: str = "auto") -> str:
         suited.insert(0, "linear")
     if method not in ("auto", *suited):
         raise UserError(
-            f"method {method!r}: {config.model.name} on {config.features.kind} can be explained by"
-            f" {' or '.join(suited)}"
+            f"--explain_method {method}: {config.model.name} on {config.features.kind} can be"
+            f" explained by {' or '.join(suited)}"
         )
     return suited[0] if method == "auto" else method
 

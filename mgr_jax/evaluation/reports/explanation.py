@@ -88,16 +88,19 @@ class Explanation:
         """
         return _draw(self, title)
 
-    def __repr__(self) -> str:
+    def describe(self) -> str:
+        """Return in words when and where most speaks for the label, by which method."""
         values, seconds, hz = self.coarse(20, 16)
         time, band = (int(values.sum(axis=axis).argmax()) for axis in (1, 0))
         error = self.completeness_error
-        exact = "" if error is None else f", completeness error {100 * error:.1f} %"
+        exact = "" if error is None else f", completeness error {100 * error:.2g} %"
         return (
-            f"Explanation({self.label!r} {100 * self.probability:.0f} %, {self.method}: most at"
-            f" {seconds[time]:.1f} to {seconds[time + 1]:.1f} s and at {hz[band]:.0f} to"
-            f" {hz[band + 1]:.0f} Hz{exact})"
+            f"{self.label}: most at {seconds[time]:.1f} to {seconds[time + 1]:.1f} s and at"
+            f" {hz[band]:.0f} to {hz[band + 1]:.0f} Hz, by {_METHODS[self.method]}{exact}"
         )
+
+    def __repr__(self) -> str:
+        return f"Explanation({100 * self.probability:.0f} % {self.describe()})"
 
     def _repr_html_(self) -> str:
         picture = base64.b64encode(self.to_png()).decode()

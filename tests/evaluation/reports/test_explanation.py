@@ -34,8 +34,8 @@ def _explanation(**fields):
 
 def test_explanation_names_its_strongest_time_and_band():
     assert repr(_explanation()) == (
-        "Explanation('jazz $x$' 87 %, integrated_gradients: most at 2.0 to 3.0 s and at 500 to"
-        " 1000 Hz, completeness error 1.2 %)"
+        "Explanation(87 % jazz $x$: most at 2.0 to 3.0 s and at 500 to 1000 Hz, by integrated"
+        " gradients, completeness error 1.2 %)"
     )
     assert "error" not in repr(_explanation(completeness_error=None, method="occlusion"))
 
