@@ -85,7 +85,7 @@ def compare(
       columns: name -> value of each track [N].
       groups: name of the group of each track [N], which shares an artist or a recording.
       grouped_by: what a group is, `artist` or `recording`.
-      within: columns that tell the groups themselves apart, whose tests take tracks for the units:
+      within: columns that tell the groups themselves apart, whose intervals and tests are by track:
         whether an artist fails is a question about its tracks.
       seed: of random permutations.
 
@@ -101,10 +101,12 @@ def compare(
         if len(names) < 2:
             constant.append(column)
             continue
-        units = [str(i) for i in range(len(own))] if column in within else groups
+        by_track = column in within
+        units = [str(i) for i in range(len(own))] if by_track else groups
         for name in names:
             member = own == name
-            own_groups = [g for g, m in zip(groups, member, strict=True) if m]
+            inside = [g for g, m in zip(groups, member, strict=True) if m]
+            own_groups = None if by_track else inside
             rows.append(
                 {
                     "column": column,
@@ -112,7 +114,7 @@ def compare(
                     **count(correct[member], own_groups, grouped_by=grouped_by),
                     "difference": float(correct[member].mean() - correct[~member].mean()),
                     "p": permutation_test(correct, member, units, seed=seed),
-                    "units": "track" if column in within else grouped_by,
+                    "units": "track" if by_track else grouped_by,
                 }
             )
     for row, p in zip(rows, stats.holm([row["p"] for row in rows]), strict=True):

@@ -67,6 +67,7 @@ def test_compare_corrects_over_all_groups_and_sorts():
     assert (worst["value"], worst["n"], worst["num_groups"]) == ("b", 10, 5)
     assert worst["difference"] == -1 and worst["p_holm"] == pytest.approx(4 * worst["p"])
     assert worst["units"] == "artist" and report["rows"][1]["units"] == "track"
+    assert (worst["grouped_by"], report["rows"][1]["grouped_by"]) == ("artist", "track")
     assert "x b 0.0 % (n = 10, -100.0 points" in subset_results.verdict(report)
 
 

@@ -17,7 +17,7 @@ from mgr_jax.evaluation.reports import figure_files, html, markdown, wording
 from mgr_jax.files import write_whole
 
 PICTURE = "accuracy.png"
-_SHOWN, _DRAWN = 20, 40  # Groups in the terminal and in the picture.
+_SHOWN = 20  # Groups in the terminal and in the picture.
 _BLUE, _GREY = "#1f77b4", "#5b6770"
 _HEAD = ["column", "value", "right", "accuracy, 95 % interval", "points against the rest"]
 _HEAD += ["p (Holm)"]
@@ -94,8 +94,8 @@ def methods(report: Mapping[str, Any]) -> str:
     units = sorted({row["units"] for row in report["rows"]})
     return (
         f"{wording.accuracy_methods(report['overall'])} Each group is compared with all other"
-        f" tracks by a permutation test (units: {' or '.join(units)}; an artist is compared by its"
-        " tracks, other groups by whole artists), p after Holm's correction over"
+        f" tracks by a permutation test (units: {' or '.join(units)}; the interval and the test of one"
+        " artist are by its tracks, those of other groups by whole artists), p after Holm's correction over"
         f" {len(report['rows'])} groups. Numbers are in groups of about equal counts."
     )
 
@@ -119,7 +119,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def draw(path: pathlib.Path, report: Mapping[str, Any]) -> None:
     """Draw the accuracies of the worst groups with their intervals."""
-    rows = report["rows"][:_DRAWN]
+    rows = report["rows"][:_SHOWN]
     figure = Figure(figsize=(7.2, 1.4 + 0.28 * max(1, len(rows))), layout="constrained")
     axes = figure.add_subplot()
     for position, row in enumerate(rows):
