@@ -94,9 +94,10 @@ def methods(report: Mapping[str, Any]) -> str:
     units = sorted({row["units"] for row in report["rows"]})
     return (
         f"{wording.accuracy_methods(report['overall'])} Each group is compared with all other"
-        f" tracks by a permutation test (units: {' or '.join(units)}; the interval and the test of one"
-        " artist are by its tracks, those of other groups by whole artists), p after Holm's correction over"
-        f" {len(report['rows'])} groups. Numbers are in groups of about equal counts."
+        f" tracks by a permutation test (units: {' or '.join(units)}), p after Holm's correction"
+        f" over {len(report['rows'])} groups. The interval and the test of one artist are by its"
+        " tracks, those of other groups by whole artists. Numbers are in groups of about equal"
+        " counts."
     )
 
 
