@@ -63,8 +63,10 @@ def cached(
                 chosen, group = group[:size], group[size:]
                 for i, piece in zip(chosen, _compute(part, chosen, compute, window), strict=True):
                     vectors[i] = piece
-                if folder:
-                    _write(folder, {records[i].digest: vectors[i] for i in chosen})
+                # Clips of other programs have no digest.
+                new = {records[i].digest: vectors[i] for i in chosen if records[i].digest}
+                if folder and new:
+                    _write(folder, new)
                 num_done += len(chosen)
                 bar.update(len(chosen))
     return np.concatenate(vectors)  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -128,7 +130,6 @@ def _read(folder: pathlib.Path, wanted: Collection[str]) -> dict[str, np.ndarray
                     known |= {name: piece.copy() for name, piece in own if name in wanted}
             except (ValueError, KeyError, TypeError):
                 path.unlink()
-    known.pop("", None)  # Clips of earlier versions have no digest.
     return known
 
 

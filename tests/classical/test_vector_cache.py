@@ -135,6 +135,16 @@ def test_cached_takes_vectors_of_the_same_clip_alone(part):
     assert compute.ids == [part.ids[0]]
 
 
+def test_cached_keeps_nothing_of_clips_without_digest(part):
+    records = tuple(dataclasses.replace(record, digest="") for record in part.clips.records)
+    unknown = dataclasses.replace(part, clips=dataclasses.replace(part.clips, records=records))
+    compute = _Counter()
+    for _ in range(2):
+        x = vector_cache.cached(unknown, compute, window=40_000)
+        assert np.array_equal(x, _Counter()(unknown))
+    assert len(compute.ids) == 2 * len(part.ids) and not _folders(part)
+
+
 def test_cached_computes_short_tracks_apart_from_full_ones(part):
     records = list(part.clips.records)
     for index in (1, 3):
