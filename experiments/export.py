@@ -47,7 +47,8 @@ def main(argv: Sequence[str]) -> command.Ending:
     from mgr_jax.export import bundle, card, stablehlo
 
     print(devices.describe(), file=sys.stderr, flush=True)
-    system = predictor.load_system(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
+    with progress.Progress("load", "the model"):
+        system = predictor.load_system(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
     hearing.check(system.config)
     if system.config.data.name == "arrays" and _FORMAT.value in ("stablehlo", "onnx"):
         raise command.UserError(

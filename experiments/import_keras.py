@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> command.Ending:
         raise command.UserError("give one HDF5 file: python -m experiments.import_keras FILE.hdf5")
 
     from experiments.configs import bbnn
-    from mgr_jax import devices, parallel, workdir
+    from mgr_jax import devices, parallel, progress, workdir
     from mgr_jax.data import splits
     from mgr_jax.data.catalog import Catalog
     from mgr_jax.data.gtzan import GENRES
@@ -59,9 +59,9 @@ def main(argv: Sequence[str]) -> command.Ending:
     with workdir.hold(_WORKDIR.value):
         run = workdir.create(_WORKDIR.value, config, Catalog("imported", (), labels), split)
         network = network_lib.make_network(config, num_classes=len(labels))
-        state = parallel.jit_init(network.init, network.mesh).replace(
-            **parallel.replicate(imported.variables, network.mesh)
-        )
+        with progress.Progress("compile", "the initial state"):
+            state = parallel.jit_init(network.init, network.mesh)
+        state = state.replace(**parallel.replicate(imported.variables, network.mesh))
         with checkpoint.open_checkpoints(run.path, print) as manager:
             checkpoint.save(manager, state, dict(stopping.START), None)
         workdir.set_status(run.path, "done")

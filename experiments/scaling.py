@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments import command, topologies
-from mgr_jax import progress
 
 _FOLDER = flags.DEFINE_string("folder", None, "Folder of the cells and the table.", required=True)
 _SYSTEMS = flags.DEFINE_list(
@@ -38,9 +37,7 @@ def main(argv: Sequence[str]) -> command.Ending:
     failed = False
     for topology in _TOPOLOGIES.value:
         for system in _SYSTEMS.value:
-            with progress.Progress("compile", f"{system} for {topology}"):
-                clips = _CLIPS.value
-                failed |= not topologies.fill(folder, system, topology, clips_per_device=clips)
+            failed |= not topologies.fill(folder, system, topology, clips_per_device=_CLIPS.value)
             topologies.write_table(folder)
     print(f"table     {folder / 'table.md'}")
     arguments = (*topologies.SYSTEMS[_SYSTEMS.value[0]], f"--topology={_TOPOLOGIES.value[0]}")

@@ -1,6 +1,7 @@
 """The table of `experiments.scaling`: reports of `compile_for` in a folder, as Markdown."""
 
 import json
+import os
 import pathlib
 import shlex
 import subprocess
@@ -9,6 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from experiments import ending
+from mgr_jax import progress
 from mgr_jax.evaluation.reports import markdown
 from mgr_jax.files import write_whole
 
@@ -49,12 +52,14 @@ def fill(folder: pathlib.Path, system: str, topology: str, *, clips_per_device: 
         f"--json={scratch}",
     )
     # A process each: libtpu takes one kind of chip in its life.
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.compile_for", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with progress.Progress("compile", f"{system} for {topology}"):
+        done = subprocess.run(
+            [sys.executable, "-m", "experiments.compile_for", *arguments],
+            env=os.environ | ending.CHILD | {"TQDM_DISABLE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if not scratch.exists():
         print(f"{system} {topology}: {done.stderr.strip()[-500:]}", file=sys.stderr, flush=True)
         return False

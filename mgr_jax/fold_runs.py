@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mgr_jax import config as config_lib
-from mgr_jax import devices, runs, workdir
+from mgr_jax import devices, progress, runs, workdir
 from mgr_jax.data.folds import PROTOCOLS
 from mgr_jax.errors import UserError
 
@@ -94,12 +94,13 @@ def cross_validate(
         cross_validation.read_fold(j.path, protocol=j.protocol, seed=j.seed, fold=j.fold)
         for j in jobs
     ]
-    report = cross_validation.make_report(
-        folds, catalog.tracks, system=config.model.name, data=catalog.name
-    )
-    record = workdir.load(str(jobs[0].path)).record
-    report |= {name: record[name] for name in ("data_hash", "versions", "git_commit")}
-    cross_validation_page.write(folder, report)
+    with progress.Progress("pool", "the folds"):
+        report = cross_validation.make_report(
+            folds, catalog.tracks, system=config.model.name, data=catalog.name
+        )
+        record = workdir.load(str(jobs[0].path)).record
+        report |= {name: record[name] for name in ("data_hash", "versions", "git_commit")}
+        cross_validation_page.write(folder, report)
     page = folder / cross_validation_page.PAGE
     return runs.Report(report, cross_validation_text.to_text(report), page)
 

@@ -95,7 +95,9 @@ def train(
         dataset = dataset_lib.open_dataset(config)
         print(dataset_lib.describe(dataset), flush=True)
         if is_network:
-            print(network.describe(config, num_classes=len(dataset.catalog.labels)), flush=True)
+            with progress.Progress("trace", "the layers", is_shown=processes.is_first()):
+                layers = network.describe(config, num_classes=len(dataset.catalog.labels))
+            print(layers, flush=True)
         contents = (folder, config, dataset.catalog, dataset.split)
         processes.run_on_first("create", lambda: workdir.create(*contents))
         run = workdir.create(*contents)

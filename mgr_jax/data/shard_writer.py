@@ -18,6 +18,7 @@ from importlib import metadata
 import filelock
 import soundfile
 
+from mgr_jax import progress
 from mgr_jax.data import audio, clips, manifests, shard_faults
 from mgr_jax.data.catalog import Catalog, Track
 from mgr_jax.data.manifests import Collection, Manifest, Source
@@ -100,7 +101,10 @@ def write_shard(
             cache=str(work),
             num_workers=num_workers,
         )
-        with concurrent.futures.ThreadPoolExecutor(_READ_THREADS) as pool:
+        with (
+            progress.Progress("hash", "the files of the shard"),
+            concurrent.futures.ThreadPoolExecutor(_READ_THREADS) as pool,
+        ):
             sources = tuple(pool.map(_source, own))
         changed = [
             t.id for t, stat, s in zip(own, before, sources, strict=True) if stat != _size_date(s)
@@ -111,7 +115,8 @@ def write_shard(
                 " command again"
             )
         empty = Manifest(shard, num_shards, common, 0, "", own, store.records, sources)
-        manifest = _write(root, empty, store)
+        with progress.Progress("write", "the shard"):
+            manifest = _write(root, empty, store)
         shutil.rmtree(work, ignore_errors=True)
     return manifest, True
 
