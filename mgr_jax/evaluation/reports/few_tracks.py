@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import pathlib
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +20,11 @@ FEW = 30
 def command(run: Run, catalog: Catalog) -> str:
     """Return the command that cross-validates the system of a workdir on its data.
 
-    Empty if the data have too few tracks for folds, or the model was imported.
+    Empty if the data have too few tracks for folds, the model was imported, or the workdir is one
+    fold of a cross-validation.
     """
+    if re.fullmatch(r".*seed\d+.fold\d+", str(run.path)):
+        return ""
     counts = collections.Counter(track.label for track in catalog.tracks)
     config, fewest = run.config, min(counts.values())
     if run.split.protocol == splits.IMPORTED or fewest < 2:

@@ -64,6 +64,8 @@ def test_command_fits_the_data_and_the_workdir(run, data):
     assert _flags(few_tracks.command(odd, small))["--config.data.num_folds"] == "2"
     single = dataclasses.replace(data.catalog, tracks=tuple(tracks[:1]))
     assert few_tracks.command(odd, single) == ""
+    fold = dataclasses.replace(odd, path=pathlib.Path("runs/my run/kfold/seed0/fold1"))
+    assert few_tracks.command(fold, data.catalog) == ""
 
 
 def test_the_config_of_a_workdir_is_that_of_its_training(tmp_path, run):
