@@ -30,7 +30,8 @@ def command(run: Run, catalog: Catalog) -> str:
     if run.split.protocol == splits.IMPORTED or fewest < 2:
         return ""
     path, num_folds = pathlib.Path(run.path), config.data.num_folds
-    folder = path.with_name(f"{path.name or path.resolve().name}-folds")
+    path = path.resolve() if path.name in ("", "..") else path
+    folder = path.with_name(f"{path.name}-folds")
     words = [f"--config=workdir:{path}", f"--workdir={folder}"]
     drawn = tuple(dataclasses.replace(track, part="") for track in catalog.tracks)
     drawn_catalog = dataclasses.replace(catalog, name="folder", tracks=drawn)

@@ -64,6 +64,10 @@ def test_command_fits_the_data_and_the_workdir(run, data):
     assert _flags(few_tracks.command(odd, small))["--config.data.num_folds"] == "2"
     single = dataclasses.replace(data.catalog, tracks=tuple(tracks[:1]))
     assert few_tracks.command(odd, single) == ""
+    here = dataclasses.replace(odd, path=pathlib.Path())
+    assert (
+        _flags(few_tracks.command(here, data.catalog))["--workdir"] == f"{pathlib.Path.cwd()}-folds"
+    )
     fold = dataclasses.replace(odd, path=pathlib.Path("runs/my run/kfold/seed0/fold1"))
     assert few_tracks.command(fold, data.catalog) == ""
 
