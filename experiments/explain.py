@@ -17,7 +17,6 @@ from experiments import command
 from mgr_jax.escape import printable
 
 if TYPE_CHECKING:
-
     from mgr_jax.predictor import Predictor
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
@@ -29,7 +28,7 @@ _METHOD = flags.DEFINE_string("explain_method", "auto", "Method; auto chooses by
 _ROWS = flags.DEFINE_string(
     "rows", None, "File (.jsonl) for a row a track; tracks that it has are not explained again."
 )
-_MAX_SECONDS = 30  # The start of a track is explained.
+_SECONDS = flags.DEFINE_float("seconds", 30.0, "Length of the start of a track to explain.", 0.1)
 
 
 def main(argv: Sequence[str]) -> command.Ending:
@@ -111,7 +110,7 @@ def _explain(predictor: "Predictor", track: str, source: Any) -> dict[str, Any]:
     """Return the row of a track: its explanation in brief, and its deletion curves."""
     rate = predictor.config.features.sample_rate
     is_file = isinstance(source, str)
-    waveform = predictor.read(source, None if is_file else rate)[: _MAX_SECONDS * rate]
+    waveform = predictor.read(source, None if is_file else rate)[: round(_SECONDS.value * rate)]
     prediction = predictor.predict(waveform, rate)
     explanation = predictor.explainer.explain(waveform, prediction, method=_METHOD.value)
     curves = predictor.explainer.delete(waveform, explanation, seed=_SEED.value)
