@@ -83,13 +83,14 @@ def test_lines_that_are_printed_take_the_place_of_progress(log, monkeypatch, cap
 def test_a_terminal_has_one_line_that_stays_current(monkeypatch, total):
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     monkeypatch.setattr(progress, "_LIVE", 0.01)
-    monkeypatch.setattr(progress.sys, "stderr", _Terminal())
+    terminal = _Terminal()
+    monkeypatch.setattr(progress.sys, "stderr", terminal)
     with progress.Progress("compile", "it", total=total, unit="item") as shown:
         for _ in range(3):
             time.sleep(0.12 if total else 0.03)  # tqdm draws ten times a second.
             shown.update()
         shown.annotate("loss 1")
-    text = progress.sys.stderr.getvalue()
+    text = terminal.getvalue()
     assert shown.has_bar == (total > 0) and "\r" in text
     assert ("3/3" in text and "loss 1" in text) if total else "\rcompile   it ...  0.0" in text
 

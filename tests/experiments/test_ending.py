@@ -118,7 +118,7 @@ def _returns(path):
     inner = [node for node in ast.walk(main) if isinstance(node, ast.FunctionDef)][1:]
     others = {node for function in inner for node in ast.walk(function)}
     nodes = [node for node in ast.walk(main) if isinstance(node, ast.Return)]
-    return [ast.unparse(node.value) for node in nodes if node not in others]
+    return [ast.unparse(node.value or node) for node in nodes if node not in others]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -135,14 +135,14 @@ def test_every_command_names_a_next_one(name):
 def test_a_reader_that_has_left_ends_a_command_silently(closed):
     reader, writer = os.pipe()
     os.close(reader)
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {closed: writer}
     # As with `python -m experiments | head -1`, and an error of `... 2>&1 | head`.
     arguments = ["--help"] if closed == "stdout" else ["trian"]
     process = subprocess.run(
         [sys.executable, "-m", "experiments", *arguments],
         cwd=commands.REPO,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        **streams,
+        stdout=writer if closed == "stdout" else subprocess.PIPE,
+        stderr=writer if closed == "stderr" else subprocess.PIPE,
     )
     os.close(writer)
     assert process.returncode == ending.CLOSED_PIPE
