@@ -120,16 +120,20 @@ def per_class(
 
 
 def worst_class(row: Mapping[str, Any], clean: Mapping[str, Any]) -> str:
-    """Return the class that loses most, such as `pop 6 -> 0 of 6`; empty if none loses."""
+    """Return the classes that lose most, such as `pop 6 -> 0 of 6`; empty if none loses."""
+    hits = {label: counts["num_correct"] for label, counts in row["per_class"].items()}
     lost = {
-        label: (hits["num_correct"] - row["per_class"][label]["num_correct"]) / hits["n"]
-        for label, hits in clean["per_class"].items()
+        label: (counts["num_correct"] - hits[label]) / counts["n"]
+        for label, counts in clean["per_class"].items()
     }
-    label = max(lost, key=lambda name: lost[name])
-    if lost[label] <= 0:
+    most = max(lost.values())
+    if most <= 0:
         return ""
-    before, after = clean["per_class"][label], row["per_class"][label]["num_correct"]
-    return f"{label} {before['num_correct']} -> {after} of {before['n']}"
+    return ", ".join(
+        f"{label} {counts['num_correct']} -> {hits[label]} of {counts['n']}"
+        for label, counts in clean["per_class"].items()
+        if lost[label] == most
+    )
 
 
 def verdict(report: Mapping[str, Any]) -> str:
