@@ -213,7 +213,7 @@ def _table(path: str, prediction: Any, predictor: Any, picture: str | None) -> I
     words.extend(f"({printable(caution)})" for caution in prediction.cautions)
     from mgr_jax.evaluation.prediction import either, verdict
 
-    if prediction.label_set:
+    if _COVERAGE.value is not None:
         words.append(f"{100 * _COVERAGE.value:g} %: {printable(either(prediction.label_set))}")
     elif prediction.uncertain:
         suffix = "" if predictor.calibrated else ", uncalibrated"
