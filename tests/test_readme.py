@@ -1,8 +1,13 @@
-"""The Python examples of the README run unchanged."""
+"""What the README shows runs unchanged, and prints what stands there."""
 
+import os
 import pathlib
 import re
 import runpy
+import shlex
+import subprocess
+import sys
+import tomllib
 
 import numpy as np
 import pytest
@@ -55,6 +60,58 @@ def test_example_of_the_readme_runs(folder, number, tmp_path, monkeypatch, capsy
     runpy.run_path(str(script), run_name="__main__")
     # The first asks the model of the package, the second trains on the songs.
     assert ("artist_kfold", "metal")[min(number, 1)] in capsys.readouterr().out
+
+
+def run(line, folder):
+    """Run a line of a shell as the README has it, with the programs of this environment first."""
+    path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        line,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.mark.e2e
+def test_commands_of_the_readme_run(folder):
+    lines = [line for block in blocks("bash", [README])[2:] for line in block.splitlines()]
+    assert lines and all(shlex.split(line)[0] == "mgr-jax" for line in lines)
+    for line in lines:
+        assert "song.mp3  90 %: " in run(line, folder)
+
+
+@pytest.mark.slow
+def test_quickstart_of_the_readme_prints_what_stands_there(tmp_path):
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    command = blocks("bash", [README])[0].partition("pip install -q -e . && ")[2]
+    printed = {without_numbers(line) for line in run(command, tmp_path).splitlines()}
+    (shown,) = blocks("", [README])
+    lines = [line for line in shown.splitlines() if line != "..."]
+    assert len(lines) > 8 and not [line for line in lines if without_numbers(line) not in printed]
+
+
+def without_numbers(line):
+    return re.sub(r"[\d.,]*\d", "#", " ".join(line.split()))
+
+
+def test_badges_of_the_readme_are_true():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    python, jax, licence = re.findall(r"^\[!\[(.*?)\]", README.read_text("utf-8"), re.M)
+    assert python == f"Python {project['requires-python'].removeprefix('>=')}+"
+    (bound,) = [d for d in project["dependencies"] if d.startswith("jax>=")]
+    assert jax == f"JAX {bound.removeprefix('jax>=')}+"
+    assert licence == f"License {project['license']}"
+
+
+def test_pictures_of_the_readme_are_small():
+    pictures = re.findall(r"!\[[^]]+\]\((experiments[^)]+png)\)", README.read_text("utf-8"))
+    assert len(pictures) == 2
+    assert all((ROOT / picture).stat().st_size < 200_000 for picture in pictures)
 
 
 def test_readmes_have_examples():
