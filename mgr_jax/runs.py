@@ -263,7 +263,7 @@ def compare(
     _check_part(part)
     folders = [] if isinstance(paths, str) else [os.fspath(path) for path in paths]
     if len(folders) < 2:
-        raise UserError("workdirs: give two or more folders, separated by commas")
+        raise UserError("workdirs: give two or more folders")
     if names and len(names) != len(folders):
         raise UserError(f"names: {len(names)} for {len(folders)} systems; give one each")
     names = names or compare_lib.short_names(folders)

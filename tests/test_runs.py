@@ -61,9 +61,9 @@ def test_the_package_shows_what_there_is():
 
 
 def test_compare_of_one_is_refused():
-    with pytest.raises(UserError, match="two or more"):
+    with pytest.raises(UserError, match=r"^workdirs: give two or more"):
         runs.compare(["one"])
-    with pytest.raises(UserError, match="two or more"):
+    with pytest.raises(UserError, match=r"^workdirs: give two or more"):
         runs.compare("one")
 
 
@@ -78,15 +78,25 @@ def test_evaluate_and_compare_refuse_an_unknown_part_and_names_too_few():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"protocols": "holdout"}, "'holdout' has no folds"),
-        ({"protocols": []}, "is empty"),
-        ({"protocols": ["kfold", "kfold"]}, "one protocol twice"),
+        ({"protocols": "holdout"}, "protocols: 'holdout' has no folds"),
+        ({"protocols": []}, "protocols is empty"),
+        ({"protocols": ["kfold", "kfold"]}, "protocols names one protocol twice"),
         ({"protocols": "kfold", "seeds": 0}, "seeds is 0"),
     ],
 )
 def test_cross_validate_refuses_wrong_arguments(tmp_path, arguments, words):
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=f"^{words}"):
         mgr_jax.cross_validate("logistic", tmp_path, **arguments)
+
+
+def test_errors_name_arguments_rather_than_flags(tmp_path):
+    for call in (mgr_jax.evaluate, mgr_jax.load):
+        with pytest.raises(UserError, match=r"\S: no (config.json|such folder)") as caught:
+            call(str(tmp_path / "none"))
+        assert "--" not in str(caught.value)
+    with pytest.raises(UserError, match=r"first$") as caught:
+        mgr_jax.compare([tmp_path, tmp_path / "b"])
+    assert f"(in Python: mgr_jax.evaluate('{tmp_path}', 'test'))" in str(caught.value)
 
 
 @pytest.mark.e2e

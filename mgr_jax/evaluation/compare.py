@@ -68,7 +68,10 @@ def read(workdir: str, part: str) -> Evaluation:
       UserError: if it was not evaluated, or a file is damaged.
     """
     folder = pathlib.Path(workdir) / "eval" / part
-    command = f"python -m experiments.evaluate --workdir={shlex.quote(workdir)} --split={part}"
+    command = (
+        f"python -m experiments.evaluate --workdir={shlex.quote(workdir)} --split={part}"
+        f" (in Python: mgr_jax.evaluate({workdir!r}, {part!r}))"
+    )
     try:
         report = parse_json((folder / "report.json").read_text(encoding="utf-8"))
         rows = _rows(folder / "predictions.csv")
@@ -90,8 +93,7 @@ def read(workdir: str, part: str) -> Evaluation:
         raise UserError(f"workdirs: {folder} is damaged; run {command} again") from error
     if not complete:
         raise UserError(
-            f"workdirs: {folder}: report.json and predictions.csv do not agree; run {command}"
-            " again"
+            f"workdirs: {folder}: report.json and predictions.csv do not agree; run {command} again"
         )
     groups = tuple(group_of.get(name, name) for name in ids)
     return Evaluation(workdir, report, ids, labels, correct, groups, grouped_by, predicted)
@@ -123,7 +125,7 @@ def compare(systems: Sequence[Evaluation], names: Sequence[str]) -> dict[str, An
       UserError: if there are fewer than two, or their tracks or true labels differ.
     """
     if len(systems) < 2:
-        raise UserError("workdirs: one workdir only; give two or more, separated by commas")
+        raise UserError("workdirs: one workdir only; give two or more")
     for other, name in zip(systems[1:], names[1:], strict=True):
         _check_same(systems[0], names[0], other, name)
     first = systems[0]
