@@ -3,7 +3,9 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+import soundfile
 
 from tests.experiments import commands
 
@@ -44,14 +46,19 @@ def test_probes_name_what_is_wrong_in_one_line(cache, trained):
 
 @pytest.mark.slow
 def test_the_gtzan_model_is_scored_on_audio(cache, tmp_path):
-    wavs, small = tmp_path / "wavs", ("--config.data.num_grooves=3", "--config.data.clip_seconds=5")
-    config = "--config=experiments/configs/quickstart.py"
-    commands.run(
-        cache, "prepare", config, *small, "--config.data.clips_per_groove=1", f"--wav={wavs}"
-    )
-    flags = ("--model=gtzan", f"--config.data.root={wavs}", f"--workdir={tmp_path / 'run'}")
+    rng = np.random.default_rng(0)
+    for name in ("rock/a.wav", "rock/rock.00000.wav", "pop/b.wav"):
+        path = tmp_path / "songs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, rng.normal(size=44100) / 9, 22050)
+    flags = ("--model=gtzan", f"--config.data.root={tmp_path / 'songs'}")
     out, _ = commands.run(cache, "evaluate", *flags)
-    assert "(n = 30, imported" in out and "recognised by their names alone" in out
-    out, _ = commands.run(cache, "evaluate", *flags, "--deform=gain:-10", "--subset=label")
-    assert "gain -10 dB" in out and "label" in out
-    assert (tmp_path / "run" / "eval" / "test" / "deform" / "report.html").exists()
+    assert "(n = 2, imported)" in out and "recognised by their names alone" in out
+    assert "1 track left out, by the names" in out and "report.html" not in out
+    flags += (f"--workdir={tmp_path / 'run'}", "--deform=gain:-10", "--subset=label")
+    out, _ = commands.run(cache, "evaluate", *flags)
+    assert "gain -10 dB" in out and "Where" not in out and "label" in out
+    page = (tmp_path / "run" / "eval" / "test" / "deform" / "report.html").read_text()
+    assert "GTZAN model on deformed tracks of folder" in page
+    line = commands.fails(cache, "evaluate", *flags, "--config.data.root=/nowhere")
+    assert "data.root" in line
