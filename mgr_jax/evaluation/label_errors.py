@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mgr_jax.evaluation import intervals, metrics, results
+from mgr_jax.evaluation import intervals, results
 from mgr_jax.evaluation.scores import normalize
 
 # Grid of the likelihood.
@@ -149,7 +149,6 @@ def find(
         "share_ci95": noise.interval and list(noise.interval),
         "confident_share": confident_share(joint, labels),
         "agreement": results.count(log_probabilities.argmax(axis=1) == labels, groups),
-        "log_loss": metrics.log_loss(log_probabilities, labels),
         "rows": rows,
     }
 
@@ -157,7 +156,7 @@ def find(
 def conflicts(findings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the pairs of one audio under two labels of an `audit.audit`, the surest first.
 
-    Each has `tracks`, `labels`, and `how`, what is known to be the same.
+    Each has `tracks`, `labels` and `evidence`, what is known to be the same.
     """
     pairs = {
         field: {tuple(sorted(row["tracks"])) for row in findings[f"{field}_rows"] or ()}
@@ -168,8 +167,8 @@ def conflicts(findings: Mapping[str, Any]) -> list[dict[str, Any]]:
     for row in findings["label_conflicts_rows"] or ():
         pair = tuple(sorted(row["tracks"]))
         kind = next((i for i, known in enumerate(pairs.values()) if pair in known), 2)
-        rows.append({"tracks": row["tracks"], "labels": row["labels"], "how": kinds[kind]})
-    return sorted(rows, key=lambda row: kinds.index(row["how"]))
+        rows.append({"tracks": row["tracks"], "labels": row["labels"], "evidence": kinds[kind]})
+    return sorted(rows, key=lambda row: kinds.index(row["evidence"]))
 
 
 def _own(log_probabilities: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:

@@ -118,7 +118,7 @@ def test_conflicts_have_the_same_bytes_first_and_recordings_last():
         alike=[audit.Alike("c", "d", 0.9, 0.0)],
     )
     rows = label_errors.conflicts(findings)
-    assert [row["how"] for row in rows] == [
+    assert [row["evidence"] for row in rows] == [
         "the same bytes",
         "near-identical audio",
         "the same recording",
@@ -127,4 +127,4 @@ def test_conflicts_have_the_same_bytes_first_and_recordings_last():
     nothing = audit.audit(
         catalog, Assignment({"test": ("c",)}, has_folds=False), identical=None, alike=None
     )
-    assert [row["how"] for row in label_errors.conflicts(nothing)] == ["the same recording"]
+    assert [row["evidence"] for row in label_errors.conflicts(nothing)] == ["the same recording"]

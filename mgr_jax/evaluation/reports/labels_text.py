@@ -93,4 +93,4 @@ def _sentences(labels: Mapping[str, Any]) -> list[str]:
 
 def _conflict(row: Mapping[str, Any]) -> str:
     sides = zip(row["tracks"], row["labels"], strict=True)
-    return " = ".join(f"{track} ({label})" for track, label in sides) + f": {row['how']}"
+    return " = ".join(f"{track} ({label})" for track, label in sides) + f": {row['evidence']}"

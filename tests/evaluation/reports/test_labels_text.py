@@ -12,7 +12,7 @@ ROW = {
     "probability": [0.001, 0.9],
     "confident": True,
 }
-CONFLICT = {"tracks": ["u", "v"], "labels": ["rock", "metal"], "how": "the same bytes"}
+CONFLICT = {"tracks": ["u", "v"], "labels": ["rock", "metal"], "evidence": "the same bytes"}
 
 
 def _labels(num_rows, **changes):
