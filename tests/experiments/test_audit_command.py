@@ -32,7 +32,9 @@ def test_audit_of_gtzan_over_seeds(cache, tmp_path):
     assert len(report["identical_pairs_rows"]) == 14
     assert "% of the test tracks share their artist with train or valid (mean of 40 seeds" in out
     first = report["labels"]["conflicts"][0]
-    assert first["tracks"] == ["metal.00058", "rock.00016"] and first["evidence"] == "the same bytes"
+    assert (
+        first["tracks"] == ["metal.00058", "rock.00016"] and first["evidence"] == "the same bytes"
+    )
     assert "there is no audio: only the same audio under two labels can be shown" in out
     assert "  metal.00058 (metal) = rock.00016 (rock): the same bytes" in out
 
