@@ -44,10 +44,9 @@ def main(argv: Sequence[str]) -> command.Ending:
     manifest = command.output_file("out", str(pathlib.Path(_OUT.value) / "manifest.csv"))
     write(dataset, manifest, label=_LABEL.value, hertz=_HERTZ.value, decibels=_DB.value)
     print(f"manifest  {manifest}")
-    override = f"--config.data.root={manifest}"
-    return command.Ending(
-        0, ("audit", "--config=CONFIG.py", "--config.data.name=manifest", override)
-    )
+    flag = f"--config.data.root={manifest}"
+    system = ("--config=logistic", "--config.data.name=manifest", flag)
+    return command.Ending(0, ("train", *system, "--workdir=DIR"))
 
 
 def write(
