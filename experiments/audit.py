@@ -6,8 +6,8 @@ labels, class balance, durations and unreadable files. `data.name=gtzan_facts` d
 without its audio; `data.facts=FILE` adds names and MD5.
 
 `--labels` lists the tracks whose label is probably wrong: the same audio under two labels first,
-then those that models of other artists doubt (logistic regression on MFCCs; a config of logistic
-regression or LDA, such as `musicnn.py`, uses its own features), with the estimated share of wrong
+then those that models of other artists doubt (logistic regression on the features of a classical
+config, such as `musicnn.py`, and on MFCCs in place of a network), with the estimated share of wrong
 labels.
 """
 

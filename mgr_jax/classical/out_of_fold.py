@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import named_configs
-from mgr_jax.classical import fitting, held_out, logistic
+from mgr_jax.classical import fitting, logistic
 from mgr_jax.data import batches
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data import folds as folds_lib
@@ -70,22 +71,22 @@ class Scored(NamedTuple):
 def checking_config(config: config_lib.Config) -> config_lib.Config:
     """Return the config of the fast system that checks the labels of the data of `config`.
 
-    That is logistic regression on its features, or its LDA. Networks are too slow: in their place
-    logistic regression on MFCCs.
+    That is logistic regression on the features of a classical system, and on MFCCs in place of a
+    network.
 
     Raises:
       UserError: for networks and ensembles on arrays, whose features these systems do not take.
     """
     name = config.model.name
-    if name in ("logistic", "lda"):
+    if name == "logistic":
         return config
-    if name == "svm":
+    if name in ("svm", "lda"):
         own = dataclasses.replace(config.model, name="logistic")
         return dataclasses.replace(config, model=own)
     if config.data.name in config_lib.ARRAY_NAMES:
         raise UserError(
             f"--labels: model.name {name!r} is too slow to fit in folds; give a config of logistic"
-            " regression or LDA, such as experiments/configs/gtzan_arrays.py:lda"
+            " regression, such as experiments/configs/gtzan_arrays.py:logistic"
         )
     return dataclasses.replace(named_configs.get("logistic"), data=config.data)
 
@@ -120,16 +121,21 @@ def score(data: Data, *, seed: int = 0) -> Scored:
     total = 0.0
     for repeat in range(NUM_REPEATS):
         folds = _folds(data, seed=seed + repeat)
-        log_p = _log_probabilities(data, folds[data.windows])
+        log_p = log_probabilities(
+            data.features,
+            data.labels[data.windows],
+            folds[data.windows],
+            num_classes=len(data.catalog.labels),
+            l2=data.config.model.l2,
+        )
         total = total + np.exp(tracks_lib.pool_windows(log_p, data.windows))
-    kind = "logistic regression" if data.config.model.name == "logistic" else "LDA"
     count = f"{NUM_REPEATS} x {folds.max() + 1} folds by artist"
     return Scored(
         tuple(track.id for track in data.catalog.tracks),
         data.catalog.labels,
         data.groups,
         normalize(np.log(total + 1e-300)),
-        f"{kind} on {data.config.features.kind}, {count}",
+        f"logistic regression on {data.config.features.kind}, {count}",
     )
 
 
@@ -160,20 +166,24 @@ def _folds(data: Data, *, seed: int) -> np.ndarray:
     return np.array([folds[track.id] for track in tracks])
 
 
-def _log_probabilities(data: Data, folds: np.ndarray) -> np.ndarray:
-    """Return the scores [W, C] of windows by models of the other folds, int [W].
+def log_probabilities(
+    x: np.ndarray, y: np.ndarray, folds: np.ndarray, *, num_classes: int, l2: Sequence[float]
+) -> np.ndarray:
+    """Return the log-probabilities [W, C] of windows by models of the other folds.
 
-    The penalty of logistic regression is the one of least log loss over all folds.
+    The penalty is the one of least log loss over all folds, so that no model is surer of itself
+    than it is right: what it is sure of and wrong about would count as a wrong label.
+
+    Args:
+      x: features [W, D]. y: labels, int [W]. folds: fold of each window, int [W].
+      num_classes: C. l2: penalties to choose from.
     """
-    config, x, y = data.config, data.features, data.labels[data.windows]
-    num_classes = len(data.catalog.labels)
-    if config.model.name == "lda":
-        return held_out.log_probabilities(config, {}, x, y, folds, num_classes=num_classes)
-    l2 = list(config.model.l2)
     log_p = np.zeros((len(l2), len(y), num_classes))
     for fold in np.unique(folds):
         scored = folds == fold
         weight = (~scored).astype(np.float32)
-        path = logistic.fit(x, y, num_classes=num_classes, l2=l2, sample_weight=weight)
-        log_p[:, scored] = jax.vmap(logistic.log_probabilities, (0, None))(path, x[scored])
+        path = logistic.fit(x, y, num_classes=num_classes, l2=list(l2), sample_weight=weight)
+        # Of all windows, which compiles once.
+        values = np.asarray(jax.vmap(logistic.log_probabilities, (0, None))(path, x))
+        log_p[:, scored] = values[:, scored]
     return log_p[log_p[:, np.arange(len(y)), y].mean(axis=1).argmax()]
