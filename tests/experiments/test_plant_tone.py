@@ -14,6 +14,7 @@ TINY = (
     "--config.features.kind=logmel",
     "--config.data.clip_seconds=6",
     "--config.data.num_grooves=6",
+    "--config.model.batch_norm_momentum=0",  # For so few steps.
 )
 
 
@@ -46,25 +47,16 @@ def test_plant_tone_writes_a_tone_into_one_class_alone(cache, tmp_path):
 @pytest.mark.slow
 def test_lowpass_brings_the_horse_to_light(cache, tmp_path):
     commands.run(cache, "plant_tone", *TINY, f"--out={tmp_path / 'horse'}")
-    data = (
-        "--config.data.name=manifest",
-        f"--config.data.root={tmp_path / 'horse' / 'manifest.csv'}",
+    data = f"--config.data.root={tmp_path / 'horse' / 'manifest.csv'}"
+    workdir = f"--workdir={tmp_path / 'run'}"
+    commands.run(cache, "train", *TINY, "--config.data.name=manifest", data, workdir)
+    commands.run(cache, "evaluate", workdir, "--deform=lowpass:8000")
+    path = tmp_path / "run" / "eval" / "test" / "deform" / "report.json"
+    report = json.loads(path.read_text())
+    before, after = (
+        {label: counts["num_correct"] / counts["n"] for label, counts in side["per_class"].items()}
+        for side in (report["clean"], report["rows"][0])
     )
-    recalls = {}
-    for name, own in (("horse", data), ("plain", ())):
-        workdir = f"--workdir={tmp_path / name}_run"
-        commands.run(cache, "train", *TINY, *own, workdir)
-        commands.run(cache, "evaluate", workdir, "--deform=lowpass:8000")
-        path = tmp_path / f"{name}_run" / "eval" / "test" / "deform" / "report.json"
-        report = json.loads(path.read_text())
-        sides = (report["clean"], report["rows"][0])
-        recalls[name] = [
-            {k: v["num_correct"] / v["n"] for k, v in side["per_class"].items()} for side in sides
-        ]
-    clean, deformed = recalls["horse"]
-    assert clean["pop"] == 1 and deformed["pop"] <= 0.25
-    # Without the tone, the class loses less, and with it the other classes do.
-    clean_plain, deformed_plain = recalls["plain"]
-    assert clean_plain["pop"] - deformed_plain["pop"] < clean["pop"] - deformed["pop"]
-    others = [clean[name] - deformed[name] for name in clean if name != "pop"]
-    assert np.mean(others) < 0.5
+    assert before["pop"] == 1 and after["pop"] <= 0.25
+    others = [before[label] - after[label] for label in before if label != "pop"]
+    assert np.mean(others) < 0.4
