@@ -79,7 +79,7 @@ def _files(paths: Sequence[str]) -> list[tuple[str, Any]]:
     import numpy as np
 
     order = np.random.default_rng(_SEED.value).permutation(len(paths))[: _NUM.value]
-    return [(paths[i], paths[i]) for i in sorted(order)]
+    return [(paths[i], paths[i]) for i in sorted(order.tolist())]
 
 
 def _part(predictor: "Predictor") -> list[tuple[str, Any]]:

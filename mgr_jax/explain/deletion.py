@@ -1,7 +1,7 @@
 """Deletion curves: does the answer go where the explanation says that it came from?
 
-Cells are removed from the waveform, the most attributed first, and the probability of the label is
-followed (Samek et al. 2017, "Evaluating the visualization of what a deep neural network has
+Cells are removed from the waveform, the most attributed first, while the probability of the label
+is recorded (Samek et al. 2017, "Evaluating the visualization of what a deep neural network has
 learned"; Petsiuk, Das and Saenko 2018, "RISE"). An explanation that can be trusted loses it sooner
 than cells in random order do.
 """

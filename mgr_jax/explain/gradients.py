@@ -52,13 +52,13 @@ def make_attribute(system: System) -> Attribute:
     rows = _window_rows(config)
     outputs_of = _make_network(system) if is_network else _make_vectors(features)
 
-    def ends(normalizer: Any, source: jax.Array, num_samples: jax.Array) -> path.Path:
+    def path_of(normalizer: Any, source: jax.Array, num_samples: jax.Array) -> path.Path:
         return path.make_path(features, source, normalizer, num_samples, rows)
 
     @jax.jit
     def integrate(variables, normalizer, source, num_samples, weights):
         """Return attributions, change and outputs [O], whose products with `weights` score."""
-        way = ends(normalizer, source, num_samples)
+        way = path_of(normalizer, source, num_samples)
 
         def outputs(x: jax.Array) -> jax.Array:
             return outputs_of(variables, way.model_input(x), num_samples).mean(axis=0)
@@ -68,20 +68,16 @@ def make_attribute(system: System) -> Attribute:
 
     @jax.jit
     def evaluate(source, num_samples):
-        way = ends(None, source, num_samples)
+        way = path_of(None, source, num_samples)
         return way.x, outputs_of({}, way.model_input(way.x), num_samples)[0]
 
     def attribute(piece: np.ndarray, count: int, label: int, method: str) -> Attribution:
         batch = {"waveform": piece[None], "num_samples": np.array([count])}
         source = piece if rows is None else hearing.spectrograms(batch)[0]
-        linear = (
-            None
-            if is_network
-            else linear_lib.make_linear(config.model.name, system.variables, label)
-        )
-        seconds = len(piece) / (
-            array_spectrogram.SAMPLE_RATE if rows is not None else features.sample_rate
-        )
+        rate = features.sample_rate if rows is None else array_spectrogram.SAMPLE_RATE
+        seconds, linear = len(piece) / rate, None
+        if not is_network:
+            linear = linear_lib.make_linear(config.model.name, system.variables, label)
         if method == "linear":
             assert linear is not None
             x, vector = map(np.asarray, evaluate(source, count))
