@@ -86,7 +86,7 @@ def test_bbnn_on_a_picture_trains_resumes_evaluates_and_exports(workdir, monkeyp
     assert 1 <= num_epochs < 60
     assert not (workdir / "table.md").exists()
     assert not (workdir / "f.png").exists()
-    assert systems.main([""]) == 0
+    assert systems.main([""]).code == 0
     assert len(read_metrics(system.workdir)) == 60
     assert "| BBNN | " in (workdir / "table.md").read_text()
     assert "at least" not in (workdir / "table.md").read_text()  # A SIGTERM is measured.
