@@ -78,8 +78,8 @@ def _files(paths: Sequence[str]) -> list[tuple[str, Any]]:
     """Return at most --num files, drawn by --seed, as name and source."""
     import numpy as np
 
-    order = np.random.default_rng(_SEED.value).permutation(len(paths))[: _NUM.value]
-    return [(paths[i], paths[i]) for i in sorted(order.tolist())]
+    drawn = np.random.default_rng(_SEED.value).permutation(len(paths))[: _NUM.value].tolist()
+    return [(path, path) for i, path in enumerate(paths) if i in drawn]
 
 
 def _part(predictor: "Predictor") -> list[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 """Explanations of a window by integrated gradients, and exact ones of linear systems."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,6 +20,10 @@ from mgr_jax.features.frontend import num_frames
 from mgr_jax.models import make_model
 from mgr_jax.system import System
 from mgr_jax.training import steps
+
+# Nodes of the quadrature: the first, and those for a window whose attributions are incomplete by
+# more than a share of the change.
+_NUM_STEPS, _TOLERANCE = (16, 64), 0.05
 
 
 class Attribution(NamedTuple):
@@ -55,15 +60,17 @@ def make_attribute(system: System) -> Attribute:
     def path_of(normalizer: Any, source: jax.Array, num_samples: jax.Array) -> path.Path:
         return path.make_path(features, source, normalizer, num_samples, rows)
 
-    @jax.jit
-    def integrate(variables, normalizer, source, num_samples, weights):
+    @functools.partial(jax.jit, static_argnames="num_steps")
+    def integrate(variables, normalizer, source, num_samples, weights, *, num_steps):
         """Return attributions, change and outputs [O], whose products with `weights` score."""
         way = path_of(normalizer, source, num_samples)
 
         def outputs(x: jax.Array) -> jax.Array:
             return outputs_of(variables, way.model_input(x), num_samples).mean(axis=0)
 
-        result = integrated_gradients(lambda x: jnp.sum(outputs(x) * weights), way.x, way.baseline)
+        result = integrated_gradients(
+            lambda x: jnp.sum(outputs(x) * weights), way.x, way.baseline, num_steps=num_steps
+        )
         return result.attributions, result.score - result.baseline_score, outputs(way.x)
 
     @jax.jit
@@ -90,13 +97,15 @@ def make_attribute(system: System) -> Attribute:
                 path.to_cells(values, features, seconds), float(contributions.sum()), contributions
             )
         weights = linear.weights if linear else _margin(label, len(system.labels))
-        values, change, outputs = integrate(
-            variables, normalizer, source, count, np.asarray(weights, np.float32)
-        )
+        inputs = (variables, normalizer, source, count, np.asarray(weights, np.float32))
+        for num_steps in _NUM_STEPS:
+            values, change, outputs = map(np.asarray, integrate(*inputs, num_steps=num_steps))
+            if abs(values.sum() - change) <= _TOLERANCE * abs(change):
+                break
         return Attribution(
-            path.to_cells(np.asarray(values), features, seconds),
+            path.to_cells(values, features, seconds),
             float(change),
-            linear and linear_lib.contributions(linear, np.asarray(outputs)),
+            linear and linear_lib.contributions(linear, outputs),
         )
 
     return attribute

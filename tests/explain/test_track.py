@@ -1,11 +1,13 @@
 """Explanations of tracks add up to the score, for every kind of system."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from mgr_jax import config as config_lib
-from mgr_jax import hearing
+from mgr_jax import hearing, named_configs
 from mgr_jax import system as system_lib
 from mgr_jax.classical import logistic, scoring
 from mgr_jax.config import Features
@@ -118,6 +120,37 @@ def test_explain_of_a_network_is_complete(name):
     assert explanation.completeness_error < 0.05 and explanation.change != 0
     assert explanation.score == "logit of blues minus the mean logit of the other labels"
     assert explanation.attributions.shape == (len(explanation.seconds) - 1, 16)
+
+
+@pytest.mark.slow
+def test_explain_of_a_linear_system_goes_through_musicnn():
+    config, rng = named_configs.musicnn(), np.random.default_rng(1)
+    config.data.clip_seconds = 5.0
+    variables = {"mean": rng.normal(size=400) * 0.1, "scale": np.full(400, 2.0)}
+    variables |= {"kernel": rng.normal(size=(400, 3)), "bias": np.zeros(3)}
+    system = dataclasses.replace(_system(temperature=None), config=config, variables=variables)
+    song = np.random.default_rng(2).normal(size=5 * 16000).astype(np.float32) * 0.05
+    explanation = _explainer(system).explain(song, _prediction())
+    assert explanation.method == "integrated_gradients" and explanation.baseline == "silence"
+    # Noise and random weights leave a large error, which is reported.
+    assert 0 <= explanation.completeness_error < 0.5 and len(explanation.features) == 20
+    assert explanation.attributions.shape[1] == 96
+
+
+@pytest.mark.slow
+def test_explain_of_a_system_on_arrays_goes_through_its_windows():
+    config = _config("rnn", "spectrogram")
+    config.data.name, config.features.num_bins = "arrays", 128
+    config.data.clip_samples, config.data.window_seconds = 496, 0.0
+    config.features.sample_rate, config.features.n_fft = 22050, 256
+    config.data.window_seconds = 248 / 22050
+    model = make_model(config.model, num_classes=3)
+    inputs = np.zeros((1, 248, 128), np.float32)
+    variables = dict(model.init(jax.random.key(0), inputs)) | {"normalizer": None}
+    system = dataclasses.replace(_system("rnn", "logmel"), config=config, variables=variables)
+    song = np.random.default_rng(3).normal(size=30 * 22050).astype(np.float32) * 0.05
+    explanation = _explainer(system).explain(song, _prediction())
+    assert explanation.completeness_error < 0.1 and explanation.attributions.shape == (496, 128)
 
 
 @pytest.mark.e2e
