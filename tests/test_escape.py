@@ -139,7 +139,7 @@ def test_names_are_data_in_every_file_of_a_report(run, data, report):
 
 def test_names_are_data_in_a_terminal(data, report, monkeypatch):
     predict = commands.load("predict")
-    for flag, value in (("_TIMELINE", False), ("_TOP_K", 0)):
+    for flag, value in (("_TIMELINE", False), ("_TOP_K", 0), ("_COVERAGE", None)):
         monkeypatch.setattr(predict, flag, types.SimpleNamespace(value=value))
     shown = dataclasses.replace(prediction(), note=HOSTILE[0], cautions=HOSTILE[1:])
     predictor = test_webpage.predictor()
@@ -189,7 +189,11 @@ def test_names_of_folders_are_data_in_an_overview_and_a_comparison(
 
 def test_names_are_data_in_an_exported_model(monkeypatch, capsys):
     facts = {"sample_rate": 8000, "window_samples": 4000, "labels": HOSTILE}
-    facts |= {"inputs": ["waveform"], "config": {"features": {"n_fft": 256}}}
+    facts |= {
+        "sets": {"0.9": [-2.0] * 3},
+        "inputs": ["waveform"],
+        "config": {"features": {"n_fft": 256}},
+    }
     model = facts, lambda waveform: np.full((1, 3), 1 / 3)
     decode = lambda path, sample_rate: (trained.noise(4000), HOSTILE[2])  # noqa: E731
     decoding = types.SimpleNamespace(audio=types.SimpleNamespace(decode=decode, AudioError=OSError))
@@ -197,7 +201,7 @@ def test_names_are_data_in_an_exported_model(monkeypatch, capsys):
     monkeypatch.setattr(run_exported, "load_model", lambda: model)
     assert run_exported.main(HOSTILE[0]) == 0
     out, err = capsys.readouterr()
-    assert len(out.splitlines()) == 3 and len(err.splitlines()) == 1
+    assert len(out.splitlines()) == 4 and len(err.splitlines()) == 1
     assert not CONTROL.search(out + err)
 
 

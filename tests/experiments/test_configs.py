@@ -70,6 +70,7 @@ def test_get_config_of_tuned_networks_on_arrays_is_valid():
 
 def test_get_config_small_differs_from_bbnn_in_the_training_alone():
     config, full = bbnn.get_config("small"), bbnn.get_config()
+    full.model.batch_norm_momentum = 0.9
     assert config_lib.validate(config).model == full.model
     assert config.features == full.features and config.data.window_seconds == 3.0
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import mgr_jax
-from experiments import plant_tone
 from mgr_jax import config as config_lib
 from mgr_jax import workdir
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.training import loop
+from tests.experiments import commands
 
 
 def _config(folder):
@@ -29,7 +29,7 @@ def _config(folder):
 def test_attribution_of_a_planted_tone_lies_in_its_band(tmp_path):
     config, manifest = _config(tmp_path), tmp_path / "planted" / "manifest.csv"
     data = dataset_lib.open_dataset(config)
-    plant_tone.write(data, manifest, label="pop", hertz=9000.0, decibels=-10.0)
+    commands.load("plant_tone").write(data, manifest, label="pop", hertz=9000.0, decibels=-10.0)
     config.data.name, config.data.root = "manifest", str(manifest)
     data = dataset_lib.open_dataset(config)
     run = workdir.create(str(tmp_path / "run"), config, data.catalog, data.split)
