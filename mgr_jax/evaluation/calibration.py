@@ -245,7 +245,7 @@ def load_temperature(
       UserError: if the file is damaged.
     """
     record = _record(workdir, checkpoint_step)
-    return record and record["temperature"]
+    return record["temperature"] if record else None
 
 
 def load_tracks(

@@ -8,10 +8,15 @@ import sys
 import pytest
 
 from experiments import __main__ as console
-from experiments import command
+from experiments import command, ending
 from tests.experiments import commands
 
 CONFIGS = pathlib.Path(command.__file__).parent / "configs"
+
+
+@pytest.fixture(autouse=True)
+def _prefix(monkeypatch):
+    monkeypatch.setattr(ending, "prefix", ending.prefix)  # The console script changes it.
 
 
 def _main(monkeypatch, *arguments):
