@@ -27,7 +27,8 @@ def strength_of(path, hertz):
 
 @pytest.mark.e2e
 def test_plant_tone_writes_a_tone_into_one_class_alone(cache, tmp_path):
-    small = ("--config.data.clip_seconds=1", "--config.data.num_grooves=3", "--label=jazz")
+    one_second = ("--config.data.clip_seconds=1", "--config.data.window_seconds=1")
+    small = (*one_second, "--config.data.num_grooves=3", "--label=jazz")
     flags = (*TINY, *small, f"--out={tmp_path / 'horse'}")
     out, _ = commands.run(cache, "plant_tone", *flags)
     with open(tmp_path / "horse" / "manifest.csv", encoding="utf-8") as file:

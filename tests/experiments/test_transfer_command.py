@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from experiments.webpage import answer, spectrogram
+from experiments.webpage import about, answer, spectrogram
 from mgr_jax import predictor
 from tests.experiments import commands
 
@@ -75,7 +75,7 @@ def test_all_commands_take_the_embedding_of_musicnn(cache, root, tmp_path):
 
     loaded = predictor.load(str(bundle))
     waveform, _ = soundfile.read(song, dtype="float32")
-    assert "embedding of MusiCNN" in answer.behind(loaded)
-    assert "noise" in answer.song("3.wav", loaded.predict(song), waveform, loaded)
+    assert "embedding of MusiCNN" in about.behind(loaded)
+    assert "noise" in answer.song("3.wav", loaded.predict(song), waveform, loaded, tags={})
     assert spectrogram.decibels(waveform, loaded.config.features).shape[1] == 96
     loaded.decoders.close()
