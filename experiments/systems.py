@@ -216,7 +216,7 @@ def _measure(name: str, arguments: Sequence[str], costs: pathlib.Path | None) ->
 
 
 def _costs_file(system: System) -> pathlib.Path:
-    return system.workdir.with_suffix(".costs.jsonl")
+    return system.workdir.with_name(f"{system.workdir.name}.costs.jsonl")
 
 
 def _append(path: pathlib.Path, record: Mapping[str, Any]) -> None:

@@ -54,6 +54,13 @@ def test_table_names_the_systems_that_are_not_finished(workdir):
     assert head.endswith(" | validation accuracy, 95 % intervals |")
 
 
+def test_costs_of_each_system_have_a_file_of_their_own(monkeypatch):
+    monkeypatch.setattr(systems, "_WORKDIR", types.SimpleNamespace(value="runs"))
+    for size, members in systems.SYSTEMS.items():
+        files = {systems._costs_file(member).name for member in members}
+        assert len(files) == len(members), size
+
+
 def test_costs_are_sums_and_say_what_was_not_measured(tmp_path):
     file = tmp_path / "costs.jsonl"
     assert systems._costs(file) == ("not measured", "not measured")
