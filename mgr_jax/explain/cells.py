@@ -84,12 +84,14 @@ def remove(
     """
     window = filters.window("hann", _N_FFT)
     transform = signal.ShortTimeFFT(window, _N_FFT // 4, sample_rate)
-    spectrum = transform.stft(waveform)
+    # The transform takes no audio of less than half a frame.
+    length = max(len(waveform), _N_FFT)
+    spectrum = transform.stft(np.pad(waveform, (0, length - len(waveform))))
     rows = _index(transform.f, hz)
-    columns = _index(transform.t(len(waveform)), seconds)
+    columns = _index(transform.t(length), seconds)
     for mask in masks:
-        removed = transform.istft(spectrum * mask[columns][:, rows].T, k1=len(waveform))
-        yield (waveform - removed).astype(np.float32)
+        removed = transform.istft(spectrum * mask[columns][:, rows].T, k1=length)
+        yield (waveform - removed[: len(waveform)]).astype(np.float32)
 
 
 def _index(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

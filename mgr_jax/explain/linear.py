@@ -99,7 +99,7 @@ def mfcc_cells(linear: Linear, log_mel: np.ndarray, *, n_mfcc: int) -> np.ndarra
 
     Args:
       linear: of features `[K + K (K + 1) / 2]`.
-      log_mel: [F, M], two frames or more.
+      log_mel: [F, M]; one frame has no covariance.
       n_mfcc: K.
     """
     log_mel = np.asarray(log_mel, np.float64)
@@ -113,7 +113,7 @@ def mfcc_cells(linear: Linear, log_mel: np.ndarray, *, n_mfcc: int) -> np.ndarra
     spectrum = log_mel - linear.mean[:n_mfcc] @ basis
     cells = spectrum * (linear.weights[:n_mfcc] @ basis) / frames
     centred = log_mel - log_mel.mean(axis=0)
-    cells += centred * (centred @ basis.T @ form @ basis) / (frames - 1)
+    cells += centred * (centred @ basis.T @ form @ basis) / max(frames - 1, 1)
     return cells - np.einsum("km,kl,lm->m", basis, usual @ form, basis) / frames
 
 

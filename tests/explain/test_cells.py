@@ -43,6 +43,16 @@ def test_remove_silences_one_band_at_one_time():
     np.testing.assert_allclose(everything, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("length", [1, 100, 1024, 2047])
+def test_remove_takes_audio_shorter_than_a_frame(length):
+    waveform = np.random.default_rng(0).standard_normal(length).astype(np.float32)
+    masks = np.array([False, True])[:, None, None]
+    edges = np.array([0.0, length / RATE]), np.array([0.0, RATE / 2])
+    nothing, everything = cells.remove(waveform, masks, *edges, RATE)
+    np.testing.assert_allclose(nothing, waveform, atol=1e-6)
+    np.testing.assert_allclose(everything, np.zeros(length), atol=1e-6)
+
+
 def test_mel_edges_rise_to_the_end():
     edges = cells.mel_edges(8, fmax=4000)
     assert edges[0] == 0 and edges[-1] == pytest.approx(4000) and (np.diff(edges) > 0).all()

@@ -90,6 +90,12 @@ def test_mfcc_cells_sum_to_the_contributions_in_each_frame():
     np.testing.assert_allclose(cells.sum(axis=1), of_frame @ model.weights, rtol=1e-6)
 
 
+def test_mfcc_cells_of_one_frame_are_finite():
+    model = linear.Linear(np.ones(5), np.zeros(5), 0.0)
+    cells = linear.mfcc_cells(model, np.ones((1, 8)), n_mfcc=2)
+    assert cells.shape == (1, 8) and np.isfinite(cells).all()
+
+
 def test_feature_names_are_as_many_as_features():
     features = Features(kind="mfcc_stats", n_mfcc=3)
     names = linear.feature_names(features, 9)
