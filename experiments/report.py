@@ -29,6 +29,8 @@ def main(argv: Sequence[str]) -> command.Ending:
     from mgr_jax import progress
     from mgr_jax.evaluation.reports import overview, paper
 
+    if not _FORMAT.value:
+        raise command.UserError("--format is empty; use some of html, latex, csv, svg, pdf")
     for name in _FORMAT.value:
         if name not in ("html", *paper.FORMATS):
             known = ", ".join(("html", *paper.FORMATS))

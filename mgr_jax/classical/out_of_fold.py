@@ -129,7 +129,8 @@ def score(data: Data, *, seed: int = 0) -> Scored:
             l2=data.config.model.l2,
         )
         total = total + np.exp(tracks_lib.pool_windows(log_p, data.windows))
-    count = f"{NUM_REPEATS} x {folds.max() + 1} folds by artist"
+    by = "artist" if len(set(data.groups)) < len(data.groups) else "track"
+    count = f"{NUM_REPEATS} x {folds.max() + 1} folds by {by}"
     return Scored(
         tuple(track.id for track in data.catalog.tracks),
         data.catalog.labels,

@@ -56,6 +56,8 @@ def test_report_writes_one_page_for_all(cache, pair, tmp_path):
     assert "no workdir given" in commands.fails(cache, "report", f"--output={tmp_path}")
     line = commands.fails(cache, "report", pair / "one", f"--output={tmp_path}", "--format=word")
     assert "--format word is unknown; use some of html, latex, csv, svg, pdf" in line
+    line = commands.fails(cache, "report", pair / "one", f"--output={tmp_path}", "--format=")
+    assert "--format is empty; use some of html" in line
 
 
 def test_report_writes_tables_for_a_paper(cache, pair, tmp_path):

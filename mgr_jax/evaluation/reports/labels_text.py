@@ -80,8 +80,9 @@ def _sentences(labels: Mapping[str, Any]) -> list[str]:
     if labels["rows"] is None:
         return [f"{labels['reason']}: only the same audio under two labels can be shown"]
     agreement, ends = labels["agreement"], labels["share_ci95"]
-    interval = f" {stats.describe_interval(ends)}" if ends else ", no interval: too few artists"
-    method = f", bootstrap over {plural(agreement['num_groups'], 'artist')}" if ends else ""
+    by = "artist" if agreement["num_groups"] < agreement["n"] else "track"
+    interval = f" {stats.describe_interval(ends)}" if ends else f", no interval: too few {by}s"
+    method = f", bootstrap over {plural(agreement['num_groups'], by)}" if ends else ""
     return [
         f"{plural(agreement['n'], 'track')} scored by {labels['method']}: the label is the most"
         f" probable genre of {100 * agreement['accuracy']:.1f} %",

@@ -41,6 +41,9 @@ def test_text_says_what_is_not_known():
     text = labels_text.to_text(_labels(1, share_ci95=None))
     assert "10.0 %, no interval: too few artists, if" in text
     assert "(mixture with any other label);" in text
+    alone = results.count([True] * 3 + [False], ["a", "b", "c", "d"])
+    text = labels_text.to_text(_labels(1, agreement=alone))
+    assert "bootstrap over 4 tracks" in text and "artist)" not in text
     text = labels_text.to_text({"conflicts": [], "rows": None, "reason": "there is no audio"})
     assert text == (
         "labels    there is no audio: only the same audio under two labels can be shown"
