@@ -24,6 +24,7 @@ _TICKS = (100, 300, 1000, 3000, 10000)
 _RANGE_DB = 70  # of the spectrogram
 # Cells that a picture shows at most; finer attributions are added up.
 _COLUMNS, _BANDS = 120, 32
+_LARGE_ERROR = 0.2  # Of completeness: the cells miss more than a fifth of the score.
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)  # Arrays have no truth value.
@@ -93,7 +94,10 @@ class Explanation:
         values, seconds, hz = self.coarse(20, 16)
         time, band = (int(values.sum(axis=axis).argmax()) for axis in (1, 0))
         error = self.completeness_error
-        exact = "" if error is None else f", completeness error {100 * error:.2g} %"
+        exact = ""
+        if error is not None:
+            exact = f", completeness error {100 * error:{'.0f' if error > 0.1 else '.2g'}} %"
+            exact += " (do not rely on it)" if error > _LARGE_ERROR else ""
         return (
             f"{self.label}: most at {seconds[time]:.1f} to {seconds[time + 1]:.1f} s and at"
             f" {hz[band]:.0f} to {hz[band + 1]:.0f} Hz, by {_METHODS[self.method]}{exact}"

@@ -40,6 +40,12 @@ def test_explanation_names_its_strongest_time_and_band():
     assert "error" not in repr(_explanation(completeness_error=None, method="occlusion"))
 
 
+def test_explanation_warns_of_a_large_completeness_error():
+    text = _explanation(completeness_error=8.816).describe()
+    assert text.endswith("by integrated gradients, completeness error 882 % (do not rely on it)")
+    assert _explanation(completeness_error=0.12).describe().endswith("completeness error 12 %")
+
+
 def test_coarse_keeps_the_sum_and_the_ends():
     values, seconds, hz = _explanation().coarse(3, 2)
     np.testing.assert_allclose(values.sum(axis=1), [2.0, 0, -0.5])
