@@ -30,7 +30,7 @@ DESCRIBED = re.compile(
 # Percentages beside accuracies that are none themselves.
 OTHERS = (
     r"95 % (?:intervals?|Wilson)|(?:interval|Intervals) of 95 %",
-    r"power of \d+ %|chance \d+ %|mean confidence \d+\.\d %",
+    r"power of \d+ %|chance \d+ %|mean confidence \d+\.\d %|waited \d\.\d %",
     # The card of the GTZAN model: the share of synthesised speech that is marked.
     r"\d+ % (?:are marked|in a hall)|of 10 s only 17 %",
 )

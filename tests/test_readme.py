@@ -91,7 +91,9 @@ def test_quickstart_of_the_readme_prints_what_stands_there(tmp_path):
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     command = blocks("bash", [README])[0].partition("pip install -q -e . && ")[2]
     printed = {without_numbers(line) for line in run(command, tmp_path).splitlines()}
-    (shown,) = blocks("", [README])
+    shown = (
+        README.read_text("utf-8").partition("first command prints\n\n```\n")[2].partition("```")[0]
+    )
     lines = [line for line in shown.splitlines() if line != "..."]
     assert len(lines) > 8 and not [line for line in lines if without_numbers(line) not in printed]
 
