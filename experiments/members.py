@@ -5,7 +5,6 @@ systems learned from it. What it chooses in a fold is scored on that fold's test
 the scores are nested.
 """
 
-import io
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -52,9 +51,7 @@ def read_fold(path: str | os.PathLike) -> Fold:
             part = dataset.open_part(system.config, system.run.split, name).parts[name]
             values[f"{name}_ids"], values[f"{name}_labels"] = np.array(part.ids), part.labels
             values[f"{name}_log_p"] = system.score_tracks(part)
-        packed = io.BytesIO()
-        np.savez(packed, **values)
-        files.write_whole(file, packed.getvalue())
+        files.write_arrays(file, values)
     with np.load(file) as values:
         return {
             name: Scores(

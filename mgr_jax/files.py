@@ -62,6 +62,15 @@ def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
             raise
 
 
+def write_arrays(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by their names as an `.npz` file; errors as `write_whole`."""
+    import numpy as np
+
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_whole(path, content.getvalue())
+
+
 @contextlib.contextmanager
 def naming_file(path: str | os.PathLike) -> Iterator[None]:
     """Name `path` in an `OSError` of the block: errors of writing do not name their file."""

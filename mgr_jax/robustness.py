@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from mgr_jax import progress, runs
-from mgr_jax.data import batches, clips, folds, lossy, windows
+from mgr_jax.data import batches, clips, lossy, windows
 from mgr_jax.data.clip_writer import FULL_SCALE
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import deformed
@@ -27,7 +27,6 @@ from mgr_jax.evaluation.reports import deform_text
 from mgr_jax.features import deform
 from mgr_jax.files import naming_file, parse_json
 from mgr_jax.scored import Scored, check_audio
-from mgr_jax.version import VERSION
 
 # Tracks whose deformed clips are in memory at once; of 30 s they take 21 MB.
 _CHUNK = 16
@@ -133,27 +132,16 @@ def evaluate(
                 print(
                     f"{row.name:24}{(predicted == truth).sum()} of {len(truth)} right", flush=True
                 )
-    group_of = folds.group_ids(scored.tracks)
     report = deformed.compare(
         clean.argmax(axis=1),
         results,
         truth,
         ids=part.ids,
         labels=scored.run.labels,
-        groups=[group_of[name] for name in part.ids],
-        grouped_by="artist" if any(track.artist for track in scored.tracks) else "recording",
+        **scored.groups(),
     )
-    report |= {
-        "system": scored.name,
-        "data": scored.dataset.catalog.name,
-        "part": scored.part,
-        "protocol": scored.run.split.protocol,
-        "checkpoint_step": scored.step,
-        "seed": seed,
-        "notes": list(scored.notes),
-        "meanings": {name: deform.DEFORMATIONS[name].meaning for name, _ in strengths},
-        "mgr_jax": VERSION,
-    }
+    meanings = {name: deform.DEFORMATIONS[name].meaning for name, _ in strengths}
+    report |= {**scored.facts(), "seed": seed, "meanings": meanings}
     if folder is not None:
         deform_text.write(folder, report)
     page = folder and folder / "report.html"

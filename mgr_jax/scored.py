@@ -5,19 +5,20 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mgr_jax import config as config_lib
 from mgr_jax import hearing, predictor, runs, workdir
-from mgr_jax.data import batches, clips, splits
+from mgr_jax.data import batches, clips, folds, splits
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
 from mgr_jax.features import array_spectrogram
 from mgr_jax.plural import plural
+from mgr_jax.version import VERSION
 
 _SHOWN = 3
 
@@ -52,6 +53,25 @@ class Scored(NamedTuple):
     def classes(self) -> np.ndarray:
         """Return the classes of the tracks [N], as indices of the model's labels."""
         return np.array([self.run.labels.index(track.label) for track in self.tracks], int)
+
+    def groups(self) -> dict[str, Any]:
+        """Return `groups`, that of each track, and `grouped_by`, as comparisons take them."""
+        tracks = self.tracks
+        group_of = folds.group_ids(tracks)
+        by = "artist" if any(track.artist for track in tracks) else "recording"
+        return {"groups": [group_of[track.id] for track in tracks], "grouped_by": by}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a report says of the system and its tracks."""
+        return {
+            "system": self.name,
+            "data": self.dataset.catalog.name,
+            "part": self.part,
+            "protocol": self.run.split.protocol,
+            "checkpoint_step": self.step,
+            "notes": list(self.notes),
+            "mgr_jax": VERSION,
+        }
 
 
 def open_run(model: predictor.Predictor, part: str, config: config_lib.Config) -> Scored:

@@ -6,17 +6,15 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import tinytag
 
 from mgr_jax import progress, runs
-from mgr_jax.data import folds, tables
+from mgr_jax.data import audio_tags, tables
 from mgr_jax.data.clips import Clips
 from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
 from mgr_jax.evaluation import subset_results
 from mgr_jax.evaluation.reports import subset_text
 from mgr_jax.scored import Scored, check_audio
-from mgr_jax.version import VERSION
 
 UNKNOWN = "unknown"
 # Groups that numbers are cut into, by their quantiles; as many different numbers are kept apart.
@@ -103,24 +101,14 @@ def evaluate(
     """
     with progress.Progress("score", f"the {scored.part} part"):
         scores = scored.score(scored.dataset.parts[scored.part])
-    group_of = folds.group_ids(scored.tracks)
     report = subset_results.compare(
         scores.argmax(axis=1) == scored.classes(),
         columns,
-        groups=[group_of[track.id] for track in scored.tracks],
-        grouped_by="artist" if any(track.artist for track in scored.tracks) else "recording",
+        **scored.groups(),
         within=("artist", "recording"),
         seed=seed,
     )
-    report |= {
-        "system": scored.name,
-        "data": scored.dataset.catalog.name,
-        "part": scored.part,
-        "protocol": scored.run.split.protocol,
-        "checkpoint_step": scored.step,
-        "notes": list(scored.notes),
-        "mgr_jax": VERSION,
-    }
+    report |= scored.facts()
     if folder is not None:
         subset_text.write(folder, report)
     page = folder and folder / "report.html"
@@ -181,8 +169,5 @@ def _manifest(scored: Scored) -> dict[str, list[str | float]]:
 
 def _tag(path: str, name: str) -> str | float:
     """Return a tag or property of a file; empty where it has none."""
-    try:
-        value = getattr(tinytag.TinyTag.get(path), name)
-    except Exception:  # Damaged tags raise anything.
-        return ""
+    value = getattr(audio_tags.open_tags(path), name, None)
     return "" if value is None else value

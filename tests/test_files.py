@@ -2,6 +2,7 @@
 
 import pathlib
 
+import numpy as np
 import pytest
 
 from mgr_jax import files
@@ -13,6 +14,15 @@ def test_write_whole_takes_text_and_bytes_and_leaves_nothing_beside(tmp_path):
     assert (tmp_path / "text").read_text(encoding="utf-8") == "ä\n"
     assert (tmp_path / "bytes").read_bytes() == b"\0\1"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bytes", "text"]
+
+
+def test_write_arrays_is_read_again_by_name(tmp_path):
+    arrays = {"a": np.arange(3), "b": np.eye(2, dtype=np.float32)}
+    files.write_arrays(tmp_path / "arrays.npz", arrays)
+    with np.load(tmp_path / "arrays.npz") as values:
+        assert {*values} == {"a", "b"}
+        assert all(np.array_equal(values[name], arrays[name]) for name in arrays)
+    assert [path.name for path in tmp_path.iterdir()] == ["arrays.npz"]
 
 
 def test_write_whole_keeps_the_old_file_if_it_fails_on_the_way(tmp_path, monkeypatch):

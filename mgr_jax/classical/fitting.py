@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import io
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +29,7 @@ from mgr_jax.data import batches, clips
 from mgr_jax.data.dataset import Dataset
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
-from mgr_jax.files import write_whole
+from mgr_jax.files import write_arrays, write_whole
 from mgr_jax.plural import plural
 
 _FILE = "model/params.npz"
@@ -87,10 +86,8 @@ def train(config: config_lib.Config, dataset: Dataset, run: workdir_lib.Run) -> 
         print(f"svm       {len(params['components'])} principal components, C = {params['c']:g}")
     lines = "".join(json.dumps(record) + "\n" for record in records)
     write_whole(run.path / "metrics.jsonl", lines)
-    arrays = io.BytesIO()
-    np.savez(arrays, **params)
     (run.path / _FILE).parent.mkdir(exist_ok=True)
-    write_whole(run.path / _FILE, arrays.getvalue())
+    write_arrays(run.path / _FILE, params)
     workdir_lib.set_status(run.path, "done")
 
 

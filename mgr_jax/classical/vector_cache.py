@@ -9,7 +9,6 @@ the digest of its clip: processes may add to it at once, and what is lost is com
 import contextlib
 import dataclasses
 import functools
-import io
 import pathlib
 from collections.abc import Callable, Collection
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 
 from mgr_jax import array_file, progress
 from mgr_jax.data import batches, clips
-from mgr_jax.files import json_digest, write_whole
+from mgr_jax.files import json_digest, write_arrays
 
 # Fewest tracks of a file, so that a kill loses a few seconds of work (10 s with MusiCNN).
 _TRACKS_PER_FILE = 64
@@ -134,11 +133,10 @@ def _read(folder: pathlib.Path, wanted: Collection[str]) -> dict[str, np.ndarray
 
 
 def _write(folder: pathlib.Path, vectors: dict[str, Any]) -> None:
-    content = io.BytesIO()
     arrays = [*vectors.values()]
     digests, counts = [*vectors], [*map(len, arrays)]
-    np.savez(content, digests=digests, counts=counts, vectors=np.concatenate(arrays))
+    values = {"digests": digests, "counts": counts, "vectors": np.concatenate(arrays)}
     # A folder that can only be read costs time, not the result.
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
-        write_whole(folder / f"{json_digest(digests)[:20]}.npz", content.getvalue())
+        write_arrays(folder / f"{json_digest(digests)[:20]}.npz", values)

@@ -37,16 +37,23 @@ def read(path: pathlib.Path) -> Names:
     The main artist alone counts, or that of the album where none is given. Files of one artist and
     title, whatever their case, spaces and form of Unicode, are one recording, remasters too.
     """
-    if not os.path.isfile(path):  # A pipe would wait for a writer.
-        return Names("", "")
-    try:
-        tag = tinytag.TinyTag.get(path, duration=False)
-    except Exception:  # Damaged tags raise anything; the decoder reports a damaged file.
+    tag = open_tags(path, duration=False)
+    if tag is None:
         return Names("", "")
     artist = _artist(tag.artist) or _artist(tag.albumartist)
     title = _REMASTER.sub("", _fold(tag.title))
     known = artist and not _NO_TITLE.fullmatch(title)
     return Names(artist, f"{artist}: {title}" if known else "")
+
+
+def open_tags(path: str | os.PathLike, *, duration: bool = True) -> tinytag.TinyTag | None:
+    """Return the tags of an audio file and its properties; None if they cannot be read."""
+    if not os.path.isfile(path):  # A pipe would wait for a writer.
+        return None
+    try:
+        return tinytag.TinyTag.get(path, duration=duration)
+    except Exception:  # Damaged tags raise anything; the decoder reports a damaged file.
+        return None
 
 
 def _artist(text: str | None) -> str:

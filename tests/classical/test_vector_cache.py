@@ -167,5 +167,5 @@ def test_cached_goes_on_if_it_cannot_write(part, monkeypatch):
     def fail(*_):
         raise OSError("read-only file system")
 
-    monkeypatch.setattr(vector_cache, "write_whole", fail)
+    monkeypatch.setattr(vector_cache, "write_arrays", fail)
     assert np.array_equal(vector_cache.cached(part, _Counter(), window=40_000), _Counter()(part))
