@@ -17,6 +17,7 @@ COMMANDS = {
     "cross_validate": "train and score every fold of a protocol",
     "compare": "test whether one system is better than another",
     "report": "write the report of an evaluation again",
+    "plant_tone": "write a data set in which a tone gives one class away",
     "explain": "test whether the explanations of a system can be trusted",
     "audit": "show what leaks between the parts of a split",
     "prepare": "decode and check the data ahead of time",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import command
+from experiments import command, jax_settings
 from mgr_jax.escape import printable
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> command.Ending:
 
     # Listens first, so that a port in use is refused before the model is loaded.
     with _listen(_HOST.value, _PORT.value) as listener, uploads.open_folder() as folder:
-        command.set_up_jax()
+        jax_settings.set_up()
         with progress.Progress("load", "the model"):
             predictor = predictor_lib.load(name, checkpoint_name=_CHECKPOINT.value)
         # Gradio reads settings from the environment that would expose more than the page.

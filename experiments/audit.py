@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import command
+from experiments import command, jax_settings
 from mgr_jax import config as config_lib
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> command.Ending:
     if _PAGE.value and not _LABELS.value:
         raise command.UserError("--page is for the list of --labels; add --labels")
     config = command.read_config(_CONFIG)
-    command.set_up_jax()
+    jax_settings.set_up()
 
     from mgr_jax import devices
     from mgr_jax.data import split_file, splits

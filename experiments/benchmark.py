@@ -33,7 +33,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import command
+from experiments import command, jax_settings
 from mgr_jax.errors import UserError
 
 SUITES = [
@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> command.Ending:
         from experiments.benchmarks import machine
     except ModuleNotFoundError as error:
         raise UserError("the suites are not installed; run from a checkout") from error
-    command.keep_freed_memory()  # As the processes that are measured do.
+    jax_settings.keep_freed_memory()  # As the processes that are measured do.
     print("\n".join(machine.describe()), flush=True)
     rows = []
     for name in [SUITE.value] if SUITE.value else SUITES:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments import command
+from experiments import command, jax_settings
 from mgr_jax.data.folds import PROTOCOLS
 
 _CONFIG = command.define_config()
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> command.Ending | int:
     fold_runs.check_protocols(_PROTOCOL.value)
     if _JSON.value:
         command.output_file("json", _JSON.value)  # Not only after hours of training.
-    command.set_up_jax(deterministic=config.train.deterministic)
+    jax_settings.set_up(deterministic=config.train.deterministic)
     try:
         report = fold_runs.cross_validate(
             config, _WORKDIR.value, protocols=_PROTOCOL.value, seeds=_SEEDS.value

@@ -23,7 +23,8 @@ class Ending(NamedTuple):
 
     Attributes:
       code: exit code.
-      next: the next useful command and its arguments, `("evaluate", "--workdir=runs/mine")`.
+      next: the next useful command and its arguments, `("evaluate", "--workdir=runs/mine")`; empty
+        after a failure.
       on_host: it has used no device of JAX.
     """
 
@@ -42,7 +43,7 @@ def show(ending: Ending, seconds: float) -> None:
         return
     where = "the host" if ending.on_host else devices.names()
     print(f"done      in {duration(seconds)} on {where}", file=sys.stderr)
-    if not CHILD.keys() & os.environ.keys():
+    if ending.next and not CHILD.keys() & os.environ.keys():
         print(f"next      {prefix}{shlex.join(ending.next)}", file=sys.stderr)
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import command, probes
+from experiments import command, jax_settings, probes
 from mgr_jax import config as config_lib
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> command.Ending:
 
         if flags.FLAGS["checkpoint"].present:
             raise command.UserError("--checkpoint: --model has one model only; leave the flag out")
-        command.set_up_jax()
+        jax_settings.set_up()
         overrides = command.override_values(_OVERRIDES)
         if _probes():
             probes.run_gtzan(_MODEL.value, _SPLIT.value, overrides, _WORKDIR.value, **_probes())
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> command.Ending:
     from mgr_jax import predictor as predictor_lib
     from mgr_jax import progress, runs
 
-    command.set_up_jax()
+    jax_settings.set_up()
     with progress.Progress("load", "the model"):
         predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
     config = command.apply_overrides(predictor.run.config, _OVERRIDES)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments import command
+from experiments import command, jax_settings
 from mgr_jax.escape import printable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> command.Ending:
         raise command.UserError("no audio file given; put files after the flags, or give --workdir")
     name = command.model_path(_WORKDIR.value, _MODEL.value, ("gtzan",))
     rows = _read_rows()
-    command.set_up_jax()
+    jax_settings.set_up()
 
     from mgr_jax import predictor as predictor_lib
     from mgr_jax import progress
@@ -47,6 +47,8 @@ def main(argv: Sequence[str]) -> command.Ending:
         predictor = predictor_lib.load(name)
     track_lib.choose_method(predictor.system, _METHOD.value)
     tracks = _files(argv[1:]) if argv[1:] else _part(predictor)
+    if len(tracks) < 2:
+        raise command.UserError("one track only; a test over tracks needs two or more")
     with progress.Progress("explain", total=len(tracks), unit="track") as bar:
         for track, source in tracks:
             if track not in rows:
@@ -130,10 +132,9 @@ def _describe(rows: Sequence[dict[str, Any]]) -> str:
     """Return the lines of the result."""
     import numpy as np
 
+    from mgr_jax.evaluation.reports import explanation
     from mgr_jax.explain import deletion
 
-    if len(rows) < 2:
-        raise command.UserError("one track only; a test over tracks needs two or more")
     result = deletion.trust(np.array([row["area"] for row in rows]))
     means = {
         name: np.mean([row[name] for row in rows], axis=0) for name in ("attributed", "random")
@@ -142,9 +143,9 @@ def _describe(rows: Sequence[dict[str, Any]]) -> str:
     errors = [row["completeness_error"] for row in rows if row["completeness_error"] is not None]
     if errors:
         worst = 100 * max(errors)
-        lines.append(
-            f"complete  error {100 * np.median(errors):.2g} % (median), {worst:.2g} % at most"
-        )
+        many = sum(error > explanation.LARGE_ERROR for error in errors)
+        line = f"complete  error {100 * np.median(errors):.2g} % (median), {worst:.2g} % at most"
+        lines.append(line + (f"; do not rely on the {many} above 20 %" if many else ""))
     lines.append("removed   " + " ".join(f"{100 * share:5.0f} %" for share in deletion.FRACTIONS))
     for name, words in (("attributed", "most"), ("random", "random")):
         lines.append(f"{words:9} " + " ".join(f"{value:7.3f}" for value in means[name]))

@@ -17,6 +17,8 @@ class Folder:
 
         Raises `UserError` if it cannot be written, or the method does not suit the system.
         """
+        if not path or os.path.isfile(path):
+            raise command.UserError(f"--explain {path or '(empty)'}: give the name of a folder")
         command.output_file("explain", os.path.join(path, "song.png"))
         if system is not None:
             from mgr_jax.explain import track

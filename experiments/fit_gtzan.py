@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from experiments import command
+from experiments import command, jax_settings
 from experiments.configs import gtzan_arrays
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> command.Ending:
     from mgr_jax import progress
     from mgr_jax.pretrained import gtzan
 
-    command.set_up_jax()
+    jax_settings.set_up()
     data = read(_ARRAYS.value, _TAGGRAMS.value)
     print(f"data      {len(data.ids)} tracks, {has_tags(data).sum()} of them with tags")
     seeds = range(_SEEDS.value)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments import command
+from experiments import command, jax_settings
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder to create.", required=True)
 _LABELS = flags.DEFINE_list(
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> command.Ending:
             " spectrogram of one; its front end is unknown"
         )
     config.model.width, config.model.num_modules = imported.width, imported.num_modules
-    command.set_up_jax()
+    jax_settings.set_up()
     print(devices.describe(), file=sys.stderr, flush=True)
     split = splits.Split(splits.IMPORTED, (), (), ())
     with workdir.hold(_WORKDIR.value):

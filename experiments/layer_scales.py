@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import command
+from experiments import command, jax_settings
 from mgr_jax import config as config_lib
 
 _CONFIG = command.define_config()
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> command.Ending:
     from mgr_jax.features.frontend import make_frontend
     from mgr_jax.training import network
 
-    command.set_up_jax()
+    jax_settings.set_up()
     print(devices.describe(), file=sys.stderr, flush=True)
     dataset = dataset_lib.open_dataset(config)
     part, window = dataset.parts["train"], config_lib.window_length(config)

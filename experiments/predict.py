@@ -20,7 +20,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import command, explanations, tags
+from experiments import command, explanations, jax_settings, tags
 from mgr_jax.escape import printable
 from mgr_jax.files import csv_line
 
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> command.Ending:
     if _TIMELINE.value:
         command.output_file("output", os.path.join(_OUTPUT.value, "picture.png"))
 
-    command.set_up_jax()
+    jax_settings.set_up()
     if _WORKDIR.value is None and tags.is_tagger(name):
         for flag in _FOR_GENRES:
             if flags.FLAGS[flag].present:
@@ -120,7 +120,7 @@ def main(argv: Sequence[str]) -> command.Ending:
     if skipped:
         kinds = ", ".join(f"{n} {printable(suffix)}" for suffix, n in sorted(skipped.items()))
         print(f"skipped   {skipped.total()} that are no audio: {kinds}", file=sys.stderr)
-    return command.Ending(1 if failed else 0, _next(name, argv[1:]))
+    return command.Ending(1 if failed else 0, _next(name, argv[1:]) if failed < len(files) else ())
 
 
 def _next(name: str, paths: Sequence[str]) -> tuple[str, ...]:

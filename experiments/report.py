@@ -35,11 +35,13 @@ def main(argv: Sequence[str]) -> command.Ending:
         if name not in ("html", *paper.FORMATS):
             known = ", ".join(("html", *paper.FORMATS))
             raise command.UserError(f"--format {name} is unknown; use some of {known}")
+    comparable = len(argv) > 2
     formats = [name for name in paper.FORMATS if name in _FORMAT.value]
     folder = pathlib.Path(_OUTPUT.value)
     if "html" in _FORMAT.value:
         with progress.Progress("write", "the page"):
             sections = overview.write_overview(argv[1:], _SPLIT.value, _OUTPUT.value)
+        comparable &= len(sections) == 1
         for section in sections:
             print(overview.to_text(section))
         print(f"report    {folder / 'comparison.html'} (and comparison.md)")
@@ -48,7 +50,7 @@ def main(argv: Sequence[str]) -> command.Ending:
             written = paper.write_paper(argv[1:], _SPLIT.value, _OUTPUT.value, formats)
         for name, files in written.items():
             print(f"{name:9} {folder}: {', '.join(files)}")
-    if len(argv) > 2:
+    if comparable:
         return command.Ending(0, ("compare", f"--workdirs={','.join(argv[1:])}"), on_host=True)
     return command.Ending(0, command.page_or_prediction(f"--workdir={argv[1]}"), on_host=True)
 

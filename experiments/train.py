@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments import command, distributed
+from experiments import command, distributed, jax_settings
 from mgr_jax import config as config_lib
 
 _CONFIG = command.define_config()
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> command.Ending | int:
         return command.Ending(0, command.training(config), on_host=True)
     profile = parse_steps(_PROFILE.value)
     folder = _WORKDIR.value or ""  # `_check_flags` has refused an empty one.
-    command.set_up_jax(deterministic=config.train.deterministic)
+    jax_settings.set_up(deterministic=config.train.deterministic)
     distributed.join()
     try:
         runs.train(config, folder, profile=profile)

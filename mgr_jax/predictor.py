@@ -4,7 +4,6 @@ Front end, labels, sample rate and weights always come from the workdir or the b
 flags, so that they cannot be mismatched.
 """
 
-import collections
 import dataclasses
 import functools
 import os
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from mgr_jax import config as config_lib
-from mgr_jax import hearing, parallel, pretrained, progress, workdir
+from mgr_jax import heard, hearing, parallel, pretrained, progress, workdir
 from mgr_jax import system as system_lib
 from mgr_jax.data import audio, windows
 from mgr_jax.data.decoders import Blocks, Decoders
@@ -211,7 +210,7 @@ class Predictor:
             remedy = "export it again from its workdir" if self.system.run is None else ""
             if self.system.run is not None:
                 is_network = self.config.model.name in config_lib.NETWORKS
-                remedy = "run evaluate" if is_network else "train it in another workdir"
+                remedy = "run evaluate" if is_network else "train it again, in another workdir"
             raise UserError(
                 f"coverage: {self.system.path} has no tracks to calibrate sets of genres with;"
                 f" {remedy}"
@@ -271,64 +270,31 @@ class Predictor:
         max_seconds: float | None,
         rule: conformal.Rule | None,
     ) -> Iterator[tuple[str, Prediction | audio.AudioError]]:
-        window = hearing.window_length(self.config)
-        hop = windows.hop_length(window, overlap)
-        longest = np.inf if max_seconds is None else max_seconds * self.config.features.sample_rate
-        tracks: collections.deque[_Track] = collections.deque()
-        pending: list[tuple[_Track, np.ndarray, int]] = []
-        for path, blocks in sources:
-            track = _Track(path)
-            tracks.append(track)
-            try:
-                for start, piece, num_samples in track.read(
-                    blocks, window, hop, hearing.least_new(self.config)
-                ):
-                    if start + num_samples > longest:
-                        raise audio.AudioError(f"is longer than {max_seconds:g} s")
-                    track.starts.append(start)
-                    pending.append((track, piece, num_samples))
-                    if len(pending) == self.batch_size:
-                        self._score(pending)
-                        pending = []
-            except audio.AudioError as error:
-                track.error = error
-            while tracks and tracks[0].complete:
-                yield self._result(tracks.popleft(), window, threshold, rule)
-        if pending:
-            self._score(pending)
-        for track in tracks:
-            yield self._result(track, window, threshold, rule)
-
-    def _score(self, pending: list[tuple["_Track", np.ndarray, int]]) -> None:
-        """Append log-probabilities to the tracks of the windows, at most `batch_size` of them."""
-        # A single window is not padded to a whole batch.
-        size = self.batch_size if len(pending) > 1 else 1
-        size = parallel.padded_batch_size(size, parallel.make_mesh())
-        tracks, pieces, num_samples = zip(*pending, strict=True)
-        padding = (0, size - len(pending))
-        batch = {
-            "waveform": np.pad(np.stack(pieces), (padding, (0, 0))),
-            "num_samples": np.pad(np.array(num_samples, np.int32), padding),
-        }
-        scores, strangeness = self.score_audio(batch)
-        for i, track in enumerate(tracks):
-            track.scores.append(scores[i])
-            track.strangeness.append(0.0 if strangeness is None else float(strangeness[i]))
+        for track in heard.hear(
+            sources,
+            self.score_audio,
+            self.config,
+            batch_size=self.batch_size,
+            overlap=overlap,
+            max_seconds=max_seconds,
+        ):
+            yield track.path, self._result(track, threshold, rule)
 
     def _result(
-        self, track: "_Track", window: int, threshold: float, rule: conformal.Rule | None
-    ) -> tuple[str, Prediction | audio.AudioError]:
+        self, track: heard.Track, threshold: float, rule: conformal.Rule | None
+    ) -> Prediction | audio.AudioError:
         if track.error is not None:
-            return track.path, track.error
+            return track.error
         # One temperature for the track and its windows, so that all that is shown agrees.
         scores = np.stack(track.scores) / (self.system.temperature or 1.0)
         log_p = scores_lib.normalize(scores.mean(axis=0))
         probabilities = np.exp(log_p)
         if not np.isfinite(probabilities).all():
-            return track.path, audio.AudioError("gives probabilities that are not finite")
+            return audio.AudioError("gives probabilities that are not finite")
         order = np.argsort(-probabilities, kind="stable")
         confidence = float(probabilities[order[0]])
         strangeness, rate = np.array(track.strangeness), self.config.features.sample_rate
+        window = hearing.window_length(self.config)
         cautions, note, frame = [], track.note, self.config.features.n_fft
         is_tiny = track.length < frame
         if is_tiny:
@@ -348,7 +314,7 @@ class Predictor:
             cautions.append(f"{which}unlike the music that the model was trained on")
         if self.config.data.name == "band":
             cautions.append("the model has heard synthetic music only")
-        return track.path, Prediction(
+        return Prediction(
             label=self.labels[order[0]],
             probabilities={self.labels[i]: float(probabilities[i]) for i in order},
             labels=self.labels,
@@ -436,26 +402,3 @@ def make_predictor(system: system_lib.System, readers: Decoders | None = None) -
     predict_windows = system_lib.compiled(system)
     score_audio = hearing.make_score(system.config, predict_windows, system.variables)
     return Predictor(system, predict_windows, score_audio, batch_size, readers or Decoders())
-
-
-@dataclasses.dataclass(eq=False)
-class _Track:
-    """A track in progress: first samples and scores of its windows so far."""
-
-    path: str
-    starts: list[int] = dataclasses.field(default_factory=list)
-    scores: list[np.ndarray] = dataclasses.field(default_factory=list)
-    strangeness: list[float] = dataclasses.field(default_factory=list)
-    length: int = 0
-    note: str = ""
-    error: audio.AudioError | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether all its windows are read and scored, or reading failed."""
-        scored = self.length > 0 and len(self.scores) == len(self.starts)
-        return self.error is not None or scored
-
-    def read(self, blocks: Blocks, window: int, hop: int, least: int) -> Iterator[windows.Window]:
-        """Yield the windows of `windows.cut`; at the end, `length` and `note` are known."""
-        self.length, self.note = yield from windows.cut(blocks, window=window, hop=hop, least=least)

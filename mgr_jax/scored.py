@@ -16,6 +16,7 @@ from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation import tracks as tracks_lib
+from mgr_jax.evaluation.reports import wording
 from mgr_jax.features import array_spectrogram
 from mgr_jax.plural import plural
 from mgr_jax.version import VERSION
@@ -78,7 +79,8 @@ def open_run(model: predictor.Predictor, part: str, config: config_lib.Config) -
     """Return a trained system with a part of its split; see `runs.open_part`."""
     dataset = runs.open_part(model.run, part, config)
     name = model.config.model.name
-    return Scored(name, model.run, dataset, part, model.score_tracks, model.step)
+    notes = wording.heard_before(model.run.split.protocol, part, name)
+    return Scored(name, model.run, dataset, part, model.score_tracks, model.step, notes)
 
 
 def open_gtzan(

@@ -2,12 +2,13 @@
 
 import importlib.util
 import logging
+import os
 import types
 
 import jax
 import pytest
 
-from experiments import command
+from experiments import jax_settings
 from mgr_jax import devices
 
 
@@ -60,9 +61,9 @@ def test_describe_silences_what_jax_says_of_it_and_nothing_else(machine, caplog)
 
 def test_deterministic_adds_to_the_flags_of_the_user(monkeypatch):
     for name in ("keep_freed_memory", "keep_compiled_programs"):
-        monkeypatch.setattr(command, name, lambda: None)
+        monkeypatch.setattr(jax_settings, name, lambda: None)
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=a")
-    command.set_up_jax()
-    assert command.os.environ["XLA_FLAGS"] == "--xla_dump_to=a"
-    command.set_up_jax(deterministic=True)
-    assert command.os.environ["XLA_FLAGS"] == "--xla_dump_to=a --xla_gpu_deterministic_ops=true"
+    jax_settings.set_up()
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=a"
+    jax_settings.set_up(deterministic=True)
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=a --xla_gpu_deterministic_ops=true"

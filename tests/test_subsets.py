@@ -76,4 +76,4 @@ def test_evaluate_of_one_group_says_so(tmp_path):
     scored = scored._replace(dataset=dataclasses.replace(scored.dataset, catalog=catalog))
     report = subsets.evaluate(scored, subsets.parse("format", scored))
     assert not report["rows"] and "There is nothing to compare" in report.text
-    assert report.path is None and "one value for all tracks: format" in report.text
+    assert report.path is None and "the same for all tracks: format (" in report.text

@@ -68,9 +68,9 @@ class Side:
 
 def _keep_freed_memory() -> None:
     # Imported here, since the rows of the GPU are made where its packages may be missing.
-    from experiments import command
+    from experiments import jax_settings
 
-    command.keep_freed_memory()
+    jax_settings.keep_freed_memory()
 
 
 _held: list[Any] = []  # The object of this process.

@@ -74,9 +74,9 @@ class Steps:
         frontend: bool = False,
         devices: int = 1,
     ):
-        from experiments import command
+        from experiments import jax_settings
 
-        command.keep_freed_memory()
+        jax_settings.keep_freed_memory()
         jax.config.update("jax_num_cpu_devices", devices)
         jax.config.update("jax_compilation_cache_dir", None)
         if len(jax.devices()) != devices:

@@ -60,14 +60,14 @@ def print_compilation() -> None:
     began = time.perf_counter()
     import jax
 
-    from experiments import command
+    from experiments import jax_settings
     from experiments.benchmarks import networks
     from experiments.configs import bbnn
     from mgr_jax import config as config_lib
     from mgr_jax.training import network as network_lib
 
     imported = time.perf_counter()
-    command.keep_compiled_programs()
+    jax_settings.keep_compiled_programs()
     config = bbnn.get_config()
     network = network_lib.make_network(config, num_classes=10)
     size, window = config.train.batch_size, config_lib.window_length(config)

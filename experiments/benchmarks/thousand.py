@@ -97,7 +97,8 @@ def _write_manifest(wavs: pathlib.Path, path: pathlib.Path) -> None:
 
 def _result(output: str) -> str:
     """Return the line of what was printed that says most of the outcome."""
-    for start in ("accuracy", "split", "data"):
+    # That of all folds comes before the accuracy of the last one.
+    for start in ("[a-z_]+: accuracy", "accuracy", "split", "data"):
         lines = re.findall(rf"^{start} +(.*)$", output, re.MULTILINE)
         if lines:
             return lines[-1].replace("|", "/")

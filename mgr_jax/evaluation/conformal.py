@@ -11,6 +11,7 @@ and the likeness of their tracks. `experiments.benchmark --suite=sets` simulates
 """
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -158,8 +159,8 @@ def make_rules(tracks: Calibration | None, *, num_classes: int) -> dict[str, lis
 
 def check(coverage: float) -> None:
     """Raise `ValueError` if a coverage is not above 0 and below 1."""
-    if not 0 < coverage < 1:
-        raise ValueError(f"coverage is {coverage}; it must be above 0 and below 1, such as 0.9")
+    if not isinstance(coverage, numbers.Real) or not 0 < coverage < 1:
+        raise ValueError(f"coverage is {coverage!r}; it must be above 0 and below 1, such as 0.9")
 
 
 def members(log_probabilities: np.ndarray, rule: Rule) -> np.ndarray:

@@ -115,10 +115,10 @@ def find(
 
     Returns:
       `share` and `share_ci95`, of the mixture; `confident_share`; `agreement`, the `results.count`
-      of the tracks whose label is the most probable one; and `rows`, the tracks in the order of
-      their doubt, as many as the upper end of the interval, and all above one half: `rank`,
-      `track`, `given`, `suggested`, the most probable other label, `doubt`, `probability` of both
-      labels, and `confident`, whether confident learning takes the label for wrong.
+      of the tracks whose label is the most probable one; `num_classes`; and `rows`, the tracks in
+      the order of their doubt, as many as the upper end of the interval, and all above one half:
+      `rank`, `track`, `given`, `suggested`, the most probable other label, `doubt`, `probability`
+      of both labels, and `confident`, whether confident learning takes the label for wrong.
     """
     noise = fit_noise(log_probabilities, labels, groups)
     # The order of the doubt, also where that is 0.
@@ -148,6 +148,7 @@ def find(
         "share": noise.share,
         "share_ci95": noise.interval and list(noise.interval),
         "confident_share": confident_share(joint, labels),
+        "num_classes": len(names),
         "agreement": results.count(log_probabilities.argmax(axis=1) == labels, groups),
         "rows": rows,
     }

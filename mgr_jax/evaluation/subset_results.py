@@ -92,14 +92,14 @@ def compare(
     Returns:
       `overall` of `results.count`; `rows`, worst first: `column`, `value`, the fields of
       `results.count`, `difference` to the rest, `p` of `permutation_test`, and `p_holm` after
-      Holm's correction over all rows with a test; `constant`, columns with a single value.
+      Holm's correction over all rows with a test; `constant`, column -> value where all have one.
     """
-    correct, rows, constant = np.asarray(correct, bool), [], []
+    correct, rows, constant = np.asarray(correct, bool), [], {}
     for column, values in columns.items():
         own = np.asarray(values)
         names = sorted(set(values))
         if len(names) < 2:
-            constant.append(column)
+            constant[column] = names[0]
             continue
         by_track = column in within
         units = [str(i) for i in range(len(own))] if by_track else groups
@@ -138,8 +138,8 @@ def verdict(report: Mapping[str, Any]) -> str:
     if not shown:
         least = min(row["p_holm"] for row in rows)
         return (
-            f"No group can be told from the rest ({tests}, least p = {format_p(least)}), which does"
-            " not show that none fails: see the intervals."
+            f"No group is distinguishable from the rest ({tests}, least p = {format_p(least)}),"
+            " which does not show that none fails: see the intervals."
         )
     parts = [
         f"{row['column']} {row['value']} {100 * row['accuracy']:.1f} % (n = {row['n']},"

@@ -12,7 +12,7 @@ from mgr_jax import hearing
 from mgr_jax.data import windows
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation.prediction import Prediction
-from mgr_jax.evaluation.reports.explanation import Explanation
+from mgr_jax.evaluation.reports.explanation import LARGE_ERROR, Explanation
 from mgr_jax.evaluation.scores import normalize
 from mgr_jax.evaluation.tracks import pool_windows
 from mgr_jax.explain import cells, deletion, gradients, linear, occlusion, path
@@ -54,7 +54,7 @@ def choose_method(system: System, method: str = "auto") -> str:
         suited.insert(0, "linear")
     if method not in ("auto", *suited):
         raise UserError(
-            f"--explain_method {method}: {config.model.name} on {config.features.kind} can be"
+            f"method {method}: {config.model.name} on {config.features.kind} can be"
             f" explained by {' or '.join(suited)}"
         )
     return suited[0] if method == "auto" else method
@@ -84,6 +84,9 @@ class Explainer:
     ) -> Explanation:
         """Return the explanation of a label for a track.
 
+        Integrated gradients that miss more than a fifth of the score, as of some recurrent networks
+        on long windows, give way to occlusion unless they were asked for.
+
         Args:
           waveform: [T] at the rate of the system.
           prediction: that of the waveform.
@@ -93,12 +96,24 @@ class Explainer:
         Raises:
           UserError: if the system does not have the label, or the method does not suit it.
         """
-        config = self.system.config
-        rate = config.features.sample_rate
-        name, method = label or prediction.label, choose_method(self.system, method)
+        name, chosen = label or prediction.label, choose_method(self.system, method)
         if name not in self.system.labels:
             raise UserError(f"label {name!r}: it must be one of {', '.join(self.system.labels)}")
-        index = self.system.labels.index(name)
+        probability = prediction.probabilities[name]
+        explanation = self._explain(waveform, name, probability, chosen)
+        error = explanation.completeness_error
+        if method == "auto" and error is not None and error > LARGE_ERROR:
+            why = f"integrated gradients miss {100 * error:.0f} % of the score"
+            explanation = self._explain(waveform, name, probability, "occlusion")
+            explanation = dataclasses.replace(explanation, why=why)
+        return explanation
+
+    def _explain(
+        self, waveform: np.ndarray, label: str, probability: float, method: str
+    ) -> Explanation:
+        """Return the explanation of a label by a method."""
+        config = self.system.config
+        rate, index = config.features.sample_rate, self.system.labels.index(label)
         parts = [
             Part(start / rate, self._attribute(piece, count, index, method))
             for start, piece, count in _windows(waveform, config)
@@ -113,10 +128,10 @@ class Explainer:
             parts,
             scale=scale,
             window=hearing.window_length(config),
-            label=name,
-            probability=prediction.probabilities[name],
+            label=label,
+            probability=probability,
             method=method,
-            score=_describe_score(config, method, name),
+            score=_describe_score(config, method, label),
             baseline=_describe_baseline(config, method),
         )
 

@@ -61,7 +61,7 @@ def test_compare_corrects_over_all_groups_and_sorts():
     columns = {"x": ["a"] * 20 + ["b"] * 10, "same": ["z"] * 30, "y": ["u", "v"] * 15}
     groups = [f"g{i // 2}" for i in range(30)]
     report = subset_results.compare(correct, columns, groups=groups, within=("y",))
-    assert report["constant"] == ["same"] and report["overall"]["num_correct"] == 20
+    assert report["constant"] == {"same": "z"} and report["overall"]["num_correct"] == 20
     assert [row["accuracy"] for row in report["rows"]] == [0, 10 / 15, 10 / 15, 1]
     worst = report["rows"][0]
     assert (worst["value"], worst["n"], worst["num_groups"]) == ("b", 10, 5)
@@ -77,4 +77,4 @@ def test_verdict_of_no_difference_names_what_it_does_not_show():
         {"x": ["a", "a", "b", "b"] * 2},
         groups=[str(i) for i in range(8)],
     )
-    assert "No group can be told from the rest" in subset_results.verdict(report)
+    assert "No group is distinguishable from the rest" in subset_results.verdict(report)

@@ -24,7 +24,7 @@ import jax
 from absl import app
 from absl.testing import flagsaver
 
-from experiments import command as command_lib
+from experiments import jax_settings
 from mgr_jax import parallel
 
 REPO = pathlib.Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def run(cache: pathlib.Path, command: str, *arguments: str, code: int = 0) -> tu
             mock.patch.dict(os.environ, _environment(cache)),
             mock.patch.object(sys, "argv", [command, *map(str, arguments)]),
             mock.patch.object(app, "run", lambda main, flags_parser: main(flags_parser(sys.argv))),
-            mock.patch.object(command_lib, "keep_freed_memory"),
+            mock.patch.object(jax_settings, "keep_freed_memory"),
             mock.patch.object(
                 parallel, "make_mesh", lambda d=None: make_mesh(d or jax.devices()[:1])
             ),

@@ -54,6 +54,11 @@ def test_a_child_names_no_next_command_and_other_processes_are_silent(monkeypatc
     assert not _end(lambda argv: command.Ending(0, ("train",)), capsys)[2]
 
 
+def test_a_command_without_a_next_one_names_none(capsys):
+    code, _, lines = _end(lambda argv: command.Ending(1, ()), capsys)
+    assert code == 1 and len(lines) == 1 and lines[0].startswith("done ")
+
+
 @pytest.mark.parametrize("result", [None, 0, 75])
 def test_an_exit_code_alone_prints_nothing(capsys, result):
     assert _end(lambda argv: result, capsys) == (result or 0, "", [])

@@ -11,7 +11,7 @@ import types
 import jax
 import pytest
 
-from experiments import command
+from experiments import jax_settings
 
 REPO = pathlib.Path(__file__).parents[2]
 SETTINGS = {(-4, 0), (-1, -1)}
@@ -25,13 +25,13 @@ def _calls(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: libc)
     monkeypatch.setattr(jax.config, "update", lambda *call: calls.update.append(call))
     monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
-    for name in (*command._MALLOPT, "JAX_CPU_ENABLE_ASYNC_DISPATCH"):
+    for name in (*jax_settings._MALLOPT, "JAX_CPU_ENABLE_ASYNC_DISPATCH"):
         monkeypatch.delenv(name, raising=False)
     return calls
 
 
 def test_keep_freed_memory_sets_the_allocator_and_dispatch(calls):
-    command.keep_freed_memory()
+    jax_settings.keep_freed_memory()
     assert set(calls.mallopt) == SETTINGS
     assert calls.update == [("jax_cpu_enable_async_dispatch", False)]
 
@@ -40,14 +40,14 @@ def test_keep_freed_memory_sets_the_allocator_and_dispatch(calls):
 def test_keep_freed_memory_leaves_other_libraries_alone(calls, monkeypatch, libc):
     monkeypatch.setattr(platform, "libc_ver", lambda: libc)
     monkeypatch.setattr(ctypes, "CDLL", pytest.fail)
-    command.keep_freed_memory()
+    jax_settings.keep_freed_memory()
     assert calls.update == [("jax_cpu_enable_async_dispatch", False)]
 
 
 def test_keep_freed_memory_does_not_override_the_environment(calls, monkeypatch):
     monkeypatch.setenv("MALLOC_MMAP_MAX_", "9")
     monkeypatch.setenv("JAX_CPU_ENABLE_ASYNC_DISPATCH", "true")
-    command.keep_freed_memory()
+    jax_settings.keep_freed_memory()
     assert set(calls.mallopt) == SETTINGS - {(-4, 0)}
     assert calls.update == []
 
@@ -57,10 +57,10 @@ import resource
 import sys
 import jax
 import jax.numpy as jnp
-from experiments import command
+from experiments import jax_settings
 
 if sys.argv[1] == "set":
-    command.keep_freed_memory()
+    jax_settings.keep_freed_memory()
 jax.config.update("jax_cpu_enable_async_dispatch", sys.argv[2] == "async")
 x = jnp.ones((4096, 4096))
 step = jax.jit(lambda x: jnp.sort(x.reshape(2, -1), axis=0).sum())  # 67 MB of temporaries
@@ -75,7 +75,7 @@ print(min(counts))  # Threads that start have faults of their own, once.
 
 def count_faults(*arguments, **settings):
     """Page faults of a step in a process of its own, with these environment variables."""
-    environment = {n: v for n, v in os.environ.items() if n not in command._MALLOPT}
+    environment = {n: v for n, v in os.environ.items() if n not in jax_settings._MALLOPT}
     environment |= {"JAX_PLATFORMS": "cpu"} | settings
     done = subprocess.run(
         [sys.executable, "-c", _FAULTS, *arguments],

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import command
+from experiments import command, jax_settings
 
 
 def test_a_thread_that_fails_is_one_line(capsys):
@@ -34,7 +34,7 @@ def _programs(tmp_path):
         before = jax.config.jax_compilation_cache_dir
         jax.config.update("jax_compilation_cache_dir", str(tmp_path))
         compilation_cache.reset_cache()
-        command._remove_damaged_programs(tmp_path)
+        jax_settings._remove_damaged_programs(tmp_path)
         yield tmp_path
         jax.config.update("jax_compilation_cache_dir", before)
         compilation_cache.reset_cache()
@@ -65,7 +65,7 @@ def test_a_damaged_program_is_removed_once(programs, capsys):
 def test_other_warnings_are_shown_as_ever(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(warnings, "showwarning", lambda message, *_: shown.append(str(message)))
-    command._remove_damaged_programs(tmp_path)
+    jax_settings._remove_damaged_programs(tmp_path)
     warnings.simplefilter("default")
     warnings.warn("something else", stacklevel=1)
     assert shown == ["something else"]

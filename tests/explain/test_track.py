@@ -72,7 +72,7 @@ def test_choose_method_is_exact_where_it_can_be():
         track.choose_method(system, "shap")
     system.config.model.name, system.variables["kernel"] = "svm", np.asarray("rbf")
     assert track.choose_method(system) == "occlusion"
-    with pytest.raises(UserError, match="--explain_method linear: svm on mfcc_stats"):
+    with pytest.raises(UserError, match="method linear: svm on mfcc_stats"):
         track.choose_method(system, "linear")
     system.config.model.name = "rnn"
     assert track.choose_method(system) == "integrated_gradients"
@@ -183,3 +183,18 @@ def test_assemble_joins_windows_and_adds_up_what_they_share():
     )
     np.testing.assert_allclose(explanation.attributions[:, 0], [0.5, 0.5, 1, 1, 0.5, 0.5])
     assert explanation.change == 8 and explanation.completeness_error == pytest.approx(0)
+
+
+def test_explain_leaves_integrated_gradients_that_miss_the_score(monkeypatch):
+    cells = Cells(np.ones((4, 2)), np.linspace(0, 1, 5), np.array([0.0, 1000.0, 4000.0]))
+    poor = track.gradients.Attribution(cells, 80.0)  # They sum to 8.
+    monkeypatch.setattr(track.gradients, "make_attribute", lambda system: lambda *_: poor)
+    monkeypatch.setattr(
+        track.Explainer, "_score_tracks", lambda _, tracks: np.zeros((len(tracks), 3))
+    )
+    explainer = _explainer(_system("rnn", "logmel"))
+    explanation = explainer.explain(_song(1), _prediction())
+    assert (explanation.method, explanation.completeness_error) == ("occlusion", None)
+    assert explanation.to_json()["why"] == "integrated gradients miss 90 % of the score"
+    asked = explainer.explain(_song(1), _prediction(), method="integrated_gradients")
+    assert asked.completeness_error == pytest.approx(0.9) and not asked.why

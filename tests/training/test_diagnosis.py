@@ -1,4 +1,4 @@
-"""Trainings that fail are told from healthy ones by their first records."""
+"""The first records of a training say whether it fails."""
 
 import json
 import math

@@ -158,13 +158,15 @@ def verdict(report: dict[str, Any]) -> str:
         text += f" On other music of this kind{others and f', {others.strip()},'} expect between"
         text += f" {low:.0f} and {high:.0f} in a hundred."
         if low <= 100 / len(report["labels"]) <= high:
-            text += " It cannot be told from guessing."
+            text += " It is not distinguishable from guessing."
     if has_gap(report):
         gap = report["leakage_gap"]
         text += f" Where {by}s cross the parts ({RANDOM}), it is {_difference(gap['gap'])}."
         ends = gap["ci95"]
         if not ends or ends[0] <= 0 <= ends[1]:
-            text += f" That cannot be told from no difference, on {plural(gap['n'], 'track')}."
+            text += (
+                f" That is not distinguishable from no difference on {plural(gap['n'], 'track')}."
+            )
         elif ends[0] > 0:
             text += f" A test on known {by}s makes this system look better than it is."
     return text

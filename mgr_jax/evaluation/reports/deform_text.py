@@ -41,7 +41,8 @@ def to_text(report: Mapping[str, Any]) -> str:
 def line(row: Mapping[str, Any]) -> str:
     """Return one row for the terminal, once all are compared."""
     cells = _cells(row)
-    return f"{cells[0]:24}{cells[1]:24}{cells[2]:26}p = {cells[3]:8}{cells[4]:>4} flips"
+    flips = "flip" if cells[4] == "1" else "flips"
+    return f"{cells[0]:24}{cells[1]:24}{cells[2]:26}p = {cells[3]:8}{cells[4]:>4} {flips}"
 
 
 def to_markdown(report: Mapping[str, Any]) -> str:

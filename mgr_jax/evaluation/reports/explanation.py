@@ -24,7 +24,7 @@ _TICKS = (100, 300, 1000, 3000, 10000)
 _RANGE_DB = 70  # of the spectrogram
 # Cells that a picture shows at most; finer attributions are added up.
 _COLUMNS, _BANDS = 120, 32
-_LARGE_ERROR = 0.2  # Of completeness: the cells miss more than a fifth of the score.
+LARGE_ERROR = 0.2  # Of completeness: the cells miss more than a fifth of the score.
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)  # Arrays have no truth value.
@@ -43,6 +43,7 @@ class Explanation:
       features: contribution of each feature of a linear system, largest first; else empty.
       decibels: mel spectrogram for the picture [G, H], of its own resolution over the same time.
       decibel_hz: edges of its bands [H + 1].
+      why: in words, why `method` is not the usual one of the system; else empty.
     """
 
     label: str
@@ -58,10 +59,11 @@ class Explanation:
     features: dict[str, float]
     decibels: np.ndarray
     decibel_hz: np.ndarray
+    why: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the spectrogram as JSON values, with four digits."""
-        names = ("label", "probability", "method", "score", "baseline")
+        names = ("label", "probability", "method", "why", "score", "baseline")
         values: dict[str, Any] = {name: getattr(self, name) for name in names}
         values |= {"change": self.change, "completeness_error": self.completeness_error}
         for name in ("seconds", "hz", "attributions"):
@@ -94,10 +96,10 @@ class Explanation:
         values, seconds, hz = self.coarse(20, 16)
         time, band = (int(values.sum(axis=axis).argmax()) for axis in (1, 0))
         error = self.completeness_error
-        exact = ""
+        exact = f" ({self.why})" if self.why else ""
         if error is not None:
-            exact = f", completeness error {100 * error:{'.0f' if error > 0.1 else '.2g'}} %"
-            exact += " (do not rely on it)" if error > _LARGE_ERROR else ""
+            exact += f", completeness error {100 * error:{'.0f' if error > 0.1 else '.2g'}} %"
+            exact += " (do not rely on it)" if error > LARGE_ERROR else ""
         return (
             f"{self.label}: most at {seconds[time]:.1f} to {seconds[time + 1]:.1f} s and at"
             f" {hz[band]:.0f} to {hz[band + 1]:.0f} Hz, by {_METHODS[self.method]}{exact}"

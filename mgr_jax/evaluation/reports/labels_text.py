@@ -83,9 +83,14 @@ def _sentences(labels: Mapping[str, Any]) -> list[str]:
     by = "artist" if agreement["num_groups"] < agreement["n"] else "track"
     interval = f" {stats.describe_interval(ends)}" if ends else f", no interval: too few {by}s"
     method = f", bootstrap over {plural(agreement['num_groups'], by)}" if ends else ""
+    low = (agreement["ci95"] or [0])[0]
+    doubt = [
+        "the models are not distinguishable from guessing: the rest says nothing of the labels"
+    ]
     return [
         f"{plural(agreement['n'], 'track')} scored by {labels['method']}: the label is the most"
         f" probable genre of {100 * agreement['accuracy']:.1f} %",
+        *(doubt if low <= 1 / labels["num_classes"] else []),
         f"share of wrong labels {100 * labels['share']:.1f} %{interval}, if the models are sure of"
         f" nothing but what is right (mixture with any other label{method}); by confident learning"
         f" {100 * labels['confident_share']:.1f} %, which counts music between genres as well",

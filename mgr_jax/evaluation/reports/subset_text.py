@@ -34,8 +34,9 @@ def write(folder: pathlib.Path, report: Mapping[str, Any]) -> None:
 
 def to_text(report: Mapping[str, Any]) -> str:
     """Format the overall accuracy, the worst groups and the verdict for the terminal."""
-    rows = [_HEAD, *map(_cells, report["rows"][:_SHOWN])]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
+    rows = [*map(_cells, report["rows"][:_SHOWN])]
+    rows = [_HEAD, *rows] if rows else []
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(len(_HEAD))]
     lines = ["  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)) for row in rows]
     more = len(report["rows"]) - _SHOWN
     if more > 0:
@@ -102,8 +103,8 @@ def methods(report: Mapping[str, Any]) -> str:
 
 
 def _constant(report: Mapping[str, Any]) -> list[str]:
-    names = report["constant"]
-    return [f"one value for all tracks: {', '.join(names)}"] if names else []
+    same = [f"{column} ({value})" for column, value in report["constant"].items()]
+    return [f"the same for all tracks: {', '.join(same)}"] if same else []
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

@@ -129,18 +129,22 @@ def verdict(report: dict[str, Any]) -> str:
     return text + _confusion(report)
 
 
+def heard_before(protocol: str, part: str, system: str) -> tuple[str, ...]:
+    """Return the reason why a part is no unseen music to a system, if there is one."""
+    if protocol == splits.IMPORTED:
+        reason = "the model was trained elsewhere, perhaps on these very tracks"
+    elif part == "train":
+        reason = "the run learned from these tracks"
+    elif part == "valid" and system not in WITHOUT_CHOICE:
+        reason = "the run chose the model on these tracks"
+    else:
+        return ()
+    return (f"{reason}: this is no accuracy on unseen music",)
+
+
 def warnings(report: dict[str, Any]) -> list[str]:
     """Return the reasons why the accuracy may be too high or incomplete."""
-    lines = []
-    if report["protocol"] == splits.IMPORTED:
-        lines.append(
-            "the model was trained elsewhere, perhaps on these very tracks: this is no accuracy on"
-            " unseen music"
-        )
-    elif report["part"] == "train":
-        lines.append("the run learned from these tracks: this is no accuracy on unseen music")
-    elif report["part"] == "valid" and report["system"] not in WITHOUT_CHOICE:
-        lines.append("the run chose the model on these tracks: this is no accuracy on unseen music")
+    lines = [*heard_before(report["protocol"], report["part"], report["system"])]
     if leakage(report):
         lines.append(leakage(report))
     for field, what in (("skipped", "cannot be read"), ("missing", "missing from the data")):

@@ -76,7 +76,10 @@ def test_verdict_says_what_the_gap_means():
     )
     report["leakage_gap"] |= {"gap": -0.1, "ci95": [-0.3, 0.1]}
     shown = text_lib.verdict(report)
-    assert "it is 10.0 points lower. That cannot be told from no difference, on 24 tracks" in shown
+    assert (
+        "it is 10.0 points lower. That is not distinguishable from no difference on 24 tracks"
+        in shown
+    )
     assert "had not learned from it or from other tracks of its artist" in shown
     report["protocols"]["artist_kfold"]["ci95"] = [0.2, 0.6]
-    assert "cannot be told from guessing" in text_lib.verdict(report)
+    assert "not distinguishable from guessing" in text_lib.verdict(report)

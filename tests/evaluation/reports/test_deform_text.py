@@ -29,6 +29,8 @@ def deform_report():
 def test_deform_text_has_a_line_for_each_row_and_the_verdict():
     text = deform_text.to_text(deform_report())
     assert "lowpass 1000 Hz         50.0 %" in text and "p = 0.0059    10 flips" in text
+    row = deform_report()["rows"][0]
+    assert deform_text.line(row | {"flips": ["one"]}).endswith(" 1 flip")
     assert "as it is 100.0 %" in text and "one is left out" in text
     assert (
         "pitch +3 semitones 0.0 % (-100.0 points, p = 0.0059; a 10 -> 0 of 10, b 10 -> 0 of 10)"

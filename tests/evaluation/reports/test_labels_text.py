@@ -20,6 +20,7 @@ def _labels(num_rows, **changes):
         "conflicts": [CONFLICT],
         "method": "logistic regression on mfcc_stats, 3 x 5 folds by artist",
         "agreement": results.count([True] * 3 + [False], ["a", "a", "b", "c"]),
+        "num_classes": 10,
         "share": 0.1,
         "share_ci95": [0.05, 0.15],
         "confident_share": 0.2,
@@ -48,6 +49,16 @@ def test_text_says_what_is_not_known():
     assert text == (
         "labels    there is no audio: only the same audio under two labels can be shown"
     )
+
+
+def test_text_says_that_models_guess():
+    assert "guessing" not in labels_text.to_text(_labels(1, agreement=_agreement(40)))
+    text = labels_text.to_text(_labels(1, agreement=_agreement(12)))
+    assert "labels    the models are not distinguishable from guessing: the rest says" in text
+
+
+def _agreement(num_correct):
+    return results.count([i < num_correct for i in range(100)], [f"a{i}" for i in range(100)])
 
 
 def test_pages_show_names_as_they_are(tmp_path):
