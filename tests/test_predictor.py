@@ -84,7 +84,7 @@ def test_predict_gives_a_set_with_a_coverage(trained):
         assert either(prediction.label_set) in repr(prediction)
         with pytest.raises(ValueError, match="coverage is 9; it must be above 0 and below 1"):
             calibrated.predict(_noise(11_025), 22_050, coverage=9)
-        with pytest.raises(ValueError, match="coverage is '0.9'; it must be above 0"):
+        with pytest.raises(ValueError, match=r"coverage is .0\.9.; it must be above 0"):
             calibrated.predict(_noise(11_025), 22_050, coverage="0.9")
     full = calibrated.predict(_noise(11_025), 22_050, coverage=0.95)  # Takes 19 artists.
     assert len(full.label_set) == len(loaded.labels) and full.uncertain
