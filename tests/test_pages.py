@@ -24,7 +24,8 @@ INTERVAL = r"\[(\d+\.\d), (\d+\.\d)\]"
 SHARE = re.compile(rf"(\d+\.\d) % {INTERVAL}")
 # As `stats.describe` writes it; where no artist repeats, there is Wilson's interval alone.
 DESCRIBED = re.compile(
-    rf"{SHARE.pattern} (by (?:artist|recording)(?: and seed)? )?\(n = (\d+)(?:, \d+ \w+)?, {PROTOCOL}"
+    rf"{SHARE.pattern} (by (?:artist|recording)(?: and seed)? )?"
+    rf"\(n = (\d+)(?:, \d+ \w+)?, {PROTOCOL}"
     rf"(?:; Wilson by track {INTERVAL})?\)"
 )
 # Percentages beside accuracies that are none themselves.
