@@ -27,6 +27,7 @@ _MAX_COLUMNS, _MAX_BANDS = 600, 128
 _DELETED = (40, 16)  # Most columns and bands that are deleted.
 _N_FFT, _N_MELS = 1024, 64  # Of the picture.
 _NUM_FEATURES = 20  # that an explanation lists.
+_REMARKS = {"linear": "of what was added up; occlusion shows what the answer depends on"}
 
 
 class Part(NamedTuple):
@@ -103,9 +104,9 @@ class Explainer:
         explanation = self._explain(waveform, name, probability, chosen)
         error = explanation.completeness_error
         if method == "auto" and error is not None and error > LARGE_ERROR:
-            why = f"integrated gradients miss {100 * error:.0f} % of the score"
+            remark = f"integrated gradients miss {100 * error:.0f} % of the score"
             explanation = self._explain(waveform, name, probability, "occlusion")
-            explanation = dataclasses.replace(explanation, why=why)
+            explanation = dataclasses.replace(explanation, remark=remark)
         return explanation
 
     def _explain(
@@ -131,6 +132,7 @@ class Explainer:
             label=label,
             probability=probability,
             method=method,
+            remark=_REMARKS.get(method, ""),
             score=_describe_score(config, method, label),
             baseline=_describe_baseline(config, method),
         )

@@ -195,6 +195,6 @@ def test_explain_leaves_integrated_gradients_that_miss_the_score(monkeypatch):
     explainer = _explainer(_system("rnn", "logmel"))
     explanation = explainer.explain(_song(1), _prediction())
     assert (explanation.method, explanation.completeness_error) == ("occlusion", None)
-    assert explanation.to_json()["why"] == "integrated gradients miss 90 % of the score"
+    assert explanation.to_json()["remark"] == "integrated gradients miss 90 % of the score"
     asked = explainer.explain(_song(1), _prediction(), method="integrated_gradients")
-    assert asked.completeness_error == pytest.approx(0.9) and not asked.why
+    assert asked.completeness_error == pytest.approx(0.9) and not asked.remark

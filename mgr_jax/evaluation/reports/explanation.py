@@ -43,7 +43,7 @@ class Explanation:
       features: contribution of each feature of a linear system, largest first; else empty.
       decibels: mel spectrogram for the picture [G, H], of its own resolution over the same time.
       decibel_hz: edges of its bands [H + 1].
-      why: in words, why `method` is not the usual one of the system; else empty.
+      remark: in words, what a reader has to know of the method; else empty.
     """
 
     label: str
@@ -59,11 +59,11 @@ class Explanation:
     features: dict[str, float]
     decibels: np.ndarray
     decibel_hz: np.ndarray
-    why: str = ""
+    remark: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the spectrogram as JSON values, with four digits."""
-        names = ("label", "probability", "method", "why", "score", "baseline")
+        names = ("label", "probability", "method", "remark", "score", "baseline")
         values: dict[str, Any] = {name: getattr(self, name) for name in names}
         values |= {"change": self.change, "completeness_error": self.completeness_error}
         for name in ("seconds", "hz", "attributions"):
@@ -96,7 +96,7 @@ class Explanation:
         values, seconds, hz = self.coarse(20, 16)
         time, band = (int(values.sum(axis=axis).argmax()) for axis in (1, 0))
         error = self.completeness_error
-        exact = f" ({self.why})" if self.why else ""
+        exact = f" ({self.remark})" if self.remark else ""
         if error is not None:
             exact += f", completeness error {100 * error:{'.0f' if error > 0.1 else '.2g'}} %"
             exact += " (do not rely on it)" if error > LARGE_ERROR else ""
