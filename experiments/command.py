@@ -212,13 +212,13 @@ def override_values(holder: flags.FlagHolder) -> dict[str, Any]:
     return config_flags.get_override_values(flags.FLAGS[holder.name])
 
 
-def apply_overrides(config: config_lib.Config, holder: flags.FlagHolder) -> config_lib.Config:
-    """Return `config` with the overrides given for `define_overrides`.
+def apply_overrides(config: config_lib.Config, overrides: Mapping[str, Any]) -> config_lib.Config:
+    """Return `config` with `overrides`, the `override_values` of `define_overrides`.
 
     Raises:
       UserError: for a field outside `data`: the rest belongs to the trained model.
     """
-    values, overrides = config_lib.to_json(config), override_values(holder)
+    values = config_lib.to_json(config)
     for name, value in overrides.items():
         section, _, field = name.partition(".")
         if section != "data" or not field:

@@ -48,13 +48,13 @@ _OVERRIDES = command.define_overrides()
 def main(argv: Sequence[str]) -> command.Ending:
     """Evaluate one part of the split; return how it ended."""
     command.refuse_arguments(argv)
+    overrides = command.override_values(_OVERRIDES)
     if _MODEL.value is not None:
         from experiments import gtzan_model
 
         if flags.FLAGS["checkpoint"].present:
             raise command.UserError("--checkpoint: --model has one model only; leave the flag out")
         jax_settings.set_up()
-        overrides = command.override_values(_OVERRIDES)
         if _probes():
             probes.run_gtzan(_MODEL.value, _SPLIT.value, overrides, _WORKDIR.value, **_probes())
             return command.Ending(0, command.page_or_prediction(f"--model={_MODEL.value}"))
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> command.Ending:
     jax_settings.set_up()
     with progress.Progress("load", "the model"):
         predictor = predictor_lib.load(_WORKDIR.value, checkpoint_name=_CHECKPOINT.value)
-    config = command.apply_overrides(predictor.run.config, _OVERRIDES)
+    config = command.apply_overrides(predictor.run.config, overrides)
     if _probes():
         probes.run(predictor, _SPLIT.value, config, **_probes())
         return command.Ending(0, ("predict", f"--workdir={_WORKDIR.value}", "SONG.mp3"))

@@ -93,15 +93,10 @@ def open_audio(
       folder: for the report.
 
     Raises:
-      UserError: for a field outside `data`, or see `scored.open_gtzan`.
+      UserError: see `command.apply_overrides` and `scored.open_gtzan`.
     """
-    for field in overrides:
-        if not field.startswith("data."):
-            raise command.UserError(f"--config.{field}: does not apply to --model; leave it out")
     config = runs.with_data(config_lib.Config(), overrides.get("data.root"))
-    values = config_lib.to_json(config)
-    values["data"] |= {field.removeprefix("data."): value for field, value in overrides.items()}
-    data = config_lib.validate(config_lib.from_json(values)).data
+    data = command.apply_overrides(config, overrides).data
     model = predictor_lib.load(name)
     learned = gtzan.load(gtzan.FOLDER if name == "gtzan" else name).trained_on
     return scored_lib.open_gtzan(model, learned, data, part, folder)

@@ -41,7 +41,7 @@ def test_probes_name_what_is_wrong_in_one_line(cache, trained):
     line = commands.fails(
         cache, "evaluate", "--model=gtzan", "--config.model.width=1", "--config.data.name=band"
     )
-    assert "--config.model.width: does not apply to --model" in line
+    assert "--config.model.width: belongs to the trained model" in line
 
 
 @pytest.mark.slow

@@ -44,8 +44,8 @@ def test_explanation_warns_of_a_large_completeness_error():
     text = _explanation(completeness_error=8.816).describe()
     assert text.endswith("by integrated gradients, completeness error 882 % (do not rely on it)")
     assert _explanation(completeness_error=0.12).describe().endswith("completeness error 12 %")
-    text = _explanation(completeness_error=None, method="occlusion", remark="for a reason").describe()
-    assert text.endswith("by occlusion (for a reason)")
+    occluded = _explanation(completeness_error=None, method="occlusion", remark="for a reason")
+    assert occluded.describe().endswith("by occlusion (for a reason)")
 
 
 def test_coarse_keeps_the_sum_and_the_ends():
