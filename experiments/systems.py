@@ -94,6 +94,7 @@ SYSTEMS = {
         System("BBNN, 647x128x1", "bbnn.py", "86 to 88 %", _BBNN),
         System("BBNN, 288x432x3", "bbnn.py:image", "86 to 88 %", _BBNN),
         System("CNN", "cnn.py", "76 %", _EARLY_STOPPING),
+        System("CNN, normalised", "cnn.py:trained", "76 %", _EARLY_STOPPING),
         System("CNN-LSTM", "cnn_lstm.py", "48 %", _EARLY_STOPPING),
         System("CNN-LSTM, normalised, along time", "cnn_lstm.py:trained", "48 %", _EARLY_STOPPING),
     ),

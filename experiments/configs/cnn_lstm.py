@@ -25,10 +25,10 @@ from mgr_jax.config import Config
 
 def get_config(variant: str = "") -> Config:
     """Return the config on the embedded band; `--config.data.*` selects another data set."""
-    config = cnn.get_config("" if variant == "trained" else variant)
+    config = cnn.get_config(variant)
     config.model.name = "cnn_lstm"
     if variant == "trained":
-        config.model.batch_norm, config.model.scan_axis = True, "time"
+        config.model.scan_axis = "time"
     if variant in ("", "trained"):
         config.train.num_epochs = 200
     return config
