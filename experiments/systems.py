@@ -6,8 +6,9 @@
 `--size=fast` takes the `fast` variants of the networks (BBNN: `quickstart`), minutes on two CPU
 cores; `--size=full` the systems as the presentation has them, hours. Full-size networks stop early:
 they train for at most the presentation's epochs and end after 15 without a loss of the validation
-part that is lower by 0.001. `--size=ablation` trains the `fast` CNN-LSTM for 24 epochs with one change at a
-time, and evaluates the training and validation parts: see `experiments/configs/cnn_lstm.py`.
+part that is lower by 0.001. `--size=ablation` trains the `fast` CNN-LSTM for 24 epochs with one
+change at a time, and evaluates the training and validation parts: see
+`experiments/configs/cnn_lstm.py`.
 
 Each system has a workdir of its own below DIR. The table is written anew as soon as a row is there,
 and the same command after a kill goes on inside the row that it was at. `--figure` draws the
