@@ -5,8 +5,8 @@
 
 `--size=fast` takes the `fast` variants of the networks (BBNN: `quickstart`), minutes on two CPU
 cores; `--size=full` the systems as the presentation has them, hours. Full-size networks stop early:
-they train for at most the presentation's epochs and end after 15 without a loss of the validation
-part that is lower by 0.001. `--size=ablation` trains the `fast` CNN-LSTM for 24 epochs with one
+they train for at most the presentation's epochs and end after 15 without a lower loss of the
+validation part. `--size=ablation` trains the `fast` CNN-LSTM for 24 epochs with one
 change at a time, and evaluates the training and validation parts: see
 `experiments/configs/cnn_lstm.py`.
 
@@ -72,11 +72,13 @@ class System(NamedTuple):
 _EARLY_STOPPING = {
     "optim.early_stop_metric": "valid_loss",
     "optim.early_stop_patience": 15,
-    "optim.early_stop_min_delta": 0.001,
+    "optim.early_stop_min_delta": 0.0,
 }
 # An epoch of the band has 17 steps, one of GTZAN 112: 0.94 ** 17 = 0.35, 0.99 ** 112 = 0.32, so
 # running averages settle within as many epochs as on GTZAN, before early stopping can end the run.
 _BBNN = _EARLY_STOPPING | {"model.batch_norm_momentum": 0.94}
+# A CNN that does not learn comes closer to the loss of guessing for ever.
+_CNN = _EARLY_STOPPING | {"optim.early_stop_min_delta": 0.001}
 SYSTEMS = {
     "fast": (
         System("CNN", "cnn.py:fast", "76 %"),
@@ -94,10 +96,10 @@ SYSTEMS = {
         System("SimpleRNN", "rnn.py", '"inaccurate"', _EARLY_STOPPING),
         System("BBNN, 647x128x1", "bbnn.py", "86 to 88 %", _BBNN),
         System("BBNN, 288x432x3", "bbnn.py:image", "86 to 88 %", _BBNN),
-        System("CNN", "cnn.py", "76 %", _EARLY_STOPPING),
-        System("CNN, normalised", "cnn.py:trained", "76 %", _EARLY_STOPPING),
-        System("CNN-LSTM", "cnn_lstm.py", "48 %", _EARLY_STOPPING),
-        System("CNN-LSTM, normalised, along time", "cnn_lstm.py:trained", "48 %", _EARLY_STOPPING),
+        System("CNN", "cnn.py", "76 %", _CNN),
+        System("CNN, normalised", "cnn.py:trained", "76 %", _CNN),
+        System("CNN-LSTM", "cnn_lstm.py", "48 %", _CNN),
+        System("CNN-LSTM, normalised, along time", "cnn_lstm.py:trained", "48 %", _CNN),
     ),
     "ablation": tuple(
         System(name, "cnn_lstm.py:fast", "", {"train.num_epochs": 24} | change, ("train", "valid"))
