@@ -16,7 +16,7 @@ COMMANDS = {
     "evaluate": "score a trained system on a part of its data",
     "cross_validate": "train and score every fold of a protocol",
     "compare": "test whether one system is better than another",
-    "report": "write the report of an evaluation again",
+    "report": "write one page about several runs, or tables and figures for a paper",
     "plant_tone": "write a data set in which a tone gives one class away",
     "explain": "test whether the explanations of a system can be trusted",
     "audit": "show what leaks between the parts of a split",

@@ -94,8 +94,12 @@ def main(argv: Sequence[str]) -> command.Ending:
         if _TABLE.value:
             command.write_output("table", _TABLE.value, table + "\n")
     print(table)
-    sides = ",".join(str(_folds(folder)) for folder in folders.values())
-    return command.Ending(0, ("compare", f"--workdirs={sides}"), on_host=True)
+    sides = [str(_folds(folder)) for folder in folders.values()]
+    if len(sides) == 1:
+        return command.Ending(
+            0, ("report", *sides, f"--output={_WORKDIR.value}/page"), on_host=True
+        )
+    return command.Ending(0, ("compare", f"--workdirs={','.join(sides)}"), on_host=True)
 
 
 def expand(requested: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ once.
 
 import importlib.util
 import io
+import itertools
 import os
 import pathlib
 import re
@@ -132,9 +133,23 @@ def config_arguments() -> list[str]:
 
 
 def training(config: config_lib.Config, *overrides: str) -> tuple[str, ...]:
-    """Return the command that trains the system of this command, whose config is `config`."""
-    workdir = f"--workdir=runs/{config.model.name}"
-    return ("train", *config_arguments(), *overrides, workdir)
+    """Return the command that trains the system of this command, whose config is `config`.
+
+    Its workdir is a new one: another would belong to another training or cross-validation.
+    """
+    folder = new_folder(f"runs/{config.model.name}")
+    return ("train", *config_arguments(), *overrides, f"--workdir={folder}")
+
+
+def new_folder(path: str) -> str:
+    """Return `path`, or with a number after it if there is something."""
+    numbered = (f"{path}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([path], numbered) if not os.path.exists(name))
+
+
+def split_flag(part: str) -> tuple[str, ...]:
+    """Return the flag of another command for `part`; none for `test`, its default."""
+    return () if part == "test" else (f"--split={part}",)
 
 
 def page_or_prediction(*flags_of_model: str) -> tuple[str, ...]:

@@ -32,10 +32,9 @@ def main(argv: Sequence[str]) -> command.Ending:
     if _JSON.value:
         text = json.dumps(result, indent=1, allow_nan=False)
         command.write_output("json", _JSON.value, text + "\n")
-    evaluated = [path for path in workdirs if os.path.exists(os.path.join(path, "eval"))]
-    if not evaluated:  # Folds and files have no page of their own.
-        return command.Ending(0, ("cross_validate", "--help"), on_host=True)
-    return command.Ending(0, ("report", *evaluated, "--output=comparison"), on_host=True)
+    folders = [path for path in workdirs if os.path.isdir(path)]  # Not CSV files.
+    arguments = (*folders, "--output=comparison", *command.split_flag(_SPLIT.value))
+    return command.Ending(0, ("report", *arguments), on_host=True)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ def main(argv: Sequence[str]) -> command.Ending:
     _show(runs.evaluate_predictor(predictor, _SPLIT.value, config))
     model = f"--workdir={_WORKDIR.value}"
     if config.data.name in config_lib.ARRAY_NAMES:  # It may hear no audio.
-        return command.Ending(0, ("report", _WORKDIR.value, f"--output={_WORKDIR.value}/page"))
+        split = command.split_flag(_SPLIT.value)
+        page = f"--output={_WORKDIR.value}/page"
+        return command.Ending(0, ("report", _WORKDIR.value, page, *split))
     return command.Ending(0, command.page_or_prediction(model))
 
 

@@ -35,13 +35,11 @@ def main(argv: Sequence[str]) -> command.Ending:
         if name not in ("html", *paper.FORMATS):
             known = ", ".join(("html", *paper.FORMATS))
             raise command.UserError(f"--format {name} is unknown; use some of {known}")
-    comparable = len(argv) > 2
     formats = [name for name in paper.FORMATS if name in _FORMAT.value]
     folder = pathlib.Path(_OUTPUT.value)
     if "html" in _FORMAT.value:
         with progress.Progress("write", "the page"):
             sections = overview.write_overview(argv[1:], _SPLIT.value, _OUTPUT.value)
-        comparable &= len(sections) == 1
         for section in sections:
             print(overview.to_text(section))
         print(f"report    {folder / 'comparison.html'} (and comparison.md)")
@@ -50,9 +48,27 @@ def main(argv: Sequence[str]) -> command.Ending:
             written = paper.write_paper(argv[1:], _SPLIT.value, _OUTPUT.value, formats)
         for name, files in written.items():
             print(f"{name:9} {folder}: {', '.join(files)}")
-    if comparable:
-        return command.Ending(0, ("compare", f"--workdirs={','.join(argv[1:])}"), on_host=True)
-    return command.Ending(0, command.page_or_prediction(f"--workdir={argv[1]}"), on_host=True)
+    return command.Ending(0, _next(argv[1:], formats), on_host=True)
+
+
+def _next(paths: Sequence[str], formats: Sequence[str]) -> tuple[str, ...]:
+    """Return the command that compares the systems, lets the first be heard, or writes the rest."""
+    from mgr_jax import config as config_lib
+    from mgr_jax import workdir
+    from mgr_jax.evaluation import pooled
+    from mgr_jax.evaluation.reports import published
+
+    split = command.split_flag(_SPLIT.value)
+    sections = published.sections(published.read(paths, _SPLIT.value))
+    if len(sections) == 1 < len(paths) and all(map(pooled.is_one, paths)):
+        return ("compare", f"--workdirs={','.join(paths)}", *split)
+    is_run = pathlib.Path(paths[0], "config.json").exists()
+    if is_run and workdir.load(paths[0]).config.data.name not in config_lib.ARRAY_NAMES:
+        return command.page_or_prediction(f"--workdir={paths[0]}")
+    if "latex" in formats:
+        return ("compare", "--help")
+    output = f"--output={_OUTPUT.value}"
+    return ("report", *paths, output, *split, "--format=latex,csv,pdf")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,17 @@ from mgr_jax.errors import UserError
 from mgr_jax.version import VERSION
 
 if typing.TYPE_CHECKING:
+    from mgr_jax import features, tagger
     from mgr_jax.config import Config
     from mgr_jax.fold_runs import cross_validate
     from mgr_jax.genre_classifier import GenreClassifier
     from mgr_jax.predictor import Predictor
     from mgr_jax.runs import compare, evaluate, train
 
-__all__ = ["Config", "GenreClassifier", "compare", "cross_validate", "evaluate", "load", "train"]
+__all__ = [
+    "Config", "GenreClassifier", "UserError", "compare", "cross_validate", "evaluate", "features",
+    "load", "tagger", "train",
+]  # fmt: skip
 
 # Imported on demand, so that `import mgr_jax` is fast and starts no backend.
 _MODULES = {
@@ -25,6 +29,7 @@ _MODULES = {
     "evaluate": "runs",
     "train": "runs",
 }
+_SUBMODULES = ("features", "tagger")
 
 __version__ = VERSION
 
@@ -62,4 +67,6 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> typing.Any:
     if name in _MODULES:
         return getattr(importlib.import_module(f"mgr_jax.{_MODULES[name]}"), name)
+    if name in _SUBMODULES:
+        return importlib.import_module(f"mgr_jax.{name}")
     raise AttributeError(f"module 'mgr_jax' has no attribute {name!r}")

@@ -45,10 +45,12 @@ class Config:
         return f"Config({', '.join(f'{name}={value!r}' for name, value in _changed(self))})"
 
     def _repr_html_(self) -> str:
-        rows = (
+        rows = [
             f"<tr><td>{name}</td><td>{escape(repr(value))}</td></tr>"
             for name, value in _changed(self)
-        )
+        ]
+        if not rows:
+            return "<div>Config, all defaults</div>"
         return f"<div>Config, defaults but for<table>{''.join(rows)}</table></div>"
 
 

@@ -4,13 +4,15 @@ import contextlib
 import copy
 import dataclasses
 import itertools
+import numbers
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from mgr_jax import config as config_lib
-from mgr_jax import devices, progress, runs, workdir
+from mgr_jax import devices, progress, runs
+from mgr_jax import workdir as workdir_lib
 from mgr_jax.data.folds import PROTOCOLS
 from mgr_jax.errors import UserError
 
@@ -32,21 +34,21 @@ class _Job:
 
 def cross_validate(
     config: config_lib.Config | str,
-    path: str | os.PathLike,
+    workdir: str | os.PathLike,
     *,
     data: str | os.PathLike | None = None,
     protocols: str | Sequence[str] = PROTOCOLS,
     seeds: int = 5,
 ) -> runs.Report:
-    """Train and test every fold below `path`, or go on there, and pool the results.
+    """Train and test every fold below `workdir`, or go on there, and pool the results.
 
     Seed k draws other folds (`data.repeat` = k) and trains with another seed (`train.seed` + k).
-    `path/<protocol>/seed<k>/fold<i>` are ordinary workdirs, without figures but of networks;
-    `report.html`, `.md` and `.json` and their figures lie in `path`.
+    `workdir/<protocol>/seed<k>/fold<i>` are ordinary workdirs, without figures but of networks;
+    `report.html`, `.md` and `.json` and their figures lie in `workdir`.
 
     Args:
       config: the system and its data, as in `runs.train`.
-      path: the folder of all folds.
+      workdir: the folder of all folds.
       data: data set in place of the config's, see `runs.with_data`.
       protocols: `kfold`, `artist_kfold` or both, which shows the leakage gap.
       seeds: number of times that folds are drawn and trained.
@@ -62,19 +64,21 @@ def cross_validate(
     from mgr_jax.training import network
     from mgr_jax.training.folds import loop as folds_lib
 
-    config, folder = config_lib.validate(runs.with_data(config, data)), pathlib.Path(path)
+    config, folder = config_lib.validate(runs.with_data(config, data)), pathlib.Path(workdir)
+    if not os.fspath(workdir):
+        raise UserError("workdir is empty; name a folder for the folds")
     _check(config, folder)
     protocols = [protocols] if isinstance(protocols, str) else protocols
     check_protocols(protocols)
-    if seeds < 1:
-        raise UserError(f"seeds is {seeds}; it must be 1 or more")
+    if not isinstance(seeds, numbers.Integral) or seeds < 1:
+        raise UserError(f"seeds is {seeds!r}; it must be a whole number, 1 or more")
     jobs = _jobs(config, folder, protocols, seeds)
     if config.model.name in config_lib.NETWORKS:
         network.count_parameters(config, num_classes=2)  # Refuses too small an image or window.
     if config.train.folds_at_once:
         folds_lib.check(config)
     for job in jobs:
-        workdir.reserve(str(job.path), job.config)
+        workdir_lib.reserve(str(job.path), job.config)
     catalog, store = dataset_lib.open_catalog(config)
     # Before any training, so that a protocol that the data do not allow is refused at once.
     datasets = [dataset_lib.split_dataset(job.config, catalog, store) for job in jobs]
@@ -88,7 +92,7 @@ def cross_validate(
         chosen = slice(first, first + at_once)
         with contextlib.ExitStack() as stack:
             for job in jobs[chosen]:
-                stack.enter_context(workdir.hold(str(job.path)))
+                stack.enter_context(workdir_lib.hold(str(job.path)))
             _train_and_evaluate(jobs[chosen], datasets[chosen], total=len(jobs), first=first)
     folds = [
         cross_validation.read_fold(j.path, protocol=j.protocol, seed=j.seed, fold=j.fold)
@@ -98,7 +102,7 @@ def cross_validate(
         report = cross_validation.make_report(
             folds, catalog.tracks, system=config.model.name, data=catalog.name
         )
-        record = workdir.load(str(jobs[0].path)).record
+        record = workdir_lib.load(str(jobs[0].path)).record
         report |= {name: record[name] for name in ("data_hash", "versions", "git_commit")}
         cross_validation_page.write(folder, report)
     page = folder / cross_validation_page.PAGE
@@ -153,7 +157,7 @@ def _train_and_evaluate(
 
     left = []
     for number, (job, dataset) in enumerate(zip(jobs, datasets, strict=True), start=first + 1):
-        run = workdir.create(str(job.path), job.config, dataset.catalog, dataset.split)
+        run = workdir_lib.create(str(job.path), job.config, dataset.catalog, dataset.split)
         if not cross_validation.is_evaluated(job.path):
             print(f"\nfold      {job} ({number} of {total} trainings)", flush=True)
             left.append((str(job), job.config, dataset, run))

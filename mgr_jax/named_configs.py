@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from mgr_jax.config import MUSICNN, Config
+from mgr_jax import schema
+from mgr_jax.config import MUSICNN, NETWORKS, Config
 from mgr_jax.errors import UserError
 
 
@@ -50,5 +51,8 @@ def get(name: str) -> Config:
       ValueError: if there is none.
     """
     if name not in CONFIGS:
-        raise ValueError(f"config {name!r} is unknown; give a Config or {', '.join(CONFIGS)}")
+        tip = schema.did_you_mean(name, CONFIGS)
+        if name in NETWORKS:
+            tip = f" (a network: from experiments.configs import {name}; {name}.get_config())"
+        raise ValueError(f"config {name!r} is unknown{tip}; give a Config or {', '.join(CONFIGS)}")
     return CONFIGS[name]()

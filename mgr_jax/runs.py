@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mgr_jax import config as config_lib
-from mgr_jax import devices, named_configs, progress, workdir
+from mgr_jax import devices, named_configs, progress
 from mgr_jax import predictor as predictor_lib
+from mgr_jax import workdir as workdir_lib
 from mgr_jax.data.catalog import PARTS
 from mgr_jax.errors import UserError
 from mgr_jax.plural import plural
@@ -52,6 +53,8 @@ def with_data(config: config_lib.Config | str, data: str | os.PathLike | None) -
     names such a data set already keeps its kind.
     """
     config = named_configs.get(config) if isinstance(config, str) else copy.deepcopy(config)
+    if not isinstance(config, config_lib.Config):
+        raise TypeError(f"config is a {type(config).__name__}; give a Config or a name")
     if data is None:
         return config
     path = os.fspath(data)
@@ -64,16 +67,16 @@ def with_data(config: config_lib.Config | str, data: str | os.PathLike | None) -
 
 def train(
     config: config_lib.Config | str,
-    path: str | os.PathLike,
+    workdir: str | os.PathLike,
     *,
     data: str | os.PathLike | None = None,
     profile: range = range(0),
-) -> workdir.Run:
-    """Train a system in the folder `path`, or go on there, and print its progress.
+) -> workdir_lib.Run:
+    """Train a system in the folder `workdir`, or go on there, and print its progress.
 
     Args:
       config: the system and its data, or a name such as `logistic` (`named_configs`).
-      path: the workdir, for `mgr_jax.load`, `evaluate` and `compare`.
+      workdir: its folder, for `mgr_jax.load`, `evaluate` and `compare`.
       data: data set in place of `config.data`, see `with_data`.
       profile: steps of which a profiler's trace is written, counted from 0.
 
@@ -87,11 +90,11 @@ def train(
     from mgr_jax.evaluation.reports import few_tracks
     from mgr_jax.training import loop, network, processes
 
-    config, folder = config_lib.validate(with_data(config, data)), os.fspath(path)
+    config, folder = config_lib.validate(with_data(config, data)), os.fspath(workdir)
     is_network = config.model.name in config_lib.NETWORKS
     with contextlib.ExitStack() as stack:
-        processes.run_on_first("hold", lambda: stack.enter_context(workdir.hold(folder)))
-        processes.run_on_first("reserve", lambda: workdir.reserve(folder, config))
+        processes.run_on_first("hold", lambda: stack.enter_context(workdir_lib.hold(folder)))
+        processes.run_on_first("reserve", lambda: workdir_lib.reserve(folder, config))
         dataset = dataset_lib.open_dataset(config)
         print(dataset_lib.describe(dataset), flush=True)
         if is_network:
@@ -99,8 +102,8 @@ def train(
                 layers = network.describe(config, num_classes=len(dataset.catalog.labels))
             print(layers, flush=True)
         contents = (folder, config, dataset.catalog, dataset.split)
-        processes.run_on_first("create", lambda: workdir.create(*contents))
-        run = workdir.create(*contents)
+        processes.run_on_first("create", lambda: workdir_lib.create(*contents))
+        run = workdir_lib.create(*contents)
         print(devices.describe(), flush=True)
         if 0 < len(dataset.split.test) < few_tracks.FEW:
             print(f"note      {few_tracks.before_training(dataset.split)}", flush=True)
@@ -112,7 +115,7 @@ def train(
 
 
 def evaluate(
-    path: str | os.PathLike,
+    workdir: str | os.PathLike,
     part: str = "test",
     *,
     checkpoint_name: str = "best",
@@ -121,7 +124,7 @@ def evaluate(
     """Score a trained system on a part of its split, and write the report to its workdir.
 
     Args:
-      path: the workdir. part: `train`, `valid` or `test`.
+      workdir: its folder. part: `train`, `valid` or `test`.
       checkpoint_name: `best` (on the validation part), `latest` or a step.
       data: where its data set lies now, if elsewhere than in training.
 
@@ -129,7 +132,7 @@ def evaluate(
       UserError: if the workdir holds no trained system, or the data set lacks the part.
     """
     _check_part(part)
-    predictor = predictor_lib.load(path, checkpoint_name=checkpoint_name)
+    predictor = predictor_lib.load(workdir, checkpoint_name=checkpoint_name)
     return evaluate_predictor(predictor, part, with_data(predictor.config, data))
 
 
@@ -149,7 +152,7 @@ def evaluate_predictor(
     return write_report(title, predictor.run, dataset, part, scores, **facts)
 
 
-def open_part(run: workdir.Run, part: str, config: config_lib.Config) -> "Dataset":
+def open_part(run: workdir_lib.Run, part: str, config: config_lib.Config) -> "Dataset":
     """Return the part of a run in the data of `config`; print which files have changed.
 
     Raises:
@@ -167,7 +170,7 @@ def open_part(run: workdir.Run, part: str, config: config_lib.Config) -> "Datase
     scored = set(dataset.parts[part].ids)
     if dataset.split is run.split:  # Not that of another array file.
         scored.add("data.root")
-    changed = set(workdir.changed_tracks(run, dataset.catalog)) & scored
+    changed = set(workdir_lib.changed_tracks(run, dataset.catalog)) & scored
     if changed:
         print(
             f"changed   {plural(len(changed), 'file')} of this part with other content than in"
@@ -177,7 +180,12 @@ def open_part(run: workdir.Run, part: str, config: config_lib.Config) -> "Datase
 
 
 def write_report(
-    title: str, run: workdir.Run, dataset: "Dataset", part: str, scores: np.ndarray, **facts: Any
+    title: str,
+    run: workdir_lib.Run,
+    dataset: "Dataset",
+    part: str,
+    scores: np.ndarray,
+    **facts: Any,
 ) -> Report:
     """Write the report on the scores of a part into its workdir, and return it with its text.
 
@@ -243,12 +251,12 @@ def _calibrate(
 
 
 def compare(
-    paths: Sequence[str | os.PathLike], part: str = "test", *, names: Sequence[str] = ()
+    workdirs: Sequence[str | os.PathLike], part: str = "test", *, names: Sequence[str] = ()
 ) -> Report:
     """Test whether evaluated systems differ, pair by pair.
 
     Args:
-      paths: workdirs that were evaluated on the same tracks, folders `DIR/<protocol>/seed<k>` of a
+      workdirs: folders that were evaluated on the same tracks, `DIR/<protocol>/seed<k>` of a
         cross-validation, or CSV files of predictions (`track_id,predicted`).
       part: the part of the split.
       names: of the systems; short forms of the paths by default.
@@ -261,7 +269,8 @@ def compare(
     from mgr_jax.evaluation.reports import compare_text
 
     _check_part(part)
-    folders = [] if isinstance(paths, str) else [os.fspath(path) for path in paths]
+    is_one = isinstance(workdirs, str | os.PathLike)
+    folders = [] if is_one or not workdirs else [os.fspath(path) for path in workdirs]
     if len(folders) < 2:
         raise UserError("workdirs: give two or more folders")
     if names and len(names) != len(folders):

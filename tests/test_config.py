@@ -284,6 +284,7 @@ def test_split_seed_counts_the_repetitions():
 
 def test_repr_has_what_differs_from_the_defaults():
     assert repr(config_lib.Config()) == "Config()"
+    assert config_lib.Config()._repr_html_() == "<div>Config, all defaults</div>"
     config = config_with(**{"data.root": "<b>", "optim.learning_rate": 0.5})
     assert repr(config) == "Config(data.root='<b>', optim.learning_rate=0.5)"
     shown = config._repr_html_()

@@ -180,6 +180,10 @@ def test_fit_refuses_bad_parameters(songs):
         GenreClassifier(3).fit(*songs)
     with pytest.raises(ValueError, match="config 'mert' is unknown; give a Config or logistic,"):
         GenreClassifier("mert").fit(*songs)
+    with pytest.raises(ValueError, match=r"'logstic' is unknown \(did you mean 'logistic'\?\)"):
+        GenreClassifier("logstic").fit(*songs)
+    with pytest.raises(ValueError, match=r"from experiments.configs import bbnn; bbnn.get_config"):
+        GenreClassifier("bbnn").fit(*songs)
 
 
 @pytest.mark.e2e

@@ -25,6 +25,7 @@ LAYERS = (
     ("evaluation",),
     ("classical", "training"),
     ("snapshot", "tagger", "hearing"),
+    ("heard",),
     ("system",),
     ("export", "shipped", "explain"),
     ("predictor",),

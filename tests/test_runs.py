@@ -1,6 +1,8 @@
 """The commands as functions: the same results as the commands, on data of one's own."""
 
+import inspect
 import json
+import pathlib
 
 import pytest
 
@@ -58,13 +60,15 @@ def test_the_package_shows_what_there_is():
     assert mgr_jax.train is runs.train and mgr_jax.Config is config_lib.Config
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         mgr_jax.nothing  # noqa: B018
+    assert mgr_jax.tagger.load and mgr_jax.features and mgr_jax.UserError is UserError
 
 
 def test_compare_of_one_is_refused():
     with pytest.raises(UserError, match=r"^workdirs: give two or more"):
         runs.compare(["one"])
-    with pytest.raises(UserError, match=r"^workdirs: give two or more"):
-        runs.compare("one")
+    for wrong in ("one", pathlib.Path("one"), [], None):
+        with pytest.raises(UserError, match=r"^workdirs: give two or more"):
+            runs.compare(wrong)
 
 
 def test_evaluate_and_compare_refuse_an_unknown_part_and_names_too_few():
@@ -82,11 +86,31 @@ def test_evaluate_and_compare_refuse_an_unknown_part_and_names_too_few():
         ({"protocols": []}, "protocols is empty"),
         ({"protocols": ["kfold", "kfold"]}, "protocols names one protocol twice"),
         ({"protocols": "kfold", "seeds": 0}, "seeds is 0"),
+        ({"protocols": "kfold", "seeds": 1.5}, "seeds is 1.5; it must be a whole number"),
+        ({"protocols": "kfold", "seeds": "5"}, "seeds is '5'"),
     ],
 )
 def test_cross_validate_refuses_wrong_arguments(tmp_path, arguments, words):
     with pytest.raises(UserError, match=f"^{words}"):
         mgr_jax.cross_validate("logistic", tmp_path, **arguments)
+
+
+def test_a_folder_without_a_name_is_refused_before_anything_is_trained():
+    for call in (mgr_jax.train, mgr_jax.cross_validate):
+        with pytest.raises(UserError, match=r"^workdir is empty"):
+            call("logistic", "")
+
+
+def test_arguments_have_the_names_of_the_flags():
+    for call in (mgr_jax.train, mgr_jax.evaluate, mgr_jax.cross_validate):
+        assert "workdir" in inspect.signature(call).parameters
+    assert "workdirs" in inspect.signature(mgr_jax.compare).parameters
+
+
+@pytest.mark.parametrize("config", [None, {"model": "svm"}])
+def test_train_refuses_what_is_no_config(tmp_path, config):
+    with pytest.raises(TypeError, match=r"^config is a .*; give a Config or a name"):
+        mgr_jax.train(config, tmp_path / "run")
 
 
 def test_errors_name_arguments_rather_than_flags(tmp_path):

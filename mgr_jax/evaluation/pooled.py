@@ -45,6 +45,28 @@ def read(path: str, part: str) -> dict[str, tuple[compare.Evaluation, ...]]:
     return {"": (compare.read(path, part),)}
 
 
+def read_one(path: str, part: str) -> compare.Evaluation:
+    """Read a workdir, or the folds of one training `DIR/<protocol>/seed<k>`.
+
+    Raises:
+      UserError: if it was not evaluated, a file is damaged, or there are several trainings.
+    """
+    if has_folds(path):
+        return read_folds(path, part)
+    folder = pathlib.Path(path)
+    if any(_seeds(parent) for parent in (folder, *(folder / name for name in PROTOCOLS))):
+        raise UserError(
+            f"workdirs: {path} has the trainings of a cross-validation; give one of them,"
+            " DIR/<protocol>/seed<k>"
+        )
+    return compare.read(path, part)
+
+
+def is_one(path: str) -> bool:
+    """Return whether `read_one` takes the folder of an evaluation."""
+    return has_folds(path) or pathlib.Path(path, "eval").exists()
+
+
 def has_folds(path: str) -> bool:
     """Return whether the folder has the folds of `experiments.cross_validate`."""
     return next(pathlib.Path(path).glob("fold*/eval"), None) is not None

@@ -35,9 +35,7 @@ def read_all(paths: Sequence[str], names: Sequence[str], part: str) -> list[comp
     """
     is_file = [os.path.isfile(path) or path.lower().endswith(".csv") for path in paths]
     runs = {
-        path: (pooled.read_folds if pooled.has_folds(path) else compare.read)(path, part)
-        for path, f in zip(paths, is_file, strict=True)
-        if not f
+        path: pooled.read_one(path, part) for path, f in zip(paths, is_file, strict=True) if not f
     }
     if not runs:
         raise UserError("workdirs: only files; give a workdir too, which has the true labels")

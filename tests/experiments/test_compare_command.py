@@ -30,7 +30,10 @@ def _pair(cache, trained, tmp_path_factory):
 def test_compare_prints_accuracies_and_a_verdict(cache, pair, tmp_path):
     file = tmp_path / "out.json"
     workdirs = f"--workdirs={pair / 'one'},{pair / 'two'}"
-    out, _ = commands.run(cache, "compare", workdirs, f"--json={file}")
+    out, errors = commands.run(cache, "compare", workdirs, f"--json={file}")
+    assert errors.endswith(
+        f"experiments.report {pair / 'one'} {pair / 'two'} --output=comparison\n"
+    )
     result = json.loads(file.read_text())
     assert [system["num_correct"] for system in result["systems"]][1] == 10
     assert "  two  100.0 % [72.2, 100.0] (n = 10, listed)" in out
@@ -47,9 +50,10 @@ def test_compare_names_what_is_wrong_in_one_line(cache, pair, tmp_path):
 
 
 def test_report_writes_one_page_for_all(cache, pair, tmp_path):
-    out, _ = commands.run(
+    out, errors = commands.run(
         cache, "report", pair / "one", pair / "two", f"--output={tmp_path / 'out'}"
     )
+    assert errors.endswith(f"experiments.compare --workdirs={pair / 'one'},{pair / 'two'}\n")
     assert "two has the highest accuracy, 100.0 % [72.2, 100.0] (n = 10, listed)" in out
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert "data:image/png;base64," in page
@@ -68,3 +72,16 @@ def test_report_writes_tables_for_a_paper(cache, pair, tmp_path):
     assert r"two & 100.0 [72.2, 100.0] &" in (folder / "systems.tex").read_text()
     assert (folder / "results.csv").read_text().startswith("run,class,accuracy,")
     assert not (folder / "comparison.html").exists()
+
+
+def test_report_of_a_cross_validation_names_no_command_that_refuses_it(cache, pair, tmp_path):
+    """`compare` takes one training, and a folder of several has no model to hear."""
+    for fold in "01":
+        shutil.copytree(pair / "one", tmp_path / f"folds/kfold/seed{fold}/fold0")
+    both = (tmp_path / "folds", pair / "one")
+    line = commands.fails(cache, "compare", f"--workdirs={both[0]},{both[1]}")
+    assert "has the trainings of a cross-validation; give one of them, DIR/<protocol>/" in line
+    folder = f"--output={tmp_path / 'paper'}"
+    _, errors = commands.run(cache, "report", *both, folder, "--format=csv")
+    expected = f"report {both[0]} {both[1]} {folder} --format=latex,csv,pdf\n"
+    assert errors.endswith(f"experiments.{expected}")

@@ -9,6 +9,7 @@ import pytest
 from absl import flags
 
 from experiments import command, ending
+from mgr_jax import config as config_lib
 from mgr_jax.errors import UserError
 from tests.experiments import commands
 
@@ -114,6 +115,21 @@ def test_page_or_prediction_needs_gradio_for_the_page(monkeypatch, is_there):
     monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: is_there or None)
     expected = ("app", "--model=m") if is_there else ("predict", "--model=m", "SONG.mp3")
     assert command.page_or_prediction("--model=m") == expected
+
+
+def test_the_next_training_has_a_folder_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["program", "--config=svm"])
+    config = config_lib.Config()
+    config.model.name = "svm"
+    assert command.training(config) == ("train", "--config=svm", "--workdir=runs/svm")
+    (tmp_path / "runs" / "svm").mkdir(parents=True)
+    (tmp_path / "runs" / "svm-2").mkdir()
+    assert command.training(config)[-1] == "--workdir=runs/svm-3"
+
+
+def test_another_command_is_given_the_same_part():
+    assert command.split_flag("test") == () and command.split_flag("valid") == ("--split=valid",)
 
 
 def _returns(path):
