@@ -156,7 +156,8 @@ def _gtzan(data: config_lib.Data) -> Tracks:
         if not files:
             raise UserError(
                 f"data.root {root}: no genre folder (blues, classical, ...) in it, no Parquet file,"
-                f" list or index; point it at the folder that holds the audio. {gtzan_copies.WHERE}"
+                f" list or index; point it at the folder that holds the audio"
+                f"{gtzan_copies.packed(root)}. {gtzan_copies.WHERE}"
             )
     facts = gtzan.facts()
     tracks, paths = [], collections.defaultdict(list)

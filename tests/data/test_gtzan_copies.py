@@ -104,6 +104,41 @@ def test_parquet_of_paths_alone_takes_the_name_from_the_file_column(tmp_path, ge
     _same(tmp_path / "all.parquet", genres, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("form", ["paths", "text", "bytes"])
+def test_parquet_of_paths_or_bytes_alone(tmp_path, genres, form):
+    """As `datasets` writes it without decoding: the paths of another machine, without the bytes."""
+    paths = [f"/root/.cache/extracted/genres/{name}" for name in NAMES]
+    audio = {
+        "paths": [{"bytes": None, "path": path} for path in paths],
+        "text": paths,
+        "bytes": [(genres / name).read_bytes() for name in NAMES],
+    }
+    _parquet(tmp_path / "original" / "all.PARQUET", genres, audio=audio[form], file=paths)
+    _same(tmp_path / "original" / "all.PARQUET", genres, tmp_path / "cache")
+
+
+def test_arrow_files_of_datasets_give_the_catalog_of_the_folder(tmp_path, genres):
+    import pyarrow
+    from pyarrow import parquet
+
+    _parquet(tmp_path / "all.parquet", genres)
+    table = parquet.read_table(tmp_path / "all.parquet")
+    (tmp_path / "disk" / "train").mkdir(parents=True)
+    for i, rows in enumerate((table.slice(0, 12), table.slice(12))):
+        path = tmp_path / f"disk/train/data-0000{i}-of-00002.arrow"
+        with (
+            pyarrow.OSFile(str(path), "wb") as sink,
+            pyarrow.ipc.new_stream(sink, table.schema) as writer,
+        ):
+            writer.write_table(rows)
+    (tmp_path / "disk/train/cache-1234.arrow").write_bytes(b"indices of a selection")
+    (tmp_path / "disk/train/state.json").write_text("{}")
+    _same(tmp_path / "disk", genres, tmp_path / "cache")
+    _same(tmp_path / "disk", genres, tmp_path / "cache")
+    path.write_bytes(b"damaged")
+    assert "not a Parquet file" in _refused(path, tmp_path / "cache")
+
+
 def test_parquet_goes_on_after_a_kill(tmp_path, genres, monkeypatch):
     _parquet(tmp_path / "all.parquet", genres)
     catalog = _same(tmp_path / "all.parquet", genres, tmp_path / "cache")
@@ -202,6 +237,42 @@ def test_marble_lists_give_the_catalog_of_the_folder(tmp_path, genres, as_folder
     _same(lists, genres)
 
 
+@pytest.mark.parametrize(
+    ("prefix", "label"),
+    [
+        ("data/GTZAN/genres/", ["blues"]),  # The copy has other folders above the genres.
+        ("/home/other/GTZAN/genres/", None),
+        ("data\\GTZAN\\genres\\", 0),
+        ("genres/", [0.5, 1.25]),  # Beats.
+    ],
+)
+def test_lists_of_other_machines_and_tasks(tmp_path, genres, prefix, label):
+    path = tmp_path / "original" / "lists" / "GTZANBeatTracking.train.jsonl"
+    names = [name.replace("/", "\\") if "\\" in prefix else name for name in NAMES]
+    is_genre = label == ["blues"]
+    rows = [
+        {"audio_path": prefix + name, "label": [name.split("/")[0]] if is_genre else label}
+        for name in names
+    ]
+    path.parent.mkdir()
+    path.write_text("".join(json.dumps(row) + "\r\n" for row in rows))
+    _same(path, genres)
+
+
+@pytest.mark.parametrize("folder", ["", "train"])
+def test_audio_folders_with_metadata_give_the_catalog_of_the_folder(tmp_path, genres, folder):
+    root = tmp_path / "hub" / folder
+    root.mkdir(parents=True)
+    for name in NAMES:
+        (root / name.split("/")[1]).write_bytes((genres / name).read_bytes())
+    (root / "metadata.csv").write_text("file_name,label\nblues.00000.wav,0\n")
+    _same(tmp_path / "hub", genres)
+    rows = [{"file_name": name.split("/")[1], "genre": name.split("/")[0]} for name in NAMES]
+    (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "hub" / "log.jsonl").write_text('{"loss": 1}\n')
+    _same(tmp_path / "hub", genres)
+
+
 def test_a_list_may_name_a_track_that_the_copy_lacks(tmp_path, genres):
     (tmp_path / "data" / "GTZAN").mkdir(parents=True)
     (tmp_path / "data" / "GTZAN" / "genres").symlink_to(genres)
@@ -219,6 +290,9 @@ def test_mirdata_index_gives_the_catalog_of_the_folder(tmp_path, genres):
     index.write_text(json.dumps({"version": "1.0", "tracks": tracks}))
     _same(index, genres)
     _same(home, genres)
+    small = dict(list(tracks.items())[1:3]) | {"blues.00009": {"audio": [None, None]}}
+    index.rename(home / "GTZAN_mini_index_1.0.json").write_text(json.dumps({"tracks": small}))
+    assert len(_catalog(home / "GTZAN_mini_index_1.0.json").tracks) == 2
     index.write_text(json.dumps(tracks))  # As mirdata wrote it before version 0.3.
     _same(index, genres)
 
@@ -246,3 +320,4 @@ def test_a_missing_root_names_the_sources(tmp_path):
     assert "Hugging Face" in message and "mirdata" in message and "prepare --verify" in message
     (tmp_path / "genres.tar.gz").touch()
     assert "unpack it first" in _refused(tmp_path / "genres.tar.gz")
+    assert "genres.tar.gz is packed: unpack it first" in _refused(tmp_path)
