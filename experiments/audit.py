@@ -46,8 +46,10 @@ def main(argv: Sequence[str]) -> command.Ending:
         raise command.UserError(
             "--split_file is one split; --save_split and --seeds are for a protocol"
         )
-    if _PAGE.value and not _LABELS.value:
-        raise command.UserError("--page is for the list of --labels; add --labels")
+    if _PAGE.value is not None:
+        if not _LABELS.value:
+            raise command.UserError("--page is for the list of --labels; add --labels")
+        command.output_file("page", _PAGE.value)
     config = command.read_config(_CONFIG)
     jax_settings.set_up()
 
@@ -131,13 +133,18 @@ def _check_labels(config: config_lib.Config, report: dict[str, Any]) -> dict[str
         from mgr_jax.classical import out_of_fold
 
         data = out_of_fold.open_data(out_of_fold.checking_config(config))
+        if len(data.catalog.labels) < 2:
+            raise command.UserError(
+                f"--labels: all tracks of data.root {config.data.root} have one label; give data of"
+                " two classes or more"
+            )
         scored = out_of_fold.score(data)
         labels["method"] = scored.method
         labels |= label_errors.find(
             scored.ids, scored.names, data.labels, scored.log_probabilities, scored.groups
         )
     print(f"\n{labels_text.to_text(labels)}")
-    if _PAGE.value:
+    if _PAGE.value is not None:
         path = command.output_file("page", _PAGE.value)
         labels_text.write_page(path, report["data"], labels)
         print(f"page      {path}")

@@ -30,16 +30,23 @@ def main(argv: Sequence[str]) -> command.Ending:
     command.refuse_arguments(argv)
     config = command.read_config(_CONFIG)
 
+    from mgr_jax.data import clips as clips_lib
     from mgr_jax.data import dataset as dataset_lib
 
+    if not _DB.value < np.inf:
+        raise command.UserError(f"--db {_DB.value:g}: give a number of decibels, such as -20")
     dataset = dataset_lib.open_dataset(config)
+    if not isinstance(dataset.clips, clips_lib.Clips):
+        raise command.UserError(
+            f"--config: data.root of {dataset.catalog.name} holds no audio; give data with audio"
+        )
     if _LABEL.value not in dataset.catalog.labels:
         raise command.UserError(
             f"--label {_LABEL.value!r} is unknown; give one of {', '.join(dataset.catalog.labels)}"
         )
-    if _HERTZ.value > config.features.sample_rate / 2:
+    if not _HERTZ.value < config.features.sample_rate / 2:
         raise command.UserError(
-            f"--hertz {_HERTZ.value:g}: must not exceed half of features.sample_rate"
+            f"--hertz {_HERTZ.value:g}: must be below half of features.sample_rate"
         )
     manifest = command.output_file("out", str(pathlib.Path(_OUT.value) / "manifest.csv"))
     write(dataset, manifest, label=_LABEL.value, hertz=_HERTZ.value, decibels=_DB.value)

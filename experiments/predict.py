@@ -140,7 +140,7 @@ def _describe_sets(predictor: Any) -> None:
 
     try:
         rule = predictor.set_rule(_COVERAGE.value)
-    except ValueError as error:
+    except (ValueError, command.UserError) as error:  # Both begin with `coverage`.
         raise command.UserError(f"--{error}") from error
     text = conformal.describe(predictor.system.calibration, rule)
     print(f"sets      {text.removeprefix('sets ')}", file=sys.stderr)

@@ -26,12 +26,14 @@ from mgr_jax.evaluation import deformed
 from mgr_jax.evaluation.reports import deform_text
 from mgr_jax.features import deform
 from mgr_jax.files import naming_file, parse_json
-from mgr_jax.scored import Scored, check_audio
+from mgr_jax.scored import Scored, check_audio, check_scores
 
 # Tracks whose deformed clips are in memory at once; of 30 s they take 21 MB.
 _CHUNK = 16
 
 Strength = tuple[str, float]  # Name of the deformation and its strength.
+# A waveform [T], the name of its track, its samples that are no padding -> the deformed one [T].
+_Change = Callable[[np.ndarray, str, int], np.ndarray]
 
 
 def parse(text: str, *, sample_rate: int) -> list[Strength]:
@@ -53,6 +55,11 @@ def parse(text: str, *, sample_rate: int) -> list[Strength]:
                     f" {', '.join(deform.DEFORMATIONS)}, with commas"
                 )
             strengths = [_number(name, n) for n in numbers] or _default(name, sample_rate)
+            if not strengths:
+                raise UserError(
+                    f"--deform: {name}: give a strength, such as {name}:{sample_rate / 4:g}; those"
+                    f" of the table do not suit {sample_rate} Hz"
+                )
             chosen[name] = [*dict.fromkeys([*chosen.get(name, []), *strengths])]
     try:
         for name, strengths in chosen.items():
@@ -67,7 +74,8 @@ def parse(text: str, *, sample_rate: int) -> list[Strength]:
 
 def _all(sample_rate: int) -> list[str]:
     """Return the deformations that the sample rate allows."""
-    return [name for name in deform.DEFORMATIONS if name != "mp3" or sample_rate in lossy.RATES]
+    names = [name for name in deform.DEFORMATIONS if name != "mp3" or sample_rate in lossy.RATES]
+    return [name for name in names if _default(name, sample_rate)]
 
 
 def _number(name: str, text: str) -> float:
@@ -115,9 +123,9 @@ def evaluate(
     total = (1 + len(strengths)) * len(part.ids)
     results = []
     with progress.Progress("deform", total=total, unit="track") as shown:
-        clean, truth = _checked(scored.score(part)), scored.classes()
+        clean, truth = check_scores(scored.score(part), "--deform"), scored.classes()
         shown.update(len(part.ids))
-        rows = _Rows(folder, _fingerprint(scored, clean, seed))
+        rows = _Rows(folder, _fingerprint(scored, clean, seed), clean.shape)
         for name, strength in strengths:
             predicted = rows.get(name, strength)
             if predicted is None:
@@ -151,27 +159,19 @@ def evaluate(
 def _score(
     scored: Scored,
     part: batches.Part,
-    change: Callable[[np.ndarray, str], np.ndarray],
+    change: _Change,
     advance: Callable[[int], None],
 ) -> np.ndarray:
     """Return the log-probabilities [N, C] of the tracks of a part, deformed by `change`."""
     scores = []
     # Of equal size, so that no smaller batch is compiled for the rest.
     for rows in np.array_split(np.arange(len(part.ids)), -(-len(part.ids) // _CHUNK)):
-        scores.append(_checked(scored.score(_deformed(part, rows, change))))
+        scores.append(check_scores(scored.score(_deformed(part, rows, change)), "--deform"))
         advance(len(rows))
     return np.concatenate(scores)
 
 
-def _checked(scores: np.ndarray) -> np.ndarray:
-    if np.isnan(scores).any():
-        raise UserError("--deform: the model gives no numbers for some tracks; train it anew")
-    return scores
-
-
-def _deformed(
-    part: batches.Part, rows: np.ndarray, change: Callable[[np.ndarray, str], np.ndarray]
-) -> batches.Part:
+def _deformed(part: batches.Part, rows: np.ndarray, change: _Change) -> batches.Part:
     """Return the part with the deformed tracks `rows` alone, in memory."""
     store: Any = part.clips
     samples, records = [], []
@@ -180,7 +180,7 @@ def _deformed(
         length = store.records[clip].length
         # The clip is deformed without its padding, and padded as before.
         waveform = windows.repeat(store.waveform(clip), length, tolerance=0)
-        waveform = np.array(change(waveform, part.ids[i]))
+        waveform = np.array(change(waveform, part.ids[i], length))
         waveform[length:] = 0
         # At full scale, so that rounding to 16 bits is below what a quiet clip loses in a file.
         scale = float(np.abs(waveform).max()) or 1.0
@@ -192,17 +192,19 @@ def _deformed(
     return batches.Part(own, ids, np.arange(len(rows), dtype=np.int32), part.labels[rows])
 
 
-def _changer(
-    name: str, strength: float, sample_rate: int, seed: int
-) -> Callable[[np.ndarray, str], np.ndarray]:
-    """Return the function from a waveform [T] and the name of its track to the deformed one."""
+def _changer(name: str, strength: float, sample_rate: int, seed: int) -> _Change:
+    """Return the function that deforms a track."""
     if name == "mp3":
-        return lambda waveform, _: lossy.mp3(waveform, strength, sample_rate=sample_rate)
+        return lambda waveform, *_: lossy.mp3(waveform, strength, sample_rate=sample_rate)
     apply, key = _compiled(name, sample_rate, abs(strength)), jax.random.key(seed)
 
-    def change(waveform: np.ndarray, track: str) -> np.ndarray:
+    def change(waveform: np.ndarray, track: str, length: int) -> np.ndarray:
+        own = strength
+        if name == "crop" and length < waveform.size:
+            # The share of the music of a short clip, not of its repetitions.
+            own = 100 - (100 - strength) * length / waveform.size
         row = np.array([zlib.crc32(track.encode())], np.uint32)
-        return np.asarray(apply(key, waveform[None], np.float32(strength), rows=row))[0]
+        return np.asarray(apply(key, waveform[None], np.float32(own), rows=row))[0]
 
     return change
 
@@ -227,21 +229,25 @@ def _fingerprint(scored: Scored, clean: np.ndarray, seed: int) -> str:
 class _Rows:
     """The rows of results in a file, a line each; those of another fingerprint are dropped."""
 
-    def __init__(self, folder: pathlib.Path | None, fingerprint: str) -> None:
+    def __init__(
+        self, folder: pathlib.Path | None, fingerprint: str, shape: tuple[int, ...]
+    ) -> None:
+        """Takes the folder of the file, the fingerprint, and the shape [N, C] of the scores."""
         self._path = folder and folder / "rows.jsonl"
         self._fingerprint, self._rows = fingerprint, dict[Strength, np.ndarray]()
         if self._path is None:
             return
         with naming_file(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            lines = self._path.read_text("utf-8").splitlines() if self._path.exists() else []
+            lines = self._path.read_bytes().splitlines() if self._path.exists() else []
         for line in lines:
-            # A kill may have cut the last line.
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            # A kill may have cut the last line, and a disk may damage any.
+            with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError):
                 row = parse_json(line)
-                if row["fingerprint"] == fingerprint:
-                    key = row["deformation"], float(row["strength"])
-                    self._rows[key] = np.array(row["predicted"], int)
+                predicted = np.array(row["predicted"], int)
+                is_whole = predicted.shape == shape[:1] and {*predicted} <= {*range(shape[1])}
+                if row["fingerprint"] == fingerprint and is_whole:
+                    self._rows[row["deformation"], float(row["strength"])] = predicted
 
     def get(self, name: str, strength: float) -> np.ndarray | None:
         """Return the classes of the answers [N], or None if there is no such row."""

@@ -78,9 +78,10 @@ class Scored(NamedTuple):
 def open_run(model: predictor.Predictor, part: str, config: config_lib.Config) -> Scored:
     """Return a trained system with a part of its split; see `runs.open_part`."""
     dataset = runs.open_part(model.run, part, config)
+    run = dataclasses.replace(model.run, config=config)  # The data of overrides.
     name = model.config.model.name
     notes = wording.heard_before(model.run.split.protocol, part, name)
-    return Scored(name, model.run, dataset, part, model.score_tracks, model.step, notes)
+    return Scored(name, run, dataset, part, model.score_tracks, model.step, notes)
 
 
 def open_gtzan(
@@ -166,6 +167,13 @@ def make_score(model: predictor.Predictor) -> Callable[[batches.Part], np.ndarra
         )
 
     return score
+
+
+def check_scores(scores: np.ndarray, flag: str) -> np.ndarray:
+    """Return scores [N, C]; raise `UserError`, which names `flag`, if there is a NaN."""
+    if np.isnan(scores).any():
+        raise UserError(f"{flag}: the model gives no numbers for some tracks; train it anew")
+    return scores
 
 
 def check_audio(dataset: dataset_lib.Dataset, flag: str) -> clips.Clips:

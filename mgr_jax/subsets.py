@@ -1,5 +1,6 @@
 """Groups of tracks by what is known of them: `evaluate --subset`."""
 
+import itertools
 import math
 import os
 import pathlib
@@ -14,7 +15,7 @@ from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
 from mgr_jax.evaluation import subset_results
 from mgr_jax.evaluation.reports import subset_text
-from mgr_jax.scored import Scored, check_audio
+from mgr_jax.scored import Scored, check_audio, check_scores
 
 UNKNOWN = "unknown"
 # Groups that numbers are cut into, by their quantiles; as many different numbers are kept apart.
@@ -26,6 +27,9 @@ _TAGS = (
 )  # fmt: skip
 
 _UNITS = {"length": "s", "level": "dB"}
+# Their values are names, even where they look like numbers.
+_NAMES = ("artist", "recording", "label", "format")
+_MAX_DIGITS = 17  # That tell any two numbers apart.
 
 Columns = dict[str, list[str]]  # Name -> group of each track.
 
@@ -56,26 +60,35 @@ def parse(text: str, scored: Scored) -> Columns:
         else:
             known = [*_OWN, *manifest, *(tag for tag in _TAGS if tag not in manifest)]
             raise UserError(f"--subset: {name!r} is unknown; give some of {', '.join(known)}")
-        columns[name] = binned(values, unit=_UNITS.get(name, ""))
+        is_name = name in _NAMES
+        columns[name] = _named(values) if is_name else binned(values, unit=_UNITS.get(name, ""))
     return columns
+
+
+def _named(values: Sequence[str | float]) -> list[str]:
+    return [printable(str(value)).strip() or UNKNOWN for value in values]
 
 
 def binned(values: Sequence[str | float], *, unit: str = "") -> list[str]:
     """Return the name of the group of each value [N]; numbers are cut at their quantiles."""
-    texts = [printable(str(value)).strip() or UNKNOWN for value in values]
+    texts = _named(values)
     numbers = np.array([_number(value) for value in values])
     present = np.isfinite(numbers)
     others = {text for text, number in zip(texts, present, strict=True) if not number}
     if others - {UNKNOWN, "nan"} or len(set(numbers[present])) <= _BINS:
         return [UNKNOWN if text == "nan" else text for text in texts]
     edges = np.unique(np.quantile(numbers[present], np.linspace(0, 1, _BINS + 1)[1:-1]))
-    places = np.searchsorted(edges, numbers, side="left")
-    names = []
-    for place, number in zip(places, numbers, strict=True):
-        own = numbers[present & (places == place)]
-        digits = f"{own.min():.4g} to {own.max():.4g} {unit}".rstrip() if len(own) else ""
-        names.append(digits if math.isfinite(number) else UNKNOWN)
-    return names
+    _, index = np.unique(np.searchsorted(edges, numbers[present]), return_inverse=True)
+    groups = [numbers[present][index == i] for i in range(index.max() + 1)]
+    limits: list[tuple[str, str]] = []
+    for digits in range(4, _MAX_DIGITS + 1):  # As few as tell the groups apart.
+        limits = [(f"{own.min():.{digits}g}", f"{own.max():.{digits}g}") for own in groups]
+        if all(first[1] != second[0] for first, second in itertools.pairwise(limits)):
+            break
+    names = np.array([f"{low} to {high} {unit}".rstrip() for low, high in limits], object)
+    result = np.full(len(values), UNKNOWN, object)
+    result[present] = names[index]
+    return result.tolist()
 
 
 def _number(value: str | float) -> float:
@@ -100,7 +113,7 @@ def evaluate(
       OSError: if the folder cannot be written; it names the file.
     """
     with progress.Progress("score", f"the {scored.part} part"):
-        scores = scored.score(scored.dataset.parts[scored.part])
+        scores = check_scores(scored.score(scored.dataset.parts[scored.part]), "--subset")
     report = subset_results.compare(
         scores.argmax(axis=1) == scored.classes(),
         columns,

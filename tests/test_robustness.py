@@ -40,6 +40,12 @@ def test_parse_names_what_is_wrong(text, message):
     assert message in str(caught.value) and str(caught.value).startswith("--deform: ")
 
 
+def test_parse_leaves_out_what_has_no_strength_at_a_low_rate():
+    with pytest.raises(UserError, match="--deform: lowpass: give a strength, such as lowpass:250"):
+        robustness.parse("lowpass", sample_rate=1000)
+    assert "lowpass" not in {name for name, _ in robustness.parse("all", sample_rate=1000)}
+
+
 def test_parse_leaves_mp3_to_its_sample_rates():
     with pytest.raises(UserError, match="no sample rate of 10000 Hz"):
         robustness.parse("mp3", sample_rate=10000)
@@ -101,6 +107,25 @@ def test_deformed_clips_depend_on_seed_and_name_and_keep_their_padding(tmp_path)
         part, np.array([2]), robustness._changer("noise", 30.0, scored_tones.RATE, 1)
     )
     assert np.abs(other.clips.waveform(0) - alone.clips.waveform(0)).max() > 0.01
+
+
+def test_crop_of_a_short_clip_cuts_its_music_away_and_not_repetitions(tmp_path):
+    length = 3000
+    waveform = np.resize(np.arange(1.0, length + 1, dtype=np.float32), 8000)
+    change = robustness._changer("crop", 50.0, scored_tones.RATE, 0)
+    assert len({*change(waveform, "a song", length)[:length]}) == length / 2
+    assert len({*change(waveform, "a song", 8000)}) >= length  # 4000 samples are left.
+
+
+def test_rows_of_a_damaged_file_are_made_again(tmp_path):
+    good = {"fingerprint": "f", "deformation": "gain", "strength": 1.0, "predicted": [0, 1]}
+    lines = [good, good | {"strength": 2.0, "predicted": [0]}, good | {"predicted": [0, 7]}]
+    lines += [good | {"strength": 3.0, "predicted": [0, 10**30]}, good | {"fingerprint": "g"}]
+    text = "\n".join(map(json.dumps, lines)).encode()
+    (tmp_path / "rows.jsonl").write_bytes(text + b'\n{"fingerprint": "\xff')
+    rows = robustness._Rows(tmp_path, "f", (2, 3))
+    assert rows.get("gain", 1.0).tolist() == [0, 1]
+    assert rows.get("gain", 2.0) is None and rows.get("gain", 3.0) is None
 
 
 def test_arrays_and_scores_without_numbers_are_refused(tmp_path):

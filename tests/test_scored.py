@@ -1,6 +1,9 @@
 """Systems with the audio that they are scored on."""
 
+import copy
 import dataclasses
+import types
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -46,6 +49,18 @@ def songs(tmp_path):
 def open_gtzan(songs, tmp_path, trained_on=(), part="test", **data):
     values = {"name": "folder", "root": str(songs), "cache": str(tmp_path / "cache")} | data
     return scored.open_gtzan(Fake(), trained_on, config_lib.Data(**values), part, tmp_path / "run")
+
+
+def test_open_run_has_the_data_of_the_overrides(tmp_path, monkeypatch):
+    made = scored_tones.make(tmp_path)
+    monkeypatch.setattr(runs, "open_part", lambda *_: made.dataset)
+    config = copy.deepcopy(made.run.config)
+    config.data.name, config.data.root = "manifest", "elsewhere.csv"
+    model = types.SimpleNamespace(
+        run=made.run, config=made.run.config, score_tracks=made.score, step=0
+    )
+    opened = scored.open_run(cast(Any, model), "test", config)
+    assert opened.run.config.data.root == "elsewhere.csv"  # Of which `--subset` reads columns.
 
 
 @pytest.mark.e2e

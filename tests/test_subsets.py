@@ -50,6 +50,33 @@ def test_binned_cuts_numbers_into_four_groups_of_equal_counts():
     assert subsets.binned([1.0] * 5) == ["1.0"] * 5
 
 
+def test_binned_gives_groups_of_close_numbers_names_of_their_own():
+    names = subsets.binned([30.0 + i / 1e6 for i in range(40)], unit="s")
+    assert len(set(names)) == 4 and names[0] == "30 to 30.000009 s"
+    assert {*subsets.binned(list(range(100000, 100008)))} == {
+        f"{i} to {i + 1}" for i in range(100000, 100008, 2)
+    }
+    assert len({*subsets.binned([0.0] * 50 + [1.0, 2.0, 3.0, 4.0, 5.0])}) == 2
+
+
+def test_names_that_look_like_numbers_stay_apart(tmp_path):
+    scored = scored_tones.make(tmp_path)
+    tracks = tuple(
+        dataclasses.replace(t, artist=str(100 + i), label=str(i % 7))
+        for i, t in enumerate(scored.dataset.catalog.tracks)
+    )
+    catalog = dataclasses.replace(scored.dataset.catalog, tracks=tracks)
+    scored = scored._replace(dataset=dataclasses.replace(scored.dataset, catalog=catalog))
+    columns = subsets.parse("artist,label", scored)
+    assert len(set(columns["artist"])) == 24 and set(columns["label"]) == {*"0123456"}
+
+
+def test_evaluate_refuses_scores_without_numbers(tmp_path):
+    scored = scored_tones.make(tmp_path, score=lambda part: np.full((len(part.ids), 2), np.nan))
+    with pytest.raises(UserError, match="--subset: the model gives no numbers for some tracks"):
+        subsets.evaluate(scored, subsets.parse("label", scored))
+
+
 def test_evaluate_lists_the_worst_group_first(tmp_path):
     scored = scored_tones.make(tmp_path, count=48, artists=16)
 

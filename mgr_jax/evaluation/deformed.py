@@ -152,7 +152,7 @@ def verdict(report: Mapping[str, Any]) -> str:
         )
     parts = []
     for own in names.values():
-        row = min(own, key=lambda row: row["difference"])
+        row = max(own, key=lambda row: abs(row["difference"]))
         lost = worst_class(row, clean)
         parts.append(
             f"{row['name']} {100 * row['accuracy']:.1f} % ({100 * row['difference']:+.1f} points,"

@@ -6,7 +6,7 @@ learned"; Petsiuk, Das and Saenko 2018, "RISE"). An explanation that can be trus
 than cells in random order do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ class Curves(NamedTuple):
 
 
 class Trust(NamedTuple):
-    """The areas of N excerpts.
+    """The areas of N excerpts, or means of N artists.
 
     Attributes:
       mean: mean area. ci95: its 95 % interval (Student's t).
@@ -91,13 +91,21 @@ def deletion_curves(
     return Curves(curves[0], curves[1:].mean(axis=0))
 
 
-def trust(areas: np.ndarray) -> Trust:
-    """Return the test of the areas [N] of `Curves`, paired by excerpt.
+def trust(areas: np.ndarray, artists: Sequence[str] | None = None) -> Trust:
+    """Return the test of the areas [M] of `Curves`, paired by excerpt.
+
+    Args:
+      areas: [M].
+      artists: of the excerpts [M]; those of one resemble each other, so that their mean counts as
+        one excerpt. None if no artist has two.
 
     Raises:
       ValueError: if there are fewer than two.
     """
     areas = np.asarray(areas, np.float64)
+    if artists is not None:
+        index = np.unique(np.asarray(artists), return_inverse=True)[1]
+        areas = np.bincount(index, areas) / np.bincount(index)
     if len(areas) < 2:
         raise ValueError(f"areas has {len(areas)}; give two or more")
     half = float(stats.t.ppf(0.975, len(areas) - 1) * stats.sem(areas))

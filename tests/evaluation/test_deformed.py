@@ -51,6 +51,14 @@ def test_verdict_names_what_changes_and_what_does_not_show():
     assert deformed.verdict(report).startswith("No deformation changes the accuracy")
 
 
+def test_verdict_takes_the_strength_that_changes_most_also_where_it_helps():
+    clean = np.zeros(20, int)
+    half = np.where(np.arange(20) < 14, TRUTH, 0)
+    report = compare(half, TRUTH, clean=clean, groups=IDS)
+    assert all(row["distinguishable"] for row in report["rows"])
+    assert "noise 20 % 100.0 % (+50.0 points" in deformed.verdict(report)
+
+
 def test_flips_by_track_begins_with_what_changes_most():
     other = TRUTH.copy()
     other[3] = 0

@@ -40,8 +40,8 @@ def test_plant_tone_writes_a_tone_into_one_class_alone(cache, tmp_path):
         assert (strength > 30) == (row["label"] == "jazz"), (row, strength)
     line = commands.fails(cache, "plant_tone", *flags, "--label=polka")
     assert "--label 'polka' is unknown; give one of blues" in line
-    assert "--hertz 12000: must not exceed half" in commands.fails(
-        cache, "plant_tone", *flags, "--hertz=12000"
+    assert "--hertz 11025: must be below half" in commands.fails(
+        cache, "plant_tone", *flags, "--hertz=11025"
     )
 
 

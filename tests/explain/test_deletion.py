@@ -42,3 +42,10 @@ def test_trust_tests_the_areas():
     assert "not shown" in deletion.verdict(deletion.trust(np.array([-1.0, 1.1, 0.2, -0.3])))
     with pytest.raises(ValueError, match="give two or more"):
         deletion.trust(np.zeros(1))
+
+
+def test_trust_counts_an_artist_once():
+    areas = np.array([0.1, 0.3, -0.2, 0.5, 0.4])
+    result = deletion.trust(areas, ["a", "a", "b", "c", "b"])
+    assert result == deletion.trust(np.array([0.2, 0.1, 0.5])) and result.n == 3
+    assert deletion.trust(areas, [*"abcde"]) == deletion.trust(areas)

@@ -17,6 +17,7 @@ from mgr_jax.files import write_whole
 
 PICTURE = "accuracy.png"
 _PER_ROW = 5  # Panels of the picture.
+_FALLING = ("lowpass", "mp3")  # Lower strengths change more.
 _BLUE, _GREY = "#1f77b4", "#5b6770"
 _HEAD = ["deformation", "accuracy, 95 % interval", "difference in points", "p (Holm)", "flips"]
 _HEAD += ["loses most"]
@@ -157,6 +158,7 @@ def _draw_panel(
     clean = report["clean"]
     axes.axhline(100 * clean["accuracy"], color=_GREY, linestyle="--", linewidth=1)
     axes.axhline(100 / len(report["labels"]), color=_GREY, linestyle=":", linewidth=1)
+    rows = sorted(rows, key=lambda row: row["strength"], reverse=name in _FALLING)
     strengths = [row["strength"] for row in rows]
     # The tracks as they are stand where the strength is 0: before the others, or between signs.
     first = sum(strength < 0 for strength in strengths) if min(strengths) < 0 else 0

@@ -73,14 +73,15 @@ class Explanation:
     def coarse(self, num_columns: int, num_bands: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the sums of attributions over at most so many columns and bands, and the edges.
 
-        They are [F, M], in seconds [F + 1] and in Hz [M + 1].
+        All but the last are as wide as each other, so that none has more for its size. They are
+        [F, M], in seconds [F + 1] and in Hz [M + 1].
         """
         values, edges = self.attributions, []
         for axis, limit in enumerate((num_columns, num_bands)):
             count = values.shape[axis]
-            starts = np.unique(np.linspace(0, count, min(count, limit) + 1).round().astype(int))
-            values = np.add.reduceat(values, starts[:-1], axis=axis)
-            edges.append((self.seconds, self.hz)[axis][starts])
+            starts = np.arange(0, count, -(-count // limit))
+            values = np.add.reduceat(values, starts, axis=axis)
+            edges.append((self.seconds, self.hz)[axis][[*starts, count]])
         return values, edges[0], edges[1]
 
     def to_png(self, title: str = "") -> bytes:

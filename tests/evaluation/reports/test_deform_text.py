@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from mgr_jax.evaluation import deformed
 from mgr_jax.evaluation.reports import deform_text
@@ -52,6 +53,18 @@ def test_deform_pages_have_numbers_methods_and_flips(tmp_path):
         assert shown in page
     assert "| t\\|0 | a | a | b (pitch +3 semitones) |" in text
     assert (tmp_path / "accuracy.png").stat().st_size > 5000
+
+
+def test_panels_are_in_the_order_of_the_change_whatever_that_of_the_flag():
+    report = deform_report()
+    pitch, low = report["rows"][:2], report["rows"][2]
+    for name, rows, ticks in (
+        ("pitch", pitch[::-1], ["-1", "none", "3"]),
+        ("lowpass", [low, low | {"strength": 4000.0}], ["none", "4000", "1000"]),
+    ):
+        axes = Figure().add_subplot()
+        deform_text._draw_panel(axes, name, rows, report)
+        assert [label.get_text() for label in axes.get_xticklabels()] == ticks
 
 
 @pytest.mark.parametrize("count", [1, 7])

@@ -50,10 +50,21 @@ def test_explanation_warns_of_a_large_completeness_error():
 
 def test_coarse_keeps_the_sum_and_the_ends():
     values, seconds, hz = _explanation().coarse(3, 2)
-    np.testing.assert_allclose(values.sum(axis=1), [2.0, 0, -0.5])
+    np.testing.assert_allclose(values.sum(axis=1), [2.0, -0.5, 0])
     np.testing.assert_allclose(values.sum(axis=0), [2.0, -0.5])
     assert (seconds[0], seconds[-1], hz.tolist()) == (0, 8, [0, 1000, 4000])
     np.testing.assert_array_equal(_explanation().coarse(40, 16)[0], _explanation().attributions)
+
+
+def test_coarse_cells_are_of_one_size():
+    """Else the wider ones would have more of everything, and lead the deletion curve."""
+    values = _explanation(
+        attributions=np.ones((60, 24)), seconds=np.arange(61.0), hz=np.arange(25.0)
+    )
+    summed, seconds, hz = values.coarse(40, 16)
+    assert summed.shape == (30, 12) and {*np.diff(seconds)} == {*np.diff(hz)} == {2.0}
+    np.testing.assert_array_equal(summed, 4)
+    assert values.coarse(7, 24)[1].tolist() == [0, 9, 18, 27, 36, 45, 54, 60]
 
 
 def test_to_json_has_four_digits_and_both_axes():
