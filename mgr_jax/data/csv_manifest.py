@@ -1,9 +1,9 @@
 """Manifests: a CSV file that lists the tracks of a data set, a row each.
 
-The columns are `path` and `label` and, where known, `id`, `artist`, `recording` and `split` (or
-`part`, or `subset`, `set` or `partition` of such words): `train`, `valid`, `test`, their usual
-other names, or nothing. See `data.tables` for the
-forms that are read.
+The columns are `path` (or `file_name`, `filename`) and `label` (or `genre`) and, where known, `id`,
+`artist`, `recording` and `split` (or `part`, or `subset`, `set` or `partition` of such words):
+`train`, `valid`, `test`, their usual other names, or nothing. See `data.tables` for the forms that
+are read.
 """
 
 import os
@@ -15,6 +15,8 @@ from mgr_jax.data.catalog import PARTS, Track, clean_label, part_of
 from mgr_jax.errors import UserError
 
 _REQUIRED = ("path", "label")
+# Their names in audio folders of the Hugging Face hub and in tables of others.
+_OTHER_NAMES = {"path": ("file_name", "filename"), "label": ("genre",)}
 _SPLIT = ("split", "part")
 # Columns that often hold something else: they count if each cell is the name of a part.
 _OTHER_SPLIT = ("subset", "set", "partition")
@@ -29,12 +31,17 @@ def read(path: pathlib.Path) -> list[Track]:
         file, however its path is spelled, may be there once.
     """
     try:
-        known = (*_REQUIRED, *_SPLIT, *_OTHER_SPLIT, "id", "artist", "recording")
+        others = [other for names in _OTHER_NAMES.values() for other in names]
+        known = (*_REQUIRED, *_SPLIT, *_OTHER_SPLIT, "id", "artist", "recording", *others)
         table = tables.read_table(path, known=known, fill=True)
     except (OSError, ValueError) as error:
         raise UserError(f"data.root {path}: not a readable CSV ({error})") from error
+    name_of = {
+        name: next((n for n in (name, *_OTHER_NAMES[name]) if n in table.names), name)
+        for name in _REQUIRED
+    }
     try:
-        table.require(*_REQUIRED)
+        table.require(*(name_of[name] for name in _REQUIRED))
     except ValueError as error:
         raise UserError(f"data.root {path}: {error}; add it, or correct the header") from error
     columns = [
@@ -51,7 +58,8 @@ def read(path: pathlib.Path) -> list[Track]:
     tracks: list[Track] = []
     wrong: list[str] = []
     line_of_id, line_of_file = {}, {}
-    for line, row in zip(table.lines, table.rows, strict=True):
+    for line, values in zip(table.lines, table.rows, strict=True):
+        row = values | {name: values[other] for name, other in name_of.items()}
         part = row[columns[0]] if columns else ""
         track = Track(
             id=row.get("id") or row["path"],

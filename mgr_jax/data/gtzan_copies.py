@@ -228,7 +228,7 @@ def _batches(path: pathlib.Path) -> Iterator[tuple[Mapping[bytes, bytes], list[d
 def _entry(
     row: Mapping[str, Any], classes: Mapping[str, Sequence[str]], table: pathlib.Path
 ) -> tuple[str, bytes]:
-    audio = row["audio"]
+    audio: Any = row["audio"]
     if isinstance(audio, str):
         audio = {"path": audio}
     elif isinstance(audio, bytes):
@@ -243,10 +243,10 @@ def _entry(
     if isinstance(label, int):
         known = next((classes[column] for column in _LABELS if column in classes), GENRES)
         label = known[label] if 0 <= label < len(known) else str(label)
-    name, content = names[0], bytes(audio.get("bytes") or b"")
+    name, content = names[0], audio.get("bytes")
     genre = _check(name, label)
     # Without decoding, `datasets` keeps the path of a file alone.
-    content = content or next(filter(None, (_read(name, table) for name in names)), b"")
+    content = content or next(filter(None, (_read(name, table) for name in names)), None)
     if not content:
         raise ValueError(f"{name!r} has no audio in the file, and there is none at its path")
     return f"{genre}/{_parts(name)[-1]}", content

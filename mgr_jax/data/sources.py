@@ -101,9 +101,15 @@ def _folder(data: config_lib.Data) -> Tracks:
     for folder in classes:
         files += _audio_files(folder, skipped)
     if not files:
+        lists = sorted(root.glob("[!.]*.[ct]sv"))
+        hint = (
+            f"; if {lists[0].name} lists them, give data.name=manifest and its path"
+            if lists
+            else ""
+        )
         raise UserError(
             f"data.root {root}: no audio file in {len(classes)} class folder(s); expected"
-            " root/<class>/*.wav (or au, flac, ogg, mp3, m4a)"
+            f" root/<class>/*.wav (or au, flac, ogg, mp3, m4a){hint}"
         )
     # Files that differ only in their suffix are taken for one recording, encoded twice.
     stems = collections.Counter(path.with_suffix("") for path in files)

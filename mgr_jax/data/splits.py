@@ -192,7 +192,8 @@ def _holdout(catalog: Catalog, seed: int) -> dict[str, str]:
         if len(ids) < 3:
             raise UserError(
                 f"data.protocol 'holdout': class {label!r} has {len(ids)} readable track(s); it"
-                " needs 3 or more, one each to train, validate and test on"
+                " needs 3 or more, one each to train, validate and test on; add some, or leave the"
+                " class out"
             )
         ids.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
         num_test, num_valid = (max(1, _round(len(ids) * s)) for s in (TEST_SHARE, VALID_SHARE))

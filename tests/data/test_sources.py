@@ -230,6 +230,9 @@ def test_a_missing_root_is_named(tmp_path, name):
 
 def test_folder_refuses_an_empty_root_and_a_single_class(tmp_path):
     assert "no audio file in 0 class folder(s)" in _refused(tmp_path)
+    _touch(tmp_path, "metadata.csv")
+    words = "; if metadata.csv lists them, give data.name=manifest and its path"
+    assert _refused(tmp_path).endswith(words)
     _touch(tmp_path, "rock/notes.txt")
     assert "no audio file in 1 class folder(s)" in _refused(tmp_path)
     _touch(tmp_path, "rock/1.wav")
@@ -297,6 +300,14 @@ def test_manifest_needs_two_columns_only(tmp_path):
     # Which cell is the label?
     path = _manifest(tmp_path, "path,label\na, b.wav,rock\nc.wav,jazz\n")
     assert "line 2 has 3 cells, the header 2" in _refused(path, "manifest")
+
+
+@pytest.mark.parametrize("head", ["file_name,genre", "Filename,Label", "file_name,label,genre"])
+def test_manifest_reads_the_metadata_of_an_audio_folder(tmp_path, head):
+    rest = ",x" if head.endswith("label,genre") else ""
+    path = _manifest(tmp_path, f"{head}\nrock/a.wav,rock{rest}\nb.wav,jazz{rest}\n")
+    catalog = _make(path, "manifest")
+    assert [(t.id, t.label) for t in catalog.tracks] == [("b.wav", "jazz"), ("rock/a.wav", "rock")]
 
 
 def test_manifest_lists_every_wrong_row(tmp_path):

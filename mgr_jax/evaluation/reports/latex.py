@@ -45,8 +45,13 @@ def tables(
     return whole
 
 
-def leakage(reports: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """Return the table of the leakage gaps of cross-validations: (name, `report.json`)."""
+def leakage(reports: Sequence[tuple[str, Mapping[str, Any]]], *, prefix: str = "") -> str:
+    """Return the table of the leakage gaps of cross-validations on the same data.
+
+    Args:
+      reports: name and `report.json` of each, see `published.leakage_gaps`.
+      prefix: of the label.
+    """
     rows = []
     for name, report in reports:
         protocols = [report["protocols"][protocol] for protocol in (RANDOM, GROUPED)]
@@ -63,7 +68,7 @@ def leakage(reports: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         rf" comes from {by}s on both sides. Brackets: 95\,\% intervals by {by}"
         f"{' and seed' if seeds > 1 else ''}."
     )
-    return _table(head, rows, [caption], "leakage")
+    return _table(head, rows, [caption], f"{prefix}leakage")
 
 
 def _systems(

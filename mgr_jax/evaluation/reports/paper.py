@@ -55,8 +55,9 @@ def write_paper(
                 tables = latex.tables(systems, values, section, prefix=f"{i}_" if i else "")
                 for name, text in tables.items():
                     write("latex", f"{name}.tex", text)
-            if gaps:
-                write("latex", "leakage.tex", latex.leakage(gaps))
+            for i, reports in enumerate(gaps):
+                prefix = f"{i}_" if i else ""
+                write("latex", f"{prefix}leakage.tex", latex.leakage(reports, prefix=prefix))
             text = references.methods(sections, measured, compared) + "\n"
             write("latex", "methods.tex", latex.with_othertext([text]))
             write("latex", "references.bib", references.to_bibtex(text))

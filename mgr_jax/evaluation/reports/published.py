@@ -64,24 +64,28 @@ def read(paths: Sequence[str], part: str) -> list[System]:
     ]
 
 
-def leakage_gaps(paths: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+def leakage_gaps(paths: Sequence[str]) -> list[list[tuple[str, dict[str, Any]]]]:
     """Return name and `report.json` of the cross-validations that have a leakage gap.
+
+    Those of a list have the same data and the same number of folds and seeds.
 
     Raises:
       UserError: if a file is damaged.
     """
-    gaps = []
+    gaps: dict[tuple, list[tuple[str, dict[str, Any]]]] = {}
     for path, name in zip(paths, _names(paths), strict=True):
         file = pathlib.Path(path) / "report.json"
         try:
             values = parse_json(file.read_text(encoding="utf-8")) if file.exists() else {}
             if "leakage_gap" in values and values["grouped_by"] != "track":
-                gaps.append((name, values))
+                key = [values.get(field) for field in ("data", "data_hash", "grouped_by")]
+                key += [values["num_folds"], values["num_seeds"], values["leakage_gap"]["n"]]
+                gaps.setdefault(tuple(key), []).append((name, values))
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise UserError(
                 f"{file}: cannot be read ({error}); run cross_validate again"
             ) from error
-    return gaps
+    return list(gaps.values())
 
 
 def sections(systems: Sequence[System]) -> list[list[System]]:

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import pytest
 
@@ -60,6 +61,13 @@ def test_write_paper_takes_a_cross_validation(tmp_path, quick_figures):
     one = str(tmp_path / "cv" / "kfold" / "seed0")
     paper.write_paper([one], "test", str(out), ["csv"])
     assert (out / "results.csv").read_text().splitlines()[1].startswith("cv/kfold/seed0,,")
+    shutil.copytree(tmp_path / "cv", tmp_path / "others")
+    (tmp_path / "others" / "report.json").write_text(json.dumps(report | {"data": "fma"}))
+    both = [str(tmp_path / name) for name in ("cv", "others")]
+    written = paper.write_paper(both, "test", str(out), ["latex"])["latex"]
+    assert {"leakage.tex", "1_leakage.tex"} <= set(written)
+    text = (out / "1_leakage.tex").read_text()
+    assert "of fma by protocol" in text and r"\label{tab:1-leakage}" in text
     (tmp_path / "cv" / "report.json").write_text('{"leakage_gap": {}}')
     with pytest.raises(UserError, match=r"report\.json: cannot be read .*run cross_validate"):
         paper.write_paper([str(tmp_path / "cv")], "test", str(out), ["latex"])
