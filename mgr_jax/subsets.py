@@ -71,9 +71,10 @@ def _named(values: Sequence[str | float]) -> list[str]:
 
 def binned(values: Sequence[str | float], *, unit: str = "") -> list[str]:
     """Return the name of the group of each value [N]; numbers are cut at their quantiles."""
-    texts = _named(values)
     numbers = np.array([_number(value) for value in values])
     present = np.isfinite(numbers)
+    # A few numbers are groups themselves, by four digits.
+    texts = _named([float(f"{v:.4g}") if isinstance(v, float) else v for v in values])
     others = {text for text, number in zip(texts, present, strict=True) if not number}
     if others - {UNKNOWN, "nan"} or len(set(numbers[present])) <= _BINS:
         return [UNKNOWN if text == "nan" else text for text in texts]

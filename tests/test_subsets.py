@@ -48,6 +48,7 @@ def test_binned_cuts_numbers_into_four_groups_of_equal_counts():
     assert names[-2:] == ["unknown", "unknown"]
     assert subsets.binned(["1990", "1991", "live"]) == ["1990", "1991", "live"]
     assert subsets.binned([1.0] * 5) == ["1.0"] * 5
+    assert subsets.binned([0.049977324263, -13.429770880679]) == ["0.04998", "-13.43"]
 
 
 def test_binned_gives_groups_of_close_numbers_names_of_their_own():

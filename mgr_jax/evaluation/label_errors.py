@@ -32,7 +32,8 @@ class Noise(NamedTuple):
 
     Attributes:
       share: r.
-      interval: its ends, by a percentile bootstrap over artists; None below `MIN_GROUPS` of them.
+      interval: its ends, by a percentile bootstrap over artists, or where none is doubted those of
+        no wrong one among so many artists (Clopper and Pearson); None below `MIN_GROUPS` of them.
       temperature: divisor of the log-probabilities.
       doubt: probability that the label of each track is wrong, [N].
     """
@@ -69,7 +70,8 @@ def fit_noise(log_probabilities: np.ndarray, labels: np.ndarray, groups: interva
         draws = rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=_NUM_DRAWS)
         shares = _SHARES[(draws.astype(float) @ flat).argmax(axis=1) % len(_SHARES)]
         low, high = np.quantile(shares, [0.025, 0.975])
-        ends = (float(low), float(high))
+        # Without a doubt every draw gives 0, which does not show that there is no wrong label.
+        ends = (float(low), float(high or 1 - 0.025 ** (1 / num_groups)))
     right = (1 - share) * _own(log_probabilities, labels, temperature)
     wrong = share * (1 - right / (1 - share)) / (num_classes - 1)
     doubt = wrong / (right + wrong + 1e-300)
@@ -123,7 +125,7 @@ def find(
     noise = fit_noise(log_probabilities, labels, groups)
     # The order of the doubt, also where that is 0.
     order = np.argsort(_own(log_probabilities, labels, noise.temperature), kind="stable")
-    most = noise.interval[1] if noise.interval else noise.share
+    most = noise.interval[1] if noise.interval and noise.share else noise.share
     shown = max(math.ceil(most * len(ids)), int((noise.doubt >= 0.5).sum()))
     confident = _confident(log_probabilities, labels)
     others = log_probabilities.copy()

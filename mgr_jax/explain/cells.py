@@ -43,6 +43,8 @@ def spread(cells: Cells, seconds: np.ndarray, hz: np.ndarray, *, period: float =
     old, new = filters.hz_to_mel(cells.hz), filters.hz_to_mel(hz)
     in_frequency = _shares(old, new)
     in_time = np.zeros((len(cells.values), len(seconds) - 1))
+    if in_time.shape[1] == 1:  # A few samples may be repeated a million times.
+        return Cells((cells.values @ in_frequency).sum(axis=0, keepdims=True), seconds, hz)
     start, end = cells.seconds[:-1], cells.seconds[1:]
     length = np.maximum(end - start, 1e-12)
     offset = 0.0

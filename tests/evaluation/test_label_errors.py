@@ -77,6 +77,17 @@ def test_doubt_is_the_share_of_wrong_labels_among_such():
         assert wrong[own].mean() == pytest.approx(doubt[own].mean(), abs=0.12)
 
 
+def test_no_doubted_label_is_not_taken_for_certainty():
+    labels = np.arange(24) % 3
+    log_p = normalize(np.where(np.arange(3) == labels[:, None], 20.0, 0.0))
+    groups = [f"a{i // 2}" for i in range(24)]
+    noise = label_errors.fit_noise(log_p, labels, groups)
+    assert noise.share == 0 and noise.interval is not None
+    # So many artists without a wrong label have a probability of 2.5 % there.
+    assert noise.interval[0] == 0 and (1 - noise.interval[1]) ** 12 == pytest.approx(0.025)
+    assert not label_errors.find([*map(str, labels)], "abc", labels, log_p, groups)["rows"]
+
+
 def test_noise_of_few_artists_has_no_interval():
     log_p, given, groups, _ = _planted(0.1, num_artists=5)
     assert label_errors.fit_noise(log_p, given, groups).interval is None

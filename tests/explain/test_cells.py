@@ -29,6 +29,12 @@ def test_spread_folds_audio_that_is_repeated():
     np.testing.assert_allclose(folded.values[:, 0], [0.5 + 1 + 2, 0.5 + 1.5 + 2, 1 + 1.5])
 
 
+def test_spread_of_a_single_sample_that_is_repeated_takes_no_time():
+    values = Cells(np.arange(8.0).reshape(4, 2), np.linspace(0, 30, 5), np.array([0.0, 500, 1000]))
+    folded = cells.spread(values, np.array([0.0, 1e-9]), values.hz, period=1e-9)
+    np.testing.assert_allclose(folded.values, [[12.0, 16.0]])
+
+
 def test_remove_silences_one_band_at_one_time():
     time = np.arange(4 * RATE) / RATE
     low, high = np.sin(2 * np.pi * 300 * time), np.sin(2 * np.pi * 3000 * time)
