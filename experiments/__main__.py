@@ -37,6 +37,8 @@ def main() -> None:
 
 
 def _run() -> None:
+    if sys.argv[1:2] == ["help"] and sys.argv[2:]:
+        sys.argv[1:] = [sys.argv[2], "--help"]
     name = sys.argv[1] if sys.argv[1:] else "--help"
     if name in ("--help", "-h", "help", "--version"):
         print(_version() if name == "--version" else _usage())

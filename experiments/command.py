@@ -42,6 +42,8 @@ def run(main: Main) -> None:
 
     An `Ending` that `main` returns is printed on stderr; an exit code alone is not.
     """
+    program = sys.modules["__main__"]
+    program.__doc__ = spell(program.__doc__ or "")  # `--help` prints it.
     with ending.open_pipes():
         app.run(lambda argv: sys.exit(_run_guarded(main, argv)), flags_parser=_parse)
 
@@ -215,7 +217,8 @@ def _choose_length(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
 def define_overrides() -> flags.FlagHolder:
     """Define the flags `--config.data.FIELD=VALUE`, which override the config of a workdir."""
     try:
-        holder = config_flags.DEFINE_config_dataclass("config", config_lib.Config())
+        text = "--config.data.FIELD=VALUE: other data than in training; all else is the model's."
+        holder = config_flags.DEFINE_config_dataclass("config", config_lib.Config(), text)
         _show_in_help("config")
         return holder
     except Exception as error:  # The overrides are parsed here.
@@ -283,12 +286,16 @@ def _with_packaged_config(argv: Sequence[str]) -> list[str]:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-    argv = _with_packaged_config(argv)
+    argv = ["--help" if word == "-h" else word for word in _with_packaged_config(argv)]
     if problem := flag_errors.misnamed(argv[1:]):
         _fail(problem)
     try:
         return flags.FLAGS(argv)
     except BrokenPipeError:  # Of `--help | head`.
+        raise
+    except SystemExit:
+        if any(re.fullmatch(r"--?help\w*", word) for word in argv):  # absl's code is 1.
+            sys.exit(0)
         raise
     except Exception as error:  # The user's config file may raise anything.
         _fail(flag_errors.describe(error))

@@ -110,6 +110,18 @@ def test_config_arguments_are_those_that_were_typed(monkeypatch, arguments, expe
     assert command.config_arguments() == expected.split()
 
 
+@pytest.mark.parametrize(("word", "code"), [("-h", 0), ("--helpfull", 0), ("--seeds=1", 1)])
+def test_help_is_no_failure(monkeypatch, word, code):
+    def parse(argv):
+        assert argv == ["program", "--help" if word == "-h" else word]
+        sys.exit(1)  # As absl does after its help, and a user's config file may.
+
+    monkeypatch.setattr(command.flags, "FLAGS", parse)
+    with pytest.raises(SystemExit) as caught:
+        command._parse(["program", word])
+    assert caught.value.code == code
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_page_or_prediction_needs_gradio_for_the_page(monkeypatch, is_there):
     monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: is_there or None)

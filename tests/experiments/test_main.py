@@ -62,6 +62,13 @@ def test_a_command_gets_the_other_arguments(monkeypatch):
     ]
 
 
+def test_help_of_a_command_is_that_of_its_flag(monkeypatch):
+    calls = []
+    monkeypatch.setattr(console.runpy, "run_module", lambda *a, **k: calls.append((a, sys.argv)))
+    _main(monkeypatch, "help", "train")
+    assert calls == [(("experiments.train",), ["mgr-jax", "--help"])]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
