@@ -89,7 +89,10 @@ def _prepare_clips(config: config_lib.Config) -> int:
     from mgr_jax.data.clips import Clips
 
     if _VERIFY.value and not config.data.facts:
-        raise command.UserError("data.facts is empty; --verify needs a CSV with track_id and md5")
+        raise command.UserError(
+            "data.facts is empty; --verify needs a CSV with track_id and md5, or mirdata's index of"
+            " GTZAN (gtzan_genre_index_1.0.json)"
+        )
     known = gtzan.read_checksums(config.data.facts) if _VERIFY.value else {}
     catalog, clips = dataset_lib.open_catalog(config)
     print(dataset_lib.describe_clips(catalog, clips))

@@ -13,11 +13,13 @@ arXiv 1507.04761): 443 training, 197 validation and 290 test tracks, 70 left out
 import csv
 import functools
 import importlib.resources
+import pathlib
 from typing import NamedTuple
 
 from mgr_jax.data import tables
 from mgr_jax.data.catalog import Track
 from mgr_jax.errors import UserError
+from mgr_jax.files import parse_json
 
 # Alphabetical, which is also the order of the labels 0..9.
 GENRES = (
@@ -77,11 +79,24 @@ def read_facts(path: str) -> dict[str, dict[str, str]]:
 
 
 def read_checksums(path: str) -> dict[str, str]:
-    """Return track id -> MD5 of its WAV file, from a CSV with the columns `track_id` and `md5`.
+    """Return track id -> MD5 of its WAV file.
+
+    Args:
+      path: a CSV with the columns `track_id` and `md5`, or the index of mirdata, a JSON file.
 
     Raises:
       UserError: if the file cannot be read or lacks a column.
     """
+    if path.lower().endswith(".json"):
+        try:
+            index = parse_json(pathlib.Path(path).read_bytes())
+            files = {name: track["audio"] for name, track in index.get("tracks", index).items()}
+            return {name: md5.lower() for name, (_, md5) in files.items() if md5}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"data.facts {path}: cannot be read as mirdata's index of GTZAN ({error}); give it,"
+                " or a CSV file"
+            ) from error
     rows = _read_rows(path, {"track_id", "md5"})
     return {name: row["md5"].lower() for name, row in rows.items() if row["md5"]}
 

@@ -3,6 +3,7 @@
 import collections
 import csv
 import hashlib
+import json
 import os
 import pathlib
 
@@ -82,6 +83,18 @@ def test_read_checksums_takes_what_a_spreadsheet_saves(tmp_path):
     path = tmp_path / "facts.csv"
     path.write_text("\ufefftrack_id,artist,md5\r\nblues.00000,x, ABC \r\nblues.00001,y,\r\nz\r\n")
     assert gtzan.read_checksums(str(path)) == {"blues.00000": "abc"}
+
+
+def test_read_checksums_takes_the_index_of_mirdata(tmp_path):
+    path = tmp_path / "gtzan_genre_index_1.0.json"
+    tracks = {"blues.00000": {"audio": ["a.wav", "ABC"]}, "blues.00001": {"audio": [None, None]}}
+    for index in (tracks, {"version": "1.0", "tracks": tracks}):
+        path.write_text(json.dumps(index))
+        assert gtzan.read_checksums(str(path)) == {"blues.00000": "abc"}
+    for text in ("[]", "{", '{"a": 1}', '{"a": {"audio": "b"}}'):
+        path.write_text(text)
+        with pytest.raises(UserError, match="cannot be read as mirdata's index"):
+            gtzan.read_checksums(str(path))
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,16 @@ def test_every_command_is_a_module():
         assert importlib.util.find_spec(f"experiments.{name}") is not None
 
 
+def test_every_program_is_a_command():
+    """But for `benchmark`, whose suites are in a clone alone; `tags` is `predict`."""
+    programs = {
+        path.stem
+        for path in CONFIGS.parent.glob("*.py")
+        if "command.run(main)" in path.read_text("utf-8")
+    }
+    assert programs - {"benchmark"} == console.COMMANDS.keys() - {"tags"}
+
+
 @pytest.mark.parametrize(
     ("name", "tip"), [("trian", " (did you mean train?)"), ("command", ""), ("../x", ""), ("", "")]
 )
