@@ -133,11 +133,6 @@ def _check_labels(config: config_lib.Config, report: dict[str, Any]) -> dict[str
         from mgr_jax.classical import out_of_fold
 
         data = out_of_fold.open_data(out_of_fold.checking_config(config))
-        if len(data.catalog.labels) < 2:
-            raise command.UserError(
-                f"--labels: all tracks of data.root {config.data.root} have one label; give data of"
-                " two classes or more"
-            )
         scored = out_of_fold.score(data)
         labels["method"] = scored.method
         labels |= label_errors.find(

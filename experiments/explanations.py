@@ -8,6 +8,8 @@ from typing import Any
 from experiments import command
 from mgr_jax.escape import printable
 
+_LONGEST = 225  # Bytes of a name.
+
 
 class Folder:
     """The folder of `--explain`; files of songs of the same name get numbers."""
@@ -29,10 +31,14 @@ class Folder:
     def write(self, path: str, explain: Callable[[str], Any]) -> tuple[str, Any]:
         """Explain a song, write its files, and return the path of the picture and the value."""
         explanation = explain(path)
-        name, number = os.path.basename(path), 1
+        # Names of files have at most 255 bytes, endings included.
+        own = os.path.basename(path)
+        if len(os.fsencode(own)) > _LONGEST:
+            own = os.fsencode(own)[:_LONGEST].decode("utf-8", "ignore")
+        name, number = own, 1
         while name in self._taken:
             number += 1
-            name = f"{os.path.basename(path)}.{number}"
+            name = f"{own}.{number}"
         self._taken.add(name)
         stem = os.path.join(self._path, f"{name}.explanation")
         title = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")

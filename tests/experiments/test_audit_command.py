@@ -39,6 +39,12 @@ def test_audit_of_gtzan_over_seeds(cache, tmp_path):
     assert "  metal.00058 (metal) = rock.00016 (rock): the same bytes" in out
 
 
+def test_an_empty_page_is_named_before_the_work(cache):
+    line = commands.fails(cache, "audit", CONFIG, "--labels", "--page=")
+    assert "--page (empty): cannot be written" in line
+    assert "add --labels" in commands.fails(cache, "audit", CONFIG, "--page=")
+
+
 def test_audit_of_artist_kfold_passes_and_saves_the_published_folds(cache, tmp_path):
     arguments = (CONFIG, "--config.data.protocol=artist_kfold", "--strict")
     path = tmp_path / "folds.csv"

@@ -1,11 +1,13 @@
 """`predict --explain=DIR`: a picture and JSON for each song."""
 
 import json
+import types
 
 import numpy as np
 import pytest
 import soundfile
 
+from experiments import explanations
 from tests.experiments import commands
 
 
@@ -28,6 +30,15 @@ def test_predict_writes_explanations_beside_its_answers(cache, trained, tmp_path
         assert shape == (len(stored["seconds"]) - 1, len(stored["hz"]) - 1)
     table, _ = commands.run(cache, *arguments, "--explain_method=occlusion", songs[0])
     assert ": most at " in table and "Hz, by occlusion\n" in table
+
+
+def test_files_of_long_names_have_shorter_ones(tmp_path):
+    explanation = types.SimpleNamespace(to_png=lambda _: b"", to_json=dict)
+    folder = explanations.Folder(str(tmp_path / "out"))
+    names = ["\u3042" * 80 + f"{i}.wav" for i in range(2)]  # Of 245 bytes.
+    pictures = [folder.write(name, lambda _: explanation)[0] for name in names]
+    assert len(set(pictures)) == 2 and len([*(tmp_path / "out").iterdir()]) == 4
+    assert folder.write("x.wav", lambda _: explanation)[0].endswith("/x.wav.explanation.png")
 
 
 def test_predict_names_what_is_wrong_with_explanations(cache, trained, tmp_path):

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from mgr_jax.escape import printable
+from mgr_jax.evaluation.reports import figure_files
 
 _FOR, _AGAINST = "#d62728", "#1f77b4"
 _METHODS = {
@@ -24,6 +24,7 @@ _TICKS = (100, 300, 1000, 3000, 10000)
 _RANGE_DB = 70  # of the spectrogram
 # Cells that a picture shows at most; finer attributions are added up.
 _COLUMNS, _BANDS = 120, 32
+_LONGEST = 60  # Characters of a title.
 LARGE_ERROR = 0.2  # Of completeness: the cells miss more than a fifth of the score.
 
 
@@ -124,7 +125,6 @@ def _rounded(values: np.ndarray) -> list:
 
 def _draw(explanation: Explanation, title: str) -> bytes:
     figure = Figure(figsize=(9, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
     main, by_band, by_time, _ = figure.subplots(
         2, 2, width_ratios=(8, 1), height_ratios=(4, 1)
     ).ravel()
@@ -161,14 +161,15 @@ def _draw(explanation: Explanation, title: str) -> bytes:
     method = _METHODS[explanation.method]
     answer = f"{explanation.label} {100 * explanation.probability:.0f} %, by {method}"
     # Labels and the names of files may contain dollar signs.
-    figure.suptitle(": ".join(filter(None, (title, answer))), parse_math=False, fontsize=11)
+    shown = title if len(title) <= _LONGEST else f"{title[:_LONGEST]}..."
+    figure.suptitle(": ".join(filter(None, (shown, answer))), parse_math=False, fontsize=11)
     main.set_title(
         f"red: for it, blue: against it; {explanation.score}, relative to {explanation.baseline}",
         parse_math=False,
         fontsize=8,
     )
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110, format="png")
+    figure_files.save(figure, buffer)
     return buffer.getvalue()
 
 

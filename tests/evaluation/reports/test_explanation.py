@@ -74,6 +74,12 @@ def test_to_json_has_four_digits_and_both_axes():
     assert (values["method"], values["completeness_error"]) == ("integrated_gradients", 0.0123)
 
 
+def test_to_png_takes_long_titles_and_scripts_that_the_font_lacks():
+    picture = _explanation().to_png("\u3042" * 300)  # A warning would be an error.
+    height, width, _ = image.imread(io.BytesIO(picture)).shape
+    assert (height, width) == image.imread(io.BytesIO(_explanation().to_png("x"))).shape[:2]
+
+
 def test_to_png_is_red_for_the_label_and_blue_against_it():
     text = _explanation()._repr_html_()
     assert text.startswith("<img alt=") and "jazz $x$" in text
