@@ -54,7 +54,8 @@ def add(lines: Iterable[str], style: str, picture: str, explanation: Any) -> lis
     """Return the lines of a prediction with those of its explanation; a CSV stays as it is."""
     result = list(lines)
     if style == "table":
-        result += [f"  explained {explanation.describe()}", f"  picture   {printable(picture)}"]
+        shown = f"explained {explanation.describe()}", f"picture   {picture}"
+        result += [f"  {printable(line)}" for line in shown]
     elif style == "json":
         values = {"picture": picture, "values": f"{picture.removesuffix('.png')}.json"}
         result[0] = json.dumps(json.loads(result[0]) | {"explanation": values})

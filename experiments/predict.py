@@ -163,7 +163,6 @@ def _predict(predictor: Any, files: Sequence[str]) -> int:
         coverage=_COVERAGE.value,
     )
     failed, pictures, folder = 0, set(), None
-    explain = functools.partial(predictor.explain, method=_EXPLAIN_METHOD.value)
     if _EXPLAIN.value is not None:
         folder = explanations.Folder(_EXPLAIN.value, predictor.system, _EXPLAIN_METHOD.value)
     with progress.Progress("predict", total=len(files), unit="file") as bar:
@@ -175,6 +174,10 @@ def _predict(predictor: Any, files: Sequence[str]) -> int:
                 _draw(picture, path, result, predictor.labels)
             lines = to_lines(path, result, predictor, picture)
             if folder is not None and not has_failed:
+                # Of the label that is printed: with --overlap another may be the likeliest without.
+                explain = functools.partial(
+                    predictor.explain, label=result.label, method=_EXPLAIN_METHOD.value
+                )
                 lines = explanations.add(lines, _FORMAT.value, *folder.write(path, explain))
             with bar.printing():
                 if has_failed and _FORMAT.value == "table":

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import soundfile
 
 from mgr_jax import progress, runs
 from mgr_jax.data import batches, clips, lossy, windows
@@ -67,15 +68,25 @@ def parse(text: str, *, sample_rate: int) -> list[Strength]:
                 deform.check(name, strength, sample_rate)
                 if name == "mp3":
                     lossy.check(strength, sample_rate=sample_rate)
+                    if not _writes_mp3():
+                        raise UserError(
+                            "--deform: mp3: libsndfile is too old for MP3 (1.1 has it); update"
+                            " soundfile, or leave mp3 out"
+                        )
     except ValueError as error:
         raise UserError(f"--deform: {error}") from error
     return [(name, strength) for name, strengths in chosen.items() for strength in strengths]
 
 
 def _all(sample_rate: int) -> list[str]:
-    """Return the deformations that the sample rate allows."""
-    names = [name for name in deform.DEFORMATIONS if name != "mp3" or sample_rate in lossy.RATES]
+    """Return the deformations that the sample rate and libsndfile allow."""
+    has_mp3 = sample_rate in lossy.RATES and _writes_mp3()
+    names = [name for name in deform.DEFORMATIONS if name != "mp3" or has_mp3]
     return [name for name in names if _default(name, sample_rate)]
+
+
+def _writes_mp3() -> bool:
+    return "MP3" in soundfile.available_formats()
 
 
 def _number(name: str, text: str) -> float:
@@ -217,8 +228,9 @@ def _compiled(name: str, sample_rate: int, limit: float) -> Callable[..., jax.Ar
 
 def _fingerprint(scored: Scored, clean: np.ndarray, seed: int) -> str:
     """Return a hash of what the rows depend on: tracks, model, seed and deformations."""
-    digest = hashlib.sha256(pathlib.Path(deform.__file__).read_bytes())
-    digest.update(pathlib.Path(lossy.__file__).read_bytes())
+    digest = hashlib.sha256()
+    for source in (__file__, deform.__file__, lossy.__file__):
+        digest.update(pathlib.Path(source).read_bytes())
     # The clean scores stand for the model; the last digits depend on the machine.
     ids = list(scored.dataset.parts[scored.part].ids)
     facts = [ids, scored.dataset.catalog.hash(), scored.step, seed, clean.round(2).tolist()]

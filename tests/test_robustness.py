@@ -40,6 +40,13 @@ def test_parse_names_what_is_wrong(text, message):
     assert message in str(caught.value) and str(caught.value).startswith("--deform: ")
 
 
+def test_parse_leaves_out_mp3_where_libsndfile_lacks_it(monkeypatch):
+    monkeypatch.setattr(robustness.soundfile, "available_formats", lambda: {"WAV": ""})
+    assert "mp3" not in {name for name, _ in robustness.parse("all", sample_rate=22050)}
+    with pytest.raises(UserError, match="--deform: mp3: libsndfile is too old for MP3"):
+        robustness.parse("gain,mp3", sample_rate=22050)
+
+
 def test_parse_leaves_out_what_has_no_strength_at_a_low_rate():
     with pytest.raises(UserError, match="--deform: lowpass: give a strength, such as lowpass:250"):
         robustness.parse("lowpass", sample_rate=1000)
