@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> command.Ending:
     from mgr_jax.data import clips as clips_lib
     from mgr_jax.data import dataset as dataset_lib
 
-    if not _DB.value < np.inf:
+    if not abs(_DB.value) < np.inf:
         raise command.UserError(f"--db {_DB.value:g}: give a number of decibels, such as -20")
     dataset = dataset_lib.open_dataset(config)
     if not isinstance(dataset.clips, clips_lib.Clips):

@@ -40,6 +40,7 @@ def test_plant_tone_writes_a_tone_into_one_class_alone(cache, tmp_path):
         assert (strength > 30) == (row["label"] == "jazz"), (row, strength)
     line = commands.fails(cache, "plant_tone", *flags, "--label=polka")
     assert "--label 'polka' is unknown; give one of blues" in line
+    assert "--db nan: give a number" in commands.fails(cache, "plant_tone", *flags, "--db=nan")
     assert "--hertz 11025: must be below half" in commands.fails(
         cache, "plant_tone", *flags, "--hertz=11025"
     )
