@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 import typing
 
 from mgr_jax.errors import UserError
@@ -70,3 +71,8 @@ def __getattr__(name: str) -> typing.Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"mgr_jax.{name}")
     raise AttributeError(f"module 'mgr_jax' has no attribute {name!r}")
+
+
+if "pdoc" in sys.modules:  # It documents what is defined, and calls no `__getattr__`.
+    for _name in set(__all__) - globals().keys():
+        globals()[_name] = __getattr__(_name)

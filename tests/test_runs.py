@@ -3,6 +3,8 @@
 import inspect
 import json
 import pathlib
+import runpy
+import sys
 
 import pytest
 
@@ -61,6 +63,13 @@ def test_the_package_shows_what_there_is():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         mgr_jax.nothing  # noqa: B018
     assert mgr_jax.tagger.load and mgr_jax.features and mgr_jax.UserError is UserError
+
+
+def test_pages_of_the_package_have_its_functions(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pdoc", sys)
+    assert mgr_jax.__file__
+    values = runpy.run_path(mgr_jax.__file__)
+    assert values.keys() >= set(mgr_jax.__all__) and values["train"] is runs.train
 
 
 def test_compare_of_one_is_refused():
