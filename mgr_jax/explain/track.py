@@ -119,9 +119,10 @@ class Explainer:
             Part(start / rate, self._attribute(piece, count, index, method))
             for start, piece, count in _windows(waveform, config)
         ]
-        # The score of a track is the mean over its windows, and so are its attributions.
+        # The score of a track is the mean over its windows, and so are its attributions. Logits are
+        # those of the probability that is shown, decision values are as they are.
         scale = float(len(parts))
-        if method != "occlusion":
+        if method != "occlusion" and config.model.name != "svm":
             scale *= self.system.temperature or 1.0
         return assemble(
             waveform,

@@ -39,6 +39,12 @@ def file(tmp_path_factory):
     return save(path, names=[f"track {i}" for i in range(60)], parts=parts)
 
 
+def test_plant_tone_refuses_arrays(cache, file, tmp_path):
+    arguments = (f"{CONFIG}:logistic", f"--config.data.root={file}", f"--out={tmp_path / 'horse'}")
+    _, err = commands.run(cache, "plant_tone", *arguments, code=1)
+    assert "holds no audio; give data with audio" in err and not (tmp_path / "horse").exists()
+
+
 def test_to_table_names_the_best_baseline_and_tests_against_it_and_logistic_regression():
     ids = [f"{i}" for i in range(40)]
     groups = {name: name for name in ids}

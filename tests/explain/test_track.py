@@ -9,7 +9,7 @@ import pytest
 from mgr_jax import config as config_lib
 from mgr_jax import hearing, named_configs
 from mgr_jax import system as system_lib
-from mgr_jax.classical import logistic, scoring
+from mgr_jax.classical import logistic, scoring, svm
 from mgr_jax.config import Features
 from mgr_jax.errors import UserError
 from mgr_jax.evaluation.prediction import Prediction
@@ -62,6 +62,19 @@ def _prediction(label="jazz"):
 
 def _song(seconds, seed=0):
     return np.random.default_rng(seed).normal(size=round(seconds * RATE)).astype(np.float32) * 0.1
+
+
+def test_decision_values_are_not_divided_by_the_temperature():
+    rng, labels = np.random.default_rng(0), np.arange(60) % 3
+    x = rng.normal(size=(60, 14)) + labels[:, None]
+    params = svm.fit(x, labels, x, labels, num_classes=3, kernel="linear", num_components=9)
+    systems = [_system(temperature=temperature) for temperature in (1.0, 2.0)]
+    changes = []
+    for system in systems:
+        system.config.model.name = "svm"
+        own = _explainer(dataclasses.replace(system, variables=params))
+        changes.append(own.explain(_song(1), _prediction(), method="linear").change)
+    assert changes[0] == pytest.approx(changes[1])
 
 
 def test_choose_method_is_exact_where_it_can_be():
