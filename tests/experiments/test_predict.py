@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -120,12 +121,15 @@ def test_predict_of_a_bundle_is_that_of_its_workdir(cache, trained, model, songs
     assert sum(row[1] for row in timeline["probabilities"].values()) == pytest.approx(1)
 
 
-def test_predict_names_bad_flags(cache, trained, songs):
+def test_predict_names_bad_flags(cache, trained, songs, tmp_path):
     song = songs / "c.mp3"
     line = commands.fails(cache, "predict", f"--workdir={trained}", "--overlap=1", song)
     assert "--overlap is 1.0" in line
     line = commands.fails(cache, "predict", f"--workdir={trained}", "--coverage=90", song)
     assert "--coverage is 90.0; it must be above 0 and below 1" in line
+    run = shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("eval"))
+    line = commands.fails(cache, "predict", f"--workdir={run}", "--coverage=0.9", song)
+    assert f"--coverage: {run} has no tracks to calibrate" in line and "run evaluate" in line
     line = commands.fails(
         cache, "predict", f"--workdir={trained}", "--timeline", "--output=/proc/none", song
     )
