@@ -29,6 +29,12 @@ from mgr_jax.config_sections import (
 )
 from mgr_jax.errors import UserError
 
+GTZAN_SOURCES = (
+    "GTZAN is at Hugging Face (marsyas/gtzan), Kaggle"
+    " (andradaolteanu/gtzan-dataset-music-genre-classification) and in mirdata (gtzan_genre);"
+    " `prepare --verify` checks a copy"
+)
+
 
 @dataclasses.dataclass(repr=False)
 class Config:
@@ -246,7 +252,13 @@ def _model_reads_features(config: Config) -> Iterator[str]:
 def _data_source(config: Config) -> Iterator[str]:
     data, model, train = config.data, config.model, config.train
     if data.name not in ("band", "gtzan_facts") and not data.root:
-        yield f"data.root is empty; data.name {data.name!r} needs a path"
+        where = f" ({GTZAN_SOURCES})" if data.name == "gtzan" else ""
+        yield f"data.root is empty; data.name {data.name!r} needs a path{where}"
+    if data.name == "band" and data.root:  # To train on other music than meant would be worse.
+        yield (
+            f"data.root is {data.root!r}, but data.name 'band' reads no files; set data.name to"
+            " 'folder' (or 'gtzan', 'manifest', ...), or leave data.root out"
+        )
     if data.taggrams:
         yield "data.taggrams is for experiments.evaluate --model=gtzan alone; leave it out"
     if train.refit and (model.name in ("logistic", "svm") or train.folds_at_once):

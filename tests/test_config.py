@@ -216,9 +216,16 @@ def test_validate_refuses_a_grey_flattened_image():
     assert _refused(**fields).startswith("features.colormap is 'grey'")
 
 
+def test_validate_refuses_songs_that_would_not_be_read():
+    message = _refused(**{"data.root": "songs"})
+    assert message.startswith("data.root is 'songs', but data.name 'band' reads no files; set")
+
+
 @pytest.mark.parametrize("name", ["gtzan", "folder", "manifest"])
 def test_validate_requires_the_root(name):
-    assert _refused(**{"data.name": name}) == f"data.root is empty; data.name {name!r} needs a path"
+    where = f" ({config_lib.GTZAN_SOURCES})" if name == "gtzan" else ""
+    message = f"data.root is empty; data.name {name!r} needs a path{where}"
+    assert _refused(**{"data.name": name}) == message
     config_lib.validate(config_with(**{"data.name": name, "data.root": "somewhere"}))
 
 

@@ -83,7 +83,7 @@ def test_create_refuses_other_audio_under_the_same_names(tmp_path):
 
 
 def test_create_writes_what_a_number_is_checked_by(tmp_path):
-    config = _config(**{"train.seed": 7, "data.root": "ä b"})
+    config = _config(**{"train.seed": 7, "data.name": "folder", "data.root": "ä b"})
     tracks, split = _data()
     run = workdir.create(str(tmp_path / "run"), config, tracks, split)
     assert run.path == tmp_path / "run"

@@ -11,11 +11,13 @@ import tinytag
 # Guests do not make another artist: "Dr. Dre feat. Snoop Dogg", "Queen; David Bowie"; but there is
 # a band "Little Feat".
 _GUESTS = re.compile(r"\s*(?:;|\0|[\s(\[](?:feat|ft|featuring)\b\.?+\s*\S).*", re.DOTALL)
+# The form by which lists are sorted: "Beatles, The".
+_ARTICLE = re.compile(r"(.+), (the|les?|la|los|die|der|das)$")
 # A remaster is the same recording; a live version is another one.
 _REMASTER = re.compile(r"\s*[-(\[]\s*(?:\d{4}\s+)?(?:digital(?:ly)?\s+)?remaster.*", re.DOTALL)
 # What programs write where nobody knows, in whole words: "Nova" is an artist.
 _NOBODY = re.compile(
-    r"(?:[\W_]|(?<![^\W_])(?:unknown|no|various|artist[aes]?s?|interpr[eè]te?s?|v\.?a|n/a|none"
+    r"(?:[\W_]|(?<![^\W_])(?:unknown|no|various|artist[aes]?s?|interpr[eè]te?s?|v[./]?a|n/a|none"
     r"|verschiedene|diverse?r?|unbekannt(?:er?)?|inconnue?|varios|vari|desconocido|desconhecido"
     r"|sconosciuto)(?![^\W_]))*"
 )
@@ -57,7 +59,7 @@ def open_tags(path: str | os.PathLike, *, duration: bool = True) -> tinytag.Tiny
 
 
 def _artist(text: str | None) -> str:
-    name = _GUESTS.sub("", _fold(text))
+    name = _ARTICLE.sub(r"\2 \1", _GUESTS.sub("", _fold(text)))
     return "" if _NOBODY.fullmatch(name) else name
 
 

@@ -29,11 +29,6 @@ from mgr_jax.errors import UserError
 from mgr_jax.escape import printable
 from mgr_jax.files import parse_json, write_whole
 
-WHERE = (
-    "GTZAN is at Hugging Face (marsyas/gtzan), Kaggle"
-    " (andradaolteanu/gtzan-dataset-music-genre-classification) and in mirdata (gtzan_genre);"
-    " `prepare --verify` checks a copy"
-)
 NAME = re.compile(r"(?:.*[/\\])?((?:" + "|".join(GENRES) + r")\.\d{5})\.\w+", re.DOTALL)
 _TABLES = (".parquet", ".pq", ".arrow")
 _PACKED = (".gz", ".tgz", ".tar", ".zip")

@@ -150,7 +150,9 @@ def _gtzan(data: config_lib.Data) -> Tracks:
     """Read GTZAN as folders of genres, wherever they are below the root, or as `gtzan_copies`."""
     root, skipped = pathlib.Path(os.path.expanduser(data.root)), collections.Counter()
     if not root.exists():
-        raise UserError(f"data.root {data.root}: no such folder or file; {gtzan_copies.WHERE}")
+        raise UserError(
+            f"data.root {data.root}: no such folder or file; {config_lib.GTZAN_SOURCES}"
+        )
     bases = [] if root.is_file() else [_existing_folder(data.root) / name for name in _GTZAN_BASES]
     base = next((b for b in bases if any((b / genre).is_dir() for genre in gtzan.GENRES)), None)
     if base is not None:
@@ -163,7 +165,7 @@ def _gtzan(data: config_lib.Data) -> Tracks:
             raise UserError(
                 f"data.root {root}: no genre folder (blues, classical, ...) in it, no Parquet file,"
                 f" list or index; point it at the folder that holds the audio"
-                f"{gtzan_copies.packed(root)}. {gtzan_copies.WHERE}"
+                f"{gtzan_copies.packed(root)}. {config_lib.GTZAN_SOURCES}"
             )
     facts = gtzan.facts()
     tracks, paths = [], collections.defaultdict(list)
