@@ -195,7 +195,7 @@ def read_config(holder: flags.FlagHolder) -> config_lib.Config:
         raise UserError(f"--config: {reason}; give a file whose get_config() returns a Config")
     values = config_lib.to_json(value)
     _choose_length(values["data"], override_values(holder))
-    return config_lib.validate(config_lib.from_json(values))
+    return config_lib.validate_for_training(config_lib.from_json(values))
 
 
 def _choose_length(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
@@ -247,7 +247,10 @@ def apply_overrides(config: config_lib.Config, overrides: Mapping[str, Any]) -> 
         values["data"][field] = value
     if {"data.clip_seconds", "data.clip_samples"} & overrides.keys():
         _choose_length(values["data"], overrides)
-    return config_lib.validate(config_lib.from_json(values))
+    validate = config_lib.validate
+    if "data.root" in overrides:
+        validate = config_lib.validate_for_training
+    return validate(config_lib.from_json(values))
 
 
 def _report_thread(args: threading.ExceptHookArgs) -> None:

@@ -133,6 +133,23 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     return names
 
 
+def validate_for_training(config: Config) -> Config:
+    """Return `config` as `validate` does, unless it names files that would not be read.
+
+    A trained system with such a config can still be loaded.
+
+    Raises:
+      UserError: see `validate`.
+    """
+    data = validate(config).data
+    if data.name == "band" and data.root:
+        raise UserError(
+            f"data.root is {data.root!r}, but data.name 'band' reads no files; set data.name to"
+            " 'folder' (or 'gtzan', 'manifest', ...), or leave data.root out"
+        )
+    return config
+
+
 def validate(config: Config) -> Config:
     """Return `config` unchanged.
 
@@ -254,11 +271,6 @@ def _data_source(config: Config) -> Iterator[str]:
     if data.name not in ("band", "gtzan_facts") and not data.root:
         where = f" ({GTZAN_SOURCES})" if data.name == "gtzan" else ""
         yield f"data.root is empty; data.name {data.name!r} needs a path{where}"
-    if data.name == "band" and data.root:  # To train on other music than meant would be worse.
-        yield (
-            f"data.root is {data.root!r}, but data.name 'band' reads no files; set data.name to"
-            " 'folder' (or 'gtzan', 'manifest', ...), or leave data.root out"
-        )
     if data.taggrams:
         yield "data.taggrams is for experiments.evaluate --model=gtzan alone; leave it out"
     if train.refit and (model.name in ("logistic", "svm") or train.folds_at_once):

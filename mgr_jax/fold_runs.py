@@ -64,7 +64,8 @@ def cross_validate(
     from mgr_jax.training import network
     from mgr_jax.training.folds import loop as folds_lib
 
-    config, folder = config_lib.validate(runs.with_data(config, data)), pathlib.Path(workdir)
+    config = config_lib.validate_for_training(runs.with_data(config, data))
+    folder = pathlib.Path(workdir)
     if not os.fspath(workdir):
         raise UserError("workdir is empty; name a folder for the folds")
     _check(config, folder)

@@ -90,7 +90,7 @@ def train(
     from mgr_jax.evaluation.reports import few_tracks
     from mgr_jax.training import loop, network, processes
 
-    config, folder = config_lib.validate(with_data(config, data)), os.fspath(workdir)
+    config, folder = config_lib.validate_for_training(with_data(config, data)), os.fspath(workdir)
     is_network = config.model.name in config_lib.NETWORKS
     with contextlib.ExitStack() as stack:
         processes.run_on_first("hold", lambda: stack.enter_context(workdir_lib.hold(folder)))
