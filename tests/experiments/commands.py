@@ -143,7 +143,7 @@ def run_process(
 ) -> tuple[str, str]:
     """Run a command in a process of its own; return what it printed, and check its exit code."""
     process = start(cache, command, *arguments, num_devices=num_devices)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
     assert "Traceback" not in err, err
     return out, err
