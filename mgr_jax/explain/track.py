@@ -27,7 +27,7 @@ _MAX_COLUMNS, _MAX_BANDS = 600, 128
 _DELETED = (40, 16)  # Most columns and bands that are deleted.
 _N_FFT, _N_MELS = 1024, 64  # Of the picture.
 _NUM_FEATURES = 20  # that an explanation lists.
-_REMARKS = {"linear": "of what was added up; occlusion shows what the answer depends on"}
+_REMARKS = {"linear": "of what was added up, which need not be what the answer depends on"}
 
 
 class Part(NamedTuple):
