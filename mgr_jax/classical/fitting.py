@@ -180,7 +180,8 @@ def _fit_ensemble(
         print(f"          {100 * share:4.1f} %  {name} ({round(choice.accuracy[name] * scored)})")
     print(f"ensemble  recognises {round(choice.ensemble_accuracy * scored)} of these tracks")
     record = dataclasses.asdict(choice)
-    return params, [{"step": 0} | record], record.pop("held_out")
+    held_out_scores = record.pop("held_out")
+    return params, [{"step": 0} | record], held_out_scores
 
 
 def _fit_best_layer(

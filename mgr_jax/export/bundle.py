@@ -39,8 +39,8 @@ _LARGEST = {
     "fmax": 1e6,
     "top_db": 1e6,
 }
-# Fields of a report that name files.
-_PRIVATE = ("skipped", "missing")
+# Fields of a report that name files or folders.
+_PRIVATE = ("skipped", "missing", "cross_validation")
 _LONGEST_WINDOW = 1 << 27
 _LEAST_HOP = 16
 # Numbers of a filter bank, and of the spectrogram of a window, of which 16 are computed at once.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 import shutil
 import time
@@ -13,7 +14,7 @@ import pytest
 from mgr_jax import config as config_lib
 from mgr_jax import parallel, system, workdir
 from mgr_jax import predictor as predictor_lib
-from mgr_jax.classical import fitting, scoring
+from mgr_jax.classical import ensemble, fitting, scoring
 from mgr_jax.data import batches
 from mgr_jax.data import dataset as dataset_lib
 from mgr_jax.errors import UserError
@@ -253,3 +254,19 @@ def test_load_without_a_model_says_to_train(run):
     (run.path / "model" / "params.npz").unlink()
     with pytest.raises(UserError, match="no model in it yet; train first"):
         fitting.load_params(run)
+
+
+def test_ensemble_has_records_of_json_and_scores_of_held_out_tracks(data, monkeypatch):
+    part = data.parts["train"]
+    held_out = np.zeros((len(part.ids), 10))
+    choice = ensemble.Choice({"a_lda": 0.5}, {"a_lda": 1.0}, 0.5, held_out)
+    monkeypatch.setattr(ensemble, "fit", lambda *_, **__: ({"weights": np.ones(1)}, choice))
+    monkeypatch.setattr(ensemble, "check_shapes", lambda _: None)
+    folds = np.zeros(len(part.ids), int)
+    monkeypatch.setattr(fitting.held_out, "inner_folds", lambda *_, **__: folds)
+    x = np.zeros((len(part.ids), 4, 4))
+    _, records, scores = fitting._fit_ensemble(_config(), data, x, np.asarray(part.labels))
+    assert json.loads(json.dumps(records)) == [
+        {"step": 0, "accuracy": {"a_lda": 0.5}, "weights": {"a_lda": 1.0}, "ensemble_accuracy": 0.5}
+    ]
+    np.testing.assert_array_equal(scores, held_out)

@@ -94,7 +94,7 @@ def folds(run, out):
 def evaluated(run, out):
     """Return the results of an evaluation; an attempt may be killed after its report."""
     report = json.loads((run / "eval/test/report.json").read_text())
-    del report["provenance"], report["times_evaluated"]
+    del report["provenance"], report["times_evaluated"], report["cross_validation"]  # Time, path.
     temperature = json.loads((run / "eval/temperature.json").read_text())
     return report, (run / "eval/test/predictions.csv").read_text(), temperature
 

@@ -143,8 +143,9 @@ def test_explain_of_a_linear_system_goes_through_musicnn():
     variables |= {"kernel": rng.normal(size=(400, 3)), "bias": np.zeros(3)}
     system = dataclasses.replace(_system(temperature=None), config=config, variables=variables)
     song = np.random.default_rng(2).normal(size=5 * 16000).astype(np.float32) * 0.05
-    explanation = _explainer(system).explain(song, _prediction())
-    assert explanation.method == "integrated_gradients" and explanation.baseline == "silence"
+    explain = _explainer(system).explain
+    explanation = explain(song, _prediction(), method="integrated_gradients")
+    assert explanation.baseline == "silence"
     # Noise and random weights leave a large error, which is reported.
     assert 0 <= explanation.completeness_error < 0.5 and len(explanation.features) == 20
     assert explanation.attributions.shape[1] == 96

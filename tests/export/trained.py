@@ -41,6 +41,7 @@ def make_system(name: str = "bbnn", *, seed: int = 0, **fields) -> System:
             "protocol": "listed",
             "per_class": {"blues": {"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 2}},
             "skipped": {"/home/me/secret.wav": "is silent"},
+            "cross_validation": "cross_validate --config=workdir:/home/me/run",
         },
         temperature=1.5,
         run=None,
