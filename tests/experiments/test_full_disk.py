@@ -34,6 +34,8 @@ def is_one_line(error):
     return len(lines) == 1 and lines[0].startswith("error: ") and "No space left" in lines[0]
 
 
+# Orbax drops the writes that wait behind the one that fails; when they are collected is chance.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kilobytes", [12, 28, 60, 100, 150, 200, 240, 300, 400])
 def test_train_on_a_full_disk_is_one_line_and_goes_on(cache, trained, disk, kilobytes):
     folder, resize = disk

@@ -67,7 +67,7 @@ def test_train_with_reading_processes_survives_signals_and_leaves_none_behind(ca
     wait_for_epochs(process, broken, 3)
     assert len(members(process.pid)) >= 3
     os.killpg(process.pid, signal.SIGTERM)  # To every process, as Slurm does.
-    out, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 75, err
     assert "Traceback" not in err
     assert members(process.pid) == []
