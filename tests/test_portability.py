@@ -110,7 +110,7 @@ def test_commands_work_without_what_other_systems_lack(tmp_path, monkeypatch):
     monkeypatch.setattr(commands.subprocess, "Popen", start_without)
     workdir = f"--workdir={tmp_path / 'run'}"
     _, errors = commands.run_process(tmp_path, "train", *commands.TINY, workdir)
-    assert "\ndone " in errors
+    assert "done  " in errors
     out, _ = commands.run_process(tmp_path, "evaluate", workdir)
     assert "accuracy" in out
     song = tmp_path / "song.wav"

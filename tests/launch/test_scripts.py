@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from experiments import command as command_lib
+from experiments import jax_settings
 
 LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
 SCRIPTS = ["local.sh", "slurm.sbatch", "tpu_vm.sh", "refresh_constraints.sh"]
@@ -116,7 +116,7 @@ def test_local_exports_the_memory_settings_of_the_commands(tmp_path):
     python.chmod(0o755)
     done = _run("local.sh", *TRAIN, PYTHON=str(python), MALLOC_MMAP_MAX_="5")
     assert done.returncode == 0, done.stderr
-    ours = {name: str(value) for name, (_, value) in command_lib._MALLOPT.items()}
+    ours = {name: str(value) for name, (_, value) in jax_settings._MALLOPT.items()}
     exported = dict(line.split("=") for line in done.stdout.splitlines())
     assert exported == ours | {"MALLOC_MMAP_MAX_": "5"}  # What the user sets stays.
 
