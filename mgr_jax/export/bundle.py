@@ -70,8 +70,17 @@ def write(path: str | os.PathLike, system: system_lib.System) -> None:
     contract["sha256"] = _digest(contract, tensors)
     header = {"format": "mgr_jax", "contract": json.dumps(contract)}
     licenses = pretrained.licenses(system.config.features.kind)
-    content = safetensors.numpy.save(tensors, header | licenses)
-    write_whole(path, content)
+    write_whole(path, _sorted(safetensors.numpy.save(tensors, header | licenses)))
+
+
+def _sorted(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata sorted: their order is random, file by file."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # Tensors begin at a multiple of 8.
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def read(path: str | os.PathLike) -> system_lib.System:

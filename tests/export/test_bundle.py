@@ -74,6 +74,13 @@ def test_bundle_has_no_paths_of_this_machine(tmp_path):
     assert bundle.read(tmp_path / "m").config.data.root == "music"
 
 
+def test_write_gives_the_same_bytes_each_time(tmp_path):
+    system = trained.make_system()
+    for i in range(8):
+        bundle.write(tmp_path / str(i), system)
+    assert len({(tmp_path / str(i)).read_bytes() for i in range(8)}) == 1
+
+
 def test_write_leaves_nothing_but_the_file(tmp_path):
     bundle.write(tmp_path / "m", trained.make_system())
     bundle.write(tmp_path / "m", trained.make_system(seed=1))
