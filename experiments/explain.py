@@ -4,8 +4,7 @@ Explains the answers for some tracks (files after the flags, or those of a part)
 most attributed cells of time and frequency from their audio, and compares the probability of the
 label with that after the removal of as many random cells. The area between the two curves is tested
 over the tracks, each of another artist as long as there are artists, and over the means of artists
-where they have several. `predict --explain=DIR` draws
-the explanations themselves.
+where they have several. `predict --explain=DIR` draws the explanations themselves.
 """
 
 import contextlib
@@ -127,15 +126,15 @@ def _append(text: str) -> None:
 
 def _digest(predictor: "Predictor") -> str:
     """Return a hash of the model and of the flags that rows depend on."""
-    import jax
     import numpy as np
 
-    system, digest = predictor.system, hashlib.sha256()
-    flags_of_rows = (_SEED.value, _METHOD.value)
-    digest.update(repr((flags_of_rows, system.config, system.labels, system.temperature)).encode())
-    for leaf in jax.tree.leaves(dict(system.variables)):
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()
+    from mgr_jax import tensors
+
+    system = predictor.system
+    facts = (_SEED.value, _METHOD.value, system.config, system.labels, system.temperature)
+    arrays = tensors.flatten(dict(system.variables))
+    arrays = {name: np.asarray(value) for name, value in arrays.items()}
+    return tensors.digest(arrays, head=repr(facts).encode())
 
 
 def _files(paths: Sequence[str]) -> list[tuple[str, str, _Read]]:

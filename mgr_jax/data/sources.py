@@ -164,7 +164,7 @@ def _gtzan(data: config_lib.Data) -> Tracks:
         if not files:
             raise UserError(
                 f"data.root {root}: no genre folder (blues, classical, ...) in it, no Parquet file,"
-                f" list or index; point it at the folder that holds the audio"
+                " list or index; point it at the folder that holds the audio"
                 f"{gtzan_copies.packed(root)}. {config_lib.GTZAN_SOURCES}"
             )
     facts = gtzan.facts()

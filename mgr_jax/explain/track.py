@@ -86,7 +86,7 @@ class Explainer:
         """Return the explanation of a label for a track.
 
         Integrated gradients that miss more than a fifth of the score, as of some recurrent networks
-        on long windows, give way to occlusion unless they were asked for.
+        on long windows, give way to occlusion if `method` is `auto`.
 
         Args:
           waveform: [T] at the rate of the system.
