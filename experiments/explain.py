@@ -7,9 +7,7 @@ over the tracks, each of another artist as long as there are artists, and over t
 where they have several. `predict --explain=DIR` draws the explanations themselves.
 """
 
-import contextlib
 import hashlib
-import json
 import math
 import sys
 import zlib
@@ -20,7 +18,7 @@ from absl import flags
 
 from experiments import command, jax_settings
 from mgr_jax.escape import printable
-from mgr_jax.files import naming_file, parse_json
+from mgr_jax.files import append_record, read_records
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +78,8 @@ def main(argv: Sequence[str]) -> command.Ending:
                 key = hashlib.sha256(f"{model} {track!r}".encode() + waveform.tobytes()).hexdigest()
                 if key not in rows:
                     rows[key] = _explain(predictor, track, key, waveform)
-                    _append(json.dumps(rows[key]) + "\n")
+                    if _ROWS.value:
+                        append_record(_ROWS.value, rows[key])
                 own.append(rows[key] | {"artist": artist})
             except AudioError as error:
                 with bar.printing():
@@ -103,25 +102,11 @@ def _read_rows() -> dict[str, dict[str, Any]]:
     if _ROWS.value is None:
         return {}
     path = command.output_file("rows", _ROWS.value)
-    rows, content = {}, path.read_bytes() if path.exists() else b""
-    for line in content.splitlines():
-        if not line.startswith(b'{"track"'):
-            raise command.UserError(f"--rows {path}: is no file of this command; give another")
-        # A kill may have cut a line.
-        with contextlib.suppress(ValueError):
-            row = parse_json(line)
-            if set(_FIELDS) <= row.keys():
-                rows[row["key"]] = row
-    if content and not content.endswith(b"\n"):
-        _append("\n")
-    return rows
-
-
-def _append(text: str) -> None:
-    """Append to the file of --rows."""
-    if _ROWS.value:
-        with naming_file(_ROWS.value), open(_ROWS.value, "a", encoding="utf-8") as file:
-            file.write(text)
+    if path.exists() and not all(
+        line.startswith(b'{"track"') for line in path.read_bytes().splitlines()
+    ):
+        raise command.UserError(f"--rows {path}: is no file of this command; give another")
+    return {row["key"]: row for row in read_records(path) if set(_FIELDS) <= row.keys()}
 
 
 def _digest(predictor: "Predictor") -> str:

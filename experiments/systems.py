@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from experiments import command, ending
+from mgr_jax.files import append_record, read_records
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs.", required=True)
 _SIZE = flags.DEFINE_enum("size", "fast", ["fast", "full", "ablation"], "Which systems.")
@@ -191,7 +192,8 @@ def _measure(name: str, arguments: Sequence[str], costs: pathlib.Path | None) ->
             process.terminate()
 
     if costs:
-        _append(costs, {"started": name})  # Without an end, this one was killed.
+        costs.parent.mkdir(parents=True, exist_ok=True)
+        append_record(costs, {"started": name})  # Without an end, this one was killed.
     process = subprocess.Popen(
         [sys.executable, "-m", f"experiments.{name}", *arguments], env=os.environ | ending.CHILD
     )
@@ -211,7 +213,7 @@ def _measure(name: str, arguments: Sequence[str], costs: pathlib.Path | None) ->
         if usage:
             kilobyte = 1 if sys.platform == "darwin" else 1024
             end |= {"cpu_s": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss * kilobyte}
-        _append(costs, end)
+        append_record(costs, end)
     if signals:
         return command.PREEMPTED if signals[-1] == signal.SIGTERM else command.INTERRUPTED
     if process.returncode:
@@ -221,12 +223,6 @@ def _measure(name: str, arguments: Sequence[str], costs: pathlib.Path | None) ->
 
 def _costs_file(system: System) -> pathlib.Path:
     return system.workdir.with_name(f"{system.workdir.name}.costs.jsonl")
-
-
-def _append(path: pathlib.Path, record: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
 
 
 def _write(systems: Sequence[System]) -> None:
@@ -301,8 +297,7 @@ def _measured(system: System) -> tuple[str, ...]:
 
 def _costs(file: pathlib.Path) -> tuple[str, str]:
     """Return CPU time and peak memory of all commands of a system, as far as they were measured."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    records = [json.loads(line) for line in lines]
+    records = read_records(file)
     ends = [record for record in records if "cpu_s" in record]
     if not ends:
         return "not measured", "not measured"

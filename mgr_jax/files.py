@@ -45,6 +45,35 @@ def record_digest(record: Mapping[str, Any]) -> str:
     return json_digest({name: value for name, value in record.items() if name != "digest"})
 
 
+def read_records(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """Return the JSON objects of a file, one a line; none if there is no file.
+
+    Lines that are no JSON objects are left out: a kill may have cut the last one, and a disk may
+    damage any.
+    """
+    records = []
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+        for line in file:
+            with contextlib.suppress(ValueError):
+                record = parse_json(line)
+                if isinstance(record, dict):
+                    records.append(record)
+    return records
+
+
+def append_record(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
+    """Append a JSON object to a file as a line of its own, even if a kill has cut the last one.
+
+    Raises:
+      OSError: if it cannot be written; its `filename` is `path`.
+    """
+    with naming_file(path), open(path, "ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        is_cut = file.read() not in (b"", b"\n")
+        file.write(b"\n" * is_cut + json.dumps(record).encode() + b"\n")
+
+
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
     """Write `content` (text as UTF-8) to a file beside `path`, and rename it to `path`.
 

@@ -26,7 +26,7 @@ from mgr_jax.errors import UserError
 from mgr_jax.evaluation import deformed
 from mgr_jax.evaluation.reports import deform_text
 from mgr_jax.features import deform
-from mgr_jax.files import naming_file, parse_json
+from mgr_jax.files import append_record, naming_file, read_records
 from mgr_jax.scored import Scored, check_audio, check_scores
 
 # Tracks whose deformed clips are in memory at once; of 30 s they take 21 MB.
@@ -251,11 +251,10 @@ class _Rows:
             return
         with naming_file(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            lines = self._path.read_bytes().splitlines() if self._path.exists() else []
-        for line in lines:
-            # A kill may have cut the last line, and a disk may damage any.
+            rows = read_records(self._path)
+        for row in rows:
+            # A disk may damage a value.
             with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError):
-                row = parse_json(line)
                 predicted = np.array(row["predicted"], int)
                 is_whole = predicted.shape == shape[:1] and {*predicted} <= {*range(shape[1])}
                 if row["fingerprint"] == fingerprint and is_whole:
@@ -270,5 +269,4 @@ class _Rows:
         if self._path is None:
             return
         row = {"fingerprint": self._fingerprint, "deformation": name, "strength": strength}
-        with naming_file(self._path), open(self._path, "a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps(row | {"predicted": predicted.tolist()}))
+        append_record(self._path, row | {"predicted": predicted.tolist()})

@@ -68,3 +68,20 @@ def test_read_csv_refuses_what_is_damaged(tmp_path, text):
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError, match=r"empty|unexpected end|zip|utf-8"):
         files.read_csv(path)
+
+
+def test_records_survive_a_line_that_was_cut_or_damaged(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    assert files.read_records(path) == []
+    files.append_record(path, {"row": 1})
+    assert path.read_bytes() == b'{"row": 1}\n'
+    with path.open("ab") as file:
+        file.write(b'[3]\n\xff\n"4"\n' + b"[" * 100_000 + b'\n{"row": 2}\n{"row"')
+    files.append_record(path, {"row": "ä"})
+    files.append_record(path, {"row": None})
+    assert files.read_records(path) == [{"row": 1}, {"row": 2}, {"row": "ä"}, {"row": None}]
+
+
+def test_append_record_names_the_file_that_it_cannot_write(tmp_path):
+    with pytest.raises(OSError, match=r"absent.*rows\.jsonl"):
+        files.append_record(tmp_path / "absent" / "rows.jsonl", {})

@@ -20,7 +20,7 @@ from mgr_jax.data.catalog import Catalog
 from mgr_jax.data.clip_writer import FULL_SCALE
 from mgr_jax.data.records import Record
 from mgr_jax.errors import UserError
-from mgr_jax.files import parse_json, write_whole
+from mgr_jax.files import append_record, parse_json, read_records, write_whole
 from mgr_jax.plural import plural
 from mgr_jax.schema import has_types
 
@@ -298,15 +298,10 @@ def _fill(
         for row, track in enumerate(catalog.tracks)
         if track.id not in done
     ]
-    with (
-        open(log, "a", encoding="utf-8") as file,
-        progress.Progress("decode", total=shape[0], unit="track", initial=len(done)) as bar,
-    ):
+    with progress.Progress("decode", total=shape[0], unit="track", initial=len(done)) as bar:
         for record in clip_writer.write_rows(jobs, num_workers):
             done[record.id] = record
-            # The line break comes first, since a kill may have cut the last line.
-            file.write("\n" + json.dumps(dataclasses.asdict(record)))
-            file.flush()
+            append_record(log, dataclasses.asdict(record))
             bar.update()
     records = tuple(done[track.id] for track in catalog.tracks)
     values = {
@@ -322,10 +317,8 @@ def _fill(
 
 
 def _read_progress(log: pathlib.Path) -> Iterator[Record]:
-    if log.exists():
-        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-            # A kill may have cut the last line.
-            with contextlib.suppress(ValueError, TypeError):
-                record = Record(**parse_json(line))
-                if has_types(record):
-                    yield record
+    for values in read_records(log):
+        with contextlib.suppress(TypeError):
+            record = Record(**values)
+            if has_types(record):
+                yield record

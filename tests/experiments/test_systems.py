@@ -9,6 +9,7 @@ import types
 
 import pytest
 
+from mgr_jax import files
 from mgr_jax.evaluation import predictions_file
 from mgr_jax.workdir import read_metrics
 from tests.experiments import commands
@@ -65,10 +66,10 @@ def test_costs_are_sums_and_say_what_was_not_measured(tmp_path):
     file = tmp_path / "costs.jsonl"
     assert systems._costs(file) == ("not measured", "not measured")
     for name, seconds in (("train", 50.0), ("evaluate", 40.0)):
-        systems._append(file, {"started": name})
-        systems._append(file, {"ended": name, "wall_s": 9.0, "cpu_s": seconds, "peak": 2e9})
+        files.append_record(file, {"started": name})
+        files.append_record(file, {"ended": name, "wall_s": 9.0, "cpu_s": seconds, "peak": 2e9})
     assert systems._costs(file) == ("1.5 min", "2.0 GB")
-    systems._append(file, {"started": "train"})  # Killed.
+    files.append_record(file, {"started": "train"})  # Killed.
     assert systems._costs(file) == ("at least 1.5 min", "at least 2.0 GB")
 
 

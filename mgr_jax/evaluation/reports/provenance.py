@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from mgr_jax import config as config_lib
 from mgr_jax import workdir as workdir_lib
 from mgr_jax.data import learned
 from mgr_jax.data.dataset import Dataset
-from mgr_jax.files import naming_file, parse_json
+from mgr_jax.files import append_record, parse_json, read_records
 from mgr_jax.workdir import read_metrics
 
 _LOG = "evaluations.jsonl"
@@ -84,22 +83,19 @@ def counted_evaluation(run: workdir_lib.Run, part: str, *, checkpoint_step: int)
     """
     log = run.path / _LOG
     with filelock.FileLock(log.with_suffix(".lock"), poll_interval=0.01):
-        records = []
-        for path in (log, run.path / "eval" / part / "report.json"):
-            with contextlib.suppress(OSError):
-                text = path.read_text(encoding="utf-8", errors="replace")
-                records += [text, *text.splitlines()]
+        report = run.path / "eval" / part / "report.json"
+        records = read_records(log)
+        with contextlib.suppress(OSError, ValueError):
+            records.append(parse_json(report.read_bytes()))
         number = max((_count(record, part) for record in records), default=0) + 1
         yield number
         record = {"part": part, "times_evaluated": number, "checkpoint_step": checkpoint_step}
         record["at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        with naming_file(log), open(log, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        append_record(log, record)
 
 
-def _count(text: str, part: str) -> int:
+def _count(record: Any, part: str) -> int:
     try:
-        record = parse_json(text)
         return int(record["times_evaluated"]) if record["part"] == part else 0
     except (ValueError, KeyError, TypeError, OverflowError):
         return 0
