@@ -13,9 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mgr_jax.config import Features
+from mgr_jax.errors import UserError
 from mgr_jax.features import filters
 
 Params = Mapping[str, np.ndarray]
+
+_REMEDY = "explain another label, or this one by occlusion (classes count from 0)"
 
 
 class Linear(NamedTuple):
@@ -40,7 +43,7 @@ def make_linear(name: str, params: Params, label: int) -> Linear:
     """Return the score of the class `label` of a linear system.
 
     Raises:
-      ValueError: if the class had no training row, or there is no other.
+      UserError: if the class had no training row, or there is no other.
     """
     mean, scale = (np.asarray(params[key], np.float64) for key in ("mean", "scale"))
     if name == "svm":
@@ -50,7 +53,7 @@ def make_linear(name: str, params: Params, label: int) -> Linear:
         biases = np.asarray(params["bias"], np.float64)
         present = np.isfinite(biases)  # The bias of a class without a training row is -inf.
         if not present[label] or present.sum() < 2:
-            raise ValueError(f"class {label} has no training row, or no other class has")
+            raise UserError(f"class {label} has no training row, or no other has; {_REMEDY}")
         share = np.where(present, -1 / (present.sum() - 1), 0.0)
         share[label] = 1.0
         kernel = np.asarray(params["kernel"], np.float64) @ share
@@ -62,7 +65,7 @@ def _svm_pairs(params: Params, label: int) -> tuple[np.ndarray, np.ndarray]:
     """Return weights [P, D] of standardised features and biases [P] of a class against others."""
     classes = list(params["classes"])
     if label not in classes:
-        raise ValueError(f"class {label} has no training row")
+        raise UserError(f"class {label} has no training row; {_REMEDY}")
     ends = np.cumsum(params["num_support"])
     rows = [slice(end - n, end) for end, n in zip(ends, params["num_support"], strict=True)]
     weights, biases = [], []

@@ -6,6 +6,7 @@ from sklearn.svm import SVC
 
 from mgr_jax.classical import svm
 from mgr_jax.config import Features
+from mgr_jax.errors import UserError
 from mgr_jax.explain import linear
 from mgr_jax.features import filters
 
@@ -44,7 +45,7 @@ def test_make_linear_leaves_out_classes_without_a_row():
     model = linear.make_linear("lda", params, 0)
     score = linear.contributions(model, x).sum() + model.offset
     assert score == pytest.approx(logits[0] - logits[1:3].mean())
-    with pytest.raises(ValueError, match="class 3 has no training row"):
+    with pytest.raises(UserError, match=r"class 3 has no training row.* by occlusion"):
         linear.make_linear("lda", params, 3)
 
 
