@@ -21,8 +21,9 @@ from mgr_jax.evaluation import audit, compare
 from mgr_jax.evaluation.reports import audit_text, compare_text, overview, plots, timeline, wording
 from mgr_jax.export import bundle, card, run_exported
 from tests.evaluation.reports import evaluated
-from tests.experiments import commands, test_webpage
-from tests.experiments.test_webpage import prediction
+from tests.experiments import commands
+from tests.experiments.webpage import test_texts
+from tests.experiments.webpage.test_texts import prediction
 from tests.export import test_bundle, trained
 
 # A link, an image, HTML, a cell, a formula, mathematics, escapes of a terminal, reversed text.
@@ -142,7 +143,7 @@ def test_names_are_data_in_a_terminal(data, report, monkeypatch):
     for flag, value in (("_TIMELINE", False), ("_TOP_K", 0), ("_COVERAGE", None)):
         monkeypatch.setattr(predict, flag, types.SimpleNamespace(value=value))
     shown = dataclasses.replace(prediction(), note=HOSTILE[0], cautions=HOSTILE[1:])
-    predictor = test_webpage.predictor()
+    predictor = test_texts.predictor()
     lines = [dataset.describe(data), wording.to_text(report)]
     for to_lines in (predict._table, predict._csv, predict._json):
         lines += to_lines(HOSTILE[2], shown, predictor, None)
@@ -159,7 +160,7 @@ def test_names_are_data_in_the_card_the_page_and_the_picture_over_time(data, tmp
     own = system.report | {"per_class": dict.fromkeys(labels, row)}
     text = card.make_card(dataclasses.replace(system, labels=labels, report=own), name=HOSTILE[2])
     assert _shows_no_markup(text.partition("---\n\n")[2]) and not CONTROL.search(text)
-    page = test_webpage.song(prediction()) + answer.error(*HOSTILE[:2]) + answer.waiting(HOSTILE)
+    page = test_texts.song(prediction()) + answer.error(*HOSTILE[:2]) + answer.waiting(HOSTILE)
     assert "<img src=x" not in page and not CONTROL.search(page)
     timeline.draw(tmp_path / "a.png", prediction(), ("$\\frac$", "$x^"), title=HOSTILE[1])
 
