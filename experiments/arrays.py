@@ -8,8 +8,8 @@ the same command after a kill goes on with what is missing.
 
 `--systems=networks` takes the tuned networks, the most promising first, and those with one change
 each. With two of them the table has two more rows, the network with the lowest validation loss of
-each fold and all with weights fitted to the validation part, and with the recipe a third, where it
-is weighted with them (`experiments.members`).
+each fold and the mean of all, and with the recipe a third, the recipe with this mean as a member
+(`experiments.members`).
 """
 
 import pathlib
@@ -60,8 +60,8 @@ NETWORKS = {
 }
 NAMES = {name: system.name for name, system in (SYSTEMS | NETWORKS).items()} | {
     "network": "tuned network with the lowest validation loss of the fold",
-    "networks": "tuned networks, stacked",
-    "member": "recipe and tuned networks, stacked",
+    "networks": "mean of the tuned networks",
+    "member": "recipe with the mean of the tuned networks as a member",
 }
 
 _ROOT = flags.DEFINE_string("root", None, "Array file.", required=True)
@@ -89,8 +89,7 @@ def main(argv: Sequence[str]) -> command.Ending:
         combined, choices = _combine({n: folders[n] for n in correct})
         table = to_table(correct | combined, groups)
         if choices:
-            lines = "\n".join(f"- {choice}" for choice in choices)
-            table += f"\n\nBy the validation part, the best network, and weights:\n\n{lines}"
+            table += f"\n\nChosen by the validation part: {'; '.join(choices)}."
         print(next(line for line in table.splitlines() if f"| {NAMES[name]} |" in line))
         if _TABLE.value:
             command.write_output("table", _TABLE.value, table + "\n")
@@ -174,10 +173,7 @@ def to_table(correct: dict[str, dict[str, bool]], groups: dict[str, str]) -> str
     if {"", "member"} <= right.keys():
         p = stats.sign_flip_test(right["member"], right[""], artists)
         difference = _difference(right["member"], right[""], artists)
-        lines += [
-            "",
-            f"The recipe with the networks, against it alone: {difference}, by artist {p:.2g}.",
-        ]
+        lines += ["", f"The networks as a member of the recipe: {difference}, by artist {p:.2g}."]
     return "\n".join(lines)
 
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mgr_jax.classical import stacking
+# Weights of the networks in the geometric mean with the ensemble.
+WEIGHTS = np.linspace(0.0, 1.0, 21)
 
 
 class Scores(NamedTuple):
@@ -60,6 +61,13 @@ def read_fold(path: str | os.PathLike) -> Fold:
         }
 
 
+def blend(scores: Sequence[Scores], weights: Sequence[float] | np.ndarray) -> Scores:
+    """Return the weighted geometric mean of the probabilities of the same tracks."""
+    log_p = sum(weight * each.log_p for weight, each in zip(weights, scores, strict=True))
+    log_p = log_p - np.logaddexp.reduce(log_p, axis=1, keepdims=True)
+    return Scores(scores[0].ids, scores[0].labels, log_p)
+
+
 def combine(
     networks: Mapping[str, Sequence[Fold]], ensemble: Sequence[Fold] | None
 ) -> tuple[dict[str, dict[str, bool]], list[str]]:
@@ -70,30 +78,29 @@ def combine(
 
     Returns:
       Name of a row -> track id -> whether it is right: `network`, that with the lowest loss of the
-      validation part; `networks`, all with the weights of `stacking.fit_weights` on that part; and
-      `member`, the same with the ensemble among them. And what was chosen in each fold.
+      validation part; `networks`, the geometric mean of all, unweighted; and `member`, this mean
+      with the ensemble, its weight being that of the lowest loss. And what was chosen in each fold.
     """
-    rows: dict[str, dict[str, bool]] = {"network": {}}
-    stacks = {"networks": networks}
+    rows: dict[str, dict[str, bool]] = {"network": {}, "networks": {}}
     if ensemble is not None:
-        stacks["member"] = {"recipe": ensemble, **networks}
+        rows["member"] = {}
     chosen = []
     for number in range(len(next(iter(networks.values())))):
-        best = min(networks, key=lambda name: networks[name][number]["valid"].loss())
-        rows["network"] |= networks[best][number]["test"].correct()
-        notes = [best]
-        for row, systems in stacks.items():
-            test, weights = _stack([folds[number] for folds in systems.values()])
-            rows.setdefault(row, {}).update(test.correct())
-            used = [(n, w) for n, w in zip(systems, weights, strict=True) if w >= 0.005]
-            notes.append(", ".join(f"{name} {weight:.2f}" for name, weight in used) or "none")
-        chosen.append(f"fold {number}: {'; '.join(notes)}")
+        folds = {name: folds[number] for name, folds in networks.items()}
+        best = min(folds, key=lambda name: folds[name]["valid"].loss())
+        rows["network"] |= folds[best]["test"].correct()
+        equal = np.full(len(folds), 1 / len(folds))
+        means = {
+            part: blend([fold[part] for fold in folds.values()], equal)
+            for part in ("valid", "test")
+        }
+        rows["networks"] |= means["test"].correct()
+        note = f"fold {number}: {best}"
+        if ensemble is not None:
+            pairs = {part: (ensemble[number][part], means[part]) for part in means}
+            losses = [blend(pairs["valid"], (1 - w, w)).loss() for w in WEIGHTS]
+            weight = WEIGHTS[int(np.argmin(losses))]
+            rows["member"] |= blend(pairs["test"], (1 - weight, weight)).correct()
+            note += f", weight {weight:.2f}"
+        chosen.append(note)
     return rows, chosen
-
-
-def _stack(folds: Sequence[Fold]) -> tuple[Scores, np.ndarray]:
-    """Return the test part by all systems, and their weights, fitted to the validation part."""
-    valid, test = ([fold[part] for fold in folds] for part in ("valid", "test"))
-    weights = stacking.fit_weights(np.stack([each.log_p for each in valid]), valid[0].labels)
-    log_p = stacking.combine(np.stack([each.log_p for each in test]), weights)
-    return test[0]._replace(log_p=log_p), weights

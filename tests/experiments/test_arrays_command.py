@@ -98,10 +98,10 @@ def test_to_table_compares_the_recipe_with_and_without_networks():
         "member": {name: int(name) < 15 for name in ids},
     }
     lines = arrays.to_table(correct, {name: name for name in ids}).splitlines()
-    assert lines[2].startswith("| recipe and tuned networks, stacked | 75.0 %")
+    assert lines[2].startswith("| recipe with the mean of the tuned networks as a member | 75.0 %")
     assert any(line.startswith("| GRU, tuned, its last state | 35.0 %") for line in lines)
     # Five tracks to none: 2 / 2**5.
-    assert lines[-1].startswith("The recipe with the networks, against it alone: +25.0 points [")
+    assert lines[-1].startswith("The networks as a member of the recipe: +25.0 points [")
     assert lines[-1].endswith("McNemar p = 0.062, by artist 0.062.")
 
 

@@ -30,37 +30,31 @@ def share(row, fold):
     return np.mean([hit for name, hit in row.items() if name.startswith(f"t{fold}")])
 
 
+def test_blend_is_the_normalised_geometric_mean():
+    a, b = scores(2.0, prefix="v"), scores(-1.0, prefix="v")
+    mean = members.blend([a, b], (0.25, 0.75))
+    product = np.exp(0.25 * a.log_p + 0.75 * b.log_p)
+    np.testing.assert_allclose(np.exp(mean.log_p), product / product.sum(1, keepdims=True))
+    np.testing.assert_allclose(members.blend([a, b], (1, 0)).log_p, a.log_p, atol=1e-12)
+
+
 def test_combine_chooses_by_the_validation_part_of_each_fold_alone():
     # The first network is better in the validation part of fold 0, but wrong in its test part.
     networks = {"a": folds([2.0, -2.0], [-3.0, 1.0]), "b": folds([1.0, 2.0], [1.0, -3.0])}
     rows, chosen = members.combine(networks, None)
-    assert [note.split("; ")[0] for note in chosen] == ["fold 0: a", "fold 1: b"]
+    assert [note.split(": ")[1] for note in chosen] == ["a", "b"]
     assert set(rows) == {"network", "networks"}
-    assert share(rows["network"], 0) == share(rows["network"], 1) == 0
+    assert share(rows["network"], 0) == 0 and share(rows["network"], 1) == 0
+    # Mean of the logits -3 and 1: still wrong.
+    assert share(rows["networks"], 0) == 0
 
 
-def mixed(right, wrong):
-    """Return the labels of a part with some tracks right and some wrong, so that weights end."""
-    return np.where(np.arange(4) < right, LABELS, (LABELS + wrong) % 3)
-
-
-def test_combine_weighs_networks_and_the_ensemble_by_the_validation_part():
-    good = [
-        {"valid": scores(2.0, prefix="v", labels=mixed(3, 1)), "test": scores(2.0, prefix="t0")}
-    ]
-    bad = [
-        {"valid": scores(2.0, prefix="v", labels=mixed(0, 1)), "test": scores(-9.0, prefix="t0")}
-    ]
-    good, bad = ([{k: v._replace(labels=LABELS) for k, v in f[0].items()}] for f in (good, bad))
-    rows, chosen = members.combine({"a": good, "b": bad}, bad)
-    assert share(rows["networks"], 0) == share(rows["member"], 0) == 1
-    # Three of four tracks are right, so that e^2w / (e^2w + 2) is 3 / 4.
-    weight = np.log(6) / 2
-    assert chosen == [f"fold 0: a; a {weight:.2f}; a {weight:.2f}"]
-    rows, chosen = members.combine({"a": bad, "b": bad}, good)
-    # Without a weight all classes are alike, and the first one is that of two tracks.
-    assert share(rows["networks"], 0) == 0.5 and share(rows["member"], 0) == 1
-    assert chosen == [f"fold 0: a; none; recipe {weight:.2f}"]
+def test_combine_weighs_networks_by_the_validation_part():
+    good, bad = folds([3.0, -3.0], [2.0, 2.0]), folds([-3.0, 3.0], [-2.0, -2.0])
+    rows, chosen = members.combine({"a": good, "b": good}, bad)
+    # Fold 0: the networks alone; fold 1: the ensemble alone, which fails on the test part.
+    assert chosen[0].endswith("weight 1.00") and chosen[1].endswith("weight 0.00")
+    assert share(rows["member"], 0) == 1 and share(rows["member"], 1) == 0
 
 
 def test_read_fold_keeps_the_scores_in_the_workdir(tmp_path, monkeypatch):
