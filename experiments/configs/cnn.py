@@ -2,8 +2,9 @@
 
 100 epochs of cross entropy, as in the presentation. It gives no optimiser, batch size, activation
 or dropout rate: Adam at 0.001, 8, ReLU and 0.25 here. `cnn.py:trained` is the same with batch
-normalisation after each pooling, which makes it learn from few clips: 15 763 090 parameters. Both
-were run at full size: see `experiments/results/presentation.md`.
+normalisation after each pooling, which makes it learn from few clips: 15 763 090 parameters. Its
+running averages are over few steps, since averages over the last hundred hid what it had learned.
+Both were run at full size: see `experiments/results/presentation.md`.
 
 `cnn.py:fast` is the same network on a 96x128x3 picture of 6 seconds with a quarter of the channels
 and units, which trains in minutes on two CPU cores. Its pixels are normalised by the mean and the
@@ -40,6 +41,7 @@ def get_config(variant: str = "") -> Config:
         config.train.num_epochs = 60
     elif variant == "trained":
         config.model.batch_norm = True
+        config.model.batch_norm_momentum = 0.94
     elif variant:
         raise UserError(f"variant {variant!r} is unknown; use 'fast', 'trained' or none")
     return config
