@@ -70,7 +70,7 @@ def append_record(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
     with naming_file(path), open(path, "ab+") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 1, 0))
-        is_cut = file.read() not in (b"", b"\n")
+        is_cut = file.read(1) not in (b"", b"\n")
         file.write(b"\n" * is_cut + json.dumps(record).encode() + b"\n")
 
 

@@ -1,11 +1,17 @@
 """Requests to the server of the page."""
 
+import importlib.util
 import json
 import socket
 import urllib.error
 import urllib.parse
 import urllib.request
 
+import pytest
+
+needs_gradio = pytest.mark.skipif(
+    importlib.util.find_spec("gradio") is None, reason="needs Gradio: pip install -e '.[app]'"
+)
 FORM = {"Content-Type": "multipart/form-data; boundary=edge"}
 
 

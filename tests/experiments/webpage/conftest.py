@@ -28,7 +28,7 @@ sys.addaudithook(watch)
 """
 
 
-@pytest.fixture(name="server", scope="module")
+@pytest.fixture(name="server", scope="package")
 def _server(cache, trained, tmp_path_factory):
     """Address of the page, and the folder with the log of its server's network access."""
     folder = tmp_path_factory.mktemp("server")
@@ -59,7 +59,7 @@ def _server(cache, trained, tmp_path_factory):
     assert not (folder / "network.log").exists(), (folder / "network.log").read_text()
 
 
-@pytest.fixture(name="songs", scope="module")
+@pytest.fixture(name="songs", scope="package")
 def _songs(tmp_path_factory):
     """Three songs of different kinds, and files that are none."""
     folder, random = tmp_path_factory.mktemp("songs"), np.random.default_rng(0)
@@ -76,7 +76,7 @@ def _songs(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(name="expected", scope="module")
+@pytest.fixture(name="expected", scope="package")
 def _expected(trained, songs):
     """Song -> label -> probability, by the library."""
     loaded = predictor_lib.load(str(trained))

@@ -7,14 +7,12 @@ import shutil
 
 import pytest
 
-from tests.experiments.webpage.client import percent
+from tests.experiments.webpage.client import needs_gradio, percent
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif(
-        importlib.util.find_spec("gradio") is None, reason="needs Gradio: pip install -e '.[app]'"
-    ),
+    needs_gradio,
     pytest.mark.skipif(
         BROWSER is None or importlib.util.find_spec("playwright") is None,
         reason="needs Chromium (apt-get install chromium) and Playwright (pip install playwright)",

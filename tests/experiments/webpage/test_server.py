@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import importlib.util
 import json
 import os
 import pathlib
@@ -23,17 +22,13 @@ from tests.experiments.webpage.client import (
     begin_upload,
     connect,
     join,
+    needs_gradio,
     percent,
     request,
     send,
 )
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(
-        importlib.util.find_spec("gradio") is None, reason="needs Gradio: pip install -e '.[app]'"
-    ),
-]
+pytestmark = [pytest.mark.e2e, needs_gradio]
 
 
 def memory_mib(folder):
